@@ -1,0 +1,58 @@
+"""From a command line to a recipe: every script takes the recipe's keys, and its own options beside them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
+
+from errors import BadInput
+from places import Places
+from recipe import SECTIONS, Recipe
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a script was asked to do."""
+
+    recipe: Recipe
+    places: Places
+    options: Namespace
+    """The script's own options, by name."""
+
+
+def build_parser(description: str, add_options: Callable[[ArgumentParser], Any] | None = None) -> ArgumentParser:
+    """The parser of a script: the recipe's sections, the places, and the script's own options."""
+    parser = ArgumentParser(description=description, exit_on_error=False, allow_abbrev=False)
+    parser.add_argument("--recipe", action=ActionConfigFile, help="YAML file of the recipe.")
+    parser.add_argument("--name", type=str | None, help="Name of the cache folder; by default the recipe file's.")
+    parser.add_argument("--run", type=str | None, help="Name of the run; by default the recipe's.")
+    parser.add_argument("--cache", type=str, default="cache", help="Folder of stores and runs.")
+    parser.add_argument("--submissions", type=str, default="submissions", help="Folder of CSVs.")
+    for name, section in SECTIONS.items():
+        parser.add_class_arguments(section, name)
+    if add_options:
+        add_options(parser)
+    return parser
+
+
+def read_command(
+    arguments: Sequence[str] | None,
+    description: str,
+    add_options: Callable[[ArgumentParser], Any] | None = None,
+) -> Command:
+    """Read a command line (None: the process's own). Raises BadInput that names the key, the value and the bounds."""
+    parser = build_parser(description, add_options)
+    try:
+        values = parser.parse_args(arguments)
+        parts = parser.instantiate(values)
+    except ArgumentError as error:
+        raise BadInput(f"{error}; see --help for the keys and --print_config for their values") from None
+    name = parts.name or (Path(parts.recipe[-1].relative).stem if parts.recipe else "recipe")
+    run = parts.run or name
+    for key, value in (("--name", name), ("--run", run)):
+        if not value or value.startswith(".") or set(value) & set('/\\\0\n'):
+            raise BadInput(f"{key} {value!r} cannot name a folder: use letters, digits, '-' and '_'")
+    recipe = Recipe(name=name, **{section: parts[section] for section in SECTIONS})
+    return Command(recipe, Places(Path(parts.cache), Path(parts.submissions), name, run), parts)

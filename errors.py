@@ -1,0 +1,26 @@
+"""The one kind of error a user is meant to read: a line that names the thing and says what to do."""
+
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+
+class BadInput(Exception):
+    """What the user gave cannot be used. The message is one line: the file, key or value, and what to do."""
+
+
+def stop(message: str, status: int = 2) -> NoReturn:
+    """Print `message` as one line on standard error and leave with `status`."""
+    print("earmark: " + " ".join(message.split()), file=sys.stderr)
+    raise SystemExit(status)
+
+
+def run_script(main: Callable[[], int | None]) -> NoReturn:
+    """Run a script's `main`; a BadInput becomes one line and exit 2, an interrupt one line and exit 130."""
+    try:
+        status = main()
+    except BadInput as error:
+        stop(str(error))
+    except KeyboardInterrupt:
+        stop("interrupted; what was finished is kept, run the same command again to go on", 130)
+    raise SystemExit(status or 0)

@@ -1,0 +1,61 @@
+"""Where everything lands: what each step writes, and where the next one finds it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Places:
+    """Paths of one recipe's outputs and of one run's."""
+
+    cache: Path
+    submissions: Path
+    name: str
+    """The recipe's name."""
+    run: str
+    """The run's name; by default the recipe's."""
+
+    @property
+    def home(self) -> Path:
+        """cache/<recipe>/: the table of clips, the store and the runs."""
+        return self.cache / self.name
+
+    @property
+    def clips_csv(self) -> Path:
+        return self.home / "clips.csv"
+
+    @property
+    def labels_csv(self) -> Path:
+        """The vocabulary, a label a row, in the order of every score's columns."""
+        return self.home / "labels.csv"
+
+    @property
+    def sample_csv(self) -> Path:
+        """A copy of the dataset's sample_submission.csv, where it has one."""
+        return self.home / "sample_submission.csv"
+
+    @property
+    def store(self) -> Path:
+        return self.home / "features.h5"
+
+    @property
+    def parts(self) -> Path:
+        return self.home / "parts"
+
+    @property
+    def failed_csv(self) -> Path:
+        return self.home / "failed.csv"
+
+    @property
+    def run_home(self) -> Path:
+        """cache/<recipe>/runs/<run>/: weights, logs and out-of-fold scores."""
+        return self.home / "runs" / self.run
+
+    @property
+    def oof_csv(self) -> Path:
+        """Scores of training clips by the fold that never saw them."""
+        return self.run_home / "oof.csv"
+
+    def submission(self, suffix: str = ".csv") -> Path:
+        """submissions/<run><suffix>."""
+        return self.submissions / f"{self.run}{suffix}"
