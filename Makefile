@@ -1,0 +1,82 @@
+# Earmark: recordings and labels in, label probabilities out. `make help` lists the targets.
+
+RECIPE ?= demo
+RUN    ?= $(RECIPE)
+JOBS   ?= -1
+ARGS   ?=
+PYTHON ?= python3
+
+VENV   := .venv
+PY     := $(VENV)/bin/python
+SCRIPT  = $(PY) -m $(1) --recipe recipes/$(RECIPE).yaml --run $(RUN) $(if $(DATA),--data.folder '$(DATA)') $(2) $(ARGS)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup demo demo_audio features survey train lr predict score inspect test check format bench clean
+
+help:  ## this list
+	@grep -E '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: $(VENV)/.ready  ## make .venv and install requirements.txt
+
+$(VENV)/.ready: requirements.txt requirements-nodeps.txt
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "earmark needs Python 3.11 or newer: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --upgrade pip
+	$(PY) -m pip install --quiet -r requirements.txt
+	$(PY) -m pip install --quiet --no-deps -r requirements-nodeps.txt
+	@touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
+	$(PY) -m pip install --quiet -r requirements-dev.txt
+	@touch $@
+
+demo: RECIPE = demo
+demo: DATA = cache/demo_audio
+demo: demo_audio features train predict score inspect  ## render instruments, then the whole road on them
+	@echo
+	@echo "The label probabilities:  submissions/$(RUN).csv"
+	@echo "The report to open:       submissions/$(RUN).html"
+
+demo_audio: setup
+	$(PY) -m preprocess.render_demo --folder cache/demo_audio --jobs $(JOBS)
+
+features: setup  ## recordings -> cache/RECIPE/features.h5
+	$(call SCRIPT,preprocess.features,--jobs $(JOBS))
+
+survey: setup  ## what is in the data, before training
+	$(call SCRIPT,preprocess.survey,--jobs $(JOBS))
+
+train: setup  ## features -> cache/RECIPE/runs/RUN
+	$(call SCRIPT,train.fit)
+
+lr: setup  ## the learning-rate finder
+	$(call SCRIPT,train.find_lr)
+
+predict: setup  ## networks -> submissions/RUN.csv
+	$(call SCRIPT,predict.run)
+
+score: setup  ## score submissions/RUN.csv (TRUTH=file.csv, or the dataset's own labels)
+	$(call SCRIPT,predict.score,$(if $(TRUTH),--truth '$(TRUTH)'))
+
+inspect: setup  ## a look at the result, and submissions/RUN.html
+	$(call SCRIPT,predict.inspect)
+
+test: $(VENV)/.ready-dev  ## the tests
+	$(PY) -m pytest
+
+check: $(VENV)/.ready-dev  ## lint, types and house rules
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy .
+	$(PY) -W error -m pytest tests/test_house.py
+
+format: $(VENV)/.ready-dev
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+bench: setup  ## every benchmark, one after another
+	@set -e; for script in benchmarks/*.py; do $(PY) -m benchmarks.$$(basename $$script .py); done
+
+clean:  ## remove outputs, keep the environment
+	find cache submissions -mindepth 1 ! -name README.md -delete
