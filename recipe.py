@@ -39,7 +39,7 @@ class Section:
         for name, annotation in get_type_hints(type(self), include_extras=True).items():
             bounds, value = _bounds(annotation), getattr(self, name)
             for number in value if isinstance(value, list | tuple) else [value]:
-                if bounds and number is not None and not bounds.low <= number <= bounds.high:
+                if bounds and isinstance(number, int | float) and not bounds.low <= number <= bounds.high:
                     raise BadInput(f"{section}.{name} = {number}: must be {bounds}")
 
 
@@ -87,10 +87,34 @@ class Features(Section):
 class Network(Section):
     """What learns."""
 
-    name: str = "cnn_small"
-    """A network of train/networks.py: cnn_small, or one of torchvision's by name."""
+    name: Literal[
+        "cnn_small",
+        "waveform",
+        "resnet18",
+        "resnet34",
+        "resnet50",
+        "resnext50_32x4d",
+        "alexnet",
+        "vgg16_bn",
+        "densenet121",
+        "mobilenet_v3_small",
+        "mobilenet_v3_large",
+        "efficientnet_b0",
+        "convnext_tiny",
+    ] = "cnn_small"
+    """A small network for CPUs, five 1-D convolutions for raw waveforms, or one of torchvision's by its name there."""
+    weights: str | None = None
+    """Where a torchvision network starts: `imagenet` (downloaded once), or a file of such weights (.pth, .safetensors)."""
+    channels: Literal["one", "copies", "deltas"] = "one"
+    """What the first layer sees: the frames (weights summed over RGB), three copies, or frames and two time derivatives."""
+    normalise: Literal["overall", "bins", "imagenet"] = "overall"
+    """By one mean and deviation, by those of each bin, or to ImageNet's brightness and colours (three copies only)."""
+    pooling: Literal["mean", "mean_max", "attention"] = "mean_max"
+    """How columns of time become one vector; alexnet and vgg16_bn keep their own."""
+    hidden: Annotated[int, Between(0, 65_536)] = 0
+    """Units of a hidden layer before the last; 0 is none. alexnet and vgg16_bn keep their own."""
     dropout: Share = 0.2
-    """Dropout before the last layer."""
+    """Dropout before each layer of the head."""
 
 
 @dataclass(frozen=True)
@@ -103,14 +127,70 @@ class Training(Section):
     """Clips in a batch."""
     crop_seconds: Seconds = 3.0
     """Length of a random crop."""
+    progressive: list[Annotated[float, Between(0.05, 1)]] | None = None
+    """Shares of crop length and of bins, each for an equal part of the epochs, as [0.5, 0.75, 1]; by default all of both."""
     seed: Natural = 0
     """Seed of weights, crops and mixing; each fold draws its own from it."""
-    max_lr: Annotated[float, Between(1e-8, 100)] = 3e-3
-    """Highest learning rate of the schedule."""
-    weight_decay: Annotated[float, Between(0, 10)] = 0.01
-    """Decoupled weight decay."""
+    seeds: Count = 1
+    """Networks a fold, from as many seeds on; their scores are averaged."""
     metric: Literal["lwlrap", "map", "accuracy", "f1_micro", "f1_macro"] = "lwlrap"
     """The score of the held-out fold that names the best epoch."""
+
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    """Who steps; weight decay is decoupled in adamw only, and spares biases and normalisation layers in all."""
+    max_lr: Annotated[float, Between(1e-8, 100)] | str = 3e-3
+    """Highest learning rate; a slice as 1e-4..1e-2 gives the first layers the one, the head the other, evenly between in log."""
+    schedule: Literal["one_cycle", "cosine", "plateau", "constant"] = "one_cycle"
+    """Learning rate by the step; plateau divides it by ten when `metric` has not risen for `patience` epochs."""
+    warmup: Share = 0.3
+    """Share of the steps in which the rate rises, for one_cycle and cosine."""
+    patience: Count = 5
+    """Epochs without a better score before plateau lowers the rate."""
+    momentum: Annotated[float, Between(0, 0.9999)] = 0.9
+    """Momentum of sgd, first beta of adam and adamw; one_cycle moves it between 0.85 and 0.95 instead."""
+    weight_decay: Annotated[float, Between(0, 10)] = 0.01
+    """Weight decay."""
+    clip_gradient: Annotated[float, Between(0)] = 5.0
+    """Longest gradient, as a norm over all weights; 0 does not clip."""
+    average: Annotated[float, Between(0, 0.99999)] = 0.0
+    """Decay a step of the moving average of weights, which is then what is scored and kept; 0 is none."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Arithmetic of the network; auto is bfloat16 on a GPU that has it, float32 elsewhere."""
+    compile: bool = False
+    """Compile the network with torch.compile: slow first steps, faster later ones."""
+    start_from: str | None = None
+    """Fine-tune from the weights of another run: its folder (fold k from its fold k), or one checkpoint of it."""
+    freeze_epochs: Natural = 0
+    """For so many epochs only the head learns; as many as `epochs` keeps the rest frozen throughout."""
+
+    loss: Literal["bce", "focal", "cross_entropy"] = "bce"
+    """A yes or no for each label; the same with easy ones counting less; or one label a clip."""
+    focal_gamma: Annotated[float, Between(0, 10)] = 2.0
+    """How much less easy ones count, for focal."""
+    label_smoothing: Share = 0.0
+    """Share of each target that is spread evenly: over yes and no, or over labels for cross_entropy."""
+    noisy_weight: Annotated[float, Between(0, 10)] = 1.0
+    """Weight of a noisy clip's loss beside a curated one's 1; 0 leaves noisy clips out."""
+    bootstrap_beta: Share = 1.0
+    """Share of a noisy clip's target that is its label, the rest being what the network says (soft bootstrap)."""
+    corrections: str | None = None
+    """CSV `clip,labels` of better labels for training clips; the word drop for labels leaves a clip out."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.lr_range
+
+    @property
+    def lr_range(self) -> tuple[float, float]:
+        """The highest learning rates of the first layers and of the head. Raises BadInput."""
+        try:
+            low, _, high = str(self.max_lr).partition("..")
+            rates = float(low), float(high or low)
+        except ValueError:
+            raise BadInput(f"training.max_lr = {self.max_lr!r}: write a number, or a slice as 1e-4..1e-2") from None
+        if not 1e-8 <= rates[0] <= rates[1] <= 100:
+            raise BadInput(f"training.max_lr = {self.max_lr}: must rise within 1e-08 and 100")
+        return rates
 
 
 @dataclass(frozen=True)
