@@ -1,0 +1,20 @@
+"""Layout `esc50`: audio/ and meta/esc50.csv, five official folds, clips of one source in one fold."""
+
+from pathlib import Path
+
+from preprocess.listing import Listing
+from preprocess.tables import read_table
+from recipe import Data
+
+
+def read(data: Data, folder: Path) -> Listing:
+    """List meta/esc50.csv (Piczak 2015): one label a clip, group = source recording, extension as listed."""
+    table = read_table(
+        folder / "meta" / "esc50.csv",
+        ["filename", "fold", "category", "src_file"],
+        hint="layout esc50 expects it; set data.folder to the folder that holds audio/ and meta/",
+    )
+    clips = table.rename(columns={"filename": "clip", "category": "labels", "src_file": "group"})
+    clips = clips[["clip", "labels", "fold", "group"]]
+    clips["path"] = [str(folder / "audio" / name) for name in clips["clip"]]
+    return Listing(clips)

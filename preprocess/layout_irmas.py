@@ -1,0 +1,60 @@
+"""Layout `irmas`: a folder of excerpts an instrument, and longer test clips with a .txt of instruments each."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+from errors import BadInput
+from preprocess.labels import join_labels
+from preprocess.listing import Listing, audio_files, list_clips, need_folder
+from recipe import Data
+
+TRACK = re.compile(r"(\d+)__\d+$")
+EXCERPT = re.compile(r"-\d+$")
+TRAINING = "IRMAS-TrainingData"
+TESTING = "IRMAS-TestingData-Part*"
+
+
+def read(data: Data, folder: Path) -> Listing:
+    """List IRMAS (Bosch et al. 2012). Excerpts of one track are one group; the vocabulary is the training folders'."""
+    training = need_folder(
+        folder / TRAINING, f"layout irmas expects it; set data.folder to the folder that holds {TRAINING}/"
+    )
+    rows, vocabulary, notes = [], [], []
+    for class_folder in sorted(entry for entry in training.iterdir() if entry.is_dir()):
+        if files := audio_files(class_folder):
+            vocabulary.append(class_folder.name)
+            rows += [_training_row(file, class_folder.name) for file in files]
+    tests = [file for part in sorted(folder.glob(TESTING)) for file in audio_files(part)]
+    if not tests:
+        notes.append(f"no recordings in {folder / TESTING}: predict no test clips")
+    rows += [_test_row(file) for file in tests]
+    names = Counter(row["clip"] for row in rows)
+    for row in rows:
+        if names[row["clip"]] > 1:
+            row["clip"] = Path(row["path"]).relative_to(folder).as_posix()
+    return Listing(list_clips(rows), vocabulary, notes=notes)
+
+
+def _training_row(file: Path, code: str) -> dict[str, str]:
+    """A 3 s excerpt, named [code]...TRACK__EXCERPT: its group is the track's number within its instrument."""
+    track = TRACK.search(file.stem)
+    group = f"{code}{track[1]}" if track else f"{code}/{file.stem}"
+    return {"clip": file.name, "path": str(file), "labels": join_labels([code]), "split": "train", "group": group}
+
+
+def _test_row(file: Path) -> dict[str, str]:
+    """A test clip, instruments from the .txt beside it (none: not known); its group is the piece, NAME of NAME-N."""
+    group = EXCERPT.sub("", file.stem)
+    labels = join_labels(_instruments(file.with_suffix(".txt")))
+    return {"clip": file.name, "path": str(file), "labels": labels, "split": "test", "group": group}
+
+
+def _instruments(path: Path) -> list[str]:
+    """The codes of a .txt, one a line with a tab after it; none without the file."""
+    if not path.exists():
+        return []
+    try:
+        return [code for line in path.read_text("utf-8-sig").splitlines() if (code := line.strip())]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} cannot be read as text ({error}): it should hold an instrument's code a line") from None

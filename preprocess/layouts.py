@@ -1,0 +1,95 @@
+"""A dataset's folder, in any layout, to one table of clips with folds, and its vocabulary."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from errors import BadInput
+from preprocess import layout_csv, layout_esc50, layout_folders, layout_fsdkaggle2019, layout_irmas
+from preprocess.clips import COLUMNS, TEST_FOLD, check_clips
+from preprocess.folds import assign_folds
+from preprocess.labels import choose_vocabulary, encode
+from preprocess.listing import Listing, need_folder
+from recipe import Data
+
+READERS: dict[str, Callable[[Data, Path], Listing]] = {
+    "folders": layout_folders.read,
+    "csv": layout_csv.read,
+    "esc50": layout_esc50.read,
+    "fsdkaggle2019": layout_fsdkaggle2019.read,
+    "irmas": layout_irmas.read,
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A dataset as every later step sees it."""
+
+    table: pd.DataFrame
+    """The table of clips, checked, in the dataset's order; test clips in the sample submission's."""
+    vocabulary: list[str]
+    sample: pd.DataFrame | None = None
+    """The dataset's sample submission, all columns as text; the first names the clip."""
+    notes: list[str] = field(default_factory=list)
+    """What was left out and why, a sentence each."""
+
+
+def read_layout(data: Data) -> Layout:
+    """Read the dataset that `data` describes. Raises BadInput for a folder missing, empty or laid out otherwise."""
+    if not data.folder:
+        raise BadInput("data.folder is not set: name the dataset's folder, as DATA=path or --data.folder path")
+    folder = need_folder(Path(data.folder).expanduser().absolute(), "set data.folder to the dataset's folder")
+    listing = READERS[data.layout](data, folder)
+    table = _complete(listing.clips)
+    _check_some_exist(table)
+    sample_columns = None if listing.sample is None else list(listing.sample.columns[1:])
+    vocabulary = choose_vocabulary(table, data.labels or listing.vocabulary, sample_columns)
+    table["fold"] = _folds(table, vocabulary, data)
+    check_clips(table)
+    return Layout(table[COLUMNS], vocabulary, listing.sample, listing.notes)
+
+
+def _complete(clips: pd.DataFrame) -> pd.DataFrame:
+    """The clips with every column: what is not known takes its default."""
+    table = clips.copy()
+    for column in COLUMNS:
+        if column not in table:
+            table[column] = ""
+    table["group"] = table["group"].where(table["group"] != "", table["clip"])
+    table["trust"] = table["trust"].where(table["trust"] != "", "curated")
+    by_label = np.where(table["labels"] == "", "test", "train")
+    table["split"] = table["split"].where(table["split"] != "", by_label)
+    return table
+
+
+def _check_some_exist(table: pd.DataFrame) -> None:
+    """A recording that is missing costs itself alone, later; but if all are missing, the folder is the wrong one."""
+    if not any(os.path.lexists(path) for path in table["path"] if "\0" not in path):
+        raise BadInput(
+            f"none of {len(table)} recordings is there (the first: {table['path'].iloc[0]}): check data.folder"
+        )
+
+
+def _folds(table: pd.DataFrame, vocabulary: list[str], data: Data) -> np.ndarray:
+    """The dataset's own folds if it has any, otherwise grouped ones, balanced over labels and trust; -1 for test."""
+    folds = np.full(len(table), TEST_FOLD, dtype=np.int64)
+    training = (table["split"] == "train").to_numpy()
+    clips = table[training]
+    if (clips["fold"] != "").any():
+        folds[training] = [_own_fold(clip, fold) for clip, fold in zip(clips["clip"], clips["fold"], strict=True)]
+    elif len(clips):
+        hot = encode(clips["labels"], vocabulary)
+        noisy = (clips["trust"] == "noisy").to_numpy()[:, None]
+        targets = np.hstack([hot * ~noisy, hot * noisy])
+        folds[training] = assign_folds(targets, clips["group"].to_numpy(), data.folds, data.seed)
+    return folds
+
+
+def _own_fold(clip: str, fold: str) -> int:
+    if not (fold.isascii() and fold.isdigit()):
+        raise BadInput(f"{clip} has fold {fold!r}: give every training clip a whole number, or leave the column out")
+    return int(fold)

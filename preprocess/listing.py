@@ -1,0 +1,75 @@
+"""What a layout's reader hands over: the recordings it found, and what the dataset says of their labels."""
+
+import os
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from errors import BadInput
+
+AUDIO_NAME = re.compile(
+    r"[^.].*\.(3g2|3gp|aac|ac3|aif|aifc|aiff|amr|ape|asf|au|caf|eac3|flac|m4a|m4b|mka|mkv|mov|mp2|mp3|mp4|mpc"
+    r"|oga|ogg|ogv|opus|ra|rf64|snd|spx|tta|w64|wav|wave|weba|webm|wma|wv)",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The recordings of a dataset before folds are chosen."""
+
+    clips: pd.DataFrame
+    """Columns clip, path, labels, and where the dataset has them fold, split, group, trust; '' is not known."""
+    vocabulary: list[str] | None = None
+    """The labels in the dataset's own order, where it names them."""
+    sample: pd.DataFrame | None = None
+    """The sample submission: the first column names the clip, the others are the labels."""
+    notes: list[str] = field(default_factory=list)
+    """What was left out and why, a sentence each."""
+
+
+def list_clips(rows: list[dict[str, str]]) -> pd.DataFrame:
+    """Clips from dictionaries of one shape; raises BadInput when there is none."""
+    if not rows:
+        raise BadInput("the dataset is empty, no recording was found: check data.folder and data.layout")
+    return pd.DataFrame(rows, dtype="str")
+
+
+def need_folder(path: Path, why: str) -> Path:
+    """`path` if it is a folder, otherwise a BadInput that ends in `why`."""
+    if not path.is_dir():
+        raise BadInput(f"{path} is {'not a folder' if path.exists() else 'not there'}: {why}")
+    return path
+
+
+def audio_files(folder: Path) -> list[Path]:
+    """Files below `folder` whose names look like recordings, sorted; hidden files and folders left out.
+
+    Links to folders are not followed, so a loop of links ends. Raises BadInput for a folder that cannot be listed.
+    """
+    found = []
+    for parent, folders, names in os.walk(folder, onerror=_refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent, name) for name in names if AUDIO_NAME.fullmatch(name)]
+    return sorted(map(check_name, found))
+
+
+def check_name(path: Path) -> Path:
+    """`path` if it can be written down as text, otherwise a BadInput."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise BadInput(f"{os.fsencode(path)!r}: the name is not UTF-8, rename the file or folder") from None
+    return path
+
+
+def clean_label(text: str) -> str:
+    """A label as one form of Unicode, so that a folder's name equals the same word in a CSV."""
+    return unicodedata.normalize("NFC", text.strip())
+
+
+def _refuse(error: OSError) -> None:
+    raise BadInput(f"{error.filename} cannot be listed ({error.strerror}): allow reading it, or move it away")

@@ -1,0 +1,57 @@
+"""CSV tables as people make them, read with errors that name the file, and written whole."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from errors import BadInput
+from preprocess.whole import written_whole
+
+
+def read_table(
+    path: Path, columns: Iterable[str] = (), hint: str = "check data.folder and data.layout"
+) -> pd.DataFrame:
+    """Read a UTF-8 CSV with a header as strings, nothing taken for a number or for missing.
+
+    Raises BadInput: no such file (with `hint`), not UTF-8, no CSV, a row of another length, one of `columns` missing.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            rows = [row for row in csv.reader(lines, strict=True) if row]
+    except FileNotFoundError:
+        raise BadInput(f"{path} is not there: {hint}") from None
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+    except (OSError, csv.Error) as error:
+        raise BadInput(f"{path} cannot be read as a CSV ({error}): save it again as a CSV") from None
+    if not rows:
+        raise BadInput(f"{path} is empty: it needs a header line and a line a clip")
+    return _checked(path, [name.strip() for name in rows[0]], rows[1:], columns)
+
+
+def _checked(path: Path, header: list[str], rows: list[list[str]], columns: Iterable[str]) -> pd.DataFrame:
+    """The rows as a table, once every row has the header's length and the header has `columns`."""
+    if missing := [name for name in columns if name not in header]:
+        raise BadInput(f"{path} has no column {', '.join(missing)}: its columns are {', '.join(header)}")
+    if twice := sorted({name for name in header if header.count(name) > 1}):
+        raise BadInput(f"{path} has two columns named {twice[0]!r}: keep one")
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise BadInput(
+                f"{path} row {number} ({row[0]!r}) has {len(row)} fields and the header {len(header)}: "
+                "put fields that hold a comma in double quotes"
+            )
+    return pd.DataFrame(rows, columns=header, dtype="str")
+
+
+def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a UTF-8 CSV under its final name whole or not at all."""
+    texts = [[str(value) for value in row] for row in rows]
+    # Python 3.11's writer leaves a lone carriage return unquoted, and a reader takes it for the end of the row.
+    bare_return = any("\r" in text for row in texts for text in row)
+    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
+        writer = csv.writer(lines, quoting=csv.QUOTE_ALL if bare_return else csv.QUOTE_MINIMAL, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(texts)
