@@ -104,9 +104,9 @@ class Network(Section):
     ] = "cnn_small"
     """A small network for CPUs, five 1-D convolutions for raw waveforms, or one of torchvision's by its name there."""
     weights: str | None = None
-    """Where a torchvision network starts: `imagenet` (downloaded once), or a file of such weights (.pth, .safetensors)."""
+    """Where a torchvision network starts: `imagenet` (downloaded once), or a file of such weights."""
     channels: Literal["one", "copies", "deltas"] = "one"
-    """What the first layer sees: the frames (weights summed over RGB), three copies, or frames and two time derivatives."""
+    """What the first layer sees: frames (weights summed over RGB), three copies of them, or they and two derivatives."""
     normalise: Literal["overall", "bins", "imagenet"] = "overall"
     """By one mean and deviation, by those of each bin, or to ImageNet's brightness and colours (three copies only)."""
     pooling: Literal["mean", "mean_max", "attention"] = "mean_max"
@@ -128,7 +128,7 @@ class Training(Section):
     crop_seconds: Seconds = 3.0
     """Length of a random crop."""
     progressive: list[Annotated[float, Between(0.05, 1)]] | None = None
-    """Shares of crop length and of bins, each for an equal part of the epochs, as [0.5, 0.75, 1]; by default all of both."""
+    """Shares of crop length and of bins, as [0.5, 0.75, 1], each for an equal part of the epochs; by default all of both."""
     seed: Natural = 0
     """Seed of weights, crops and mixing; each fold draws its own from it."""
     seeds: Count = 1
@@ -139,7 +139,7 @@ class Training(Section):
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     """Who steps; weight decay is decoupled in adamw only, and spares biases and normalisation layers in all."""
     max_lr: Annotated[float, Between(1e-8, 100)] | str = 3e-3
-    """Highest learning rate; a slice as 1e-4..1e-2 gives the first layers the one, the head the other, evenly between in log."""
+    """Highest learning rate; of a slice, as 1e-4..1e-2, the first layers have the lower and the head the higher."""
     schedule: Literal["one_cycle", "cosine", "plateau", "constant"] = "one_cycle"
     """Learning rate by the step; plateau divides it by ten when `metric` has not risen for `patience` epochs."""
     warmup: Share = 0.3
