@@ -1,0 +1,35 @@
+"""Fetching one step ahead: the coming step's tensor is read and copied while the present step computes."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+
+def one_step_ahead(fetch: Callable[[int], Tensor], n_steps: int, device: torch.device) -> Iterator[Tensor]:
+    """`fetch(0)`, `fetch(1)` ... on `device`. `fetch` runs in a thread of its own and returns tensors in host memory.
+
+    To a GPU they go from pinned memory on a stream of their own, so neither host nor network waits for the copy.
+    """
+    stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def send(step: int) -> tuple[Tensor, torch.cuda.Event | None]:
+        if stream is None:
+            return fetch(step).to(device), None
+        pinned = fetch(step).pin_memory()
+        with torch.cuda.stream(stream):
+            return pinned.to(device, non_blocking=True), stream.record_event()
+
+    with ThreadPoolExecutor(1, thread_name_prefix="fetch") as worker:
+        coming = worker.submit(send, 0)
+        for step in range(n_steps):
+            tensor, arrived = coming.result()
+            if step + 1 < n_steps:
+                coming = worker.submit(send, step + 1)
+            if arrived is not None:
+                present = torch.cuda.current_stream(device)
+                present.wait_event(arrived)
+                # The tensor's memory belongs to the copying stream; it must not be reused before this one is done.
+                tensor.record_stream(present)
+            yield tensor

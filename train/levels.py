@@ -1,0 +1,47 @@
+"""Decibels, power and what changes them: gain and added noise."""
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+
+def to_power(decibels: Tensor) -> Tensor:
+    """Power of decibels; 0 dB is 1."""
+    return torch.exp(decibels * (math.log(10) / 10))
+
+
+def to_decibels(power: Tensor) -> Tensor:
+    """Decibels of a power above 0; what underflowed to 0 is taken as the smallest float."""
+    return torch.log(power.clamp(min=torch.finfo(power.dtype).tiny)) * (10 / math.log(10))
+
+
+def draw_between(low: float, high: float, x: Tensor, generator: Generator) -> Tensor:
+    """[batch, 1, 1] uniform numbers, one for each clip of x."""
+    uniform = torch.rand((len(x), 1, 1), generator=generator, device=x.device)
+    return low + (high - low) * uniform
+
+
+def change_gain(
+    x: Tensor, y: Tensor, generator: Generator, *, range_db: float, decibels: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Make each clip louder or quieter by up to `range_db`, uniformly in decibels."""
+    gain_db = draw_between(-range_db, range_db, x, generator)
+    return (x + gain_db if decibels else x * to_power(gain_db).sqrt()), y
+
+
+def add_noise(
+    x: Tensor, y: Tensor, generator: Generator, *, snr_db: tuple[float, float], decibels: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Add white noise whose power is the clip's mean power less a ratio drawn from `snr_db` (low, high).
+
+    A spectrogram gets in every cell a power drawn from the exponential distribution, as white noise has in a
+    periodogram; a waveform gets Gaussian samples.
+    """
+    ratio = to_power(-draw_between(*snr_db, x, generator))
+    if decibels:
+        power = to_power(x)
+        noise = torch.empty_like(x).exponential_(generator=generator)
+        return to_decibels(power + noise * (ratio * power.mean((1, 2), keepdim=True))), y
+    noise = torch.randn(x.shape, generator=generator, device=x.device)
+    return x + noise * (ratio * x.square().mean((1, 2), keepdim=True)).sqrt(), y

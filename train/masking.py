@@ -1,0 +1,54 @@
+"""Parts of a crop hidden or moved: masks over time and over bins, and the roll in time."""
+
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+
+MaskFill = Literal["mean", "floor", "zero"]
+
+
+def mask_time(
+    x: Tensor, y: Tensor, generator: Generator, *, max_masks: int, max_share: float, fill: MaskFill
+) -> tuple[Tensor, Tensor]:
+    """Hide 1 to `max_masks` spans of frames in each clip, each of a length drawn up to `max_share` of the crop.
+
+    Park et al., "SpecAugment", 2019. One span with the floor is a blank of silence.
+    """
+    hidden = _draw_spans(x, x.shape[1], max_masks, max_share, generator)
+    return torch.where(hidden[:, :, None], _fill_value(x, fill), x), y
+
+
+def mask_frequency(
+    x: Tensor, y: Tensor, generator: Generator, *, max_masks: int, max_share: float, fill: MaskFill
+) -> tuple[Tensor, Tensor]:
+    """Hide 1 to `max_masks` spans of bins in each clip, each of a width drawn up to `max_share` of the bins."""
+    hidden = _draw_spans(x, x.shape[2], max_masks, max_share, generator)
+    return torch.where(hidden[:, None, :], _fill_value(x, fill), x), y
+
+
+def roll_time(x: Tensor, y: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Turn each crop round in time by any number of frames."""
+    batch, n_frames, n_bins = x.shape
+    frames = torch.arange(n_frames, device=x.device)
+    shift = torch.randint(n_frames, (batch, 1), generator=generator, device=x.device)
+    rows = (frames - shift) % n_frames + n_frames * torch.arange(batch, device=x.device)[:, None]
+    return x.reshape(-1, n_bins).index_select(0, rows.flatten()).view_as(x), y
+
+
+def _draw_spans(x: Tensor, length: int, max_masks: int, max_share: float, generator: Generator) -> Tensor:
+    """bool [batch, length]: inside 1 to `max_masks` spans, each of 0 to `max_share` * length, anywhere they fit."""
+    number, width, start = torch.rand((3, len(x), max_masks), generator=generator, device=x.device)
+    widths = (width * (int(max_share * length) + 1)).floor()
+    starts = (start * (length - widths + 1)).floor()
+    used = torch.arange(max_masks, device=x.device) <= (number[:, :1] * max_masks).floor()
+    at = torch.arange(length, device=x.device)[:, None]
+    inside = (at >= starts[:, None]) & (at < (starts + widths)[:, None]) & used[:, None]
+    return inside.any(2)
+
+
+def _fill_value(x: Tensor, fill: MaskFill) -> Tensor:
+    """[batch, 1, 1] or scalar: each crop's own mean, its lowest value, or 0."""
+    if fill == "mean":
+        return x.mean((1, 2), keepdim=True)
+    return x.amin((1, 2), keepdim=True) if fill == "floor" else x.new_zeros(())
