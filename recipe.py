@@ -106,7 +106,7 @@ class Network(Section):
     weights: str | None = None
     """Where a torchvision network starts: `imagenet` (downloaded once), or a file of such weights."""
     channels: Literal["one", "copies", "deltas"] = "one"
-    """What the first layer sees: frames (weights summed over RGB), three copies of them, or they and two derivatives."""
+    """What the first layer sees: frames (weights summed over RGB), three copies, or frames and two derivatives."""
     normalise: Literal["overall", "bins", "imagenet"] = "overall"
     """By one mean and deviation, by those of each bin, or to ImageNet's brightness and colours (three copies only)."""
     pooling: Literal["mean", "mean_max", "attention"] = "mean_max"
@@ -128,7 +128,7 @@ class Training(Section):
     crop_seconds: Seconds = 3.0
     """Length of a random crop."""
     progressive: list[Annotated[float, Between(0.05, 1)]] | None = None
-    """Shares of crop length and of bins, as [0.5, 0.75, 1], each for an equal part of the epochs; by default all of both."""
+    """Shares of crop length and of bins, as [0.5, 1], each for an equal part of the epochs; by default all of both."""
     seed: Natural = 0
     """Seed of weights, crops and mixing; each fold draws its own from it."""
     seeds: Count = 1
@@ -175,6 +175,66 @@ class Training(Section):
     """Share of a noisy clip's target that is its label, the rest being what the network says (soft bootstrap)."""
     corrections: str | None = None
     """CSV `clip,labels` of better labels for training clips; the word drop for labels leaves a clip out."""
+
+    # augmentation
+    short_clips: Literal["wrap", "floor", "repeat"] = "wrap"
+    """Clips shorter than a crop run round from a random point, lie anywhere in silence, or repeat from their beginning."""
+    variant_probability: Share = 0.5
+    """How often an offline copy of a clip is drawn instead of the recording, where the store has copies."""
+    noisy_rate: Annotated[float, Between(0, 100)] = 1.0
+    """Noisy clips drawn for each curated one; an epoch is all curated clips and these."""
+    label_rule: Literal["united", "weighted"] = "united"
+    """Labels of a mixture: all those of its clips, or each in proportion to its clip's share."""
+    mixup_probability: Share = 0.0
+    """Clips interpolated with another."""
+    mixup_alpha: Annotated[float, Between(0.05, 10)] = 1.0
+    """The other's share is drawn from Beta(alpha, alpha); 1 is uniform."""
+    mixup_max_share: Share = 0.5
+    """Largest share of the other, by which the draw is multiplied."""
+    power_mix_probability: Share = 0.0
+    """Clips that sound together with others, added as power."""
+    power_mix_clips: Annotated[int, Between(2, 5)] = 3
+    """Most clips that sound together; 2 to so many are equally likely."""
+    power_mix_db: Annotated[float, Between(0, 60)] = 6.0
+    """The others are quieter by up to so many decibels."""
+    crossfade_probability: Share = 0.0
+    """Clips faded into another in time; the probabilities of the three ways of mixing add up to 1 at most."""
+    crossfade_share: Share = 0.5
+    """Longest fade, as a share of the crop."""
+    pitch_roll_probability: Share = 0.0
+    """Clips moved up or down by whole bins."""
+    pitch_roll_bins: Count = 3
+    """Most bins by which they move."""
+    resized_crop_probability: Share = 0.0
+    """Clips of which a part is stretched to the whole crop, in time and in frequency."""
+    resized_crop_scale: Annotated[float, Between(0.05, 1)] = 0.8
+    """Smallest part, as a share of frames and of bins."""
+    time_roll_probability: Share = 0.0
+    """Crops turned round in time."""
+    silence_probability: Share = 0.0
+    """Clips with a span of silence, before mixing."""
+    silence_share: Share = 0.3
+    """Longest span of silence, as a share of the crop."""
+    gain_probability: Share = 0.0
+    """Clips made louder or quieter, before mixing."""
+    gain_db: Annotated[float, Between(0, 60)] = 6.0
+    """Largest change of gain."""
+    noise_probability: Share = 0.0
+    """Mixtures with white noise."""
+    noise_snr_db: Annotated[tuple[float, float], Between(-40, 120)] = (10.0, 30.0)
+    """Lowest and highest ratio of a mixture's mean power to the noise's."""
+    time_mask_probability: Share = 0.0
+    """Mixtures with spans of frames hidden (SpecAugment)."""
+    time_mask_share: Share = 0.2
+    """Longest hidden span, as a share of the crop."""
+    frequency_mask_probability: Share = 0.0
+    """Mixtures with spans of bins hidden (SpecAugment)."""
+    frequency_mask_share: Share = 0.15
+    """Widest hidden span, as a share of the bins."""
+    masks: Annotated[int, Between(1, 20)] = 2
+    """Most spans hidden in each direction."""
+    mask_fill: Literal["mean", "floor", "zero"] = "mean"
+    """What stands in hidden spans: the crop's mean, its lowest value, or 0; in a waveform always 0."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
