@@ -1,0 +1,76 @@
+"""A network on disk: its weights and all that is needed to use it, saved whole or not at all."""
+
+import pickle
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from errors import BadInput
+from preprocess.whole import written_whole
+from recipe import SECTIONS, Recipe
+from train.networks import SoundNetwork, network_of
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds: tensors, numbers, strings, and lists and dictionaries of them."""
+
+    network: dict[str, Tensor]
+    """Weights and buffers by name; mean and deviation of the frames are among them."""
+    recipe: dict[str, Any]
+    """The resolved recipe."""
+    labels: list[str]
+    n_bins: int
+    frames_per_second: float
+    fold: int
+    seed: int
+    epoch: int
+    """Epochs behind it."""
+    score: float
+    """By the recipe's metric, on the fold's held-out clips."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    resume: dict[str, Any] | None = None
+    """In last.pt, what training needs to go on."""
+    format: int = FORMAT
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint under its name once it is whole."""
+    with written_whole(path) as temporary:
+        torch.save({each.name: getattr(checkpoint, each.name) for each in fields(checkpoint)}, temporary)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint onto the CPU; nothing in the file is run. Raises BadInput that names it."""
+    try:
+        values = torch.load(path, map_location="cpu", weights_only=True)
+        if values["format"] != FORMAT:
+            raise BadInput(f"{path} has format {values['format']}, this version reads {FORMAT}: train it again")
+        return Checkpoint(**values)
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such checkpoint; run make train first") from None
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BadInput(f"{path} is no whole checkpoint of this project ({reason}): train it again") from None
+
+
+def network_from(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> SoundNetwork:
+    """The checkpoint's network on `device`, in eval mode."""
+    network = network_of(recipe_of(checkpoint), checkpoint.n_bins, len(checkpoint.labels))
+    network.load_state_dict(checkpoint.network)
+    return network.to(device).eval()
+
+
+def recipe_of(checkpoint: Checkpoint) -> Recipe:
+    """The recipe a checkpoint was trained by. Raises BadInput where this version has other keys."""
+    values = checkpoint.recipe
+    try:
+        sections: dict[str, Any] = {name: section(**values[name]) for name, section in SECTIONS.items()}
+        return Recipe(values["name"], **sections)
+    except (KeyError, TypeError) as error:
+        raise BadInput(f"a checkpoint's recipe is another version's ({error}): train it again") from None

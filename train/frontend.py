@@ -1,0 +1,75 @@
+"""A network's first layer: raw frames in physical units → normalised input of as many channels as its trunk takes."""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+# Regression over two frames on either side, as HTK's deltas.
+DELTA_WEIGHTS = (-0.2, -0.1, 0.0, 0.1, 0.2)
+
+
+class Frontend(nn.Module):
+    """[B, n_frames, n_bins] → [B, channels, n_bins, n_frames]: bins are the height, time is the width.
+
+    `mean` and `std`, one number or one a bin, are buffers, so a checkpoint takes frames as they are stored.
+    Frames of fewer bins, averaged from neighbours to make early epochs cheap, are normalised by averages as well.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        n_bins: int,
+        mean: Tensor | float,
+        std: Tensor | float,
+        channels: Literal["one", "copies", "deltas"] = "one",
+        imagenet: bool = False,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).expand(n_bins).clone())
+        self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).expand(n_bins).clone())
+        self.channels, self.imagenet = channels, imagenet
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean, std = self.mean, self.std
+        if x.shape[-1] != len(mean):
+            mean, std = F.adaptive_avg_pool1d(torch.stack([mean, std]), x.shape[-1])
+        x = ((x - mean) / std).transpose(1, 2).unsqueeze(1)
+        if self.channels == "deltas":
+            first = deltas(x)
+            x = torch.cat([x, first, deltas(first)], dim=1)
+        elif self.channels == "copies":
+            x = as_imagenet(x) if self.imagenet else x.expand(-1, 3, -1, -1)
+        return x.contiguous(memory_format=torch.channels_last)
+
+
+def deltas(x: Tensor) -> Tensor:
+    """Slope over time (the last axis of [B, 1, n_bins, n_frames]) by regression over five frames, ends repeated."""
+    kernel = x.new_tensor(DELTA_WEIGHTS).reshape(1, 1, 1, 5)
+    return F.conv2d(F.pad(x, (2, 2, 0, 0), mode="replicate"), kernel)
+
+
+def as_imagenet(x: Tensor) -> Tensor:
+    """Standardised [B, 1, …] → three channels as bright and as contrasted as ImageNet, normalised as its pictures."""
+    mean, std = (x.new_tensor(values).reshape(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (x * std.mean() + mean.mean() - mean) / std
+
+
+class WaveFrontend(nn.Module):
+    """[B, n_samples, 1] → [B, 1, n_samples], normalised."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Tensor | float, std: Tensor | float) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).reshape(1))
+        self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).reshape(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ((x - self.mean) / self.std).transpose(1, 2)

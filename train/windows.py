@@ -1,0 +1,36 @@
+"""Sliding windows over one clip, and their pooling into one score a label: the same in validation as in prediction."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from train.crops import ShortClips, fill_short
+
+Pooling = Literal["mean", "max"]
+
+
+def window_starts(n_frames: int, window_frames: int, hop_frames: int) -> np.ndarray:
+    """First frames of the windows over a clip, int64: 0, hop, 2 hop …, and one flush with the end if frames are left.
+
+    A clip no longer than a window has the one window that starts at 0.
+    """
+    last = max(n_frames - window_frames, 0)
+    starts = np.arange(0, last + 1, hop_frames, dtype=np.int64)
+    return starts if starts[-1] == last else np.append(starts, last)
+
+
+def cut_windows(
+    frames: Tensor, starts: np.ndarray, window_frames: int, short_clips: ShortClips = "wrap", kind: str = "logmel"
+) -> Tensor:
+    """Windows [n_windows, window_frames, n_bins] of a clip's frames [n, n_bins], a short clip filled as in training."""
+    if len(frames) < window_frames:
+        return fill_short(frames, window_frames, short_clips, kind)[None]
+    offsets = torch.arange(window_frames, device=frames.device)
+    return frames[torch.from_numpy(starts).to(frames.device)[:, None] + offsets]
+
+
+def pool_windows(scores: Tensor, pooling: Pooling) -> Tensor:
+    """One score a label [n_labels] from those of a clip's windows [n_windows, n_labels]."""
+    return scores.mean(0) if pooling == "mean" else scores.amax(0)
