@@ -13,8 +13,11 @@ from torch import Tensor
 METRICS = ("lwlrap", "map", "accuracy", "f1_micro", "f1_macro", "hamming")
 
 
-def summarise(truth: Tensor, scores: Tensor, threshold: float = 0.5) -> dict[str, float]:
-    """Every metric by name, in the order of METRICS; `accuracy` only where each clip has exactly one label."""
+def summarise(truth: Tensor, scores: Tensor, threshold: float | Tensor = 0.5) -> dict[str, float]:
+    """Every metric by name, in the order of METRICS; `accuracy` only where each clip has exactly one label.
+
+    Decisions are made at one threshold, or at one a label `[n_labels]`.
+    """
     decisions = scores >= threshold
     summary = {"lwlrap": lwlrap(truth, scores), "map": mean_average_precision(truth, scores)}
     if is_single_label(truth):
