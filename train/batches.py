@@ -10,7 +10,7 @@ from errors import BadInput
 from recipe import Training
 from train.ahead import one_step_ahead
 from train.augmenting import build_augmentations
-from train.crops import crop_starts, draw_entries, take_crops
+from train.crops import draw_crops, take_crops
 from train.memory import Memory
 from train.resizing import fewer_bins
 
@@ -73,22 +73,23 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches of an epoch. Everything that says which frames are read is drawn before the first."""
-        memory, device = self._memory, self._memory.device
+        memory, n_frames, short_clips = self._memory, self._n_frames, self._training.short_clips
         order = self._draw_order()
-        beside = memory.frames.device
-        short_clips = self._training.short_clips
-        entries = draw_entries(
-            memory, self._rows[order].to(beside), self._training.variant_probability, self._generator
+        crops = draw_crops(
+            memory,
+            self._rows[order].cpu(),
+            self._generator,
+            n_frames=n_frames,
+            short_clips=short_clips,
+            variant_probability=self._training.variant_probability,
         )
-        uniform = torch.rand(order.shape, generator=self._generator, device=device).to(beside)
-        starts = crop_starts(uniform, memory.lengths[entries], self._n_frames, short_clips)
 
         def fetch(step: int) -> Tensor:
-            return take_crops(memory, entries[step], starts[step], self._n_frames, short_clips)
+            return take_crops(memory, crops[step], n_frames, short_clips)
 
         steps = range(len(self))
-        crops = one_step_ahead(fetch, len(self), device) if memory.remote else map(fetch, steps)
-        for step, stored in zip(steps, crops, strict=True):
+        taken = one_step_ahead(fetch, len(self), memory.device) if memory.remote else map(fetch, steps)
+        for step, stored in zip(steps, taken, strict=True):
             yield self._augmented(stored, order[step])
 
     def _augmented(self, stored: Tensor, clips: Tensor) -> Batch:

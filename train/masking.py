@@ -5,6 +5,8 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
+from train.resizing import take_frames
+
 MaskFill = Literal["mean", "floor", "zero"]
 
 
@@ -29,11 +31,9 @@ def mask_frequency(
 
 def roll_time(x: Tensor, y: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """Turn each crop round in time by any number of frames."""
-    batch, n_frames, n_bins = x.shape
-    frames = torch.arange(n_frames, device=x.device)
-    shift = torch.randint(n_frames, (batch, 1), generator=generator, device=x.device)
-    rows = (frames - shift) % n_frames + n_frames * torch.arange(batch, device=x.device)[:, None]
-    return x.reshape(-1, n_bins).index_select(0, rows.flatten()).view_as(x), y
+    n_frames = x.shape[1]
+    shift = torch.randint(n_frames, (len(x), 1), generator=generator, device=x.device)
+    return take_frames(x, (torch.arange(n_frames, device=x.device) - shift) % n_frames), y
 
 
 def _draw_spans(x: Tensor, length: int, max_masks: int, max_share: float, generator: Generator) -> Tensor:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import h5py
@@ -34,11 +35,11 @@ class Memory:
     frames: Tensor
     """[total, n_bins] as stored: on the device, in host memory, or pages of the file."""
     offsets: Tensor
-    """[n_entries] int64, beside `frames`: an entry's first frame."""
+    """[n_entries] int64 on the host: an entry's first frame."""
     lengths: Tensor
-    """[n_entries] int64, beside `frames`: an entry's number of frames."""
+    """[n_entries] int64 on the host: an entry's number of frames."""
     first_entry: Tensor
-    """[n_rows + 1] int64, beside `frames`."""
+    """[n_rows + 1] int64 on the host."""
     device: torch.device
     """Where batches are wanted."""
     remote: bool
@@ -55,13 +56,16 @@ class Memory:
     """[n_rows] seconds trimmed off each recording's start."""
     duration_s: NDArray[np.float64]
     """[n_rows] length of each recording before trimming."""
-    shortest: int
-    """Frames of the shortest entry, so that nobody asks the device whether crops need filling."""
 
     @property
     def n_bins(self) -> int:
         """Bins of a frame."""
         return self.frames.shape[1]
+
+    @cached_property
+    def shortest(self) -> int:
+        """Frames of the shortest entry."""
+        return int(self.lengths.min())
 
     def physical(self, stored: Tensor) -> Tensor:
         """float32 values in the unit of the features (dB, samples) from values as stored."""
@@ -99,17 +103,16 @@ def load_memory(
         n_bytes = int(lengths.sum()) * store.n_bins * np.dtype(store.dtype).itemsize
         home = _choose_home(n_bytes, device, device_bytes, host_bytes)
         if home is None:
-            frames, offsets = _map_frames(store_path), torch.from_numpy(store.offsets[entries])
+            frames, offsets = _map_frames(store_path), store.offsets[entries]
         else:
-            frames, offsets = _read_frames(store, entries, lengths, home)
-        beside = frames.device
+            frames, offsets = _read_frames(store, entries, lengths, home), np.cumsum(lengths) - lengths
         recordings = entries[first_entry[:-1]]
         return Memory(
             clips=names,
             frames=frames,
-            offsets=offsets.to(beside),
-            lengths=torch.from_numpy(lengths).to(beside),
-            first_entry=torch.from_numpy(first_entry).to(beside),
+            offsets=torch.from_numpy(offsets),
+            lengths=torch.from_numpy(lengths),
+            first_entry=torch.from_numpy(first_entry),
             device=device,
             remote=home != device,
             kind=features.kind,
@@ -118,9 +121,8 @@ def load_memory(
             offset=store.offset,
             mean=store.mean,
             std=store.std,
-            start_s=np.asarray(store.start_s)[recordings],
-            duration_s=np.asarray(store.duration_s)[recordings],
-            shortest=int(lengths.min()),
+            start_s=store.start_s[recordings],
+            duration_s=store.duration_s[recordings],
         )
 
 
@@ -159,27 +161,21 @@ def _choose_home(
     return None
 
 
-def _read_frames(
-    store: Store, entries: NDArray[np.int64], lengths: NDArray[np.int64], home: torch.device
-) -> tuple[Tensor, Tensor]:
-    """The entries' frames end to end on `home`, and the first frame of each. Holds one clip at a time beside them."""
-    offsets = np.cumsum(lengths) - lengths
-    frames: Tensor | None = None
-    for entry, start, length in zip(entries, offsets, lengths, strict=True):
-        stored = torch.from_numpy(store.read(int(entry)))
-        if frames is None:
-            frames = torch.empty(int(lengths.sum()), store.n_bins, dtype=stored.dtype, device=home)
-        frames[start : start + length] = stored
-    assert frames is not None
-    return frames, torch.from_numpy(offsets)
+def _read_frames(store: Store, entries: NDArray[np.int64], lengths: NDArray[np.int64], home: torch.device) -> Tensor:
+    """The entries' frames end to end on `home`; one entry at a time passes through the host."""
+    dtype = torch.from_numpy(np.empty(0, store.dtype)).dtype
+    frames = torch.empty(int(lengths.sum()), store.n_bins, dtype=dtype, device=home)
+    start = 0
+    for entry, length in zip(entries, lengths, strict=True):
+        frames[start : start + length] = torch.from_numpy(store.read(int(entry)))
+        start += length
+    return frames
 
 
 def _map_frames(store_path: Path) -> Tensor:
-    """[total, n_bins] all frames of a store as pages of its file, read when touched."""
+    """[total, n_bins] all frames of a store as pages of its file, read when they are touched."""
     with h5py.File(store_path) as file:
         dataset = file["frames"]
-        position, shape, dtype = dataset.id.get_offset(), dataset.shape, dataset.dtype
-    if position is None:
-        raise BadInput(f"{store_path}: its frames are not contiguous, so they cannot be read from the file piecewise")
-    # Copy on write: torch refuses to wrap pages it may not write to, and nothing writes to them.
-    return torch.from_numpy(np.memmap(store_path, dtype=dtype, mode="c", offset=position, shape=shape))
+        where, shape, dtype = dataset.id.get_offset(), dataset.shape, dataset.dtype
+    # Copy on write, because torch refuses to wrap pages it may not write to; nothing writes to them.
+    return torch.from_numpy(np.memmap(store_path, dtype=dtype, mode="c", offset=where, shape=shape))

@@ -13,8 +13,8 @@ from torch import Generator, Tensor
 from train.levels import draw_between, to_decibels, to_power
 
 LabelRule = Literal["united", "weighted"]
-Part = tuple[Tensor, Tensor]
-"""Weights of a part of each mixture, and which clips of the batch it is made of [batch]."""
+Others = list[tuple[Tensor, Tensor]]
+"""Weights of other clips in each mixture, and which of the batch they are [batch]."""
 
 
 def mixup(
@@ -26,10 +26,10 @@ def mixup(
     """
     (partner,) = _draw_partners(x, 1, generator)
     concentration = torch.full((len(x), 2), alpha, device=x.device)
-    # The public Beta distribution takes no generator before torch 2.13; this is what it draws from.
+    # What torch.distributions.Beta draws from; Beta itself takes no generator.
     share = max_share * torch._sample_dirichlet(concentration, generator=generator)[:, 0]
     mixed = torch.lerp(x, x[partner], share[:, None, None])
-    return mixed, mix_labels(y, [(1 - share, torch.arange(len(x), device=x.device)), (share, partner)], label_rule)
+    return mixed, mix_labels(y, 1 - share, [(share, partner)], label_rule)
 
 
 def power_mix(
@@ -44,18 +44,19 @@ def power_mix(
 ) -> tuple[Tensor, Tensor]:
     """Sound each clip together with 1 to `max_clips` - 1 others, quieter by up to `range_db` (uniform in decibels).
 
-    A label's weight under the rule `weighted` is its clip's share of the power gains.
+    By the rule `weighted` a label's weight is its clip's share of the gains of power.
     """
-    n_others = min(max_clips, len(x)) - 1
-    own = torch.arange(len(x), device=x.device)
-    parts = [(torch.ones(len(x), device=x.device), own)]
-    n_drawn = 1 + (draw_between(0, n_others, x, generator).flatten()).long().clamp(max=n_others - 1)
-    for k, partner in enumerate(_draw_partners(x, n_others, generator)):
-        gain = to_power(draw_between(-range_db, 0, x, generator)).flatten()
-        parts.append((gain * (k < n_drawn), partner))
-    total = torch.stack([weights for weights, _ in parts]).sum(0)
-    shares = [(weights / total, clips) for weights, clips in parts]
-    return add_sounds(x, [(w[:, None, None], clips) for w, clips in parts], decibels), mix_labels(y, shares, label_rule)
+    n_most = min(max_clips, len(x)) - 1
+    n_others = 1 + draw_between(0, n_most, x, generator).flatten().long().clamp(max=n_most - 1)
+    own = torch.ones(len(x), device=x.device)
+    others = [
+        (to_power(draw_between(-range_db, 0, x, generator)).flatten() * (n_others > k), partner)
+        for k, partner in enumerate(_draw_partners(x, n_most, generator))
+    ]
+    total = own + sum(gain for gain, _ in others)
+    shares = [(gain / total, partner) for gain, partner in others]
+    mixed = add_sounds(x, own[:, None, None], [(gain[:, None, None], partner) for gain, partner in others], decibels)
+    return mixed, mix_labels(y, own / total, shares, label_rule)
 
 
 def crossfade(
@@ -67,36 +68,38 @@ def crossfade(
     uniformly up to `max_share`. After the mixer of the winner of FSDKaggle2019 (argus-freesound).
     """
     (partner,) = _draw_partners(x, 1, generator)
-    own = torch.arange(len(x), device=x.device)
     n_frames = x.shape[1]
     middle = draw_between(0.25, 0.75, x, generator)
-    width = draw_between(0.0, max_share, x, generator).clamp(min=1 / n_frames)
-    time = (torch.arange(n_frames, device=x.device)[None, :, None] + 0.5) / n_frames
+    width = draw_between(0, max_share, x, generator).clamp(min=1 / n_frames)
+    time = (torch.arange(n_frames, device=x.device)[:, None] + 0.5) / n_frames
     rising = torch.sigmoid((time - middle) * (4 / width))
     share = rising.mean((1, 2))
-    mixed = add_sounds(x, [(1 - rising, own), (rising, partner)], decibels)
-    return mixed, mix_labels(y, [(1 - share, own), (share, partner)], label_rule)
+    mixed = add_sounds(x, 1 - rising, [(rising, partner)], decibels)
+    return mixed, mix_labels(y, 1 - share, [(share, partner)], label_rule)
 
 
-def add_sounds(x: Tensor, parts: list[Part], decibels: bool) -> Tensor:
-    """Sum of clips of x under weights of power, each broadcast to x: as powers, or as samples (amplitudes)."""
+def add_sounds(x: Tensor, own: Tensor, others: Others, decibels: bool) -> Tensor:
+    """Each clip under the weights `own` and others of x under theirs, added as powers, or as samples.
+
+    Weights are of power and broadcast to x; a sample's is the root of it.
+    """
     linear = to_power(x) if decibels else x
-    total = torch.zeros_like(x)
-    for weights, clips in parts:
+    total = linear * (own if decibels else own.sqrt())
+    for weights, clips in others:
         total.addcmul_(linear[clips], weights if decibels else weights.sqrt())
     return to_decibels(total) if decibels else total
 
 
-def mix_labels(y: Tensor, parts: list[Part], label_rule: LabelRule) -> Tensor:
-    """Labels of mixtures: of all parts with a share above 0 (united), or the sum of shares [batch] (weighted)."""
-    shared = [(share[:, None], y[clips]) for share, clips in parts]
+def mix_labels(y: Tensor, own: Tensor, others: Others, label_rule: LabelRule) -> Tensor:
+    """Labels of mixtures, from shares [batch]: all whose share is above 0 (united), or in proportion (weighted)."""
+    parts = [(own, y), *((share, y[clips]) for share, clips in others)]
     if label_rule == "weighted":
-        return torch.stack([share * labels for share, labels in shared]).sum(0)
-    return torch.stack([(share > 0) * labels for share, labels in shared]).amax(0)
+        return torch.stack([share[:, None] * labels for share, labels in parts]).sum(0)
+    return torch.stack([(share > 0)[:, None] * labels for share, labels in parts]).amax(0)
 
 
-def _draw_partners(x: Tensor, n_others: int, generator: Generator) -> list[Tensor]:
-    """`n_others` partners for each clip of the batch, different from it and each other: neighbours in a random ring."""
+def _draw_partners(x: Tensor, number: int, generator: Generator) -> list[Tensor]:
+    """`number` partners for each clip of the batch, different from it and each other: neighbours in a random ring."""
     ring = torch.rand(len(x), generator=generator, device=x.device).argsort()
     place = ring.argsort()
-    return [ring[(place + k) % len(x)] for k in range(1, n_others + 1)]
+    return [ring[(place + k) % len(x)] for k in range(1, number + 1)]
