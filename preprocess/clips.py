@@ -30,24 +30,30 @@ def read_clips(path: Path) -> pd.DataFrame:
 
 
 def check_clips(table: pd.DataFrame) -> None:
-    """Raise BadInput, naming clip and value, unless `table` can be trained on: see each check."""
+    """Raise BadInput, naming clip and value, unless `table` can be trained on."""
+    check_rows(table)
+    _check_folds(table[table["split"] == "train"])
+
+
+def check_rows(table: pd.DataFrame) -> None:
+    """Raise BadInput, naming clip and value, for anything but folds, which may not be chosen yet."""
     if table.empty:
         raise BadInput("the dataset is empty, no recording was found: check data.folder and data.layout")
     _check_names(table)
     _check_choices(table)
     _check_labels(table)
-    _check_folds(table[table["split"] == "train"])
 
 
 def _check_names(table: pd.DataFrame) -> None:
-    """Every clip has a name of its own."""
+    """Every clip has a name of its own, and one that a file can have."""
     twice = table[table["clip"].duplicated(keep=False)]
     if len(twice):
         name = twice["clip"].iloc[0]
         first, second, *_ = twice.loc[twice["clip"] == name, "path"]
         raise BadInput(f"two clips are named {name!r} ({first} and {second}): rename one or drop one")
-    if (table["clip"] == "").any():
-        raise BadInput(f"a clip has no name ({table.loc[table['clip'] == '', 'path'].iloc[0]}): name it")
+    for clip, path in zip(table["clip"], table["path"], strict=True):
+        if not clip or "\0" in clip:
+            raise BadInput(f"clip {clip!r} ({path!r}) has no name, or one with a zero byte: name it")
 
 
 def _check_choices(table: pd.DataFrame) -> None:

@@ -1,10 +1,10 @@
-"""Layout `folders`: one folder a class, its name the label; a clip is named by its path within the dataset."""
+"""Layout `folders`: one folder a class, its name the label."""
 
 from pathlib import Path
 
 from errors import BadInput
 from preprocess.labels import join_labels
-from preprocess.listing import Listing, audio_files, check_name, clean_label, list_clips
+from preprocess.listing import AUDIO_NAME, Listing, audio_files, check_name, clean_label, list_clips, name_clips
 from recipe import Data
 
 
@@ -13,13 +13,19 @@ def read(data: Data, folder: Path) -> Listing:
     classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
         raise BadInput(f"{folder} has no folders: layout folders expects one a class, named by its label")
-    rows, notes = [], []
+    recordings: list[tuple[Path, str]] = []
+    notes = []
     for class_folder in classes:
         files = audio_files(check_name(class_folder))
         if not files:
             notes.append(f"folder {class_folder.name!r} holds no recording and is no class")
         labels = join_labels([clean_label(class_folder.name)])
-        rows += [{"clip": file.relative_to(folder).as_posix(), "path": str(file), "labels": labels} for file in files]
-    if loose := sum(1 for file in audio_files(folder) if file.parent == folder):
+        recordings += [(file, labels) for file in files]
+    if loose := sum(not entry.is_dir() and AUDIO_NAME.fullmatch(entry.name) is not None for entry in folder.iterdir()):
         notes.append(f"{loose} recording(s) beside the class folders have no label and are left out")
+    names = name_clips([file for file, _ in recordings], folder)
+    rows = [
+        {"clip": name, "path": str(file), "labels": labels}
+        for name, (file, labels) in zip(names, recordings, strict=True)
+    ]
     return Listing(list_clips(rows), notes=notes)

@@ -1,12 +1,11 @@
 """Layout `irmas`: a folder of excerpts an instrument, and longer test clips with a .txt of instruments each."""
 
 import re
-from collections import Counter
 from pathlib import Path
 
 from errors import BadInput
 from preprocess.labels import join_labels
-from preprocess.listing import Listing, audio_files, list_clips, need_folder
+from preprocess.listing import Listing, audio_files, list_clips, name_clips, need_folder
 from recipe import Data
 
 TRACK = re.compile(r"(\d+)__\d+$")
@@ -29,10 +28,8 @@ def read(data: Data, folder: Path) -> Listing:
     if not tests:
         notes.append(f"no recordings in {folder / TESTING}: predict no test clips")
     rows += [_test_row(file) for file in tests]
-    names = Counter(row["clip"] for row in rows)
-    for row in rows:
-        if names[row["clip"]] > 1:
-            row["clip"] = Path(row["path"]).relative_to(folder).as_posix()
+    for row, name in zip(rows, name_clips([Path(row["path"]) for row in rows], folder), strict=True):
+        row["clip"] = name
     return Listing(list_clips(rows), vocabulary, notes=notes)
 
 
@@ -40,14 +37,14 @@ def _training_row(file: Path, code: str) -> dict[str, str]:
     """A 3 s excerpt, named [code]...TRACK__EXCERPT: its group is the track's number within its instrument."""
     track = TRACK.search(file.stem)
     group = f"{code}{track[1]}" if track else f"{code}/{file.stem}"
-    return {"clip": file.name, "path": str(file), "labels": join_labels([code]), "split": "train", "group": group}
+    return {"path": str(file), "labels": join_labels([code]), "split": "train", "group": group}
 
 
 def _test_row(file: Path) -> dict[str, str]:
     """A test clip, instruments from the .txt beside it (none: not known); its group is the piece, NAME of NAME-N."""
     group = EXCERPT.sub("", file.stem)
     labels = join_labels(_instruments(file.with_suffix(".txt")))
-    return {"clip": file.name, "path": str(file), "labels": labels, "split": "test", "group": group}
+    return {"path": str(file), "labels": labels, "split": "test", "group": group}
 
 
 def _instruments(path: Path) -> list[str]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from errors import BadInput
 from preprocess import layout_csv, layout_esc50, layout_folders, layout_fsdkaggle2019, layout_irmas
-from preprocess.clips import COLUMNS, TEST_FOLD, check_clips
+from preprocess.clips import COLUMNS, TEST_FOLD, check_clips, check_rows
 from preprocess.folds import assign_folds
 from preprocess.labels import choose_vocabulary, encode
 from preprocess.listing import Listing, need_folder
@@ -45,6 +45,7 @@ def read_layout(data: Data) -> Layout:
     folder = need_folder(Path(data.folder).expanduser().absolute(), "set data.folder to the dataset's folder")
     listing = READERS[data.layout](data, folder)
     table = _complete(listing.clips)
+    check_rows(table)
     _check_some_exist(table)
     sample_columns = None if listing.sample is None else list(listing.sample.columns[1:])
     vocabulary = choose_vocabulary(table, data.labels or listing.vocabulary, sample_columns)

@@ -3,6 +3,7 @@
 import os
 import re
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,6 +56,12 @@ def audio_files(folder: Path) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(parent, name) for name in names if AUDIO_NAME.fullmatch(name)]
     return sorted(map(check_name, found))
+
+
+def name_clips(files: list[Path], folder: Path) -> list[str]:
+    """The files' names; where several share one, each its path within `folder`."""
+    times = Counter(file.name for file in files)
+    return [file.name if times[file.name] == 1 else file.relative_to(folder).as_posix() for file in files]
 
 
 def check_name(path: Path) -> Path:

@@ -1,0 +1,79 @@
+"""Folds: groups whole, no fold empty, balance no worse than scikit-learn's, the same for the same seed."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.model_selection import StratifiedGroupKFold
+
+from errors import BadInput
+from preprocess.folds import assign_folds
+
+
+def imbalance(targets: np.ndarray, folds: np.ndarray, n_folds: int) -> float:
+    """Mean over labels of the standard deviation of its share in each fold."""
+    counts = np.stack([targets[folds == fold].sum(axis=0) for fold in range(n_folds)])
+    return float((counts / np.maximum(targets.sum(axis=0), 1)).std(axis=0).mean())
+
+
+@given(
+    n_folds=st.integers(2, 6),
+    n_labels=st.integers(1, 6),
+    group_of=st.lists(st.integers(0, 20), min_size=1, max_size=80),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 9),
+)
+def test_groups_stay_whole_and_no_fold_is_empty(
+    n_folds: int, n_labels: int, group_of: list[int], share: float, seed: int
+) -> None:
+    targets = (np.random.default_rng(seed).random((len(group_of), n_labels)) < share).astype(np.float32)
+    groups = np.array(group_of)
+    if len(set(group_of)) < n_folds:
+        with pytest.raises(BadInput, match=f"{len(set(group_of))} group"):
+            assign_folds(targets, groups, n_folds, seed)
+        return
+    folds = assign_folds(targets, groups, n_folds, seed)
+    assert set(folds) == set(range(n_folds))
+    assert all(len(set(folds[groups == group])) == 1 for group in set(group_of))
+    np.testing.assert_array_equal(folds, assign_folds(targets, groups, n_folds, seed))
+
+
+def test_balance_of_single_labels_is_no_worse_than_scikit_learn_s() -> None:
+    generator = np.random.default_rng(0)
+    own, reference = [], []
+    for _ in range(60):
+        n_clips, n_labels, n_folds = generator.integers((60, 2, 2), (300, 12, 7))
+        labels = generator.integers(0, n_labels, n_clips) * generator.integers(0, 2, n_clips)
+        groups = generator.integers(0, n_clips // 3, n_clips)
+        targets = np.eye(n_labels)[labels]
+        theirs = np.empty(n_clips, dtype=int)
+        splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=0)
+        rare = np.bincount(labels)[np.bincount(labels) > 0].min()
+        if rare < n_folds:
+            continue
+        for fold, (_, held_out) in enumerate(splitter.split(targets, labels, groups)):
+            theirs[held_out] = fold
+        own.append(imbalance(targets, assign_folds(targets, groups, n_folds, 0), n_folds))
+        reference.append(imbalance(targets, theirs, n_folds))
+    assert len(own) > 40
+    assert np.mean(own) <= np.mean(reference)
+    assert np.max(np.subtract(own, reference)) < 0.03
+
+
+def test_labels_of_multi_label_clips_are_spread_evenly() -> None:
+    targets = (np.random.default_rng(1).random((500, 8)) < [0.5, 0.3, 0.2, 0.1, 0.1, 0.05, 0.04, 0.02]).astype(float)
+    folds = assign_folds(targets, np.arange(500), 5, 0)
+    counts = np.stack([targets[folds == fold].sum(axis=0) for fold in range(5)])
+    assert (counts.max(axis=0) - counts.min(axis=0)).max() <= 2
+    assert np.ptp(np.bincount(folds)) <= 4
+
+
+def test_another_seed_gives_other_folds() -> None:
+    targets = np.ones((40, 1))
+    assert (assign_folds(targets, np.arange(40), 4, 0) != assign_folds(targets, np.arange(40), 4, 1)).any()
+
+
+@pytest.mark.parametrize(("n_groups", "advice"), [(3, "data.folds to 3 or less"), (1, "at least two groups")])
+def test_fewer_groups_than_folds_says_the_number_that_would_work(n_groups: int, advice: str) -> None:
+    with pytest.raises(BadInput, match=advice):
+        assign_folds(np.ones((12, 1)), np.arange(12) % n_groups, 4, 0)
