@@ -133,8 +133,8 @@ class Training(Section):
     """Seed of weights, crops and mixing; each fold draws its own from it."""
     seeds: Count = 1
     """Networks a fold, from as many seeds on; their scores are averaged."""
-    metric: Literal["lwlrap", "map", "accuracy", "f1_micro", "f1_macro"] = "lwlrap"
-    """The score of the held-out fold that names the best epoch."""
+    metric: Literal["lwlrap", "map", "accuracy", "f1_micro", "f1_macro", "last"] = "lwlrap"
+    """The score of the held-out fold that names the best epoch; last takes the last one, so that nothing is chosen."""
 
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     """Who steps; weight decay is decoupled in adamw only, and spares biases and normalisation layers in all."""

@@ -1,0 +1,37 @@
+"""Where a network runs and in which arithmetic."""
+
+import resource
+import sys
+from contextlib import AbstractContextManager
+
+import torch
+
+from errors import BadInput
+
+
+def pick_device(name: str) -> torch.device:
+    """The device `name` means: auto is the GPU where there is one. Raises BadInput for one that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise BadInput(f"--device {name}: {str(error).splitlines()[0]}; use auto, cpu or cuda") from None
+    return device
+
+
+def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """The context a network runs in: bfloat16 if asked for, or for `auto` on a GPU that has it; else float32."""
+    bfloat16 = precision == "bfloat16" or (
+        precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    )
+    return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Most memory so far: the GPU's allocated, or the process's resident, in 2**20 bytes."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return resident / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,241 @@
+"""SCRIPT make train: networks from the frames in memory, fold by fold. The loop stands here, in view."""
+
+import itertools
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from jsonargparse import ArgumentParser
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from command import read_command
+from errors import BadInput, run_script, stop
+from recipe import Recipe, as_dict
+from train.batches import Batches
+from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from train.device import arithmetic, peak_memory_mb, pick_device
+from train.learner import Learner, seed_torch, start_learner
+from train.log import EpochLog
+from train.losses import batch_loss, held_out_loss
+from train.material import Material, choose_folds, load_material
+from train.metrics import METRICS, describe_gaps, summarise
+from train.out_of_fold import report_folds
+from train.runs import begin_run, fold_home
+from train.seeding import seeded_generator
+from train.validate import score_clips, window_frames
+
+
+def add_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--folds", type=str, default="all", help="Folds to train: all, or numbers as 0,2.")
+    parser.add_argument("--resume", action="store_true", help="Go on where the run was interrupted.")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
+    parser.add_argument("--tensorboard", action="store_true", help="Log for TensorBoard as well.")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One network to train: a fold and a seed of a run."""
+
+    recipe: Recipe
+    material: Material
+    fold: int
+    seed: int
+    home: Path
+    device: torch.device
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    command = read_command(arguments, "Train the networks of a run, fold by fold.", add_options)
+    recipe, places, options = command.recipe, command.places, command.options
+    device = pick_device(options.device)
+    material = load_material(recipe, places, device)
+    folds = choose_folds(options.folds, material.fold_names())
+    begin_run(places, recipe, resume=options.resume)
+    print(f"{len(material.memory.clips)} clips, {len(material.labels)} labels, folds {folds} on {device}")
+    for line in describe_gaps(material.targets, material.labels):
+        print(line)
+    for fold, seed in itertools.product(folds, range(recipe.training.seeds)):
+        job = Job(recipe, material, fold, seed, fold_home(places.run_home, recipe, fold, seed), device)
+        try:
+            train_fold(job, resume=options.resume, tensorboard=options.tensorboard)
+        except KeyboardInterrupt:
+            stop(f"interrupted in fold {fold}; --resume goes on after the last whole epoch", 130)
+    report_folds(places, recipe, material, device)
+
+
+def train_fold(job: Job, *, resume: bool, tensorboard: bool) -> None:
+    """Train one network to the recipe's last epoch; best.pt, last.pt and log.csv land in the job's home."""
+    training = job.recipe.training
+    held_out = job.material.held_out(job.fold).tolist()
+    n_steps = training.epochs * len(epoch_batches(job, 0))
+    learner = start_learner(job.material, job.recipe, job.fold, training.seed + job.seed, n_steps, job.device)
+    check_sizes(job, learner)
+    last = job.home / "last.pt"
+    if resume and last.exists():
+        learner.take_up(load_checkpoint(last))
+    elif job.home.exists():
+        shutil.rmtree(job.home)
+    stepped: nn.Module = torch.compile(learner.network) if training.compile else learner.network  # type: ignore[assignment]
+    epochs = range(learner.epoch, training.epochs)
+    with (
+        EpochLog(job.home, learner.epoch, tensorboard=tensorboard) as log,
+        tqdm(epochs, job.home.name, training.epochs, initial=learner.epoch, unit="epoch", disable=None) as bar,
+    ):
+        for epoch in bar:
+            try:
+                row = train_epoch(job, learner, stepped, epoch) | validate(job, learner, held_out)
+            except torch.OutOfMemoryError:
+                raise BadInput(advise_on_memory(job)) from None
+            keep(job, learner, row, log)
+            line = describe(row)
+            bar.set_postfix_str(line) if not bar.disable else print(f"{job.home.name} {line}", flush=True)
+
+
+def train_epoch(job: Job, learner: Learner, stepped: nn.Module, epoch: int) -> dict[str, float]:
+    """One epoch, one optimizer step a batch; nothing is read back from the device before its end."""
+    training, network, started = job.recipe.training, learner.network, time.perf_counter()
+    seed_torch(training.seed + job.seed, job.fold, epoch + 1)
+    network.train()
+    network.freeze(epoch < training.freeze_epochs)
+    batches = epoch_batches(job, epoch)
+    losses, rates = torch.zeros(len(batches), device=job.device), []
+    for step, batch in enumerate(tqdm(batches, f"epoch {epoch + 1}", unit="step", leave=False, disable=None)):
+        with arithmetic(job.device, training.precision):
+            loss = batch_loss(stepped(batch.x), batch.y, batch.noisy, training)
+        loss.backward()
+        if training.clip_gradient:
+            nn.utils.clip_grad_norm_(network.parameters(), training.clip_gradient)
+        rates.append(learner.optimizer.param_groups[-1]["lr"])
+        learner.optimizer.step()
+        learner.optimizer.zero_grad()
+        learner.schedule.step()
+        if learner.average:
+            learner.average.update(network)
+        losses[step] = loss.detach()
+    train_loss = mean_loss(losses.cpu(), rates, epoch)
+    seconds = time.perf_counter() - started
+    learner.epoch = epoch + 1
+    samples_per_s = len(batches) * training.batch_size / seconds
+    return {
+        "epoch": learner.epoch,
+        "train_loss": train_loss,
+        "lr": rates[-1],
+        "train_s": seconds,
+        "samples_per_s": samples_per_s,
+    }
+
+
+def epoch_batches(job: Job, epoch: int) -> Batches:
+    """The batches of an epoch, from a generator that belongs to this seed, fold and epoch alone."""
+    training, material = job.recipe.training, job.material
+    rows = material.learnt(job.fold, with_noisy=training.noisy_weight > 0)
+    n_frames, n_bins = sizes(job, epoch)
+    return Batches(
+        material.memory,
+        rows.tolist(),
+        material.targets[rows],
+        training,
+        seeded_generator(job.device, training.seed + job.seed, job.fold, epoch + 1),
+        noisy=material.noisy[rows],
+        n_frames=n_frames,
+        n_bins=n_bins,
+    )
+
+
+def sizes(job: Job, epoch: int) -> tuple[int, int]:
+    """Frames and bins of an epoch's crops: all, or the progressive share whose turn it is."""
+    training, memory = job.recipe.training, job.material.memory
+    shares = training.progressive or [1.0]
+    share = shares[epoch * len(shares) // training.epochs]
+    return (
+        max(round(share * training.crop_seconds * memory.frames_per_second), 1),
+        max(round(share * memory.n_bins), 1),
+    )
+
+
+def check_sizes(job: Job, learner: Learner) -> None:
+    """Raise BadInput if the network cannot take what training or validation will give it."""
+    memory, recipe = job.material.memory, job.recipe
+    window = window_frames(recipe.prediction, memory.frames_per_second)[0]
+    for n_frames, n_bins in {*(sizes(job, epoch) for epoch in range(recipe.training.epochs)), (window, memory.n_bins)}:
+        try:
+            with torch.inference_mode():
+                learner.network.eval()(torch.zeros(1, n_frames, n_bins, device=job.device))
+        except RuntimeError:
+            raise BadInput(
+                f"network.name = {recipe.network.name} cannot take crops of {n_frames} frames by {n_bins} bins: "
+                "use longer crops and windows, more bins, or another network"
+            ) from None
+
+
+def mean_loss(losses: Tensor, rates: Sequence[float], epoch: int) -> float:
+    """The epoch's mean loss. Raises BadInput with the step and its learning rate where one is not finite."""
+    wrong = torch.nonzero(~losses.isfinite()).flatten().tolist()
+    if wrong:
+        raise BadInput(
+            f"the loss became {losses[wrong[0]]:g} in epoch {epoch + 1} at step {wrong[0] + 1} of {len(losses)}, "
+            f"learning rate {rates[wrong[0]]:.3g}: lower training.max_lr (make lr suggests one), "
+            "set training.clip_gradient to 1, or use training.precision float32"
+        )
+    return float(losses.mean())
+
+
+def advise_on_memory(job: Job) -> str:
+    """What to lower when the device's memory is full."""
+    training = job.recipe.training
+    return (
+        f"{job.device} has too little memory for training.batch_size = {training.batch_size} crops of "
+        f"training.crop_seconds = {training.crop_seconds}: try training.batch_size {max(training.batch_size // 2, 1)}, "
+        "then shorter crops or a smaller network"
+    )
+
+
+def describe(row: dict[str, float]) -> str:
+    """An epoch in a line."""
+    scores = " ".join(f"{name} {row[name]:.4f}" for name in METRICS if name in row)
+    return (
+        f"epoch {row['epoch']:.0f} loss {row['train_loss']:.4f} held out {row['held_out_loss']:.4f} {scores} "
+        f"lr {row['lr']:.2e} {row['samples_per_s']:.0f} clips/s"
+    )
+
+
+def validate(job: Job, learner: Learner, held_out: list[int]) -> dict[str, float]:
+    """Loss and every metric on the fold's curated clips, by the windows of prediction."""
+    started = time.perf_counter()
+    with arithmetic(job.device, job.recipe.training.precision):
+        scores = score_clips(learner.scored, job.material.memory, held_out, job.recipe.prediction)
+    truth = job.material.targets[held_out]
+    loss = held_out_loss(scores, truth, job.recipe.training.loss)
+    return {"held_out_loss": loss} | summarise(truth, scores) | {"held_out_s": time.perf_counter() - started}
+
+
+def keep(job: Job, learner: Learner, row: dict[str, float], log: EpochLog) -> None:
+    """Write best.pt if this epoch is the best, log.csv, then last.pt: killed in between, the epoch is done again."""
+    metric = job.recipe.training.metric
+    score = float(learner.epoch) if metric == "last" else row[metric]
+    learner.schedule.epoch_over(row["lwlrap"] if metric == "last" else score)
+    checkpoint = Checkpoint(
+        network=learner.scored.state_dict(),
+        recipe=as_dict(job.recipe),
+        labels=job.material.labels,
+        n_bins=job.material.memory.n_bins,
+        frames_per_second=job.material.memory.frames_per_second,
+        fold=job.fold,
+        seed=job.seed,
+        epoch=learner.epoch,
+        score=score,
+        metrics=row,
+    )
+    if score > learner.best:
+        learner.best = score
+        save_checkpoint(job.home / "best.pt", checkpoint)
+    log.add(row | {"memory_mb": peak_memory_mb(job.device)})
+    save_checkpoint(job.home / "last.pt", replace(checkpoint, resume=learner.state_dict()))
+
+
+if __name__ == "__main__":
+    run_script(main)

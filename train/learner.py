@@ -1,0 +1,113 @@
+"""A network and everything that changes while it learns, in one place, so that it can be kept and taken up again."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+from errors import BadInput
+from recipe import Recipe
+from train.average import MovingAverage
+from train.checkpoint import Checkpoint, load_checkpoint
+from train.material import Material
+from train.networks import SoundNetwork, network_of
+from train.optimizer import build_optimizer
+from train.schedule import Schedule, build_schedule
+from train.seeding import seeded_generator
+
+
+@dataclass
+class Learner:
+    """Its random numbers need no keeping: they depend on seed, fold and epoch alone."""
+
+    network: SoundNetwork
+    optimizer: Optimizer
+    schedule: Schedule
+    average: MovingAverage | None
+    epoch: int = 0
+    """Epochs behind it."""
+    best: float = float("-inf")
+    """Highest score so far."""
+
+    @property
+    def scored(self) -> SoundNetwork:
+        """The network that is scored and kept: the moving average if there is one."""
+        return self.average.network if self.average else self.network
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "updates": self.average.updates if self.average else 0,
+            "best": self.best,
+        }
+
+    def take_up(self, checkpoint: Checkpoint) -> None:
+        """Go on where last.pt was left."""
+        state = checkpoint.resume
+        if state is None:
+            raise BadInput("a checkpoint without the optimizer's state cannot be resumed: use last.pt")
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        if self.average:
+            self.average.network.load_state_dict(checkpoint.network)
+            self.average.updates = state["updates"]
+        self.epoch, self.best = checkpoint.epoch, state["best"]
+
+
+def seed_torch(*keys: int) -> None:
+    """Seed PyTorch's own generators, from which new weights and dropout are drawn, by `keys` alone."""
+    torch.manual_seed(seeded_generator("cpu", *keys).initial_seed())
+
+
+def start_learner(
+    material: Material, recipe: Recipe, fold: int, seed: int, n_steps: int, device: torch.device
+) -> Learner:
+    """A learner at its beginning, for `n_steps` in all: fresh weights, ImageNet's, or another run's."""
+    seed_torch(seed, fold)
+    n_labels, training = len(material.labels), recipe.training
+    network = network_of(recipe, material.memory.n_bins, n_labels, material.mean, material.std, pretrained=True)
+    if training.start_from:
+        print(start_from(network, material.labels, find_start(Path(training.start_from), fold)))
+    network = network.to(device)
+    optimizer = build_optimizer(network, training)
+    average = MovingAverage(network, training.average) if training.average else None
+    return Learner(network, optimizer, build_schedule(optimizer, training, n_steps), average)
+
+
+def find_start(path: Path, fold: int) -> Path:
+    """The checkpoint to start from: `path`, or in a run's folder that of the same fold, which never saw its clips."""
+    if not path.is_dir():
+        return path
+    there = sorted(path.glob("fold*/best.pt"))
+    same = [each for each in there if each.parent.name.removeprefix("fold").partition("_")[0] == str(fold)]
+    if not same:
+        names = ", ".join(each.parent.name for each in there) or "none"
+        raise BadInput(f"training.start_from = {path}: no best.pt of fold {fold} ({names} there); name one checkpoint")
+    return same[0]
+
+
+def start_from(network: SoundNetwork, labels: list[str], path: Path) -> str:
+    """Take another run's trunk, and its head where the labels are the same; the frames' statistics stay one's own.
+
+    Returns what was taken, in words. Raises BadInput where the other network is of another build.
+    """
+    other = load_checkpoint(path)
+    same_labels = other.labels == labels
+    own = network.state_dict()
+    taken = {
+        name: value
+        for name, value in other.network.items()
+        if name.startswith("trunk.") or (same_labels and name.startswith("head."))
+    }
+    for name, value in taken.items():
+        if name not in own or own[name].shape != value.shape:
+            raise BadInput(
+                f"training.start_from = {path}: its network ({other.recipe['network']['name']}) is another build"
+            )
+    network.load_state_dict(taken, strict=False)
+    return f"starting from {path}" + ("" if same_labels else "; its labels are others, so the head is new")

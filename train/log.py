@@ -1,0 +1,47 @@
+"""The log of a fold: a CSV with a row an epoch, and TensorBoard's files if asked for."""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from errors import BadInput
+from preprocess.tables import read_table, write_table
+
+
+class EpochLog:
+    """log.csv in `home`, whole after every row. Going on after `epoch` epochs keeps the rows up to it."""
+
+    def __init__(self, home: Path, epoch: int = 0, *, tensorboard: bool = False) -> None:
+        self.path = home / "log.csv"
+        self.rows: list[dict[str, Any]] = []
+        if epoch:
+            before = read_table(self.path, ["epoch"], hint="train without --resume")
+            kept = before[before["epoch"].astype(int) <= epoch]
+            self.rows = [dict(zip(before.columns, row, strict=True)) for row in kept.itertuples(index=False)]
+        self._writer = _tensorboard(home, epoch) if tensorboard else None
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Add an epoch's numbers; `epoch` is among them."""
+        self.rows.append({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
+        write_table(self.path, list(row), ([each[key] for key in row] for each in self.rows))
+        if self._writer:
+            for key, value in row.items():
+                self._writer.add_scalar(key, value, row["epoch"])
+            self._writer.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._writer:
+            self._writer.close()
+
+
+def _tensorboard(home: Path, epoch: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise BadInput("--tensorboard: install it first, pip install tensorboard") from None
+    return SummaryWriter(str(home / "tensorboard"), purge_step=epoch + 1)

@@ -1,0 +1,129 @@
+"""What a run learns from and is scored on: the training clips in memory, their targets, and which fold holds which."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from errors import BadInput
+from places import Places
+from preprocess.clips import read_clips
+from preprocess.labels import encode, read_vocabulary
+from preprocess.store import open_store
+from preprocess.tables import read_table
+from recipe import Recipe
+from train.memory import Memory, load_memory
+from train.metrics import is_single_label
+
+DROP = "drop"
+
+
+@dataclass(frozen=True)
+class Material:
+    """Training clips, aligned: row r of the memory has targets[r], folds[r], noisy[r] and kept[r]."""
+
+    memory: Memory
+    labels: list[str]
+    targets: Tensor
+    """float32 [n_clips, n_labels] on the CPU, after corrections."""
+    folds: np.ndarray
+    """[n_clips] int64: the fold whose networks never see the clip."""
+    noisy: Tensor
+    """bool [n_clips] on the CPU: labels that nobody checked."""
+    kept: np.ndarray
+    """[n_clips] bool: not dropped by the corrections."""
+    mean: Tensor | float
+    std: Tensor | float
+    """Of the frames: one number, or one a bin, as the network normalises."""
+
+    def fold_names(self) -> list[int]:
+        return sorted({int(fold) for fold in self.folds})
+
+    def learnt(self, fold: int, *, with_noisy: bool) -> np.ndarray:
+        """Rows that the networks of `fold` learn from."""
+        return np.flatnonzero((self.folds != fold) & self.kept & (with_noisy | ~self.noisy.numpy()))
+
+    def held_out(self, fold: int) -> np.ndarray:
+        """Rows that score the networks of `fold`: its curated clips. Raises BadInput where there are none."""
+        rows = np.flatnonzero((self.folds == fold) & self.kept & ~self.noisy.numpy())
+        if not len(rows):
+            raise BadInput(f"fold {fold} has no curated clip left to be scored on: see failed.csv and the corrections")
+        return rows
+
+
+def load_material(recipe: Recipe, places: Places, device: torch.device) -> Material:
+    """Read the table of clips, the vocabulary and the store. Raises BadInput where they do not fit the recipe."""
+    table = read_clips(places.clips_csv)
+    table = table[table["split"] == "train"].set_index("clip", drop=False)
+    labels = read_vocabulary(places.labels_csv)
+    table, dropped = correct(table, recipe.training.corrections)
+    memory = load_memory(places.store, recipe.features, list(table["clip"]), device)
+    if missing := len(table) - len(memory.clips):
+        print(f"{missing} training clips are not in the store (see {places.failed_csv}): left out", file=sys.stderr)
+    table = table.loc[memory.clips]
+    targets = torch.from_numpy(encode(table["labels"], labels, clips=table["clip"]))
+    mean, std = _statistics(recipe, places)
+    material = Material(
+        memory=memory,
+        labels=labels,
+        targets=targets,
+        folds=table["fold"].to_numpy(),
+        noisy=torch.from_numpy((table["trust"] == "noisy").to_numpy()),
+        kept=~table["clip"].isin(dropped).to_numpy(),
+        mean=mean,
+        std=std,
+    )
+    _check(material, recipe)
+    return material
+
+
+def correct(table: pd.DataFrame, path: str | None) -> tuple[pd.DataFrame, set[str]]:
+    """The table with the labels of a corrections CSV, and the clips it drops. Raises BadInput for an unknown clip."""
+    if path is None:
+        return table, set()
+    corrections = read_table(Path(path), ["clip", "labels"], hint="training.corrections names it")
+    unknown = corrections.loc[~corrections["clip"].isin(table["clip"]), "clip"]
+    if len(unknown):
+        raise BadInput(f"{path} corrects {unknown.iloc[0]!r}, which is no training clip: take its row out")
+    better = dict(zip(corrections["clip"], corrections["labels"], strict=True))
+    dropped = {clip for clip, labels in better.items() if labels == DROP}
+    kept = {clip: labels for clip, labels in better.items() if labels != DROP}
+    if empty := [clip for clip, labels in kept.items() if not labels]:
+        raise BadInput(f"{path} gives {empty[0]!r} no labels: write them, or {DROP}")
+    return table.assign(labels=table["clip"].map(kept).fillna(table["labels"])), dropped
+
+
+def choose_folds(wanted: str, there: Sequence[int]) -> list[int]:
+    """The folds that `--folds` means: all, or some by number. Raises BadInput that names those there are."""
+    if wanted == "all":
+        return list(there)
+    try:
+        folds = [int(fold) for fold in wanted.split(",")]
+    except ValueError:
+        raise BadInput(f"--folds {wanted}: write all, or numbers as 0,2") from None
+    for fold in folds:
+        if fold not in there:
+            raise BadInput(f"--folds {wanted}: there is no fold {fold}, only {', '.join(map(str, there))}")
+    return sorted(set(folds))
+
+
+def _statistics(recipe: Recipe, places: Places) -> tuple[Tensor | float, Tensor | float]:
+    with open_store(places.store, recipe.features) as store:
+        if recipe.network.normalise == "bins":
+            # A bin that never changes, as above a codec's cut-off, must not be blown up.
+            return torch.from_numpy(store.bin_mean), torch.from_numpy(store.bin_std).clamp(min=0.1 * float(store.std))
+        return float(store.mean), max(float(store.std), 1e-6)
+
+
+def _check(material: Material, recipe: Recipe) -> None:
+    """Raise BadInput where loss or metric ask for one label a clip and the clips have more."""
+    curated = material.targets[~material.noisy & torch.from_numpy(material.kept)]
+    if recipe.training.metric == "accuracy" and not is_single_label(curated):
+        raise BadInput("training.metric = accuracy: needs exactly one label a clip; use lwlrap or map")
+    if recipe.training.loss == "cross_entropy" and not is_single_label(curated):
+        raise BadInput("training.loss = cross_entropy: needs exactly one label a clip; use bce")

@@ -1,0 +1,107 @@
+"""Scores of training clips by the networks that never saw them: a run's figures, oof.csv, and suspicious labels."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from places import Places
+from preprocess.labels import join_labels
+from preprocess.tables import write_table
+from recipe import Recipe
+from train.checkpoint import load_checkpoint, network_from
+from train.device import arithmetic
+from train.material import DROP, Material
+from train.metrics import summarise
+from train.runs import fold_home
+from train.scores import write_scores
+from train.validate import score_clips
+
+SURE = 0.5
+"""A label is proposed from this score on."""
+
+
+def report_folds(places: Places, recipe: Recipe, material: Material, device: torch.device) -> None:
+    """Print each finished fold's figures; once all are there, all clips' too, and write oof.csv and suspicious.csv."""
+    folds = material.fold_names()
+    waiting = [fold for fold in folds if not is_finished(places.run_home, recipe, fold)]
+    scores = torch.full_like(material.targets, torch.nan)
+    rows = []
+    for fold in (fold for fold in folds if fold not in waiting):
+        theirs = np.flatnonzero(material.folds == fold)
+        scores[theirs] = score_fold(places.run_home, recipe, material, fold, theirs, device)
+        rows.append({"fold": str(fold)} | figures(material, scores, material.held_out(fold)))
+    if waiting:
+        print(table_of(rows), f"{places.oof_csv} waits for folds {', '.join(map(str, waiting))}", sep="\n")
+        return
+    rows.append(
+        {"fold": "all"} | figures(material, scores, np.concatenate([material.held_out(fold) for fold in folds]))
+    )
+    write_scores(places.oof_csv, material.memory.clips, material.labels, scores.numpy())
+    suspicious = find_suspicious(material, scores)
+    write_table(places.run_home / "suspicious.csv", SUSPICIOUS_COLUMNS, suspicious)
+    print(
+        table_of(rows),
+        f"{places.oof_csv}: {len(scores)} clips, each scored by the networks that never saw its fold",
+        f"{places.run_home / 'suspicious.csv'}: {len(suspicious)} clips whose labels deserve a look",
+        sep="\n",
+    )
+
+
+def is_finished(run_home: Path, recipe: Recipe, fold: int) -> bool:
+    """Whether every network of a fold is trained to the last epoch."""
+    paths = [fold_home(run_home, recipe, fold, seed) / "last.pt" for seed in range(recipe.training.seeds)]
+    return all(path.exists() and load_checkpoint(path).epoch >= recipe.training.epochs for path in paths)
+
+
+def score_fold(
+    run_home: Path, recipe: Recipe, material: Material, fold: int, rows: np.ndarray, device: torch.device
+) -> Tensor:
+    """Mean probabilities [n_rows, n_labels] of the fold's best networks, one a seed."""
+    scores = []
+    for seed in range(recipe.training.seeds):
+        network = network_from(load_checkpoint(fold_home(run_home, recipe, fold, seed) / "best.pt"), device)
+        with arithmetic(device, recipe.training.precision):
+            scores.append(score_clips(network, material.memory, rows.tolist(), recipe.prediction))
+    return torch.stack(scores).mean(0)
+
+
+def figures(material: Material, scores: Tensor, rows: np.ndarray) -> dict[str, Any]:
+    """Number of clips, and every metric on them."""
+    return {"clips": len(rows)} | summarise(material.targets[rows], scores[rows])
+
+
+def table_of(rows: list[dict[str, Any]]) -> str:
+    """Figures in columns."""
+    return pd.DataFrame(rows).to_string(index=False, float_format="%.4f") if rows else "no fold is finished"
+
+
+SUSPICIOUS_COLUMNS = ("clip", "labels", "given", "trust", "suspicion")
+
+
+def find_suspicious(material: Material, scores: Tensor) -> list[tuple[str, str, str, str, str]]:
+    """Rows of SUSPICIOUS_COLUMNS, most suspicious first: clips of which some absent label scores above a given one.
+
+    `labels` are proposals, those that score at least SURE, or else to drop the clip: once looked through, the file
+    serves as `training.corrections`. Suspicion is how far the best absent label is above the worst given one.
+    """
+    present = material.targets >= 0.5
+    suspicion = scores.masked_fill(present, 0).amax(1) - scores.masked_fill(~present, 1).amin(1)
+    return [
+        (
+            material.memory.clips[row],
+            _joined(material, scores[row] >= SURE) or DROP,
+            _joined(material, present[row]),
+            "noisy" if material.noisy[row] else "curated",
+            f"{float(suspicion[row]):.4f}",
+        )
+        for row in suspicion.argsort(descending=True, stable=True).tolist()
+        if suspicion[row] > 0
+    ]
+
+
+def _joined(material: Material, chosen: Tensor) -> str:
+    return join_labels(label for label, here in zip(material.labels, chosen.tolist(), strict=True) if here)

@@ -1,0 +1,51 @@
+"""A run's folder: its recipe, and a folder a network."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from errors import BadInput
+from places import Places
+from preprocess.whole import written_whole
+from recipe import Recipe, as_dict
+
+# What must be the same for a run to go on: the rest of a recipe says where data lie and how to answer.
+LEARNT_BY = ("features", "network", "training")
+
+
+def fold_home(run_home: Path, recipe: Recipe, fold: int, seed: int) -> Path:
+    """fold<k>/ of a run, or fold<k>_seed<s>/ where a fold has several networks; `seed` counts from 0."""
+    return run_home / (f"fold{fold}_seed{seed}" if recipe.training.seeds > 1 else f"fold{fold}")
+
+
+def begin_run(places: Places, recipe: Recipe, *, resume: bool) -> None:
+    """Write the run's recipe. Networks of another recipe go, as out-of-fold scores of earlier weights do.
+
+    Raises BadInput where `resume` meets another recipe, naming the keys that differ.
+    """
+    path, resolved = places.run_home / "recipe.yaml", as_dict(recipe)
+    if path.exists():
+        differing = differing_keys(yaml.safe_load(path.read_text(encoding="utf-8")), resolved)
+        if differing and resume:
+            raise BadInput(
+                f"--resume: run {places.run} was begun with {differing}; give changed recipes a --run of their own"
+            )
+        if differing:
+            print(f"run {places.run} was trained with {differing}: its networks are replaced")
+            for home in places.run_home.glob("fold*"):
+                shutil.rmtree(home)
+    places.oof_csv.unlink(missing_ok=True)
+    with written_whole(path) as temporary:
+        temporary.write_text(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def differing_keys(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
+    """The keys in which two recipes learn differently, with the values of the first; '' where they do not."""
+    return ", ".join(
+        f"{section}.{key} = {theirs.get(section, {}).get(key)}"
+        for section in LEARNT_BY
+        for key, value in ours[section].items()
+        if theirs.get(section, {}).get(key) != (list(value) if isinstance(value, tuple) else value)
+    )

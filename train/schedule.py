@@ -1,0 +1,69 @@
+"""Learning rate over the steps of a training: one-cycle, cosine with warm-up, plateau, constant."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
+
+from recipe import Training
+
+
+class Schedule:
+    """Sets the rates of an optimizer's groups, each in proportion to its own highest."""
+
+    def __init__(self, by_step: LRScheduler | None = None, by_epoch: ReduceLROnPlateau | None = None) -> None:
+        self._by_step, self._by_epoch = by_step, by_epoch
+
+    def step(self) -> None:
+        """After each step of the optimizer."""
+        if self._by_step:
+            self._by_step.step()
+
+    def epoch_over(self, score: float) -> None:
+        """After each epoch, with the held-out clips' score."""
+        if self._by_epoch:
+            self._by_epoch.step(score)
+
+    def state_dict(self) -> dict[str, Any]:
+        scheduler = self._by_step or self._by_epoch
+        return dict(scheduler.state_dict()) if scheduler else {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        if scheduler := self._by_step or self._by_epoch:
+            scheduler.load_state_dict(state)
+
+
+def build_schedule(optimizer: Optimizer, training: Training, n_steps: int) -> Schedule:
+    """The schedule `training.schedule` names, over `n_steps` optimizer steps in all."""
+    match training.schedule:
+        case "one_cycle":
+            rates = [group["lr"] for group in optimizer.param_groups]
+            share = one_cycle_share(training.warmup, n_steps)
+            return Schedule(
+                OneCycleLR(optimizer, rates, n_steps, pct_start=share, cycle_momentum=training.momentum > 0)
+            )
+        case "cosine":
+            return Schedule(LambdaLR(optimizer, cosine(round(training.warmup * n_steps), n_steps)))
+        case "plateau":
+            return Schedule(by_epoch=ReduceLROnPlateau(optimizer, "max", factor=0.1, patience=training.patience))
+        case _:
+            return Schedule()
+
+
+def one_cycle_share(warmup: float, n_steps: int) -> float:
+    """Share of rising steps that OneCycleLR can take: it divides by zero when exactly one step rises."""
+    rising = round(warmup * n_steps)
+    return min(max(rising, 2), n_steps) / n_steps if rising and n_steps > 1 else 0.0
+
+
+def cosine(n_warmup: int, n_steps: int) -> Callable[[int], float]:
+    """Factor of the highest rate at a step: a straight rise over `n_warmup` steps, then half a cosine down to zero."""
+
+    def factor(step: int) -> float:
+        if step < n_warmup:
+            return (step + 1) / n_warmup
+        return 0.5 + 0.5 * math.cos(math.pi * min((step - n_warmup) / max(n_steps - n_warmup, 1), 1))
+
+    return factor
