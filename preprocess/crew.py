@@ -1,0 +1,143 @@
+"""Processes that compute parts. One that dies or hangs costs its recording alone: the others go on.
+
+A pool of joblib or concurrent.futures falls whole when one of its processes dies, and does not tell of what. Here each
+joblib thread drives one process over a pipe, knows its clip, and replaces it when it dies.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from multiprocessing import Pipe
+from pathlib import Path
+from typing import Self
+
+from joblib import Parallel, delayed
+
+from errors import BadInput
+from preprocess.jobs import SILENT_S, Began, Ended, Failure, Halted, Message, PartJob, Wrote, source_stamp
+from recipe import Features
+
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+"""Environment of a process beside others on the same cores."""
+WORKER = (sys.executable, "-m", "preprocess.worker")
+
+
+class _Died(Exception):
+    """A worker is gone: the index of its clip, and its exit status."""
+
+    def __init__(self, index: int, status: int) -> None:
+        super().__init__(index, status)
+        self.index, self.status = index, status
+
+    def reason(self) -> str:
+        """How it ended, in words."""
+        if self.status == 1:  # of faulthandler, in preprocess.worker.watched
+            return f"the decoder hung: no sound for {SILENT_S} s, twice"
+        return f"the decoder crashed ({signal.Signals(-self.status).name if self.status < 0 else self.status}), twice"
+
+
+class _Process:
+    """One worker process, and the pipe to it."""
+
+    def __init__(self, features: Features, command: Sequence[str]) -> None:
+        self.connection, theirs = Pipe()
+        with theirs:
+            self.process = subprocess.Popen(
+                [*command, str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                env=os.environ | ONE_THREAD,
+                cwd=Path(__file__).parent.parent,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # what decoders mutter about damaged files
+            )
+        self.connection.send(features)
+
+    def compute(self, job: PartJob) -> Wrote:
+        """Have a job done. Raises _Died, and BadInput where the part cannot be written."""
+        index = 0
+        try:
+            self.connection.send(job)
+            while True:
+                message: Message = self.connection.recv()
+                match message:
+                    case Began():
+                        index = message.index
+                    case Wrote():
+                        return message
+                    case Halted():
+                        raise BadInput(
+                            f"{message.reason}; what was finished is kept, run the same command again to go on"
+                        )
+        except (EOFError, OSError):
+            raise _Died(index, self.process.wait()) from None
+
+    def stop(self) -> None:
+        """End the process, whatever it is doing."""
+        self.process.kill()
+        self.process.wait()
+        self.connection.close()
+
+
+class Crew:
+    """As many workers as jobs at a time; leaving `with` ends them."""
+
+    def __init__(self, features: Features, n_jobs: int, command: Sequence[str] = WORKER) -> None:
+        self.features, self.n_jobs, self.command = features, n_jobs, command
+        self._of_thread = threading.local()
+        self._processes: list[_Process] = []
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed = True
+        for process in self._processes:
+            process.stop()
+
+    def compute(self, jobs: Sequence[PartJob]) -> Iterator[Wrote]:
+        """Yield what was written, job by job, in the order in which it is done."""
+        parallel = Parallel(self.n_jobs, backend="threading", return_as="generator_unordered", batch_size=1)
+        try:
+            for written in parallel(delayed(self._compute)(job) for job in jobs):
+                yield from written
+        except BaseException:
+            self.__exit__()  # joblib waits for its threads, and they for their processes
+            raise
+
+    def _compute(self, job: PartJob) -> list[Wrote]:
+        """One part, or more where a recording had to be set apart."""
+        try:
+            return [self._attempt(job)]
+        except _Died as death:
+            culprit = job.clips[death.index]
+        alone = PartJob(job.part.with_stem(f"{job.part.stem}-{len(job.clips)}"), (culprit,))
+        others = tuple(clip for clip in job.clips if clip is not culprit)
+        return [self._last_attempt(alone), *(self._compute(PartJob(job.part, others)) if others else [])]
+
+    def _last_attempt(self, alone: PartJob) -> Wrote:
+        """Try once more the one recording at which a worker died."""
+        (clip,) = alone.clips
+        try:
+            return self._attempt(alone)
+        except _Died as death:
+            failure = Failure(clip.clip, clip.path, death.reason(), source_stamp(clip.path))
+            return Wrote(None, (Ended(0.0, failure),))
+
+    def _attempt(self, job: PartJob) -> Wrote:
+        """Have a job done by this thread's process, started where there is none."""
+        if self._closed:
+            raise KeyboardInterrupt
+        process: _Process | None = getattr(self._of_thread, "process", None)
+        if process is None:
+            process = self._of_thread.process = _Process(self.features, self.command)
+            self._processes.append(process)
+        try:
+            return process.compute(job)
+        except _Died:
+            self._of_thread.process = None
+            raise

@@ -1,0 +1,214 @@
+"""Any audio file → blocks of mono float32 at a chosen rate, in bounded memory; one error type, DecodeError."""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+Samples = npt.NDArray[np.float32]
+Block = tuple[int, Samples]
+"""A rate in Hz, and mono samples at it."""
+
+BLOCK_VALUES = 1 << 18
+"""Values (samples x channels) read at once: 1 MB, 6 s of 44.1 kHz mono."""
+LOUDEST = 1e8
+"""Samples beyond this are no sound, and their power would leave float32."""
+SLOWEST_HZ, FASTEST_HZ = 100, 10_000_000
+"""Rates beyond these are damage: resampled, they would fill a disk or leave nothing."""
+
+
+class DecodeError(Exception):
+    """A recording that cannot be read: its `path`, and the `reason` in words.
+
+    `passing` where the file itself may be sound: it is missing, or may not be read.
+    """
+
+    def __init__(self, path: Path | str, reason: str, passing: bool = False) -> None:
+        super().__init__(path, reason, passing)
+        self.path, self.reason, self.passing = Path(path), " ".join(reason.split()), passing
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class _Refused(Exception):
+    """Why these bytes are no recording, or no longer one."""
+
+
+def decode_blocks(path: Path | str, rate_hz: int) -> Iterator[Samples]:
+    """Yield a recording as blocks of mono float32 [n_samples] at `rate_hz`; joined, they are the recording.
+
+    Its content decides the format, never its name or a declared length. Channels are averaged. Sound that breaks off
+    counts as far as it goes. Raises DecodeError.
+    """
+    try:
+        with _opened(Path(path)) as file:
+            yield from _resampled(_checked(_native_blocks(file)), rate_hz)
+    except _Refused as refusal:
+        raise DecodeError(path, str(refusal)) from refusal
+
+
+def decode(path: Path | str, rate_hz: int) -> Samples:
+    """The whole recording, mono float32 [n_samples] at `rate_hz`. Raises DecodeError."""
+    return np.concatenate(list(decode_blocks(path, rate_hz)))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[FileIO]:
+    """The open file. Only a regular one: a pipe or a device may never end."""
+    try:
+        file = FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK))  # a pipe without a writer must not block us here
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise DecodeError(path, f"cannot be opened: {reason}", passing=True) from error
+    with file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise DecodeError(path, "not a file but a folder, a pipe or a device", passing=True)
+        if status.st_size == 0:
+            raise _Refused("the file is empty (0 bytes)")
+        yield file
+
+
+def _native_blocks(file: FileIO) -> Iterator[Block]:
+    """Blocks by soundfile, or by PyAV where soundfile refuses the file or finds no sound in it."""
+    blocks, refusal = _soundfile_blocks(file), "no samples"
+    try:
+        first = next(blocks, None)
+    except soundfile.SoundFileError as error:
+        first, refusal = None, _in_words(error)
+    if first is None:
+        file.seek(0)
+        yield from _pyav_blocks(file, refusal)
+        return
+    yield first
+    try:
+        yield from blocks
+    except soundfile.SoundFileError as error:
+        raise _Refused(f"damaged: {_in_words(error)}") from error
+
+
+class _Onward(soundfile.SoundFile):
+    """Reads straight on. SoundFile seeks after every read, which changes MP3 samples and fails in unfinished FLACs."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _soundfile_blocks(file: FileIO) -> Iterator[Block]:
+    with _Onward(file.fileno(), closefd=False) as sound:
+        n_samples = max(1, BLOCK_VALUES // sound.channels)
+        while len(block := sound.read(n_samples, dtype="float32", always_2d=True)):
+            yield sound.samplerate, block[:, 0] if sound.channels == 1 else block.mean(axis=1)
+
+
+def _in_words(error: Exception) -> str:
+    return str(getattr(error, "error_string", error)).rstrip(".")
+
+
+def _pyav_blocks(file: FileIO, refusal: str) -> Iterator[Block]:
+    """Blocks of the first audio stream. `refusal` is what soundfile had against the file."""
+    import av  # a tenth of a second that most workers never need
+
+    try:
+        # A playlist named .wav must not fetch what it lists.
+        container = av.open(file, metadata_errors="replace", options={"protocol_whitelist": "none"})
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise _Refused(f"neither soundfile nor PyAV can read it ({refusal})") from error
+    with container:
+        if not container.streams.audio:
+            raise _Refused("there is no sound in it")
+        yield from _gathered(_av_blocks(container))
+
+
+def _av_blocks(container: Any) -> Iterator[Block]:
+    """A block a frame. A damaged packet at either end is skipped, as players do; one in the middle is refused."""
+    import av
+
+    stream = container.streams.audio[0]
+    stream.codec_context.thread_count = 1
+    sounded = damaged = False
+    try:
+        for packet in container.demux(stream):
+            try:
+                frames = packet.decode()
+            except av.FFmpegError:
+                damaged = sounded
+                continue
+            if frames and damaged and packet.size:  # the packet of size 0 only empties the decoder
+                raise _Refused("damaged in the middle")
+            for frame in frames:
+                sounded = True
+                yield frame.sample_rate, _mono(frame)
+    except (av.FFmpegError, OSError):
+        return  # the container breaks off
+
+
+def _mono(frame: Any) -> Samples:
+    """A PyAV frame's samples, averaged over its channels, full scale 1."""
+    values = frame.to_ndarray()
+    if not frame.format.is_planar:
+        values = values.reshape(-1, len(frame.layout.channels)).T
+    mono = values.mean(axis=0, dtype=np.float32 if values.dtype.kind == "f" else np.float64)
+    if values.dtype.kind in "iu":
+        full_scale = 2.0 ** (8 * values.itemsize - 1)
+        mono = (mono - full_scale * (values.dtype.kind == "u")) / full_scale
+    return mono.astype(np.float32)
+
+
+def _gathered(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Join small blocks of one rate into blocks of about BLOCK_VALUES samples."""
+    waiting: list[Samples] = []
+    waiting_hz, n_samples = 0, 0
+    for rate_hz, block in blocks:
+        if waiting and (rate_hz != waiting_hz or n_samples >= BLOCK_VALUES):
+            yield waiting_hz, np.concatenate(waiting)
+            waiting, n_samples = [], 0
+        waiting.append(block)
+        waiting_hz, n_samples = rate_hz, n_samples + len(block)
+    if waiting:
+        yield waiting_hz, np.concatenate(waiting)
+
+
+def _checked(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Pass on blocks of sound; refuse NaN, infinity, impossible rates and rates that change."""
+    first_hz, n_samples = 0, 0
+    for rate_hz, block in blocks:
+        first_hz = first_hz or rate_hz
+        if not SLOWEST_HZ <= rate_hz <= FASTEST_HZ:
+            raise _Refused(f"its sample rate is {rate_hz} Hz")
+        if rate_hz != first_hz:
+            raise _Refused(f"its sample rate changes from {first_hz} to {rate_hz} Hz at {n_samples / first_hz:.1f} s")
+        if len(block) and not np.abs(block).max() <= LOUDEST:  # NaN fails this too
+            raise _Refused(f"samples that are not numbers, or far too large, after {n_samples / first_hz:.1f} s")
+        n_samples += len(block)
+        yield rate_hz, block
+    if not n_samples:
+        raise _Refused("there are no samples in it")
+
+
+def _resampled(blocks: Iterable[Block], rate_hz: int) -> Iterator[Samples]:
+    """Blocks at `rate_hz`, the same whatever the size of the blocks."""
+    stream, n_samples = None, 0
+    for source_hz, block in blocks:
+        if source_hz != rate_hz:
+            stream = stream or soxr.ResampleStream(source_hz, rate_hz, 1, dtype="float32", quality="HQ")
+            block = stream.resample_chunk(block)
+        n_samples += len(block)
+        if len(block):
+            yield block
+    if stream:
+        block = stream.resample_chunk(np.zeros(0, np.float32), last=True)
+        n_samples += len(block)
+        if len(block):
+            yield block
+    if not n_samples:
+        raise _Refused(f"it is shorter than one sample at {rate_hz} Hz")

@@ -1,0 +1,76 @@
+"""What the process that plans and the processes that compute say to each other."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+SILENT_S = 30
+"""A decoder that gives no block for so long has hung."""
+
+
+@dataclass(frozen=True)
+class ClipJob:
+    """One recording to be turned into frames."""
+
+    clip: str
+    path: str
+
+
+@dataclass(frozen=True)
+class PartJob:
+    """Some recordings, whose frames are to be written to the store `part`."""
+
+    part: Path
+    clips: tuple[ClipJob, ...]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A recording that could not be read."""
+
+    clip: str
+    path: str
+    reason: str
+    source: str
+    """The recording's stamp, while which it is not tried again; '' where it is to be tried every time."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What became of a clip: how much sound it was, or why it failed."""
+
+    duration_s: float
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Began:
+    """A worker has begun the clip of this index in its job."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Wrote:
+    """A worker's part is whole; None where every clip of it failed."""
+
+    part: Path | None
+    ends: tuple[Ended, ...]
+
+
+@dataclass(frozen=True)
+class Halted:
+    """A worker cannot write, and no other could."""
+
+    reason: str
+
+
+Message = Began | Wrote | Halted
+
+
+def source_stamp(path: str) -> str:
+    """Size and time of change of a recording, '' where there is none; another, and its frames are computed again."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return ""
+    return f"{status.st_size}:{status.st_mtime_ns}"

@@ -1,0 +1,67 @@
+"""A part of a store in the making: frames wait in memory, or in a temporary file when they are many."""
+
+from functools import partial
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+
+import numpy as np
+import xxhash
+
+from preprocess.coding import encode
+from preprocess.frames import Frames
+from preprocess.store import Coding, Row, Stored
+from preprocess.store_writer import Piece, write_store
+from recipe import Features
+
+MEMORY_BYTES = 1 << 26
+"""Frames beyond this wait on the disk: 64 MB, an hour of sound as 128 float16 bins."""
+
+
+class Part:
+    """Rows of frames, to be written as a store. An OSError from here is the disk's, never a recording's."""
+
+    def __init__(self, path: Path, features: Features, coding: Coding) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.features, self.coding = path, features, coding
+        self.rows: list[Row] = []
+        self._frame_bytes = coding.n_bins * coding.dtype.itemsize
+        self._spool = SpooledTemporaryFile(MEMORY_BYTES, dir=str(path.parent))  # noqa: SIM115 (write closes it)
+        self._open_row()
+
+    def _open_row(self) -> None:
+        self._n_frames, self._hasher = 0, xxhash.xxh3_128()
+
+    def add(self, frames: Frames) -> None:
+        """Append frames [n_frames, n_bins], as values, to the row being filled."""
+        stored = encode(frames, self.coding)
+        self._spool.write(stored.data)
+        self._hasher.update(stored.data)
+        self._n_frames += len(stored)
+
+    def end_row(self, clip: str, variant: int, source: str, start_s: float, duration_s: float) -> None:
+        """Name the row being filled, and begin the next."""
+        row = Row(clip, variant, source, start_s, duration_s, self._n_frames, self._hasher.hexdigest())
+        self.rows.append(row)
+        self._open_row()
+
+    def cut(self, n_rows: int) -> None:
+        """Forget all but the first rows."""
+        del self.rows[n_rows:]
+        self._spool.seek(sum(row.n_frames for row in self.rows) * self._frame_bytes)
+        self._spool.truncate()
+        self._open_row()
+
+    def _read(self, first: int, start: int, stop: int) -> Stored:
+        self._spool.seek((first + start) * self._frame_bytes)
+        values = np.frombuffer(self._spool.read((stop - start) * self._frame_bytes), self.coding.dtype)
+        return values.reshape(-1, self.coding.n_bins)
+
+    def write(self) -> None:
+        """Write the rows under the part's name, and let go of the frames."""
+        starts = np.cumsum([0, *(row.n_frames for row in self.rows)]).tolist()
+        with self._spool:
+            pieces = [
+                Piece(row, partial(self._read, start), self.path)
+                for row, start in zip(self.rows, starts[:-1], strict=True)
+            ]
+            write_store(self.path, self.features, self.coding, pieces)

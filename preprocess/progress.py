@@ -1,0 +1,46 @@
+"""Progress of many recordings: a bar on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from typing import Self
+
+from tqdm import tqdm
+
+QUIET_S = 10.0
+"""Seconds between lines where there is no terminal."""
+
+
+class Progress:
+    """Counts clips, hours of sound and failures on standard error."""
+
+    def __init__(self, n_clips: int) -> None:
+        self.n_clips, self.n_done, self.n_failed, self.sound_s = n_clips, 0, 0, 0.0
+        self._began = self._spoke = time.monotonic()
+        self._bar = tqdm(total=n_clips, unit=" clips", disable=not sys.stderr.isatty(), dynamic_ncols=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def add(self, duration_s: float, failed: bool) -> None:
+        """One more clip is done with."""
+        self.n_done += 1
+        self.n_failed += failed
+        self.sound_s += duration_s
+        self._bar.update()
+        self._bar.set_postfix_str(f"{self.sound_s / 3600:.2f} h of sound, {self.n_failed} failed", refresh=False)
+        if self._bar.disable and time.monotonic() - self._spoke >= QUIET_S:
+            self._spoke = time.monotonic()
+            print(self.line(), file=sys.stderr)
+
+    def line(self) -> str:
+        """Where things stand, in a line."""
+        spent_s = max(1e-9, time.monotonic() - self._began)
+        rate = self.n_done / spent_s
+        left_s = (self.n_clips - self.n_done) / rate if rate else 0.0
+        return (
+            f"{self.n_done}/{self.n_clips} clips, {self.sound_s / 3600:.2f} h of sound, {rate:.0f} clips/s, "
+            f"{left_s:.0f} s left, {self.n_failed} failed"
+        )

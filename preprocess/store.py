@@ -1,0 +1,207 @@
+"""The feature store, features.h5: its schema, and reading it with every byte verified. It knows nothing of audio.
+
+All clips stand end to end in one contiguous, time-major array, so that a crop is one read and a batch one gather.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+import xxhash
+
+from errors import BadInput
+from preprocess.seal import SEAL_BYTES, BrokenSeal, check_seal
+from recipe import Features, as_dict
+
+Stored = npt.NDArray[Any]
+"""Frames as stored, [n_frames, n_bins]; value = stored * scale + offset."""
+
+SCHEMA = 1
+"""Raise it when a store's layout, or the meaning of its frames, changes: every older store is then made anew."""
+TABLES = ("offsets", "clip", "variant", "digest", "source", "start_s", "duration_s", "bin_mean", "bin_std")
+READ_BYTES = 1 << 22
+"""Bytes read at once, to be hashed while they are still in the cache."""
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How values become stored numbers, and what a frame is."""
+
+    dtype: np.dtype[Any]
+    n_bins: int
+    frames_per_second: float
+    scale: float = 1.0
+    offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant of one clip, without its frames."""
+
+    clip: str
+    variant: int
+    """0 as recorded; 1, 2, … its offline copies."""
+    source: str
+    """Size and time of the recording it was made from."""
+    start_s: float
+    """Seconds cut off the recording's start; below zero where silence was put before it."""
+    duration_s: float
+    """Of the whole recording."""
+    n_frames: int
+    digest: str
+
+
+def digest_of(frames: Stored) -> str:
+    """Digest of some stored frames; of blocks of them, see xxhash.xxh3_128."""
+    return xxhash.xxh3_128_hexdigest(frames.tobytes() if not frames.flags.c_contiguous else frames.data)
+
+
+def fingerprint(features: Features) -> str:
+    """Names everything that frames depend on, beside the recording."""
+    text = json.dumps([SCHEMA, as_dict(features)], sort_keys=True)
+    return xxhash.xxh3_128_hexdigest(text.encode())
+
+
+def differences(theirs: dict[str, Any], features: Features) -> str:
+    """The keys in which a store's features differ from a recipe's, in words; '' where they are the same."""
+    ours = as_dict(features)
+    keys = [key for key in {**ours, **theirs} if theirs.get(key) != ours.get(key)]
+    return ", ".join(f"features.{key} was {theirs.get(key)}, is {ours.get(key)}" for key in keys)
+
+
+class Damaged(BadInput):
+    """A store that is not what was written."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}; run make features again to repair it")
+
+
+class Store:
+    """An open feature store: tables in memory, frames on the disk. Made by `open_store`."""
+
+    def __init__(self, path: Path, file: h5py.File, frames_at: int, raw: FileIO) -> None:
+        self.path, self.frames_at, self._bytes = path, frames_at, raw
+        attributes = file.attrs
+        self.features: dict[str, Any] = json.loads(attributes["features"])
+        self.fingerprint = str(attributes["fingerprint"])
+        self.frames_per_second, self.scale, self.offset, self.mean, self.std = (
+            float(attributes[key]) for key in ("frames_per_second", "scale", "offset", "mean", "std")
+        )
+        self.offsets: npt.NDArray[np.int64] = file["offsets"][:]
+        self.variants: npt.NDArray[np.int64] = file["variant"][:]
+        self.start_s: npt.NDArray[np.float64] = file["start_s"][:]
+        self.duration_s: npt.NDArray[np.float64] = file["duration_s"][:]
+        self.bin_mean: npt.NDArray[np.float32] = file["bin_mean"][:]
+        self.bin_std: npt.NDArray[np.float32] = file["bin_std"][:]
+        self.clips, self.digests, self.sources = (_text(file[key]) for key in ("clip", "digest", "source"))
+        self.dtype: np.dtype[Any] = file["frames"].dtype
+        self.n_bins = int(file["frames"].shape[1])
+
+    def row(self, index: int) -> Row:
+        """Everything of one row but its frames."""
+        return Row(
+            clip=self.clips[index],
+            variant=int(self.variants[index]),
+            source=self.sources[index],
+            start_s=float(self.start_s[index]),
+            duration_s=float(self.duration_s[index]),
+            n_frames=int(self.offsets[index + 1] - self.offsets[index]),
+            digest=self.digests[index],
+        )
+
+    def read(self, row: int) -> Stored:
+        """The frames [n_frames, n_bins] of one row, in the stored type. Raises Damaged."""
+        frames = self.read_slice(int(self.offsets[row]), int(self.offsets[row + 1]))
+        if digest_of(frames) != self.digests[row]:
+            raise self._damage(row)
+        return frames
+
+    def read_slice(self, start: int, stop: int) -> Stored:
+        """Frames `start` to `stop` of the whole array [stop - start, n_bins], unverified."""
+        return self._read_into(np.empty((stop - start, self.n_bins), self.dtype), start)
+
+    def read_all(self, check_digests: bool = True) -> Stored:
+        """All frames [total_frames, n_bins], in the stored type. Raises Damaged."""
+        if not check_digests:
+            return self.read_slice(0, int(self.offsets[-1]))
+        frames = np.empty((int(self.offsets[-1]), self.n_bins), self.dtype)
+        for row in self._damaged_rows(frames):
+            raise self._damage(row)
+        return frames
+
+    def damaged_rows(self) -> list[int]:
+        """Rows whose frames are not what was written, found in bounded memory."""
+        return list(self._damaged_rows(None))
+
+    def _damaged_rows(self, out: Stored | None) -> Iterator[int]:
+        """Read every frame, into `out` if there is one, and yield the rows that are damaged."""
+        step = max(1, READ_BYTES // (self.n_bins * self.dtype.itemsize))
+        spare = np.empty((step, self.n_bins), self.dtype)
+        for row, digest in enumerate(self.digests):
+            hasher, last = xxhash.xxh3_128(), int(self.offsets[row + 1])
+            for start in range(int(self.offsets[row]), last, step):
+                stop = min(start + step, last)
+                block = spare[: stop - start] if out is None else out[start:stop]
+                hasher.update(self._read_into(block, start).data)
+            if hasher.hexdigest() != digest:
+                yield row
+
+    def _read_into(self, frames: Stored, start: int) -> Stored:
+        """Fill `frames` from frame `start` on. The array is contiguous: plain reads are as fast as numpy.fromfile."""
+        self._bytes.seek(self.frames_at + start * self.n_bins * self.dtype.itemsize)
+        left = frames.reshape(-1).view(np.uint8).data
+        while len(left):
+            n_bytes = self._bytes.readinto(left)
+            if not n_bytes:
+                raise Damaged(self.path, "it was cut short while it was read")
+            left = left[n_bytes:]
+        return frames
+
+    def _damage(self, row: int) -> Damaged:
+        return Damaged(self.path, f"the frames of {self.clips[row]!r} are damaged")
+
+
+def _text(table: h5py.Dataset) -> list[str]:
+    return [value.decode("utf-8", "surrogateescape") for value in table[:].tolist()]
+
+
+@contextmanager
+def open_store(path: Path | str, features: Features | None = None) -> Iterator[Store]:
+    """Open a store for reading. Raises BadInput where it is missing, damaged, or not made by `features`."""
+    path = Path(path)
+    try:
+        seal = check_seal(path)
+    except FileNotFoundError:
+        raise BadInput(f"{path}: there is no feature store; run make features first") from None
+    except BrokenSeal as error:
+        raise Damaged(path, str(error)) from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read: {error.strerror}") from None
+    with path.open("rb", buffering=0) as raw:
+        with h5py.File(path, "r") as file:
+            _check_schema(path, file, seal.array_start)
+            store = Store(path, file, seal.array_start, raw)
+        if features and store.fingerprint != fingerprint(features):
+            changed = differences(store.features, features) or "by an older version"
+            raise BadInput(f"{path}: made by another recipe ({changed}); run make features")
+        yield store
+
+
+def _check_schema(path: Path, file: h5py.File, array_start: int) -> None:
+    """Refuse what is not laid out as a store of this schema, or lies in other files."""
+    if file.userblock_size != SEAL_BYTES or file.attrs.get("schema") != SCHEMA:
+        raise Damaged(path, f"it is no feature store of schema {SCHEMA}")
+    for name in (*TABLES, "frames"):
+        if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
+            raise Damaged(path, f"its {name} are not in the file itself")
+        if file[name].external or file[name].is_virtual:
+            raise Damaged(path, f"its {name} lie in other files")
+    if file["frames"].size and file["frames"].id.get_offset() != array_start:
+        raise Damaged(path, "its frames are not where they were written")

@@ -1,0 +1,85 @@
+"""SCRIPT  a process that computes parts for `preprocess.crew`, and may die of a recording without harm to others."""
+
+import faulthandler
+import signal
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing.connection import Connection
+
+from preprocess.coding import coding_of
+from preprocess.decode import DecodeError, Samples
+from preprocess.frames import LogMel
+from preprocess.jobs import SILENT_S, Began, ClipJob, Ended, Failure, Halted, Message, PartJob, Wrote, source_stamp
+from preprocess.part import Part
+from preprocess.recording import Recording
+from recipe import Features
+
+
+def watched(blocks: Iterable[Samples]) -> Iterator[Samples]:
+    """Pass blocks on; end the process where the next one takes SILENT_S, even in C code that holds the interpreter."""
+    iterator = iter(blocks)
+    while True:
+        faulthandler.dump_traceback_later(SILENT_S, exit=True)
+        try:
+            block = next(iterator, None)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+        if block is None:
+            return
+        yield block
+
+
+class Worker:
+    """Computes parts, one after the other; `tell` sends a message to the parent."""
+
+    def __init__(self, features: Features, tell: Callable[[Message], None]) -> None:
+        self.features, self.coding, self.tell = features, coding_of(features), tell
+        self.transform = LogMel(features)
+
+    def compute(self, job: PartJob) -> None:
+        """Compute a part and write it. Raises OSError where it cannot be written."""
+        part = Part(job.part, self.features, self.coding)
+        ends = []
+        for index, clip in enumerate(job.clips):
+            self.tell(Began(index))
+            ends.append(self._compute_clip(clip, part))
+        if part.rows:
+            part.write()
+        self.tell(Wrote(job.part if part.rows else None, tuple(ends)))
+
+    def _compute_clip(self, job: ClipJob, part: Part) -> Ended:
+        n_rows, stamp = len(part.rows), source_stamp(job.path)
+        recording = Recording(job.path, self.features)
+        try:
+            for frames in self.transform(watched(recording.blocks())):
+                part.add(frames)
+            part.end_row(job.clip, 0, stamp, recording.start_s, recording.duration_s)
+            return Ended(recording.duration_s)
+        except DecodeError as error:
+            failure = Failure(job.clip, job.path, error.reason, "" if error.passing else stamp)
+        except OSError:
+            raise
+        except Exception as error:
+            failure = Failure(job.clip, job.path, f"{type(error).__name__}: {error}", stamp)
+        part.cut(n_rows)
+        return Ended(0.0, failure)
+
+
+def main() -> None:
+    """Serve jobs from the connection whose file descriptor is the only argument, until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    connection = Connection(int(sys.argv[1]))
+    worker = Worker(connection.recv(), connection.send)
+    while True:
+        try:
+            job = connection.recv()
+        except EOFError:
+            return
+        try:
+            worker.compute(job)
+        except OSError as error:
+            connection.send(Halted(f"{job.part}: {error.strerror or error}"))
+
+
+if __name__ == "__main__":
+    main()
