@@ -12,6 +12,9 @@ SCALES = {
 }
 NOTE_BEATS = np.array([0.25, 0.5, 1.0, 1.5, 2.0, 3.0])
 NOTE_ODDS = np.array([0.15, 0.35, 0.27, 0.1, 0.1, 0.03])
+NOTE_S = (0.09, 2.0)
+LONGEST_REST_S = 0.7
+"""With NOTE_S, a note begins in any 3 s, so that no excerpt is silent."""
 STEPS = np.array([-5, -3, -2, -1, 0, 1, 2, 3, 5])
 STEP_ODDS = np.array([0.03, 0.06, 0.14, 0.24, 0.06, 0.24, 0.14, 0.06, 0.03])
 
@@ -90,8 +93,9 @@ def write_part(
     notes: list[Note] = []
     time_s = generator.uniform(0, piece.beat_s)
     while time_s < length_s:
-        lasts_s = max(0.09, piece.beat_s * float(generator.choice(NOTE_BEATS, p=NOTE_ODDS)) * (1.5 if chords else 1))
-        if generator.random() > 0.08:
+        beats = float(generator.choice(NOTE_BEATS, p=NOTE_ODDS)) * (1.5 if chords else 1)
+        lasts_s = min(max(beats * piece.beat_s, NOTE_S[0]), NOTE_S[1])
+        if lasts_s > LONGEST_REST_S or generator.random() > 0.1:
             n_notes = int(generator.integers(2, 5)) if chords and generator.random() < 0.8 else 1
             velocity = int(np.clip(loudness + generator.normal(0, 9), 20, 127))
             chord = [keys[place + 2 * third] for third in range(n_notes) if place + 2 * third < len(keys)]

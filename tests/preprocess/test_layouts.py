@@ -140,7 +140,7 @@ def test_csv_beside_the_recordings(tmp_path: Path) -> None:
         ("fname,labels,split\na,x,learn\nb,x,\n", ["a", "'learn'"]),
         ("fname,labels,trust\na,x,high\nb,x,\n", ["a", "'high'"]),
         ("fname,labels,trust\na,x,noisy\nb,x,noisy\n", ["no curated clip"]),
-        ("fname,labels\na,\n", ["no label"]),
+        ("fname,labels\na,\n", ["no clip is for training"]),
     ],
 )
 def test_bad_csvs_are_refused(tmp_path: Path, table: str, words: list[str]) -> None:
