@@ -3,6 +3,7 @@
 import copy
 
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from train.networks import SoundNetwork
 
@@ -22,10 +23,10 @@ class MovingAverage:
     def update(self, network: SoundNetwork) -> None:
         """Follow `network` by one step."""
         self.updates += 1
-        share = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
-        averages, latest = list(self.network.state_dict().values()), list(network.state_dict().values())
-        floats = [index for index, tensor in enumerate(averages) if tensor.is_floating_point()]
-        torch._foreach_lerp_([averages[index] for index in floats], [latest[index] for index in floats], share)
-        for average, value in zip(averages, latest, strict=True):
-            if not average.is_floating_point():
-                average.copy_(value)
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        pairs = list(zip(self.network.state_dict().values(), network.state_dict().values(), strict=True))
+        floats = [pair for pair in pairs if pair[0].is_floating_point()]
+        get_ema_multi_avg_fn(decay)([mine for mine, _ in floats], [theirs for _, theirs in floats], self.updates)
+        for mine, theirs in pairs:
+            if not mine.is_floating_point():
+                mine.copy_(theirs)

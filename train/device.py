@@ -10,14 +10,18 @@ from errors import BadInput
 
 
 def pick_device(name: str) -> torch.device:
-    """The device `name` means: auto is the GPU where there is one. Raises BadInput for one that is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The device `name` means: auto is the GPU where there is one. Raises BadInput for one that is not there.
+
+    A GPU may then choose its fastest convolutions, and TF32 where float32 is asked for.
+    """
     try:
-        device = torch.device(name)
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise BadInput(f"--device {name}: {str(error).splitlines()[0]}; use auto, cpu or cuda") from None
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
     return device
 
 

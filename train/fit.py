@@ -4,8 +4,7 @@ import itertools
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import torch
 from jsonargparse import ArgumentParser
@@ -14,19 +13,18 @@ from tqdm import tqdm
 
 from command import read_command
 from errors import BadInput, run_script, stop
-from recipe import Recipe, as_dict
-from train.batches import Batches
+from recipe import as_dict
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.device import arithmetic, peak_memory_mb, pick_device
+from train.job import Job
 from train.learner import Learner, seed_torch, start_learner
 from train.log import EpochLog
 from train.losses import batch_loss, held_out_loss
-from train.material import Material, choose_folds, load_material
+from train.material import choose_folds, load_material
 from train.metrics import METRICS, describe_gaps, summarise
 from train.out_of_fold import report_folds
 from train.runs import begin_run, fold_home
-from train.seeding import seeded_generator
-from train.validate import score_clips, window_frames
+from train.validate import score_clips
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -34,18 +32,6 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="Go on where the run was interrupted.")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
     parser.add_argument("--tensorboard", action="store_true", help="Log for TensorBoard as well.")
-
-
-@dataclass(frozen=True)
-class Job:
-    """One network to train: a fold and a seed of a run."""
-
-    recipe: Recipe
-    material: Material
-    fold: int
-    seed: int
-    home: Path
-    device: torch.device
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,25 +44,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{len(material.memory.clips)} clips, {len(material.labels)} labels, folds {folds} on {device}")
     for line in describe_gaps(material.targets, material.labels):
         print(line)
-    for fold, seed in itertools.product(folds, range(recipe.training.seeds)):
-        job = Job(recipe, material, fold, seed, fold_home(places.run_home, recipe, fold, seed), device)
-        try:
+    try:
+        for fold, seed in itertools.product(folds, range(recipe.training.seeds)):
+            home = fold_home(places.run_home, recipe, fold, seed)
+            job = Job(recipe, material, fold, recipe.training.seed + seed, home, device)
             train_fold(job, resume=options.resume, tensorboard=options.tensorboard)
-        except KeyboardInterrupt:
-            stop(f"interrupted in fold {fold}; --resume goes on after the last whole epoch", 130)
-    report_folds(places, recipe, material, device)
+        report_folds(places, recipe, material, device)
+    except KeyboardInterrupt:
+        stop("interrupted; last.pt is that of the last whole epoch, and --resume goes on from it", 130)
 
 
 def train_fold(job: Job, *, resume: bool, tensorboard: bool) -> None:
     """Train one network to the recipe's last epoch; best.pt, last.pt and log.csv land in the job's home."""
     training = job.recipe.training
     held_out = job.material.held_out(job.fold).tolist()
-    n_steps = training.epochs * len(epoch_batches(job, 0))
-    learner = start_learner(job.material, job.recipe, job.fold, training.seed + job.seed, n_steps, job.device)
-    check_sizes(job, learner)
+    n_steps = training.epochs * len(job.batches(0))
+    learner = start_learner(job.material, job.recipe, job.fold, job.seed, n_steps, job.device)
+    job.check_sizes(learner.network)
     last = job.home / "last.pt"
     if resume and last.exists():
-        learner.take_up(load_checkpoint(last))
+        learner.take_up(load_checkpoint(last), job.material.labels)
     elif job.home.exists():
         shutil.rmtree(job.home)
     stepped: nn.Module = torch.compile(learner.network) if training.compile else learner.network  # type: ignore[assignment]
@@ -89,7 +76,7 @@ def train_fold(job: Job, *, resume: bool, tensorboard: bool) -> None:
             try:
                 row = train_epoch(job, learner, stepped, epoch) | validate(job, learner, held_out)
             except torch.OutOfMemoryError:
-                raise BadInput(advise_on_memory(job)) from None
+                raise BadInput(job.advise_on_memory()) from None
             keep(job, learner, row, log)
             line = describe(row)
             bar.set_postfix_str(line) if not bar.disable else print(f"{job.home.name} {line}", flush=True)
@@ -98,10 +85,10 @@ def train_fold(job: Job, *, resume: bool, tensorboard: bool) -> None:
 def train_epoch(job: Job, learner: Learner, stepped: nn.Module, epoch: int) -> dict[str, float]:
     """One epoch, one optimizer step a batch; nothing is read back from the device before its end."""
     training, network, started = job.recipe.training, learner.network, time.perf_counter()
-    seed_torch(training.seed + job.seed, job.fold, epoch + 1)
+    seed_torch(job.seed, job.fold, epoch + 1)
     network.train()
     network.freeze(epoch < training.freeze_epochs)
-    batches = epoch_batches(job, epoch)
+    batches = job.batches(epoch)
     losses, rates = torch.zeros(len(batches), device=job.device), []
     for step, batch in enumerate(tqdm(batches, f"epoch {epoch + 1}", unit="step", leave=False, disable=None)):
         with arithmetic(job.device, training.precision):
@@ -129,49 +116,6 @@ def train_epoch(job: Job, learner: Learner, stepped: nn.Module, epoch: int) -> d
     }
 
 
-def epoch_batches(job: Job, epoch: int) -> Batches:
-    """The batches of an epoch, from a generator that belongs to this seed, fold and epoch alone."""
-    training, material = job.recipe.training, job.material
-    rows = material.learnt(job.fold, with_noisy=training.noisy_weight > 0)
-    n_frames, n_bins = sizes(job, epoch)
-    return Batches(
-        material.memory,
-        rows.tolist(),
-        material.targets[rows],
-        training,
-        seeded_generator(job.device, training.seed + job.seed, job.fold, epoch + 1),
-        noisy=material.noisy[rows],
-        n_frames=n_frames,
-        n_bins=n_bins,
-    )
-
-
-def sizes(job: Job, epoch: int) -> tuple[int, int]:
-    """Frames and bins of an epoch's crops: all, or the progressive share whose turn it is."""
-    training, memory = job.recipe.training, job.material.memory
-    shares = training.progressive or [1.0]
-    share = shares[epoch * len(shares) // training.epochs]
-    return (
-        max(round(share * training.crop_seconds * memory.frames_per_second), 1),
-        max(round(share * memory.n_bins), 1),
-    )
-
-
-def check_sizes(job: Job, learner: Learner) -> None:
-    """Raise BadInput if the network cannot take what training or validation will give it."""
-    memory, recipe = job.material.memory, job.recipe
-    window = window_frames(recipe.prediction, memory.frames_per_second)[0]
-    for n_frames, n_bins in {*(sizes(job, epoch) for epoch in range(recipe.training.epochs)), (window, memory.n_bins)}:
-        try:
-            with torch.inference_mode():
-                learner.network.eval()(torch.zeros(1, n_frames, n_bins, device=job.device))
-        except RuntimeError:
-            raise BadInput(
-                f"network.name = {recipe.network.name} cannot take crops of {n_frames} frames by {n_bins} bins: "
-                "use longer crops and windows, more bins, or another network"
-            ) from None
-
-
 def mean_loss(losses: Tensor, rates: Sequence[float], epoch: int) -> float:
     """The epoch's mean loss. Raises BadInput with the step and its learning rate where one is not finite."""
     wrong = torch.nonzero(~losses.isfinite()).flatten().tolist()
@@ -182,16 +126,6 @@ def mean_loss(losses: Tensor, rates: Sequence[float], epoch: int) -> float:
             "set training.clip_gradient to 1, or use training.precision float32"
         )
     return float(losses.mean())
-
-
-def advise_on_memory(job: Job) -> str:
-    """What to lower when the device's memory is full."""
-    training = job.recipe.training
-    return (
-        f"{job.device} has too little memory for training.batch_size = {training.batch_size} crops of "
-        f"training.crop_seconds = {training.crop_seconds}: try training.batch_size {max(training.batch_size // 2, 1)}, "
-        "then shorter crops or a smaller network"
-    )
 
 
 def describe(row: dict[str, float]) -> str:
@@ -230,7 +164,7 @@ def keep(job: Job, learner: Learner, row: dict[str, float], log: EpochLog) -> No
         score=score,
         metrics=row,
     )
-    if score > learner.best:
+    if score >= learner.best:
         learner.best = score
         save_checkpoint(job.home / "best.pt", checkpoint)
     log.add(row | {"memory_mb": peak_memory_mb(job.device)})

@@ -26,6 +26,8 @@ class Learner:
     optimizer: Optimizer
     schedule: Schedule
     average: MovingAverage | None
+    n_steps: int
+    """Steps of the whole training."""
     epoch: int = 0
     """Epochs behind it."""
     best: float = float("-inf")
@@ -41,15 +43,16 @@ class Learner:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "n_steps": self.n_steps,
             "updates": self.average.updates if self.average else 0,
             "best": self.best,
         }
 
-    def take_up(self, checkpoint: Checkpoint) -> None:
-        """Go on where last.pt was left."""
-        state = checkpoint.resume
-        if state is None:
-            raise BadInput("a checkpoint without the optimizer's state cannot be resumed: use last.pt")
+    def take_up(self, checkpoint: Checkpoint, labels: list[str]) -> None:
+        """Go on where last.pt was left. Raises BadInput where clips or labels have changed since."""
+        state = checkpoint.resume or {}
+        if state["n_steps"] != self.n_steps or checkpoint.labels != labels:
+            raise BadInput("--resume: the training clips or their labels have changed since; train without it")
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
@@ -76,7 +79,7 @@ def start_learner(
     network = network.to(device)
     optimizer = build_optimizer(network, training)
     average = MovingAverage(network, training.average) if training.average else None
-    return Learner(network, optimizer, build_schedule(optimizer, training, n_steps), average)
+    return Learner(network, optimizer, build_schedule(optimizer, training, n_steps), average, n_steps)
 
 
 def find_start(path: Path, fold: int) -> Path:

@@ -73,7 +73,7 @@ def load_material(recipe: Recipe, places: Places, device: torch.device) -> Mater
         labels=labels,
         targets=targets,
         folds=table["fold"].to_numpy(),
-        noisy=torch.from_numpy((table["trust"] == "noisy").to_numpy()),
+        noisy=torch.tensor((table["trust"] == "noisy").tolist()),
         kept=~table["clip"].isin(dropped).to_numpy(),
         mean=mean,
         std=std,

@@ -1,0 +1,76 @@
+"""One network to train: of which fold and seed, from which batches, of what sizes."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from errors import BadInput
+from recipe import Recipe
+from train.batches import Batches
+from train.material import Material
+from train.networks import SoundNetwork
+from train.seeding import seeded_generator
+from train.validate import window_frames
+
+
+@dataclass(frozen=True)
+class Job:
+    """What does not change while a network learns."""
+
+    recipe: Recipe
+    material: Material
+    fold: int
+    """Whose clips it never sees."""
+    seed: int
+    home: Path
+    """Where its checkpoints and its log land."""
+    device: torch.device
+
+    def batches(self, epoch: int) -> Batches:
+        """The batches of an epoch (from 0), from a generator that belongs to this seed, fold and epoch alone."""
+        training, material = self.recipe.training, self.material
+        rows = material.learnt(self.fold, with_noisy=training.noisy_weight > 0)
+        n_frames, n_bins = self.sizes(epoch)
+        return Batches(
+            material.memory,
+            rows.tolist(),
+            material.targets[rows],
+            training,
+            seeded_generator(self.device, self.seed, self.fold, epoch + 1),
+            noisy=material.noisy[rows],
+            n_frames=n_frames,
+            n_bins=n_bins,
+        )
+
+    def sizes(self, epoch: int) -> tuple[int, int]:
+        """Frames and bins of an epoch's crops: all, or the progressive share whose turn it is."""
+        training, memory = self.recipe.training, self.material.memory
+        shares = training.progressive or [1.0]
+        share = shares[epoch * len(shares) // training.epochs]
+        n_frames = round(share * training.crop_seconds * memory.frames_per_second)
+        return max(n_frames, 1), max(round(share * memory.n_bins), 1)
+
+    def check_sizes(self, network: SoundNetwork) -> None:
+        """Raise BadInput if the network cannot take what training or validation will give it."""
+        memory, network = self.material.memory, network.eval()
+        window = window_frames(self.recipe.prediction, memory.frames_per_second)[0]
+        crops = {self.sizes(epoch) for epoch in range(self.recipe.training.epochs)}
+        for n_frames, n_bins in sorted(crops | {(window, memory.n_bins)}):
+            try:
+                with torch.inference_mode():
+                    network(torch.zeros(1, n_frames, n_bins, device=self.device))
+            except RuntimeError:
+                raise BadInput(
+                    f"network.name = {self.recipe.network.name} cannot take crops of {n_frames} frames by {n_bins} "
+                    "bins: use longer crops and windows, more bins, or another network"
+                ) from None
+
+    def advise_on_memory(self) -> str:
+        """What to lower when the device's memory is full."""
+        training = self.recipe.training
+        return (
+            f"{self.device} has too little memory for training.batch_size = {training.batch_size} crops of "
+            f"training.crop_seconds = {training.crop_seconds:g}: try training.batch_size "
+            f"{max(training.batch_size // 2, 1)}, then shorter crops or a smaller network"
+        )
