@@ -1,13 +1,13 @@
 """Fetching one step ahead: the coming step's tensor is read and copied while the present step computes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
 
-def one_step_ahead(fetch: Callable[[int], Tensor], n_steps: int, device: torch.device) -> Iterator[Tensor]:
+def one_step_ahead(fetch: Callable[[int], Tensor], n_steps: int, device: torch.device) -> Generator[Tensor, None, None]:
     """`fetch(0)`, `fetch(1)` ... on `device`. `fetch` runs in a thread of its own and returns tensors in host memory.
 
     To a GPU they go from pinned memory on a stream of their own, so neither host nor network waits for the copy.

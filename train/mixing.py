@@ -25,7 +25,7 @@ def mixup(
     Values are interpolated as they are, decibels too. Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018.
     """
     (partner,) = _draw_partners(x, 1, generator)
-    concentration = torch.full((len(x), 2), alpha, device=x.device)
+    concentration = torch.full((len(x), 2), alpha, dtype=x.dtype, device=x.device)
     # What torch.distributions.Beta draws from; Beta itself takes no generator.
     share = max_share * torch._sample_dirichlet(concentration, generator=generator)[:, 0]
     mixed = torch.lerp(x, x[partner], share[:, None, None])
