@@ -1,0 +1,139 @@
+"""SCRIPT make inspect: a submission at a glance, in the terminal and as one self-contained HTML page."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+from jsonargparse import ArgumentParser
+from jsonargparse.typing import PositiveInt
+from tqdm import tqdm
+
+from command import read_command
+from errors import run_script
+from predict.findings import Findings, describe, find
+from predict.media import picture_uri, sound_uri
+from predict.submission import read_submission
+from predict.thresholds import THRESHOLDS_NAME, read_thresholds
+from predict.truth import find_truth
+from preprocess.clips import read_clips
+from preprocess.decode import DecodeError
+from preprocess.store import Store, open_store
+from preprocess.whole import written_whole
+
+TEMPLATE = Path(__file__).with_name("inspect.html.j2")
+EACH = 10
+"""Clips of a kind in the summary."""
+SOUND_S = 20.0
+"""Seconds of a clip that the page plays."""
+TOP = 5
+"""Labels shown of a clip."""
+REASONS = {
+    "mistake": "decided wrongly",
+    "unlabelled": "no confident label",
+    "least": "least sure",
+    "surest": "surest",
+    "example": "surest of a label",
+}
+"""Why a clip is on the page."""
+
+
+def add_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--truth", type=str | None, help="CSV of the truth; by default the labels in clips.csv.")
+    parser.add_argument("--submission", type=str | None, help="CSV of the scores; by default the run's.")
+    parser.add_argument(
+        "--clips", type=PositiveInt, default=60, help="Most clips on the page, each with picture and sound."
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    command = read_command(arguments, "Summarise a submission, and write a page of its clips.", add_options)
+    places, options = command.places, command.options
+    path = Path(options.submission or places.submission())
+    scores = read_submission(path)
+    truth = find_truth(options.truth, places.clips_csv, scores)
+    thresholds = read_thresholds(places.run_home / THRESHOLDS_NAME, scores.labels)
+    findings = find(scores, thresholds, truth)
+    print(f"{path}: {len(findings.clips)} clips, {len(findings.labels)} labels, decided at {thresholds.source}\n")
+    print(describe(findings, EACH))
+    table = read_clips(places.clips_csv)
+    recordings = dict(zip(table["clip"], table["path"], strict=True))
+    with open_store(places.store) as store:
+        cards = build_cards(findings, choose_cards(findings, options.clips), store, recordings)
+    page = path.with_suffix(".html")
+    write_page(page, places.run, thresholds.source, findings, cards)
+    print(f"\nthe page: {page}")
+
+
+def choose_cards(findings: Findings, most: int) -> dict[int, list[str]]:
+    """The clips to show, at most `most`, in order, with the reasons why: the keys of REASONS."""
+    chosen: dict[int, list[str]] = {}
+    kinds = {
+        "mistake": findings.mistakes()[: most // 2],
+        "unlabelled": findings.unlabelled()[:EACH],
+        "least": findings.least_sure(EACH),
+        "surest": findings.surest(EACH),
+        "example": findings.examples(),
+    }
+    for reason, rows in kinds.items():
+        for row in rows:
+            if row in chosen or len(chosen) < most:
+                chosen.setdefault(row, []).append(reason)
+    return chosen
+
+
+def build_cards(
+    findings: Findings, chosen: dict[int, list[str]], store: Store, recordings: dict[str, str]
+) -> list[dict[str, Any]]:
+    """What the page shows of each chosen clip: its picture, sound, highest scores and true labels."""
+    rows = {clip: row for row, clip in enumerate(store.clips) if store.variants[row] == 0}
+    cards = []
+    for index, reasons in tqdm(chosen.items(), "page", unit="clip", disable=None):
+        clip = findings.clips[index]
+        row = rows.get(clip)
+        cards.append(
+            {
+                "clip": clip,
+                "reasons": reasons,
+                "picture": None if row is None else picture_uri(store.read(row) * store.scale + store.offset),
+                "duration_s": None if row is None else float(store.duration_s[row]),
+                "sound": _sound(recordings.get(clip)),
+                "known": bool(findings.known[index]),
+                "labels": findings.top_labels(index, TOP),
+            }
+        )
+    return cards
+
+
+def _sound(path: str | None) -> str | None:
+    """The recording as a data URI, or None where it is no longer there or cannot be read."""
+    try:
+        return sound_uri(Path(path), SOUND_S) if path else None
+    except DecodeError:
+        return None
+
+
+def write_page(page: Path, run: str, decided_at: str, findings: Findings, cards: list[dict[str, Any]]) -> None:
+    """Render the template into one file that needs no other."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    html = environment.get_template(TEMPLATE.name).render(
+        run=run,
+        decided_at=decided_at,
+        findings=findings,
+        known=bool(findings.known.any()),
+        figures=findings.figures(),
+        confusions=findings.confusions()[:EACH],
+        cards=cards,
+        reasons=REASONS,
+        counts=Counter(reason for card in cards for reason in card["reasons"]),
+        sound_s=SOUND_S,
+    )
+    with written_whole(page) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,60 @@
+"""A clip's picture and sound as data URIs, so that one HTML file holds them."""
+
+import base64
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import soundfile
+from PIL import Image
+
+from preprocess.decode import decode_blocks
+
+WIDTH, HEIGHT = 320, 96
+RANGE_DB = 80.0
+"""Below the loudest point of a picture, everything is black."""
+RATE_HZ = 32_000
+"""The highest of the rates that MP3 codes at half the size of 48 kHz."""
+LOUDEST = 0.99
+
+
+def picture_uri(frames: np.ndarray) -> str:
+    """A PNG of frames [n_frames, n_bins]: time to the right, low bins below; of samples (one bin) their envelope."""
+    columns = np.array_split(frames.astype(np.float32), min(WIDTH, len(frames)))
+    if frames.shape[1] == 1:
+        image = _envelope(np.array([(column.min(), column.max()) for column in columns]))
+    else:
+        image = np.stack([column.max(axis=0) for column in columns], axis=1)[::-1]
+    low = max(image.min(), image.max() - RANGE_DB)
+    levels = np.clip((image - low) / max(image.max() - low, 1e-6) * 255, 0, 255).astype(np.uint8)
+    picture = Image.frombytes("P", levels.shape[::-1], levels.tobytes())
+    picture.putpalette(matplotlib.colormaps["magma"](np.arange(256), bytes=True)[:, :3].tobytes())
+    data = BytesIO()
+    picture.save(data, format="PNG", optimize=True)
+    return _uri("image/png", data)
+
+
+def _envelope(bounds: np.ndarray) -> np.ndarray:
+    """An image [HEIGHT, n_columns] that is 1 between each column's lowest and highest sample, 0 elsewhere."""
+    reach = max(float(np.abs(bounds).max()), 1e-6)
+    levels = np.linspace(reach, -reach, HEIGHT)[:, None]
+    return ((levels >= bounds[:, 0] - reach / HEIGHT) & (levels <= bounds[:, 1] + reach / HEIGHT)).astype(np.float32)
+
+
+def sound_uri(path: Path, most_s: float) -> str:
+    """The first `most_s` seconds of a recording as MP3, which every browser plays. Raises DecodeError."""
+    blocks, wanted = [], round(most_s * RATE_HZ)
+    for block in decode_blocks(path, RATE_HZ):
+        blocks.append(block)
+        if sum(map(len, blocks)) >= wanted:
+            break
+    samples = np.concatenate(blocks)[:wanted]
+    data = BytesIO()
+    peak = float(np.abs(samples).max(initial=0))
+    soundfile.write(data, samples * (LOUDEST / peak if peak > LOUDEST else 1), RATE_HZ, format="MP3")
+    return _uri("audio/mpeg", data)
+
+
+def _uri(kind: str, data: BytesIO) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data.getvalue()).decode('ascii')}"

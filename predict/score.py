@@ -1,0 +1,66 @@
+"""SCRIPT make score: a submission against the truth, overall and by label."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jsonargparse import ArgumentParser
+from torch import Tensor
+
+from command import read_command
+from errors import BadInput, run_script
+from predict.findings import METRIC_NAMES
+from predict.submission import read_submission
+from predict.thresholds import THRESHOLDS_NAME, Thresholds, read_thresholds
+from predict.truth import Truth, find_truth, match_rows
+from train import metrics
+
+
+def add_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--truth", type=str | None, help="CSV of the truth; by default the labels in clips.csv.")
+    parser.add_argument("--submission", type=str | None, help="CSV of the scores; by default the run's.")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    command = read_command(arguments, "Score a submission against the truth.", add_options)
+    path = Path(command.options.submission or command.places.submission())
+    scores = read_submission(path)
+    truth = find_truth(command.options.truth, command.places.clips_csv, scores)
+    if truth is None:
+        raise BadInput(f"{command.places.clips_csv} has no labels of these clips: give them, make score TRUTH=file.csv")
+    values = match_rows(truth, scores)
+    thresholds = read_thresholds(command.places.run_home / THRESHOLDS_NAME, scores.labels)
+    print(
+        f"{path} against {truth.source}: {len(truth.clips)} of {len(scores.clips)} clips, {len(scores.labels)} labels"
+    )
+    print(f"decisions at {thresholds.source}\n")
+    print(_describe(truth, values, thresholds, scores.labels))
+
+
+def _describe(truth: Truth, scores: np.ndarray, thresholds: Thresholds, labels: Sequence[str]) -> str:
+    """The metrics overall, a table of a line a label, and what was left out."""
+    present, values = torch.from_numpy(truth.values), torch.from_numpy(scores)
+    decisions = torch.from_numpy(thresholds.decide(scores))
+    summary = metrics.summarise(present, values, torch.from_numpy(thresholds.values))
+    overall = [f"{name:<14} {summary[key]:.4f}" for key, name in METRIC_NAMES.items() if key in summary]
+    gaps = metrics.describe_gaps(present, labels)
+    return "\n".join(
+        [*overall, "", *_label_lines(present, values, decisions, labels), *[f"note: {gap}" for gap in gaps]]
+    )
+
+
+def _label_lines(truth: Tensor, scores: Tensor, decisions: Tensor, labels: Sequence[str]) -> list[str]:
+    """A line a label: clips that have it, clips given it, its lwlrap, average precision and F1."""
+    ranking, _ = metrics.lwlrap_per_class(truth, scores)
+    columns = [ranking, metrics.average_precision_per_class(truth, scores), metrics.f1_per_class(truth, decisions)]
+    width = max(len("label"), *map(len, labels))
+    lines = [f"{'label':<{width}}  clips  decided  lwlrap      AP      F1"]
+    for index, label in enumerate(labels):
+        counts = f"{int(truth[:, index].sum()):>5}  {int(decisions[:, index].sum()):>7}"
+        lines.append(f"{label:<{width}}  {counts}" + "".join(f"  {float(column[index]):>6.3f}" for column in columns))
+    return lines
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,111 @@
+"""The CSVs of a submission: scores of clips, the windows behind them, the decisions; written whole, and checked."""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from errors import BadInput
+from predict.tagger import Answer
+from preprocess.labels import join_labels
+from preprocess.tables import read_table, write_table
+from preprocess.whole import written_whole
+from train.scores import Scores, read_scores, write_scores
+
+WINDOW_COLUMNS = ["clip", "start_s", "end_s", "label", "score"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a submission must look like: the dataset's sample_submission.csv."""
+
+    id_column: str
+    clips: list[str]
+    labels: list[str]
+
+
+def read_sample(path: Path) -> Sample | None:
+    """The sample submission, if the dataset has one."""
+    if not path.exists():
+        return None
+    table = read_table(path, [], hint="run make features first")
+    id_column, *labels = table.columns
+    return Sample(id_column, list(table[id_column]), labels)
+
+
+def fit_sample(scores: Scores, sample: Sample) -> tuple[Scores, list[str]]:
+    """`scores` in the sample's rows and columns, and the clips that had no score and got the mean of the others'.
+
+    Raises BadInput for a clip that the sample does not list, and where the labels are not the sample's.
+    """
+    if strange := [clip for clip in scores.clips if clip not in set(sample.clips)]:
+        raise BadInput(f"clip {strange[0]!r} is not in the sample submission: run make features again")
+    if odd := sorted(set(scores.labels) ^ set(sample.labels)):
+        raise BadInput(f"label {odd[0]!r} is not in both the networks and the sample submission: run make train again")
+    if not scores.clips:
+        raise BadInput("no clip of the sample submission could be read: see failed.csv, then run make features again")
+    columns = [scores.labels.index(label) for label in sample.labels]
+    row_of = {clip: row for row, clip in enumerate(scores.clips)}
+    mean = scores.values.mean(axis=0, dtype=np.float64).astype(np.float32)
+    rows = [scores.values[row_of[clip]] if clip in row_of else mean for clip in sample.clips]
+    missing = [clip for clip in sample.clips if clip not in row_of]
+    return Scores(sample.clips, sample.labels, np.stack(rows)[:, columns]), missing
+
+
+def write_submission(path: Path, scores: Scores, sample: Sample | None) -> None:
+    """Write a submission; it gets its final name once it has been read back and found to be the sample's shape."""
+    with written_whole(path) as temporary:
+        id_column = sample.id_column if sample else "clip"
+        write_scores(temporary, scores.clips, scores.labels, scores.values, id_column)
+        check_submission(temporary, sample)
+
+
+def check_submission(path: Path, sample: Sample | None) -> Scores:
+    """The scores of a submission. Raises BadInput unless rows, columns and order are the sample's, values in [0, 1]."""
+    scores = read_scores(path)
+    if sample:
+        _check_order(path, "row", scores.clips, sample.clips)
+        _check_order(path, "column", scores.labels, sample.labels)
+    return scores
+
+
+def _check_order(path: Path, kind: str, found: Sequence[str], wanted: Sequence[str]) -> None:
+    """Raise BadInput naming the first place where two lists of names differ."""
+    for number, (name, right) in enumerate(zip(found, wanted, strict=False), start=1):
+        if name != right:
+            raise BadInput(f"{path}: {kind} {number} is {name!r}, in the sample submission {right!r}: predict again")
+    if len(found) != len(wanted):
+        raise BadInput(f"{path} has {len(found)} {kind}s, the sample submission {len(wanted)}: predict again")
+
+
+def read_submission(path: Path) -> Scores:
+    """A submission's scores. Raises BadInput when it is not there yet, or is no table of scores."""
+    if not path.exists():
+        raise BadInput(f"{path} is not there: run make predict first, or name another run with RUN=")
+    return read_scores(path)
+
+
+def write_windows(path: Path, answers: Mapping[str, Answer], labels: Sequence[str]) -> None:
+    """Write the windows of each clip as `clip,start_s,end_s,label,score`, a row a window and label."""
+    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow(WINDOW_COLUMNS)
+        for clip, answer in answers.items():
+            writer.writerows(_window_rows(clip, answer, labels))
+
+
+def _window_rows(clip: str, answer: Answer, labels: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """The rows of one clip: milliseconds, and six digits of a score, are finer than either is known."""
+    for start_s, end_s, scores in zip(answer.start_s, answer.end_s, answer.windows.tolist(), strict=True):
+        for label, score in zip(labels, scores, strict=True):
+            yield clip, f"{start_s:.3f}", f"{end_s:.3f}", label, f"{score:.6g}"
+
+
+def write_decisions(path: Path, scores: Scores, decisions: np.ndarray) -> None:
+    """Write the labels decided on as `clip,labels`; decisions is boolean [n_clips, n_labels]."""
+    names = np.array(scores.labels, dtype=object)
+    write_table(
+        path, ["clip", "labels"], zip(scores.clips, (join_labels(names[row]) for row in decisions), strict=True)
+    )
