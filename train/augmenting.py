@@ -13,6 +13,23 @@ from train.masking import MaskFill, mask_frequency, mask_time, roll_time
 from train.mixing import crossfade, mixup, power_mix
 from train.resizing import resized_crop, roll_pitch
 
+_NO_BINS, _NO_LEVELS = "whose frames have no bins of frequency", "which has lost the levels of sounds"
+_SENSELESS = {
+    "waveform": {
+        "pitch_roll_probability": _NO_BINS,
+        "resized_crop_probability": _NO_BINS,
+        "frequency_mask_probability": _NO_BINS,
+    },
+    "stft": {"pitch_roll_probability": "whose bins are evenly spaced in frequency, not in pitch"},
+    "cqt_chroma": {
+        "power_mix_probability": _NO_LEVELS,
+        "crossfade_probability": _NO_LEVELS,
+        "gain_probability": _NO_LEVELS,
+        "noise_probability": _NO_LEVELS,
+    },
+}
+"""What cannot be done to the frames of a kind, and why."""
+
 Augmentation = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]]
 """Pure: (x [batch, n_frames, n_bins], y [batch, n_labels], generator on their device) to new x and y."""
 
@@ -50,7 +67,7 @@ def build_augmentations(training: Training, kind: str) -> list[Augmentation]:
     silence: MaskFill = "floor" if decibels else "zero"
     fill: MaskFill = t.mask_fill if decibels else "zero"
     steps: list[list[tuple[float, Augmentation]]] = [
-        [(t.pitch_roll_probability, partial(roll_pitch, max_bins=t.pitch_roll_bins))],
+        [(t.pitch_roll_probability, partial(roll_pitch, max_bins=t.pitch_roll_bins, circular=kind == "cqt_chroma"))],
         [(t.resized_crop_probability, partial(resized_crop, min_scale=t.resized_crop_scale))],
         [(t.time_roll_probability, roll_time)],
         [(t.silence_probability, partial(mask_time, max_masks=1, max_share=t.silence_share, fill=silence))],
@@ -95,10 +112,6 @@ def _check(training: Training, kind: str) -> None:
     low, high = training.noise_snr_db
     if low > high:
         raise BadInput(f"training.noise_snr_db = [{low:g}, {high:g}]: the lower ratio comes first")
-    senseless = {
-        "waveform": ("pitch_roll_probability", "resized_crop_probability", "frequency_mask_probability"),
-        "stft": ("pitch_roll_probability",),
-    }
-    for key in senseless.get(kind, ()):
+    for key, reason in _SENSELESS.get(kind, {}).items():
         if getattr(training, key) > 0:
-            raise BadInput(f"training.{key} makes no sense for features.kind = {kind}: set it to 0")
+            raise BadInput(f"training.{key} makes no sense for features.kind = {kind}, {reason}: set it to 0")

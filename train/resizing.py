@@ -18,14 +18,17 @@ def resized_crop(x: Tensor, y: Tensor, generator: Generator, *, min_scale: float
     return torch.lerp(take_bins(x, low), take_bins(x, high), weight[:, None, :]), y
 
 
-def roll_pitch(x: Tensor, y: Tensor, generator: Generator, *, max_bins: int) -> tuple[Tensor, Tensor]:
-    """Move each crop up or down by up to `max_bins` whole bins; the outermost bin fills what is left behind.
+def roll_pitch(
+    x: Tensor, y: Tensor, generator: Generator, *, max_bins: int, circular: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Move each crop up or down by up to `max_bins` whole bins: on bins evenly spaced in log-frequency, its pitch.
 
-    On bins evenly spaced in log-frequency this shifts the pitch.
+    The outermost bin fills what is left behind; `circular` turns an octave of chroma round instead.
     """
-    last = x.shape[2] - 1
+    n_bins = x.shape[2]
     shift = torch.randint(-max_bins, max_bins + 1, (len(x), 1), generator=generator, device=x.device)
-    return take_bins(x, (torch.arange(last + 1, device=x.device) - shift).clamp(0, last)), y
+    source = torch.arange(n_bins, device=x.device) - shift
+    return take_bins(x, source % n_bins if circular else source.clamp(0, n_bins - 1)), y
 
 
 def fewer_bins(x: Tensor, n_bins: int) -> Tensor:

@@ -17,6 +17,7 @@ PROBABILITIES = [
     f.name for f in fields(Training) if f.name.endswith("_probability") and f.name != "variant_probability"
 ]
 MIXERS = ["mixup_probability", "power_mix_probability", "crossfade_probability"]
+LEVELS = ["power_mix_probability", "crossfade_probability", "gain_probability", "noise_probability"]
 SPECTRAL = ["pitch_roll_probability", "resized_crop_probability", "frequency_mask_probability"]
 
 
@@ -34,10 +35,14 @@ def test_nothing_is_on_by_default() -> None:
     assert build_augmentations(OFF, "logmel") == []
 
 
-@pytest.mark.parametrize(
-    ("key", "kind"),
-    [*((k, "logmel") for k in PROBABILITIES), *((k, "waveform") for k in PROBABILITIES if k not in SPECTRAL)],
-)
+SENSIBLE = [
+    *((key, "logmel") for key in PROBABILITIES),
+    *((key, "waveform") for key in PROBABILITIES if key not in SPECTRAL),
+    *((key, "cqt_chroma") for key in PROBABILITIES if key not in LEVELS),
+]
+
+
+@pytest.mark.parametrize(("key", "kind"), SENSIBLE)
 @pytest.mark.parametrize("label_rule", ["united", "weighted"])
 def test_every_augmentation_is_pure_and_repeatable(key: str, kind: str, label_rule: str) -> None:
     (augmentation,) = build_augmentations(with_keys(**{key: 1.0, "label_rule": label_rule}), kind)
@@ -110,7 +115,8 @@ def test_order_is_own_then_mixed_then_hidden() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "kind"), [*((key, "waveform") for key in SPECTRAL), ("pitch_roll_probability", "stft")]
+    ("key", "kind"),
+    [*((k, "waveform") for k in SPECTRAL), ("pitch_roll_probability", "stft"), *((k, "cqt_chroma") for k in LEVELS)],
 )
 def test_what_makes_no_sense_is_refused(key: str, kind: str) -> None:
     with pytest.raises(BadInput, match=rf"training\.{key} makes no sense for features\.kind = {kind}"):

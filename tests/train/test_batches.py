@@ -137,6 +137,11 @@ def test_sizes_can_be_smaller() -> None:
     torch.testing.assert_close(small.x, full.x.view(4, 5, 2, 2).mean(-1))
 
 
+def test_samples_are_never_averaged() -> None:
+    memory = memory_of({str(i): np.full((9, 4), i, np.int16) for i in range(4)}, kind="waveform")
+    assert epoch(memory, PLAIN, 1, n_bins=2)[0].x.shape == (4, 6, 4)
+
+
 def test_frames_from_the_file_make_the_same_batches(tmp_path: Path) -> None:
     path = tmp_path / "features.h5"
     names = {(f"{i}", variant): 4 + 3 * i for i in range(9) for variant in range(1 + i % 3)}

@@ -62,6 +62,13 @@ def test_roll_pitch_moves_whole_bins_and_repeats_the_outermost(max_bins: int) ->
     assert len(shifts) >= min(2 * max_bins + 1, N_BINS)
 
 
+def test_chroma_is_turned_round() -> None:
+    x = torch.rand(200, 3, 12, generator=seeded_generator("cpu", 1))
+    rolled, _ = roll_pitch(x, x[:, 0], seeded_generator("cpu", 2), max_bins=6, circular=True)
+    for before, after in zip(x.numpy(), rolled.numpy(), strict=True):
+        assert any(np.array_equal(np.roll(before, shift, axis=1), after) for shift in range(-6, 7))
+
+
 def test_one_frame_and_one_bin_stay() -> None:
     x = torch.rand(4, 1, 1)
     assert torch.equal(resized_crop(x, x[:, 0], seeded_generator("cpu", 1), min_scale=0.5)[0], x)
