@@ -1,0 +1,81 @@
+"""SCRIPT  make survey: what is in the data before one trains, in the terminal and in survey.json."""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from jsonargparse import ArgumentParser
+
+from command import read_command
+from errors import BadInput, run_script
+from preprocess.layouts import read_layout
+from preprocess.listen import Heard, Unheard, listen
+from preprocess.progress import Progress
+from preprocess.stock import take_stock
+from preprocess.stock_lines import stock_lines
+from preprocess.whole import written_whole
+
+
+def listen_to_all(paths: Sequence[str], n_jobs: int) -> list[Heard | Unheard]:
+    """Measure every recording, in the order of `paths` whatever the jobs."""
+    measured: dict[int, Heard | Unheard] = {}
+    work = Parallel(n_jobs, return_as="generator_unordered")(
+        delayed(_listen_quietly)(row, path) for row, path in enumerate(paths)
+    )
+    try:
+        with Progress(len(paths)) as progress:
+            for row, one in work:
+                measured[row] = one
+                progress.add(one.duration_s if isinstance(one, Heard) else 0.0, isinstance(one, Unheard))
+    except TerminatedWorkerError:
+        raise BadInput(
+            "a decoder crashed on a recording: make features finds which and sets it apart in failed.csv; "
+            "move that one away and survey again"
+        ) from None
+    return [measured[row] for row in range(len(paths))]
+
+
+def _listen_quietly(row: int, path: str) -> tuple[int, Heard | Unheard]:
+    with _muted():
+        return row, listen(path)
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Keep what decoders written in C mutter about damaged files from the terminal."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def add_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--jobs", type=int, default=-1, help="Processes that listen; -1 is one a core.")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    command = read_command(arguments, "What is in a dataset, before training on it.", add_options)
+    if not command.options.jobs:
+        raise BadInput("--jobs 0: give a number of processes, or -1 for one a core")
+    layout = read_layout(command.recipe.data)
+    stock = take_stock(layout, listen_to_all(list(layout.table["path"]), command.options.jobs))
+    stock = {"layout": command.recipe.data.layout, "folder": str(Path(command.recipe.data.folder).absolute()), **stock}
+    path = command.places.home / "survey.json"
+    with written_whole(path) as temporary:
+        temporary.write_text(json.dumps(stock, ensure_ascii=False, indent=1), encoding="utf-8")
+    print(f"{command.recipe.name}: layout {stock['layout']} in {stock['folder']}\n")
+    print("\n".join(stock_lines(stock)))
+    print(f"\nall of it: {path}")
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,75 @@
+"""`make survey`: a small set with worries, surveyed as users do, the same for one and two jobs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from errors import BadInput
+from preprocess import survey
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two classes of four clips; one clip copied into the other class, one file that is no sound."""
+    random = np.random.default_rng(0)
+    for label in ("low", "high"):
+        (tmp_path / "set" / label).mkdir(parents=True)
+        for number in range(4):
+            noise = 0.1 * random.standard_normal(4000 + 100 * number)
+            soundfile.write(tmp_path / "set" / label / f"{label}{number}.wav", noise, 8000)
+    copied = soundfile.read(tmp_path / "set" / "low" / "low0.wav")
+    soundfile.write(tmp_path / "set" / "high" / "copy.flac", *copied)
+    (tmp_path / "set" / "low" / "broken.wav").write_bytes(b"<html>")
+    return tmp_path / "set"
+
+
+def options(folder: Path, cache: Path, jobs: int) -> list[str]:
+    keys = {"--name": "small", "--data.folder": folder, "--data.folds": 2, "--cache": cache, "--jobs": jobs}
+    return [str(part) for pair in keys.items() for part in pair]
+
+
+def test_survey_of_a_small_set_for_one_and_two_jobs(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    survey.main(options(folder, tmp_path / "one", 1))
+    printed = capsys.readouterr()
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "preprocess.survey", *options(folder, tmp_path / "two", 2)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.replace("two/small", "one/small") == printed.out
+    one, two = (tmp_path / name / "small" / "survey.json" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+    stock: dict[str, Any] = json.loads(one.read_text(encoding="utf-8"))
+    assert stock["clips"]["all"] == 10
+    assert stock["duplicates"] == [["copy.flac", "low0.wav"]]
+    assert [one["clip"] for one in stock["unreadable"]] == ["broken.wav"]
+    assert "broken.wav" in printed.out
+    assert "copy.flac = low0.wav" in printed.out
+
+
+def test_a_decoder_that_crashes_stops_with_a_line_and_no_file(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(survey, "_listen_quietly", lambda row, path: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(BadInput, match="crashed"):
+        survey.main(options(folder, tmp_path / "cache", 2))
+    assert not (tmp_path / "cache").exists()
+
+
+def test_bad_jobs_are_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="--jobs 0"):
+        survey.main(options(folder, tmp_path / "cache", 0))
