@@ -3,21 +3,31 @@
 import math
 
 import numpy as np
+import numpy.typing as npt
 
-from preprocess.frames import FAINTEST, Frames
 from preprocess.store import Coding, Stored
 from recipe import Features
+
+Frames = npt.NDArray[np.float32]
+"""Values [n_frames, n_bins]."""
+
+FAINTEST = 1e-10
+"""The least power, -100 dB, as in librosa.power_to_db."""
 
 
 def coding_of(features: Features) -> Coding:
     """What the frames of a recipe are stored as."""
-    dtype = np.dtype(features.storage)
     scale, offset = 1.0, 0.0
-    if dtype == np.uint8:
+    if features.kind == "waveform":
+        return Coding(np.dtype(np.int16), features.n_bins, features.rate_hz / features.n_bins, 1 / 32768, 0.0)
+    if features.storage == "uint8" and features.kind == "cqt_chroma":
+        scale = 1 / 255
+    elif features.storage == "uint8":
         # From silence to a square wave of full scale under a Hann window, whose sum is n_fft / 2.
-        offset, highest = 10 * math.log10(FAINTEST), 20 * math.log10(features.n_fft / 2)
-        scale = (highest - offset) / 255
-    return Coding(dtype, features.n_bins, features.rate_hz / features.hop_samples, scale, offset)
+        offset, highest_db = 10 * math.log10(FAINTEST), 20 * math.log10(features.n_fft / 2)
+        scale = (highest_db - offset) / 255
+    frames_per_second = features.frames_per_second or features.rate_hz / features.hop_samples
+    return Coding(np.dtype(features.storage), features.n_bins, frames_per_second, scale, offset)
 
 
 def encode(frames: Frames, coding: Coding) -> Stored:
@@ -28,3 +38,8 @@ def encode(frames: Frames, coding: Coding) -> Stored:
     limits = np.iinfo(coding.dtype)
     steps = np.rint((frames - np.float32(coding.offset)) / np.float32(coding.scale))
     return np.clip(steps, limits.min, limits.max).astype(coding.dtype)
+
+
+def decode_frames(stored: Stored, coding: Coding) -> Frames:
+    """Stored numbers [n_frames, n_bins] as values."""
+    return stored.astype(np.float32) * np.float32(coding.scale) + np.float32(coding.offset)

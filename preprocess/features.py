@@ -3,66 +3,83 @@
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from itertools import count
 
-import pandas as pd
 from jsonargparse import ArgumentParser
 
 from command import read_command
 from errors import BadInput, run_script
 from places import Places
-from preprocess.clips import check_clips, write_clips
+from preprocess.clips import write_clips
 from preprocess.coding import coding_of
 from preprocess.crew import Crew
+from preprocess.failures import read_failures, write_failures
 from preprocess.jobs import ClipJob, Failure, source_stamp
 from preprocess.labels import write_vocabulary
-from preprocess.layouts import read_layout
-from preprocess.plan import Done, cut_into_parts
+from preprocess.layouts import Layout, read_layout
+from preprocess.lock import locked
+from preprocess.plan import Done, Wanted, cut_into_parts
 from preprocess.progress import Progress
+from preprocess.store import Damaged, OtherRecipe, Row
 from preprocess.store_writer import write_store
 from preprocess.tables import write_table
-from recipe import Features, Share
+from recipe import Count, Features, Share
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+def say(line: str) -> None:
+    """A line for people, at once."""
+    print(line, file=sys.stderr, flush=True)
 
 
-def make_store(table: pd.DataFrame, features: Features, places: Places, n_jobs: int) -> list[Failure]:
-    """Bring the store up to date with the table of clips; the recordings that could not be read."""
-    paths = dict(zip(table["clip"], table["path"], strict=True))
-    done = Done(features, {clip: source_stamp(path) for clip, path in paths.items()}, _say)
-    stored: list[str] = []
-    if places.store.exists():
-        try:
-            stored = done.take(places.store)
-        except BadInput as error:
-            _say(f"{error}")
-    for part in sorted(places.parts.glob("*.h5")):
-        try:
-            done.take(part)
-        except BadInput:
-            part.unlink()
-    missing = [ClipJob(clip, path) for clip, path in paths.items() if clip not in done.pieces]
-    failures = compute(missing, features, places, n_jobs, done)
-    pieces = [piece for clip in paths for piece in done.pieces.get(clip, [])]
-    if [piece.row.clip for piece in pieces] == stored and not missing:
-        _say(f"nothing to do: {places.store} is up to date")
-    elif pieces:
-        write_store(places.store, features, coding_of(features), pieces)
-        _say(f"wrote {places.store}")
-    shutil.rmtree(places.parts, ignore_errors=True)
-    return failures
+def write_tables(layout: Layout, places: Places) -> None:
+    """Write what is known of the clips beside their frames."""
+    for note in layout.notes:
+        say(note)
+    write_clips(places.clips_csv, layout.table)
+    write_vocabulary(places.labels_csv, layout.vocabulary)
+    if layout.sample is not None:
+        write_table(places.sample_csv, list(layout.sample.columns), layout.sample.itertuples(index=False))
 
 
-def compute(missing: list[ClipJob], features: Features, places: Places, n_jobs: int, done: Done) -> list[Failure]:
-    """Compute the frames of clips, in parts that `done` takes; the recordings that could not be read."""
+def clips_wanted(layout: Layout, features: Features) -> dict[str, Wanted]:
+    """The clips of a layout by name, with offline copies of those to train on."""
+    n_copies = len(features.pitch_shifts) + len(features.time_stretches) + len(features.noise_snrs_db)
+    columns = (layout.table[name] for name in ("clip", "path", "split"))
+    return {
+        clip: Wanted(ClipJob(clip, path, n_copies if split == "train" else 0), source_stamp(path))
+        for clip, path, split in zip(*columns, strict=True)
+    }
+
+
+def take_finished(done: Done, places: Places) -> list[Row]:
+    """Keep what earlier runs finished, and clear away what they left half-done. The rows of the store as it is."""
+    for leftover in places.home.glob(f".{places.store.name}.*.tmp"):
+        leftover.unlink()
+    stored: list[Row] = []
+    for path in [places.store, *sorted(places.parts.glob("*.h5"))]:
+        if path.exists():
+            try:
+                rows, damaged = done.take(path)
+                stored = rows if path == places.store else stored
+                for clip in damaged:
+                    say(f"{path}: the frames of {clip!r} are damaged; they are computed again")
+            except OtherRecipe as error:
+                say(f"the recipe has changed ({error.changes}): every clip is computed again")
+            except Damaged as error:
+                say(f"{path}: {error.reason}; its clips are computed again")
+    return stored
+
+
+def compute(missing: Sequence[Wanted], done: Done, places: Places, n_jobs: int) -> list[Failure]:
+    """Compute the frames of clips, in parts that `done` keeps. The recordings that could not be read."""
+    parts = places.parts.absolute()
     numbers = count()
-    jobs = cut_into_parts(missing, n_jobs, lambda: places.parts / f"{os.getpid()}-{next(numbers)}.h5")
+    jobs = list(cut_into_parts(missing, n_jobs, lambda: parts / f"{os.getpid()}-{next(numbers)}.h5"))
     failures: list[Failure] = []
-    with Crew(features, min(n_jobs, len(jobs))) as crew, Progress(len(missing)) as progress:
-        for wrote in crew.compute(jobs) if jobs else ():
+    with Crew(done.features, min(n_jobs, len(jobs))) as crew, Progress(len(missing)) as progress:
+        for wrote in crew.compute(jobs):
             for end in wrote.ends:
                 progress.add(end.duration_s, end.failure is not None)
                 failures += [end.failure] if end.failure else []
@@ -71,26 +88,64 @@ def compute(missing: list[ClipJob], features: Features, places: Places, n_jobs: 
     return failures
 
 
+def make_store(wanted: dict[str, Wanted], features: Features, places: Places, n_jobs: int) -> list[Failure]:
+    """Bring the store up to date. The recordings that could not be read, now or, unchanged since, before."""
+    began = time.monotonic()
+    done = Done(features, wanted)
+    stored = take_finished(done, places)
+    known = [one for one in read_failures(places.failed_csv, features) if one.clip in wanted]
+    failures = [one for one in known if one.source and one.source == wanted[one.clip].source]
+    passed_over = {one.clip for one in failures} | done.pieces.keys()
+    missing = [one for clip, one in wanted.items() if clip not in passed_over]
+    if missing:
+        say(f"{len(wanted)} clips: {len(done.pieces)} are done, {len(missing)} to compute with {n_jobs} jobs")
+        failures += compute(missing, done, places, n_jobs)
+    write_failures(places.failed_csv, features, failures)
+    pieces = done.in_order()
+    if not pieces:
+        raise BadInput(f"none of the {len(wanted)} recordings could be read; see {places.failed_csv}")
+    if [piece.row for piece in pieces] == stored:
+        say(f"nothing to do: {places.store} is up to date ({len(done.pieces)} clips)")
+    else:
+        write_store(places.store, features, coding_of(features), pieces)
+        hours = sum(piece.row.duration_s for piece in pieces) / 3600
+        spent_s = time.monotonic() - began
+        say(f"wrote {places.store}: {len(done.pieces)} clips, {hours:.2f} h of sound, in {spent_s:.1f} s")
+    shutil.rmtree(places.parts, ignore_errors=True)
+    return failures
+
+
+def warn(failures: Iterable[Failure], places: Places, n_clips: int, max_failures: float) -> int:
+    """Warn of the recordings left out; the exit status."""
+    n_failed = len(list(failures))
+    if not n_failed:
+        return 0
+    say(f"warning: {n_failed} of {n_clips} recordings could not be read and are left out; see {places.failed_csv}")
+    if n_failed <= max_failures * n_clips:
+        return 0
+    say(f"that is more than --max_failures {max_failures:g}: mend them, take them out, or allow more")
+    return 1
+
+
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="Processes that compute.")
-    parser.add_argument("--max_failures", type=Share, default=0.05, help="Share of unreadable recordings borne.")
+    """The script's own options."""
+    parser.add_argument("--jobs", type=Count, default=os.cpu_count() or 1, help="Processes that compute.")
+    parser.add_argument("--max_failures", type=Share, default=0.05, help="Share of recordings that may fail.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Read the layout, write the tables, and bring the store up to date."""
     command = read_command(arguments, "Turn recordings into features, once.", add_options)
     places, options = command.places, command.options
     layout = read_layout(command.recipe.data)
-    check_clips(layout.table)
-    write_clips(places.clips_csv, layout.table)
-    write_vocabulary(places.labels_csv, layout.vocabulary)
-    if layout.sample is not None:
-        write_table(places.sample_csv, list(layout.sample.columns), layout.sample.itertuples(index=False))
-    failures = make_store(layout.table, command.recipe.features, places, options.jobs)
-    rows = [(failure.clip, failure.path, failure.reason) for failure in failures]
-    if rows:
-        write_table(places.failed_csv, ["clip", "path", "reason"], rows)
-        _say(f"warning: {len(rows)} of {len(layout.table)} recordings could not be read; see {places.failed_csv}")
-    return int(len(rows) > options.max_failures * len(layout.table))
+    features = command.recipe.features
+    try:
+        with locked(places.home):
+            write_tables(layout, places)
+            failures = make_store(clips_wanted(layout, features), features, places, options.jobs)
+    except OSError as error:
+        raise BadInput(f"{places.home}: {error.strerror or error}; what was finished is kept") from error
+    return warn(failures, places, len(layout.table), options.max_failures)
 
 
 if __name__ == "__main__":

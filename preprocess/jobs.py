@@ -13,6 +13,8 @@ class ClipJob:
 
     clip: str
     path: str
+    n_copies: int = 0
+    """How many of the recipe's offline copies are wanted: all or none."""
 
 
 @dataclass(frozen=True)

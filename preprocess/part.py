@@ -1,5 +1,6 @@
 """A part of a store in the making: frames wait in memory, or in a temporary file when they are many."""
 
+import math
 from functools import partial
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
@@ -7,14 +8,16 @@ from tempfile import SpooledTemporaryFile
 import numpy as np
 import xxhash
 
-from preprocess.coding import encode
-from preprocess.frames import Frames
+from preprocess.coding import Frames, encode
 from preprocess.store import Coding, Row, Stored
 from preprocess.store_writer import Piece, write_store
 from recipe import Features
 
 MEMORY_BYTES = 1 << 26
 """Frames beyond this wait on the disk: 64 MB, an hour of sound as 128 float16 bins."""
+
+BLOCK_FRAMES = 4096
+"""Frames handled at once."""
 
 
 class Part:
@@ -30,6 +33,7 @@ class Part:
 
     def _open_row(self) -> None:
         self._n_frames, self._hasher = 0, xxhash.xxh3_128()
+        self._lowest, self._highest = math.inf, -math.inf
 
     def add(self, frames: Frames) -> None:
         """Append frames [n_frames, n_bins], as values, to the row being filled."""
@@ -37,12 +41,29 @@ class Part:
         self._spool.write(stored.data)
         self._hasher.update(stored.data)
         self._n_frames += len(stored)
+        if len(frames) and self.features.top_db is not None:
+            self._lowest = min(self._lowest, float(frames.min()))
+            self._highest = max(self._highest, float(frames.max()))
 
     def end_row(self, clip: str, variant: int, source: str, start_s: float, duration_s: float) -> None:
         """Name the row being filled, and begin the next."""
+        if self.features.top_db is not None:
+            self._raise_to(self._highest - self.features.top_db)
         row = Row(clip, variant, source, start_s, duration_s, self._n_frames, self._hasher.hexdigest())
         self.rows.append(row)
         self._open_row()
+
+    def _raise_to(self, floor: float) -> None:
+        """Raise the values of the row being filled to `floor`; the clip's highest is known only at its end."""
+        if floor <= self._lowest:
+            return
+        first, self._hasher = sum(row.n_frames for row in self.rows), xxhash.xxh3_128()
+        stored_floor = encode(np.array([floor], np.float32), self.coding)
+        for start in range(0, self._n_frames, BLOCK_FRAMES):
+            block = np.maximum(self._read(first, start, min(start + BLOCK_FRAMES, self._n_frames)), stored_floor)
+            self._spool.seek((first + start) * self._frame_bytes)
+            self._spool.write(block.data)
+            self._hasher.update(block.data)
 
     def cut(self, n_rows: int) -> None:
         """Forget all but the first rows."""

@@ -1,67 +1,92 @@
-"""What is done already: the clips whose frames are in the store or in finished parts, and those that cannot be read."""
+"""What is done already and what is to be done: rows that can be kept, and parts for workers to compute."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from preprocess.jobs import ClipJob, PartJob
-from preprocess.store import Store, Stored, open_store
+from preprocess.store import Row, Store, Stored, open_store
 from preprocess.store_writer import Piece
 from recipe import Features
 
-PART_CLIPS, PART_BYTES = 32, 1 << 26
-"""A part has at most so many clips, of so many bytes: what is lost when a worker is killed."""
+MOST_CLIPS, MOST_BYTES = 32, 1 << 27
+"""Of a part, which is lost when its worker is killed."""
+FEWEST_CLIPS, FEWEST_BYTES = 8, 1 << 22
+"""Of a part, and so of a worker: less is not worth the half second in which a process starts."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A clip that is to be in the store."""
+
+    job: ClipJob
+    source: str
+    """Stamp of its recording."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of its recording."""
+        return int(self.source.partition(":")[0] or 0)
 
 
 class Done:
-    """Frames that can be used as they are: pieces by clip."""
+    """Rows that need not be computed, by clip."""
 
-    def __init__(self, features: Features, stamps: dict[str, str], say: Callable[[str], None]) -> None:
-        self.features, self.stamps, self.say = features, stamps, say
+    def __init__(self, features: Features, wanted: Mapping[str, Wanted]) -> None:
+        self.features, self.wanted = features, wanted
         self.pieces: dict[str, list[Piece]] = {}
 
-    def take(self, path: Path) -> list[str]:
-        """Add what a store has of the wanted clips, and say what is damaged. The clips of the store, in its order."""
+    def take(self, path: Path) -> tuple[list[Row], list[str]]:
+        """Keep what a store has of the clips wanted.
+
+        Returns all its rows, and the clips of which frames are damaged. Raises BadInput where all of it is of no use.
+        """
         with open_store(path, self.features) as store:
-            damaged = set(store.damaged_rows())
-            for row in sorted(damaged):
-                self.say(f"{path}: the frames of {store.clips[row]!r} are damaged and computed again")
-            spoilt = {store.clips[row] for row in damaged} | self.pieces.keys()
-            for row, clip in enumerate(store.clips):
-                if clip not in spoilt and self.stamps.get(clip) == store.sources[row]:
-                    self.pieces.setdefault(clip, []).append(piece_of(store, row))
-            return [] if damaged else store.clips
+            damaged = {store.clips[row] for row in store.damaged_rows()}
+            rows = [store.row(index) for index in range(len(store.clips))]
+            found: dict[str, list[Piece]] = {}
+            for index, row in enumerate(rows):
+                wanted = self.wanted.get(row.clip)
+                if wanted and wanted.source == row.source and row.clip not in damaged:
+                    found.setdefault(row.clip, []).append(piece_of(store, index))
+        for clip, pieces in found.items():
+            n_rows = 1 + self.wanted[clip].job.n_copies
+            if len(pieces) >= n_rows:
+                self.pieces.setdefault(clip, pieces[:n_rows])
+        return rows, sorted(damaged)
+
+    def in_order(self) -> list[Piece]:
+        """All rows, clip by clip, in the order in which the clips are wanted."""
+        return [piece for clip in self.wanted for piece in self.pieces.get(clip, [])]
 
 
-def piece_of(store: Store, row: int) -> Piece:
-    """A row of a store, to be written to another; it needs no open file."""
+def piece_of(store: Store, index: int) -> Piece:
+    """A row of a store, to be copied to another; it keeps no file open."""
     frame_bytes = store.n_bins * store.dtype.itemsize
-    at = store.frames_at + int(store.offsets[row]) * frame_bytes
-    return Piece(store.row(row), partial(_read, store.path, at, store.dtype, store.n_bins), store.path)
+    at = store.frames_at + int(store.offsets[index]) * frame_bytes
+    return Piece(store.row(index), partial(_read, store.path, at, store.dtype, store.n_bins), store.path)
 
 
-def _read(path: Path, at: int, dtype: np.dtype, n_bins: int, start: int, stop: int) -> Stored:
-    frame_bytes = n_bins * dtype.itemsize
-    values = np.fromfile(path, dtype, (stop - start) * n_bins, offset=at + start * frame_bytes)
-    return values.reshape(-1, n_bins)
+def _read(path: Path, at: int, dtype: np.dtype[Any], n_bins: int, start: int, stop: int) -> Stored:
+    """Frames of a row that begins at byte `at`."""
+    first = at + start * n_bins * dtype.itemsize
+    return np.fromfile(path, dtype, (stop - start) * n_bins, offset=first).reshape(-1, n_bins)
 
 
-def cut_into_parts(clips: Iterable[ClipJob], n_jobs: int, name: Callable[[], Path]) -> list[PartJob]:
-    """Jobs of about equal work, the largest recordings first, small enough to keep every worker busy to the end."""
-    sized = sorted(
-        ((Path(clip.path).stat().st_size if Path(clip.path).exists() else 0, clip) for clip in clips),
-        key=lambda pair: -pair[0],
-    )
-    most = max(1, min(PART_CLIPS, len(sized) // (4 * n_jobs)))
-    jobs, waiting, n_bytes = [], [], 0
-    for size, clip in sized:
-        waiting.append(clip)
-        n_bytes += size
-        if len(waiting) >= most or n_bytes >= PART_BYTES:
-            jobs.append(PartJob(name(), tuple(waiting)))
-            waiting, n_bytes = [], 0
-    if waiting:
-        jobs.append(PartJob(name(), tuple(waiting)))
-    return jobs
+def cut_into_parts(wanted: Iterable[Wanted], n_jobs: int, name: Callable[[], Path]) -> Iterator[PartJob]:
+    """Parts of ever fewer clips, the largest recordings first, so that all workers are busy to the end."""
+    clips = sorted(wanted, key=lambda one: one.n_bytes, reverse=True)
+    left_bytes, start = sum(one.n_bytes for one in clips), 0
+    while start < len(clips):
+        most_clips = max(FEWEST_CLIPS, min(MOST_CLIPS, (len(clips) - start) // (2 * n_jobs)))
+        most_bytes = max(FEWEST_BYTES, min(MOST_BYTES, left_bytes // (2 * n_jobs)))
+        stop, n_bytes = start, 0
+        while stop < min(start + most_clips, len(clips)) and n_bytes < most_bytes:
+            n_bytes += clips[stop].n_bytes
+            stop += 1
+        yield PartJob(name(), tuple(one.job for one in clips[start:stop]))
+        left_bytes, start = left_bytes - n_bytes, stop

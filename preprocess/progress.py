@@ -29,18 +29,18 @@ class Progress:
         self.n_done += 1
         self.n_failed += failed
         self.sound_s += duration_s
-        self._bar.update()
         self._bar.set_postfix_str(f"{self.sound_s / 3600:.2f} h of sound, {self.n_failed} failed", refresh=False)
-        if self._bar.disable and time.monotonic() - self._spoke >= QUIET_S:
-            self._spoke = time.monotonic()
-            print(self.line(), file=sys.stderr)
+        self._bar.update()
+        now = time.monotonic()
+        if self._bar.disable and now - self._spoke >= QUIET_S:
+            self._spoke = now
+            print(self.line(now - self._began), file=sys.stderr, flush=True)
 
-    def line(self) -> str:
-        """Where things stand, in a line."""
-        spent_s = max(1e-9, time.monotonic() - self._began)
+    def line(self, spent_s: float) -> str:
+        """Where things stand after some seconds."""
         rate = self.n_done / spent_s
-        left_s = (self.n_clips - self.n_done) / rate if rate else 0.0
+        left_s = (self.n_clips - self.n_done) / rate
         return (
-            f"{self.n_done}/{self.n_clips} clips, {self.sound_s / 3600:.2f} h of sound, {rate:.0f} clips/s, "
+            f"{self.n_done}/{self.n_clips} clips, {self.sound_s / 3600:.2f} h of sound, {rate:.1f} clips/s, "
             f"{left_s:.0f} s left, {self.n_failed} failed"
         )

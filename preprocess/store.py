@@ -77,10 +77,19 @@ def differences(theirs: dict[str, Any], features: Features) -> str:
 
 
 class Damaged(BadInput):
-    """A store that is not what was written."""
+    """A store that is not what was written; `reason` says how."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}; run make features again to repair it")
+        self.reason = reason
+
+
+class OtherRecipe(BadInput):
+    """A store of other features than the recipe's; `changes` says which keys differ."""
+
+    def __init__(self, path: Path, changes: str) -> None:
+        super().__init__(f"{path}: made by another recipe ({changes}); run make features to make it anew")
+        self.changes = changes
 
 
 class Store:
@@ -174,7 +183,7 @@ def _text(table: h5py.Dataset) -> list[str]:
 
 @contextmanager
 def open_store(path: Path | str, features: Features | None = None) -> Iterator[Store]:
-    """Open a store for reading. Raises BadInput where it is missing, damaged, or not made by `features`."""
+    """Open a store for reading. Raises BadInput where it is missing, Damaged, or OtherRecipe."""
     path = Path(path)
     try:
         seal = check_seal(path)
@@ -189,8 +198,7 @@ def open_store(path: Path | str, features: Features | None = None) -> Iterator[S
             _check_schema(path, file, seal.array_start)
             store = Store(path, file, seal.array_start, raw)
         if features and store.fingerprint != fingerprint(features):
-            changed = differences(store.features, features) or "by an older version"
-            raise BadInput(f"{path}: made by another recipe ({changed}); run make features")
+            raise OtherRecipe(path, differences(store.features, features))
         yield store
 
 

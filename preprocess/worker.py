@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection
 
 from preprocess.coding import coding_of
+from preprocess.copies import copies_of
 from preprocess.decode import DecodeError, Samples
-from preprocess.frames import LogMel
+from preprocess.frames import build_transform
 from preprocess.jobs import SILENT_S, Began, ClipJob, Ended, Failure, Halted, Message, PartJob, Wrote, source_stamp
 from preprocess.part import Part
 from preprocess.recording import Recording
@@ -34,7 +35,7 @@ class Worker:
 
     def __init__(self, features: Features, tell: Callable[[Message], None]) -> None:
         self.features, self.coding, self.tell = features, coding_of(features), tell
-        self.transform = LogMel(features)
+        self.transform = build_transform(features)
 
     def compute(self, job: PartJob) -> None:
         """Compute a part and write it. Raises OSError where it cannot be written."""
@@ -48,18 +49,24 @@ class Worker:
         self.tell(Wrote(job.part if part.rows else None, tuple(ends)))
 
     def _compute_clip(self, job: ClipJob, part: Part) -> Ended:
+        """Add the rows of a clip, as recorded and as copied, to a part, or none of them."""
         n_rows, stamp = len(part.rows), source_stamp(job.path)
-        recording = Recording(job.path, self.features)
         try:
-            for frames in self.transform(watched(recording.blocks())):
-                part.add(frames)
-            part.end_row(job.clip, 0, stamp, recording.start_s, recording.duration_s)
+            recording = Recording(job.path, self.features, watched)
+            sounds: list[Iterable[Samples]] = [
+                recording,
+                *(copy(recording) for copy in copies_of(job.clip, self.features)[: job.n_copies]),
+            ]
+            for variant, sound in enumerate(sounds):
+                for frames in self.transform(sound):
+                    part.add(frames)
+                part.end_row(job.clip, variant, stamp, recording.start_s, recording.duration_s)
             return Ended(recording.duration_s)
         except DecodeError as error:
             failure = Failure(job.clip, job.path, error.reason, "" if error.passing else stamp)
         except OSError:
-            raise
-        except Exception as error:
+            raise  # the disk's
+        except Exception as error:  # one recording's trouble is never another's
             failure = Failure(job.clip, job.path, f"{type(error).__name__}: {error}", stamp)
         part.cut(n_rows)
         return Ended(0.0, failure)

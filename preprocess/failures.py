@@ -1,0 +1,31 @@
+"""failed.csv: the recordings that could not be read, why, and what must change for them to be tried again."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from preprocess.jobs import Failure
+from preprocess.store import fingerprint
+from preprocess.tables import read_table, write_table
+from recipe import Features
+
+COLUMNS = ["clip", "path", "reason", "source", "features"]
+"""`source` is the file's stamp, empty where it is tried every time; `features` the fingerprint of the recipe's."""
+
+
+def read_failures(path: Path, features: Features) -> list[Failure]:
+    """The failures of these features; none where there is no file."""
+    if not path.exists():
+        return []
+    table = read_table(path, COLUMNS)
+    table = table[table["features"] == fingerprint(features)]
+    return [Failure(*row) for row in table[COLUMNS[:4]].itertuples(index=False)]
+
+
+def write_failures(path: Path, features: Features, failures: Iterable[Failure]) -> None:
+    """Write failed.csv; where nothing failed there is none."""
+    mark = fingerprint(features)
+    rows = [(one.clip, one.path, one.reason, one.source, mark) for one in failures]
+    if rows:
+        write_table(path, COLUMNS, rows)
+    else:
+        path.unlink(missing_ok=True)
