@@ -4,19 +4,25 @@ from pathlib import Path
 
 from errors import BadInput
 from preprocess.labels import join_labels
-from preprocess.listing import AUDIO_NAME, Listing, audio_files, check_name, clean_label, list_clips, name_clips
+from preprocess.listing import AUDIO_NAME, Listing, audio_files, clean_label, list_clips, name_clips, subfolders
 from recipe import Data
+
+MARKS = {"meta/esc50.csv": "esc50", "train_curated.csv": "fsdkaggle2019", "IRMAS-TrainingData": "irmas"}
+"""What tells of another layout."""
 
 
 def read(data: Data, folder: Path) -> Listing:
     """List a folder a class. Recordings beside the class folders, and classes without any, are left out and noted."""
-    classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    for mark, layout in MARKS.items():
+        if (folder / mark).exists():
+            raise BadInput(f"{folder} holds {mark}, so its folders are no classes: set data.layout to {layout}")
+    classes = subfolders(folder)
     if not classes:
         raise BadInput(f"{folder} has no folders: layout folders expects one a class, named by its label")
     recordings: list[tuple[Path, str]] = []
     notes = []
     for class_folder in classes:
-        files = audio_files(check_name(class_folder))
+        files = audio_files(class_folder)
         if not files:
             notes.append(f"folder {class_folder.name!r} holds no recording and is no class")
         labels = join_labels([clean_label(class_folder.name)])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from errors import BadInput
 from preprocess.labels import join_labels
-from preprocess.listing import Listing, audio_files, list_clips, name_clips, need_folder
+from preprocess.listing import Listing, audio_files, list_clips, name_clips, need_folder, subfolders
 from recipe import Data
 
 TRACK = re.compile(r"(\d+)__\d+$")
@@ -20,7 +20,7 @@ def read(data: Data, folder: Path) -> Listing:
         folder / TRAINING, f"layout irmas expects it; set data.folder to the folder that holds {TRAINING}/"
     )
     rows, vocabulary, notes = [], [], []
-    for class_folder in sorted(entry for entry in training.iterdir() if entry.is_dir()):
+    for class_folder in subfolders(training):
         if files := audio_files(class_folder):
             vocabulary.append(class_folder.name)
             rows += [_training_row(file, class_folder.name) for file in files]

@@ -42,13 +42,18 @@ def read_layout(data: Data) -> Layout:
     """Read the dataset that `data` describes. Raises BadInput for a folder missing, empty or laid out otherwise."""
     if not data.folder:
         raise BadInput("data.folder is not set: name the dataset's folder, as DATA=path or --data.folder path")
-    folder = need_folder(Path(data.folder).expanduser().absolute(), "set data.folder to the dataset's folder")
-    listing = READERS[data.layout](data, folder)
+    try:
+        folder = need_folder(Path(data.folder).expanduser().absolute(), "set data.folder to the dataset's folder")
+        listing = READERS[data.layout](data, folder)
+    except OSError as error:
+        raise BadInput(f"{error.filename} cannot be read ({error.strerror}): allow it, or move it away") from None
     table = _complete(listing.clips)
     check_rows(table)
     _check_some_exist(table)
     sample_columns = None if listing.sample is None else list(listing.sample.columns[1:])
     vocabulary = choose_vocabulary(table, data.labels or listing.vocabulary, sample_columns)
+    if len(vocabulary) < 2:
+        raise BadInput(f"every clip has label {vocabulary[0]!r}, so there is nothing to tell apart: check data.layout")
     table["fold"] = _folds(table, vocabulary, data)
     check_clips(table)
     return Layout(table[COLUMNS], vocabulary, listing.sample, listing.notes)

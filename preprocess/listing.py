@@ -46,13 +46,18 @@ def need_folder(path: Path, why: str) -> Path:
     return path
 
 
+def subfolders(folder: Path) -> list[Path]:
+    """Folders and links to folders in `folder`, sorted, hidden ones left out."""
+    return sorted(check_name(path) for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
 def audio_files(folder: Path) -> list[Path]:
     """Files below `folder` whose names look like recordings, sorted; hidden files and folders left out.
 
-    Links to folders are not followed, so a loop of links ends. Raises BadInput for a folder that cannot be listed.
+    Links to folders are not followed, so a loop of links ends. Raises OSError for a folder that cannot be listed.
     """
     found = []
-    for parent, folders, names in os.walk(folder, onerror=_refuse):
+    for parent, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(parent, name) for name in names if AUDIO_NAME.fullmatch(name)]
     return sorted(map(check_name, found))
@@ -78,5 +83,5 @@ def clean_label(text: str) -> str:
     return unicodedata.normalize("NFC", text.strip())
 
 
-def _refuse(error: OSError) -> None:
-    raise BadInput(f"{error.filename} cannot be listed ({error.strerror}): allow reading it, or move it away")
+def _raise(error: OSError) -> None:
+    raise error

@@ -13,13 +13,14 @@ from preprocess.whole import written_whole
 def read_table(
     path: Path, columns: Iterable[str] = (), hint: str = "check data.folder and data.layout"
 ) -> pd.DataFrame:
-    """Read a UTF-8 CSV with a header as strings, nothing taken for a number or for missing.
+    """Read a UTF-8 CSV with a header as strings, nothing taken for a number or for missing; blank rows are left out.
 
     Raises BadInput: no such file (with `hint`), not UTF-8, no CSV, a row of another length, one of `columns` missing.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            rows = [row for row in csv.reader(lines, strict=True) if row]
+            reader = csv.reader(lines, strict=True)
+            rows = [(reader.line_num, row) for row in reader if any(row)]
     except FileNotFoundError:
         raise BadInput(f"{path} is not there: {hint}") from None
     except UnicodeDecodeError as error:
@@ -28,22 +29,25 @@ def read_table(
         raise BadInput(f"{path} cannot be read as a CSV ({error}): save it again as a CSV") from None
     if not rows:
         raise BadInput(f"{path} is empty: it needs a header line and a line a clip")
-    return _checked(path, [name.strip() for name in rows[0]], rows[1:], columns)
+    return _checked(path, [name.strip() for name in rows[0][1]], rows[1:], columns)
 
 
-def _checked(path: Path, header: list[str], rows: list[list[str]], columns: Iterable[str]) -> pd.DataFrame:
+def _checked(path: Path, header: list[str], rows: list[tuple[int, list[str]]], columns: Iterable[str]) -> pd.DataFrame:
     """The rows as a table, once every row has the header's length and the header has `columns`."""
     if missing := [name for name in columns if name not in header]:
-        raise BadInput(f"{path} has no column {', '.join(missing)}: its columns are {', '.join(header)}")
+        raise BadInput(
+            f"{path} has no column {', '.join(missing)}, only {' and '.join(header)}: "
+            "name it in the header, and part columns by commas"
+        )
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise BadInput(f"{path} has two columns named {twice[0]!r}: keep one")
-    for number, row in enumerate(rows, start=2):
+    for line, row in rows:
         if len(row) != len(header):
             raise BadInput(
-                f"{path} row {number} ({row[0]!r}) has {len(row)} fields and the header {len(header)}: "
+                f"{path} line {line} ({row[0]!r}) has {len(row)} fields and the header {len(header)}: "
                 "put fields that hold a comma in double quotes"
             )
-    return pd.DataFrame(rows, columns=header, dtype="str")
+    return pd.DataFrame([row for _, row in rows], columns=header, dtype="str")
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

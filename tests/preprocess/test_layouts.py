@@ -75,6 +75,10 @@ def test_folders_below_a_class_belong_to_it(tmp_path: Path) -> None:
         ({"readme.txt": ""}, ["no folders", "one a class"]),
         ({"a/readme.txt": ""}, ["empty", "data.layout"]),
         ({"a;b/1.wav": ""}, ["'a;b'", "rename it"]),
+        ({"a/1.wav": "", "a/2.wav": ""}, ["'a'", "nothing to tell apart", "data.layout"]),
+        ({"audio/1.wav": "", "meta/esc50.csv": ""}, ["meta/esc50.csv", "data.layout to esc50"]),
+        ({"test/1.wav": "", "train_curated.csv": ""}, ["train_curated.csv", "data.layout to fsdkaggle2019"]),
+        ({"IRMAS-TrainingData/cel/1.wav": ""}, ["IRMAS-TrainingData", "data.layout to irmas"]),
         ({"a/1.wav": "", "b/1.wav": ""}, ["data.folds = 3", "2 group", "2 or less"]),
     ],
 )
@@ -91,6 +95,14 @@ def test_folder_unset_missing_or_a_file(tmp_path: Path) -> None:
         read_layout(Data())
     refused("folders", tmp_path / "nowhere", "nowhere is not there", "data.folder")
     refused("folders", fill(tmp_path, {"file": ""}) / "file", "not a folder")
+
+
+def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)  # root may read any folder
+    refused("folders", tmp_path, str(tmp_path), "Permission denied")
 
 
 # csv
@@ -116,12 +128,12 @@ def test_csv_with_every_column(tmp_path: Path) -> None:
 
 
 def test_csv_rows_without_labels_are_to_be_predicted(tmp_path: Path) -> None:
-    fill(tmp_path, {"labels.csv": "fname,labels\na,x\nb,x\nc,\n", "c": ""})
+    fill(tmp_path, {"labels.csv": "fname,labels\na,x\nb,y\nc,\n", "c": ""})
     assert list(read("csv", tmp_path).table["split"]) == ["train", "train", "test"]
 
 
 def test_csv_beside_the_recordings(tmp_path: Path) -> None:
-    fill(tmp_path, {"mine.csv": "fname,labels\na.wav,x\nb.wav,x\n", "sound/a.wav": ""})
+    fill(tmp_path, {"mine.csv": "fname,labels\na.wav,x\nb.wav,y\n", "sound/a.wav": ""})
     layout = read("csv", tmp_path / "sound", table=str(tmp_path / "mine.csv"))
     assert list(layout.table["path"]) == [str(tmp_path / "sound" / name) for name in ("a.wav", "b.wav")]
 
@@ -132,14 +144,14 @@ def test_csv_beside_the_recordings(tmp_path: Path) -> None:
         ("fname,label\na,x\n", ["labels.csv", "no column labels"]),
         ("fname,labels\n", ["empty"]),
         ("fname,labels\na,x\nb,x\na,y\n", ["two clips", "'a'"]),
-        ("fname,labels,fold\na,x,0\nb,x,\n", ["b", "fold ''"]),
-        ("fname,labels,fold\na,x,0\nb,x,-1\n", ["b", "'-1'", "whole number"]),
-        ("fname,labels,fold,group\na,x,0,g\nb,x,1,g\n", ["'g'", "0 and 1"]),
-        ("fname,labels,fold\na,x,2\nb,x,2\n", ["fold 2"]),
+        ("fname,labels,fold\na,x,0\nb,y,\n", ["b", "fold ''"]),
+        ("fname,labels,fold\na,x,0\nb,y,-1\n", ["b", "'-1'", "whole number"]),
+        ("fname,labels,fold,group\na,x,0,g\nb,y,1,g\n", ["'g'", "0 and 1"]),
+        ("fname,labels,fold\na,x,2\nb,y,2\n", ["fold 2"]),
         ("fname,labels,split\na,x,train\nb,,train\n", ["b", "no label"]),
         ("fname,labels,split\na,x,learn\nb,x,\n", ["a", "'learn'"]),
         ("fname,labels,trust\na,x,high\nb,x,\n", ["a", "'high'"]),
-        ("fname,labels,trust\na,x,noisy\nb,x,noisy\n", ["no curated clip"]),
+        ("fname,labels,trust\na,x,noisy\nb,y,noisy\n", ["no curated clip"]),
         ("fname,labels\na,\n", ["no clip is for training"]),
     ],
 )
@@ -152,7 +164,7 @@ def test_a_missing_table_is_named_with_the_key_that_changes_it(tmp_path: Path) -
 
 
 def test_a_recording_that_is_missing_stays_but_not_if_all_are(tmp_path: Path) -> None:
-    table = {"labels.csv": "fname,labels\na,x\nb,x\n"}
+    table = {"labels.csv": "fname,labels\na,x\nb,y\n"}
     refused("csv", fill(tmp_path, table), "none of 2 recordings", str(tmp_path / "a"), "data.folder")
     assert list(read("csv", fill(tmp_path, {"b": ""})).table["clip"]) == ["a", "b"]
 
