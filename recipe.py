@@ -51,17 +51,17 @@ class Data(Section):
     """Which recordings there are and what is known of them."""
 
     layout: Literal["folders", "csv", "esc50", "fsdkaggle2019", "irmas"] = "folders"
-    """How the folder is laid out; `folders` is one folder a class, `csv` a table beside a folder."""
+    """How the folder is laid out: one folder a class, a table of names and labels, or as a known dataset is."""
     folder: str = ""
     """The dataset's folder."""
     table: str | None = None
-    """The CSV of layout `csv`; by default labels.csv in the folder."""
+    """The CSV of layout `csv` (fname,labels[,fold,group,split,trust]); by default labels.csv in the folder."""
     labels: list[str] | None = None
-    """The vocabulary, in order; by default every label of the training clips, sorted."""
+    """The vocabulary, in order; by default the dataset's own, or every label of the training clips, sorted."""
     folds: Annotated[int, Between(2, 100)] = 5
-    """Number of folds, where the dataset brings none of its own."""
+    """Number of folds, where the dataset brings none of its own; groups stay whole, labels are spread evenly."""
     seed: Natural = 0
-    """Seed of the folds."""
+    """Seed of the folds that are chosen here."""
 
 
 @dataclass(frozen=True)
