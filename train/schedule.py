@@ -9,6 +9,9 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLR
 
 from recipe import Training
 
+SHORTEST_CYCLE = 10
+"""Steps below which one_cycle keeps its rate."""
+
 
 class Schedule:
     """Sets the rates of an optimizer's groups, each in proportion to its own highest."""
@@ -38,24 +41,18 @@ class Schedule:
 def build_schedule(optimizer: Optimizer, training: Training, n_steps: int) -> Schedule:
     """The schedule `training.schedule` names, over `n_steps` optimizer steps in all."""
     match training.schedule:
-        case "one_cycle":
+        case "one_cycle" if n_steps >= SHORTEST_CYCLE:
             rates = [group["lr"] for group in optimizer.param_groups]
-            share = one_cycle_share(training.warmup, n_steps)
-            return Schedule(
-                OneCycleLR(optimizer, rates, n_steps, pct_start=share, cycle_momentum=training.momentum > 0)
-            )
+            # OneCycleLR divides by zero where fewer than two steps rise, or none falls.
+            rising = min(max(round(training.warmup * n_steps), 2), n_steps - 2)
+            cycling = training.momentum > 0
+            return Schedule(OneCycleLR(optimizer, rates, n_steps, pct_start=rising / n_steps, cycle_momentum=cycling))
         case "cosine":
             return Schedule(LambdaLR(optimizer, cosine(round(training.warmup * n_steps), n_steps)))
         case "plateau":
             return Schedule(by_epoch=ReduceLROnPlateau(optimizer, "max", factor=0.1, patience=training.patience))
         case _:
             return Schedule()
-
-
-def one_cycle_share(warmup: float, n_steps: int) -> float:
-    """Share of rising steps that OneCycleLR can take: it divides by zero when exactly one step rises."""
-    rising = round(warmup * n_steps)
-    return min(max(rising, 2), n_steps) / n_steps if rising and n_steps > 1 else 0.0
 
 
 def cosine(n_warmup: int, n_steps: int) -> Callable[[int], float]:

@@ -1,16 +1,14 @@
 """The table of scores: a CSV with a row a clip and a probability a label, written, read back and checked."""
 
-import csv
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from errors import BadInput
-from preprocess.whole import written_whole
+from preprocess.tables import read_table, write_table
 
 
 @dataclass(frozen=True)
@@ -30,23 +28,16 @@ def write_scores(
     Raises BadInput where clips repeat or a score is no probability.
     """
     check_scores(path, clips, labels, scores)
-    with written_whole(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow([id_column, *labels])
-        rows.writerows(
-            [clip, *(f"{score:.9g}" for score in row)] for clip, row in zip(clips, scores.tolist(), strict=True)
-        )
+    rows = zip(clips, scores.tolist(), strict=True)
+    write_table(path, [id_column, *labels], ([clip, *(f"{score:.9g}" for score in row)] for clip, row in rows))
 
 
 def read_scores(path: Path) -> Scores:
     """Read a table of scores; its first column names the clips. Raises BadInput that names the file and the fault."""
+    table = read_table(path, hint="run make predict first, or name another file")
+    clips, labels = table.iloc[:, 0].tolist(), table.columns[1:].tolist()
     try:
-        table = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path}: cannot be read as a table of scores ({error})") from None
-    clips, labels = table.iloc[1:, 0].tolist(), table.iloc[0, 1:].tolist()
-    try:
-        values = table.iloc[1:, 1:].to_numpy().astype(np.float32)
+        values = table.iloc[:, 1:].to_numpy().astype(np.float32)
     except ValueError as error:
         raise BadInput(f"{path}: every column but the first must hold numbers ({error})") from None
     check_scores(path, clips, labels, values)

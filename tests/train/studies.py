@@ -1,0 +1,45 @@
+"""A small data set as `make features` would leave it: learnable frames, folds, noisy clips, a vocabulary."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from preprocess.clips import write_clips
+from preprocess.labels import write_vocabulary
+from preprocess.store import Coding, Row, digest_of
+from preprocess.store_writer import Piece, write_store
+from recipe import Features
+
+LABELS = ("hum", "low, deep", "高い")
+N_BINS = 8
+FRAMES_PER_SECOND = 10.0
+OPTIONS = (
+    f"--features.n_bins {N_BINS} --training.batch_size 4 --training.crop_seconds 1.6 --training.epochs 3 "
+    "--prediction.window_seconds 1.6 --prediction.hop_seconds 0.8 --device cpu"
+).split()
+
+
+def write_study(cache: Path, n_clips: int = 18, folds: int = 3, noisy: int = 0, labels: Sequence[str] = LABELS) -> None:
+    """cache/recipe/{clips.csv, labels.csv, features.h5}: clip n has label n % len(labels), whose bins are louder.
+
+    The last `noisy` clips are noisy. Clips have 10 to 40 frames, some of them fewer than a crop of 1.6 s.
+    """
+    random, home = np.random.default_rng(0), cache / "recipe"
+    rows, pieces = [], []
+    for number in range(n_clips):
+        label = number % len(labels)
+        frames = random.normal(-60, 8, (int(random.integers(10, 40)), N_BINS))
+        frames[:, 2 * label : 2 * label + 2] += 25
+        stored, clip = frames.astype(np.float16), f"clip {number}.wav"
+        row = Row(clip, 0, "1:1", 0.0, len(stored) / FRAMES_PER_SECOND, len(stored), digest_of(stored))
+        pieces.append(Piece(row, lambda start, stop, stored=stored: stored[start:stop], home))
+        trust = "noisy" if number >= n_clips - noisy else "curated"
+        rows.append((clip, f"/sound/{clip}", labels[label], number // len(labels) % folds, "train", clip, trust))
+    columns = ["clip", "path", "labels", "fold", "split", "group", "trust"]
+    write_clips(home / "clips.csv", pd.DataFrame(rows, columns=columns))
+    write_vocabulary(home / "labels.csv", labels)
+    write_store(
+        home / "features.h5", Features(n_bins=N_BINS), Coding(np.dtype("float16"), N_BINS, FRAMES_PER_SECOND), pieces
+    )

@@ -1,0 +1,57 @@
+"""Windows cover every clip, and are what the network was trained on."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.train.stores import memory_of
+from train.crops import Crops, ShortClips, take_crops
+from train.windows import cut_windows, pool_windows, window_starts
+
+
+@given(st.integers(1, 400), st.integers(1, 60), st.integers(1, 80))
+def test_windows_cover_a_clip_as_a_loop_would(n_frames: int, window: int, hop: int) -> None:
+    expected, start = [], 0
+    while start + window <= n_frames:
+        expected.append(start)
+        start += hop
+    if not expected:
+        expected = [0]
+    elif expected[-1] + window < n_frames:
+        expected.append(n_frames - window)
+    starts = window_starts(n_frames, window, hop)
+    assert starts.dtype == np.int64
+    assert starts.tolist() == expected
+
+
+@pytest.mark.parametrize(("n_frames", "expected"), [(9, [0]), (10, [0]), (11, [0, 1]), (14, [0, 4]), (15, [0, 4, 5])])
+def test_clips_shorter_than_equal_to_and_one_frame_longer_than_a_window(n_frames: int, expected: list[int]) -> None:
+    assert window_starts(n_frames, 10, 4).tolist() == expected
+
+
+def test_windows_are_the_frames_they_name() -> None:
+    frames = torch.randn(23, 3)
+    starts = window_starts(23, 8, 5)
+    windows = cut_windows(frames, starts, 8)
+    assert windows.shape == (4, 8, 3)
+    for start, window in zip(starts, windows, strict=True):
+        assert torch.equal(window, frames[start : start + 8])
+
+
+@pytest.mark.parametrize("short_clips", ["wrap", "floor", "repeat"])
+@pytest.mark.parametrize("kind", ["logmel", "waveform"])
+def test_a_short_clip_is_filled_as_in_training(short_clips: ShortClips, kind: str) -> None:
+    frames = torch.randn(5, 3)
+    memory = memory_of({"short": frames.numpy()}, kind=kind)
+    at_beginning = Crops(torch.tensor([0]), torch.tensor([5]), torch.tensor([0]))
+    window = cut_windows(frames, window_starts(5, 12, 4), 12, short_clips, kind)
+    assert torch.equal(window, take_crops(memory, at_beginning, 12, short_clips))
+    assert torch.equal(window[0, :5], frames)
+
+
+def test_windows_pool_to_their_mean_or_maximum() -> None:
+    scores = torch.tensor([[0.1, 0.9], [0.5, 0.2], [0.3, 0.1]])
+    assert torch.allclose(pool_windows(scores, "mean"), torch.tensor([0.3, 0.4]))
+    assert torch.allclose(pool_windows(scores, "max"), torch.tensor([0.5, 0.9]))
