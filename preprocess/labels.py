@@ -95,7 +95,7 @@ def encode(labels: Iterable[str], vocabulary: Sequence[str], *, clips: Iterable[
         for label in split_labels(text):
             if label not in column:
                 raise BadInput(
-                    f"{names[row]} has label {label!r}, which is not in the vocabulary of {len(vocabulary)} labels "
+                    f"{names[row]} has label {label!r}, which is not in the vocabulary "
                     f"({_shortened(vocabulary)}): correct the label, or add it to data.labels"
                 )
             hot[row, column[label]] = 1
