@@ -1,0 +1,231 @@
+r"""SCRIPT Speed of training beside that of the same network on one constant batch, and beside a DataLoader's.
+
+    python -m benchmarks.training
+    python -m benchmarks.training --device cuda --clips 4970 --network.name resnet18 \
+        --training.batch_size 128 --training.crop_seconds 4.006
+
+Frames are random, in a temporary store; crops are augmented as the winner of FSDKaggle2019 did. A step is forward,
+loss, backward, clipping and optimizer. Contenders take turns, and the medians of their rounds are printed.
+"""
+
+import itertools
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from jsonargparse import ArgumentParser
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.machine import describe_machine, matmul_flops_per_s
+from benchmarks.user_loader import CropDataset, loader_batches
+from command import read_command
+from errors import run_script
+from preprocess.store import Coding, Row, Stored, digest_of
+from preprocess.store_writer import Piece, write_store
+from recipe import Features, Recipe
+from train.batches import Batch
+from train.device import arithmetic, pick_device
+from train.job import Job
+from train.learner import start_learner
+from train.losses import batch_loss
+from train.material import Material
+from train.memory import Memory, load_memory
+
+Feed = Callable[[], Generator[Batch, None, None]]
+"""Begins batches without end."""
+
+# The winner's: 80 % mixed (of which 60 % faded in time), SpecAugment on half, a third resized.
+AUGMENTED: dict[str, Any] = {
+    "resized_crop_probability": 0.33,
+    "mixup_probability": 0.32,
+    "crossfade_probability": 0.48,
+    "time_mask_probability": 0.5,
+    "frequency_mask_probability": 0.5,
+}
+CLIP_SECONDS = (0.5, 10.0)
+N_LABELS = 80
+EPOCH_CLIPS = 4970  # the curated clips of FSDKaggle2019
+WARM_STEPS = 3
+CONSTANT, HELD = "one constant batch", "frames on the device"
+PLACES: dict[str, dict[str, int]] = {
+    HELD: {},
+    "frames in host memory": {"device_bytes": 0},
+    "frames in the file": {"device_bytes": 0, "host_bytes": 0},
+}
+
+
+def add_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
+    parser.add_argument("--clips", type=int, default=400, help="Clips in the store, of 0.5 to 10 seconds.")
+    parser.add_argument("--seconds", type=float, default=6.0, help="About how long a contender's turn takes.")
+    parser.add_argument("--rounds", type=int, default=3, help="Turns of each.")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="Processes of the DataLoader.")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    command = read_command(arguments, "Speed of training beside a constant batch and a DataLoader.", add_options)
+    options, device = command.options, pick_device(command.options.device)
+    recipe = replace(command.recipe, training=replace(command.recipe.training, **AUGMENTED))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "features.h5"
+        names = write_random_store(path, recipe.features, options.clips)
+        # To a CPU its own memory is the host's.
+        places = {name: budget for name, budget in PLACES.items() if device.type == "cuda" or len(budget) != 1}
+        jobs = {
+            name: job_of(load_memory(path, recipe.features, names, device, **budget), recipe, device)
+            for name, budget in places.items()
+        }
+        bench = Bench(jobs[HELD])
+        print(f"{describe_machine(device)}\n{bench.describe()}")
+        contenders = {CONSTANT: bench.constant_batch} | {name: real_batches(job) for name, job in jobs.items()}
+        contenders[f"DataLoader, {options.workers} workers"] = user_batches(jobs[HELD], options.workers)
+        print_rates(bench, bench.race(contenders, options.seconds, options.rounds))
+
+
+class Bench:
+    """A network that takes steps on whatever batches it is fed."""
+
+    def __init__(self, job: Job) -> None:
+        self.training, self.device = job.recipe.training, job.device
+        # One-cycle refuses steps past its last.
+        learner = start_learner(job.material, job.recipe, job.fold, job.seed, 10**7, job.device)
+        self.network, self.optimizer, self.schedule = learner.network.train(), learner.optimizer, learner.schedule
+        self.stepped = torch.compile(self.network) if self.training.compile else self.network
+        self.batch = next(iter(job.batches(0)))
+        self.name = job.recipe.network.name
+
+    def describe(self) -> str:
+        batch, n_frames, n_bins = self.batch.x.shape
+        with arithmetic(self.device, self.training.precision):
+            precision = self.network(self.batch.x[:2]).dtype
+        return f"{self.name}, batch {batch} of {n_frames} frames x {n_bins} bins, {precision}"
+
+    def constant_batch(self) -> Generator[Batch, None, None]:
+        while True:
+            yield self.batch
+
+    def backward(self, batch: Batch, network: nn.Module) -> None:
+        with arithmetic(self.device, self.training.precision):
+            loss = batch_loss(network(batch.x), batch.y, batch.noisy, self.training)
+        loss.backward()
+
+    def step(self, batch: Batch) -> None:
+        self.backward(batch, self.stepped)  # type: ignore[arg-type]
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.training.clip_gradient)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.schedule.step()
+
+    def steps_per_s(self, batches: Iterator[Batch], n_steps: int) -> float:
+        """Optimizer steps a second over `n_steps`, after a few to warm up."""
+        started = 0.0
+        for count, batch in enumerate(itertools.islice(batches, WARM_STEPS + n_steps)):
+            if count == WARM_STEPS:
+                self.wait()
+                started = time.perf_counter()
+            self.step(batch)
+        self.wait()
+        return n_steps / (time.perf_counter() - started)
+
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    def race(self, contenders: dict[str, Feed], seconds: float, rounds: int) -> dict[str, list[float]]:
+        """Steps a second of every contender, a number for each round."""
+        n_steps = max(round(seconds * self.steps_per_s(self.constant_batch(), WARM_STEPS)), 2)
+        rates: dict[str, list[float]] = {name: [] for name in contenders}
+        for turn, (name, feed) in itertools.product(range(rounds), contenders.items()):
+            with closing(feed()) as batches:
+                rates[name].append(self.steps_per_s(batches, n_steps))
+            print(f"round {turn + 1}: {name}: {rates[name][-1]:.3f} steps/s", file=sys.stderr)
+        return rates
+
+    def flops(self) -> int:
+        """Floating-point operations of a step, forward and backward."""
+        with FlopCounterMode(display=False) as counter:
+            self.backward(self.batch, self.network)
+        self.optimizer.zero_grad()
+        return counter.get_total_flops()
+
+
+def write_random_store(path: Path, features: Features, n_clips: int) -> list[str]:
+    """A store of random clips in dB, of random lengths; returns their names."""
+    random, frames_per_second = np.random.default_rng(0), features.rate_hz / features.hop_samples
+    longest = round(CLIP_SECONDS[1] * frames_per_second)
+    pool = random.normal(-50, 10, (longest + 1000, features.n_bins)).astype(np.float16)
+    pieces = []
+    for number in range(n_clips):
+        seconds, start = random.uniform(*CLIP_SECONDS), int(random.integers(1000))
+        frames = pool[start : start + max(round(seconds * frames_per_second), 1)]
+        row = Row(str(number), 0, "", 0.0, seconds, len(frames), digest_of(frames))
+        pieces.append(Piece(row, partial(_between, frames), path))
+    write_store(path, features, Coding(np.dtype(np.float16), features.n_bins, frames_per_second), pieces)
+    return [str(number) for number in range(n_clips)]
+
+
+def _between(frames: Stored, start: int, stop: int) -> Stored:
+    return frames[start:stop]
+
+
+def job_of(memory: Memory, recipe: Recipe, device: torch.device) -> Job:
+    """Fold 0 of clips that are all in fold 1, each with one random label."""
+    n_clips, random = len(memory.clips), np.random.default_rng(1)
+    targets = torch.from_numpy(np.eye(N_LABELS, dtype=np.float32)[random.integers(N_LABELS, size=n_clips)])
+    material = Material(
+        memory=memory,
+        labels=[str(label) for label in range(N_LABELS)],
+        targets=targets,
+        folds=np.ones(n_clips, np.int64),
+        noisy=torch.zeros(n_clips, dtype=torch.bool),
+        kept=np.ones(n_clips, bool),
+        mean=memory.mean,
+        std=memory.std,
+    )
+    return Job(recipe, material, fold=0, seed=0, home=Path(), device=device)
+
+
+def real_batches(job: Job) -> Feed:
+    """Epochs as in make train, one after the other."""
+
+    def feed() -> Generator[Batch, None, None]:
+        for epoch in itertools.cycle(range(job.recipe.training.epochs)):
+            yield from job.batches(epoch)
+
+    return feed
+
+
+def user_batches(job: Job, n_workers: int) -> Feed:
+    """The DataLoader over the same clips."""
+    memory = job.material.memory
+    clips = [frames.cpu().numpy() for frames in memory.frames.split(memory.lengths.tolist())]
+    dataset = CropDataset(clips, job.material.targets.numpy(), job.sizes(0)[0], job.recipe.training)
+    return partial(loader_batches, dataset, memory.device, n_workers)
+
+
+def print_rates(bench: Bench, rates: dict[str, list[float]]) -> None:
+    """A line a contender, then what the device does with it."""
+    medians = {name: statistics.median(some) for name, some in rates.items()}
+    print(f"{'':24} {'steps/s':>9} {'clips/s':>9} {'of constant':>12}")
+    for name, rate in medians.items():
+        print(f"{name:24} {rate:9.3f} {rate * bench.training.batch_size:9.1f} {rate / medians[CONSTANT]:12.3f}")
+    loader = list(medians)[-1]
+    print(f"frames on the device beside the DataLoader: {medians[HELD] / medians[loader]:.2f} times the steps")
+    print(f"an epoch of {EPOCH_CLIPS} clips: {EPOCH_CLIPS / bench.training.batch_size / medians[HELD]:.1f} s")
+    achieved, peak = bench.flops() * medians[HELD], matmul_flops_per_s(bench.device, bench.training.precision)
+    print(f"{achieved / 1e12:.3g} TFLOP/s of {peak / 1e12:.3g} in matrix products: {achieved / peak:.1%}")
+
+
+if __name__ == "__main__":
+    run_script(main)

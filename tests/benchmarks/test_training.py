@@ -1,0 +1,44 @@
+"""The benchmark of training runs on whatever device there is, and prints what it claims to."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.training import AUGMENTED, main
+from benchmarks.user_loader import CropDataset, loader_batches
+from recipe import Training
+
+
+def test_it_prints_a_rate_and_a_ratio_for_each_contender(capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = ["--training.batch_size", "4", "--training.crop_seconds", "0.6", "--features.n_bins", "32"]
+    main(["--device", "cpu", "--clips", "9", "--seconds", "0.05", "--rounds", "1", "--workers", "1", *sizes])
+    out = capsys.readouterr().out
+    assert re.search(r"torch \d", out)
+    assert "cnn_small, batch 4 of 38 frames x 32 bins, torch.float32" in out
+    contenders = ["one constant batch", "frames on the device", "frames in the file", "DataLoader, 1 workers"]
+    for contender in contenders:
+        line = re.search(rf"{contender} +(\S+) +(\S+) +(\S+)\n", out)
+        assert line
+        steps_per_s, clips_per_s, ratio = map(float, line.groups())
+        assert clips_per_s == pytest.approx(4 * steps_per_s, rel=0.02)
+        assert ratio > 0
+    assert re.search(r"an epoch of 4970 clips: [\d.]+ s", out)
+    assert re.search(r"TFLOP/s of \S+ in matrix products: [\d.]+%", out)
+
+
+def test_the_loader_feeds_what_training_is_fed() -> None:
+    clips = [np.full((length, 8), -10.0 * number, np.float16) for number, length in enumerate([3, 20, 50], start=1)]
+    training = Training(batch_size=3, **AUGMENTED)
+    dataset = CropDataset(clips, np.eye(3, dtype=np.float32), 12, training)
+    batches = loader_batches(dataset, torch.device("cpu"), 0)
+    drawn = [next(batches) for _ in range(40)]
+    for batch in drawn:
+        assert batch.x.shape == (3, 12, 8)
+        assert batch.x.dtype == batch.y.dtype == torch.float32
+        assert -30.1 <= float(batch.x.min()) <= float(batch.x.max()) <= -9.9
+    labels = torch.cat([batch.y for batch in drawn]).sum(1)
+    assert labels.unique().tolist() == [1.0, 2.0]
+    # 80 % are mixed, a third of those with themselves.
+    assert float((labels == 2).float().mean()) == pytest.approx(0.8 * 2 / 3, abs=0.12)
