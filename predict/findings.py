@@ -193,7 +193,7 @@ def describe(findings: Findings, count: int = 10) -> str:
         mistakes = findings.mistakes()
         lines += [
             "",
-            f"{len(mistakes)} of {int(findings.known.sum())} clips of known labels are decided wrongly, the surest:",
+            f"{len(mistakes)} of {findings.known.sum()} clips of known labels are decided wrongly, the furthest off:",
         ]
         lines += _clip_lines(findings, mistakes[:count])
     return "\n".join(lines)

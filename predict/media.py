@@ -21,7 +21,8 @@ LOUDEST = 0.99
 
 def picture_uri(frames: np.ndarray) -> str:
     """A PNG of frames [n_frames, n_bins]: time to the right, low bins below; of samples (one bin) their envelope."""
-    columns = np.array_split(frames.astype(np.float32), min(WIDTH, len(frames)))
+    n_columns = min(WIDTH, len(frames))
+    columns = np.split(frames.astype(np.float32), np.arange(1, n_columns) * len(frames) // n_columns)
     if frames.shape[1] == 1:
         image = _envelope(np.array([(column.min(), column.max()) for column in columns]))
     else:

@@ -1,5 +1,6 @@
 """SCRIPT make predict: a submission's CSVs, from the store's frames and the networks of a run."""
 
+import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -84,7 +85,10 @@ def write_outputs(
     sample = read_sample(places.sample_csv) if for_sample else None
     submitted, unheard = fit_sample(scores, sample) if sample else (scores, [])
     if unheard:
-        print(f"warning: {len(unheard)} clips could not be read and get the mean of the others: {', '.join(unheard)}")
+        warning = (
+            f"warning: {len(unheard)} clips could not be read and get the mean of the others: {', '.join(unheard)}"
+        )
+        print(warning, file=sys.stderr)
     thresholds = read_thresholds(places.run_home / THRESHOLDS_NAME, labels)
     write_windows(places.submission("_windows.csv"), answers, labels)
     write_decisions(places.submission("_labels.csv"), scores, thresholds.decide(scores.values))

@@ -24,7 +24,7 @@ class Answer:
     start_s: np.ndarray
     """[n_windows]"""
     end_s: np.ndarray
-    """[n_windows], none past the recording's end."""
+    """[n_windows]; no window leaves the recording."""
     windows: np.ndarray
     """Probabilities [n_windows, n_labels], blended over the networks."""
     scores: np.ndarray
@@ -45,7 +45,8 @@ class Tagger:
     def tag(self, frames: Tensor, start_s: float = 0.0, duration_s: float = np.inf) -> Answer:
         """The answer for one clip's frames, float32 [n_frames, n_bins] in the features' unit.
 
-        Args: start_s, seconds trimmed off the recording before its first frame; duration_s, the recording's length.
+        `start_s` seconds of the recording come before its first frame (below zero: silence was put there), and
+        `duration_s` is its length.
         """
         with arithmetic(frames.device, self.precision):
             heard = [score_windows(each, frames, self.prediction, self.frames_per_second) for each in self.networks]
@@ -53,8 +54,8 @@ class Tagger:
         starts, ends = heard[0].start_frames / self.frames_per_second, heard[0].end_frames / self.frames_per_second
         scores = pool_windows(windows, self.prediction.pooling)
         return Answer(
-            start_s=np.minimum(start_s + starts, duration_s),
-            end_s=np.minimum(start_s + ends, duration_s),
+            start_s=np.clip(start_s + starts, 0, duration_s),
+            end_s=np.clip(start_s + ends, 0, duration_s),
             windows=windows.cpu().numpy(),
             scores=scores.cpu().numpy(),
         )
@@ -90,10 +91,19 @@ def load_run(run_home: Path, prediction: Prediction, device: torch.device | str 
     for path, checkpoint in zip(paths, checkpoints, strict=True):
         _check_kin(paths[0], checkpoints[0], path, checkpoint)
     folds: dict[int, list[SoundNetwork]] = {}
-    for checkpoint in checkpoints:
-        folds.setdefault(checkpoint.fold, []).append(network_from(checkpoint, device))
+    for path, checkpoint in zip(paths, checkpoints, strict=True):
+        folds.setdefault(checkpoint.fold, []).append(_network(path, checkpoint, device))
     first = checkpoints[0]
     return Run(folds, list(first.labels), recipe_of(first), prediction, first.frames_per_second)
+
+
+def _network(path: Path, checkpoint: Checkpoint, device: torch.device | str) -> SoundNetwork:
+    """The network of a checkpoint. Raises BadInput where its weights are those of another version's network."""
+    try:
+        return network_from(checkpoint, device)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise BadInput(f"{path} holds the weights of another version's network ({reason}): train it again") from None
 
 
 def _check_kin(first_path: Path, first: Checkpoint, path: Path, other: Checkpoint) -> None:

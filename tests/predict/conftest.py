@@ -1,7 +1,7 @@
 """A trained run in miniature: seconds of tones, their store and table of clips, and networks nobody trained."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,9 @@ import torch
 
 from places import Places
 from preprocess.clips import write_clips
-from preprocess.frames import LogMel
+from preprocess.frames import frames_of
 from preprocess.labels import write_vocabulary
-from preprocess.store import Coding, Row, digest_of
+from preprocess.store import Coding, Row, digest_of, open_store
 from preprocess.store_writer import Piece, write_store
 from recipe import Features, Network, Recipe, as_dict
 from train.checkpoint import Checkpoint, save_checkpoint
@@ -49,17 +49,28 @@ class Home:
         reasons = pd.DataFrame({"clip": [*unreadable, "another's.wav"], "reason": "the file is empty"})
         reasons.to_csv(self.places.failed_csv, index=False)
 
-    def write_network(self, fold: int, seed: int = 0, labels: Sequence[str] = LABELS) -> None:
-        """An untrained network as the best of a fold."""
+    def write_table(self, table: pd.DataFrame) -> None:
+        """Another table of clips."""
+        write_clips(self.places.clips_csv, table)
+
+    def frames(self, index: int) -> torch.Tensor:
+        """The stored frames [n_frames, n_bins] of a clip of the table."""
+        with open_store(self.places.store) as store:
+            return torch.from_numpy(store.read(index)).float()
+
+    def write_network(
+        self, fold: int, seed: int = 0, labels: Sequence[str] = LABELS, features: Features = FEATURES
+    ) -> None:
+        """An untrained network as the best of a fold, trained on `features`."""
         torch.manual_seed(10 * fold + seed)
         network = network_of(self.recipe, 24, len(labels), mean=-40.0, std=20.0)
-        torch.nn.init.normal_(network.head[-1].weight, std=5.0)
+        network.head[-1].load_state_dict({"weight": torch.randn(len(labels), 256), "bias": torch.zeros(len(labels))})
         folder = f"fold{fold}" + (f"_seed{seed}" if seed else "")
         save_checkpoint(
             self.places.run_home / folder / "best.pt",
             Checkpoint(
                 network=network.state_dict(),
-                recipe=as_dict(self.recipe),
+                recipe=as_dict(replace(self.recipe, features=features)),
                 labels=list(labels),
                 n_bins=24,
                 frames_per_second=FRAMES_PER_SECOND,
@@ -74,7 +85,7 @@ class Home:
 def make_piece(clip: str, path: Path, start_s: float) -> Piece:
     """The frames of a recording as one piece of a store."""
     samples, rate_hz = soundfile.read(path, dtype="float32")
-    frames = np.concatenate(list(LogMel(FEATURES)([samples[round(start_s * rate_hz) :]]))).astype(np.float16)
+    frames = frames_of(samples[round(start_s * rate_hz) :], FEATURES).astype(np.float16)
     row = Row(clip, 0, "", start_s, len(samples) / rate_hz, len(frames), digest_of(frames))
     return Piece(row, lambda start, stop: frames[start:stop], path)
 

@@ -1,0 +1,149 @@
+"""make predict, by its command line: which clips, which networks, which files, and what it refuses."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from errors import BadInput
+from predict.run import main
+from predict.tagger import load_run
+from recipe import Prediction
+from tests.predict.conftest import FEATURES, LABELS, Home
+
+ROOT = Path(__file__).parents[2]
+
+
+def read(home: Home, suffix: str = ".csv") -> pd.DataFrame:
+    return pd.read_csv(home.places.submission(suffix), keep_default_na=False)
+
+
+def test_test_clips_of_every_length_are_scored_through_the_command(home: Home) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "predict.run", *home.arguments], cwd=ROOT, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    test = home.table[home.table["split"] == "test"]
+    submission, windows, decided = read(home), read(home, "_windows.csv"), read(home, "_labels.csv")
+    assert submission.columns.tolist() == ["clip", *LABELS]
+    assert submission["clip"].tolist() == decided["clip"].tolist() == test["clip"].tolist()
+    assert windows.groupby("clip", sort=False)["start_s"].nunique().tolist() == [1, 1, 2, 2, 5, 8]
+    longest = [float(windows.loc[windows["clip"] == clip, "end_s"].max()) for clip in test["clip"]]
+    assert longest == [0.1, 0.487, 0.5, 0.512, 1.3, 2.0]
+    means = windows.groupby(["clip", "label"])["score"].mean()
+    for _, row in submission.iterrows():
+        np.testing.assert_allclose(
+            [means[row["clip"], label] for label in LABELS], row[LABELS].astype(float), atol=1e-6
+        )
+    above = [";".join(label for label in LABELS if row[label] >= 0.5) for _, row in submission.iterrows()]
+    assert decided["labels"].tolist() == above
+    assert not home.places.submission("_failed.csv").exists()
+    assert all(
+        str(home.places.submission(suffix)) in ended.stdout for suffix in (".csv", "_windows.csv", "_labels.csv")
+    )
+
+
+def test_without_test_clips_each_fold_is_scored_by_the_networks_that_never_saw_it(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home.write_table(home.table[home.table["split"] == "train"])
+    main(home.arguments)
+    assert "never saw" in capsys.readouterr().out
+    submission = read(home)
+    assert len(submission) == 6
+    run = load_run(home.places.run_home, Prediction(window_seconds=0.5, hop_seconds=0.25))
+    for index, fold in enumerate([0, 1, 0, 1, 0, 1]):
+        answer = run.tagger(fold).tag(home.frames(index))
+        np.testing.assert_allclose(submission.loc[index, LABELS].astype(float), answer.scores, atol=1e-6)
+
+
+def test_seconds_trimmed_off_the_start_are_added_to_times(home: Home) -> None:
+    home.write_store(start_s=0.05)
+    main(home.arguments)
+    windows = read(home, "_windows.csv")
+    last = windows[windows["clip"] == home.table["clip"].iloc[-1]]
+    assert (last["start_s"].min(), last["end_s"].max()) == (0.05, 2.0)
+
+
+def test_thresholds_of_the_run_decide(home: Home) -> None:
+    values = ", ".join(f'"{label}": {value}' for label, value in zip(LABELS, (0.0, 1.0, 0.0), strict=True))
+    (home.places.run_home / "thresholds.json").write_text(f'{{"thresholds": {{{values}}}}}', encoding="utf-8")
+    main(home.arguments)
+    assert set(read(home, "_labels.csv")["labels"]) == {f"{LABELS[0]};{LABELS[2]}"}
+
+
+def test_an_unreadable_clip_is_left_out_and_listed(home: Home) -> None:
+    lost = home.table["clip"].iloc[7]
+    home.write_store(unreadable=[lost])
+    main(home.arguments)
+    assert lost not in set(read(home)["clip"])
+    assert read(home, "_failed.csv")["clip"].tolist() == [lost]
+    home.write_store()
+    main(home.arguments)
+    assert not home.places.submission("_failed.csv").exists()
+
+
+def test_an_unreadable_clip_of_the_sample_gets_the_mean_and_a_warning(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test = home.table.loc[home.table["split"] == "test", "clip"].tolist()[::-1]
+    pd.DataFrame({"fname": test} | dict.fromkeys(LABELS[::-1], 0)).to_csv(home.places.sample_csv, index=False)
+    home.write_store(unreadable=[test[2]])
+    main(home.arguments)
+    submission = read(home)
+    assert submission.columns.tolist() == ["fname", *LABELS[::-1]]
+    assert submission["fname"].tolist() == test
+    scores = submission[LABELS].to_numpy()
+    np.testing.assert_allclose(scores[2], np.delete(scores, 2, axis=0).mean(axis=0), atol=1e-6)
+    said = capsys.readouterr()
+    assert any("warning" in line and test[2] in line for line in said.err.splitlines())
+    assert test[2] not in set(read(home, "_labels.csv")["clip"])
+
+
+def test_the_same_command_writes_the_same_bytes(home: Home) -> None:
+    main(home.arguments)
+    suffixes = (".csv", "_windows.csv", "_labels.csv")
+    first = [home.places.submission(suffix).read_bytes() for suffix in suffixes]
+    main(home.arguments)
+    assert first == [home.places.submission(suffix).read_bytes() for suffix in suffixes]
+
+
+def refused(home: Home, *more: str) -> str:
+    with pytest.raises(BadInput) as caught:
+        main([*home.arguments, *more])
+    assert not home.places.submissions.exists()
+    return str(caught.value)
+
+
+def test_what_is_missing_is_named_with_what_to_run(home: Home) -> None:
+    assert "make train" in refused(home, "--run", "other")
+    home.places.store.unlink()
+    message = refused(home)
+    assert "features.h5" in message
+    assert "make features" in message
+
+
+def test_a_store_of_other_features_is_refused(home: Home) -> None:
+    for fold in (0, 1):
+        home.write_network(fold, features=replace(FEATURES, fmax_hz=3_000.0))
+    message = refused(home)
+    assert "fmax_hz" in message
+    assert "features.h5" in message
+
+
+def test_a_clip_that_the_store_lacks_is_named(home: Home) -> None:
+    lost = home.table["clip"].iloc[8]
+    home.write_store(unreadable=[lost])
+    home.places.failed_csv.unlink()
+    message = refused(home)
+    assert lost in message
+    assert "make features" in message
+
+
+def test_no_readable_clip_at_all_is_refused(home: Home) -> None:
+    home.write_store(unreadable=home.table.loc[home.table["split"] == "test", "clip"].tolist())
+    assert "failed.csv" in refused(home)
