@@ -53,11 +53,8 @@ class Worker:
         n_rows, stamp = len(part.rows), source_stamp(job.path)
         try:
             recording = Recording(job.path, self.features, watched)
-            sounds: list[Iterable[Samples]] = [
-                recording,
-                *(copy(recording) for copy in copies_of(job.clip, self.features)[: job.n_copies]),
-            ]
-            for variant, sound in enumerate(sounds):
+            copies = copies_of(job.clip, self.features)[: job.n_copies]
+            for variant, sound in enumerate([recording, *(copy(recording) for copy in copies)]):
                 for frames in self.transform(sound):
                     part.add(frames)
                 part.end_row(job.clip, variant, stamp, recording.start_s, recording.duration_s)
