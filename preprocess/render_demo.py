@@ -4,6 +4,7 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -109,8 +110,10 @@ def render_take(take: Take, folder: Path) -> None:
 
 
 def _write_sound(path: Path, sound: np.ndarray) -> None:
+    encoded = BytesIO()  # so that a full disk is an OSError, and not one of libsndfile's
+    soundfile.write(encoded, sound, RATE_HZ, subtype="PCM_16", format="FLAC")
     with written_whole(path) as temporary:
-        soundfile.write(temporary, sound, RATE_HZ, subtype="PCM_16", format="FLAC")
+        temporary.write_bytes(encoded.getvalue())
 
 
 def _write_labels(path: Path, instruments: Sequence[Instrument]) -> None:

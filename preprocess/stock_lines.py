@@ -23,8 +23,9 @@ def stock_lines(stock: Stock) -> Iterator[str]:
     if pairs := _pairs(stock):
         yield _row("together", _listed(f"{first} + {second} {times}" for times, first, second in pairs))
     worries = list(_worries(stock))
-    for worry in worries:
-        yield f"! {worry}"
+    for headline, items in worries:
+        yield f"! {headline}"
+        yield from (f"    {item}" for item in items)
     if not worries:
         yield _row("worries", "none: every recording can be read, none is there twice, no fold leaks")
 
@@ -125,34 +126,40 @@ def _pairs(stock: Stock) -> list[tuple[int, str, str]]:
     return sorted(pairs, key=lambda pair: (-pair[0], pair[1:]))
 
 
-def _worries(stock: Stock) -> Iterator[str]:
-    """What to look at before training, a line each."""
-    if unreadable := stock["unreadable"]:
-        reasons = _listed(f"{one['clip']} ({one['reason']})" for one in unreadable)
-        yield f"{len(unreadable):,} recording(s) cannot be read: {reasons}"
+def _worries(stock: Stock) -> Iterator[tuple[str, list[str]]]:
+    """What to look at before training: a headline, and the clips or labels it is about."""
     recordings = stock["recordings"]
-    if silent := [one["clip"] for one in recordings if one["silent_share"] >= SILENT_CLIP]:
-        yield f"{len(silent):,} recording(s) are silent throughout: {_listed(silent)}"
     clipped = sorted((one for one in recordings if one["clipped_share"] >= CLIPPED_CLIP), key=_clipped_first)
-    if clipped:
-        worst = _listed(f"{one['clip']} ({one['clipped_share']:.1%})" for one in clipped)
-        yield f"{len(clipped):,} recording(s) are clipped: {worst}"
-    if stock["leaks"]:
-        yield f"{len(stock['leaks']):,} sound(s) are in two folds, or in training and test: {_sets(stock['leaks'])}"
-    if within := len(stock["duplicates"]) - len(stock["leaks"]):
-        yield f"{within:,} sound(s) are there twice within a fold or the test clips, see duplicates in survey.json"
-    if at_odds := stock["labels_at_odds"]:
-        yield f"{len(at_odds):,} sound(s) are labelled in two ways: {_sets(at_odds)}"
-    if groups := stock["groups_in_train_and_test"]:
-        yield f"{len(groups):,} group(s) have training and test clips: {_listed(groups)}"
-    if gaps := [(label["label"], fold) for label in stock["labels"] for fold, n in label["by_fold"].items() if not n]:
-        yield f"a label has no clip in a fold, so no score there: {_listed(f'{name} in {fold}' for name, fold in gaps)}"
-    yield from stock["notes"]
+    gaps = [(label["label"], fold) for label in stock["labels"] for fold, n in label["by_fold"].items() if not n]
+    across = {tuple(leak["clip"]) for leak in stock["leaks"]}
+    within = [clips for clips in stock["duplicates"] if tuple(clips) not in across]
+    about = {
+        "recording(s) cannot be read": [f"{one['clip']}: {one['reason']}" for one in stock["unreadable"]],
+        "recording(s) are silent throughout": [one["clip"] for one in recordings if one["silent_share"] >= SILENT_CLIP],
+        "recording(s) are clipped": [f"{one['clip']}: {one['clipped_share']:.1%} of its samples" for one in clipped],
+        "sound(s) are in two folds, or in training and test": [_leak(leak) for leak in stock["leaks"]],
+        "sound(s) are there twice within a fold or the test clips": [" = ".join(clips) for clips in within],
+        "sound(s) are labelled in two ways": [_at_odds(one) for one in stock["labels_at_odds"]],
+        "group(s) have training and test clips": stock["groups_in_train_and_test"],
+        "time(s) a label has no clip in a fold, so no score there": [f"{name} in {fold}" for name, fold in gaps],
+        "thing(s) were left out": stock["notes"],
+    }
+    for headline, items in about.items():
+        if items:
+            more = [f"and {len(items) - MOST_NAMED:,} more, see survey.json"] if len(items) > MOST_NAMED else []
+            yield f"{len(items):,} {headline}", [*items[:MOST_NAMED], *more]
 
 
 def _clipped_first(one: Stock) -> float:
     return -float(one["clipped_share"])
 
 
-def _sets(sets: list[Stock]) -> str:
-    return _listed(" = ".join(one["clip"]) for one in sets)
+def _leak(leak: Stock) -> str:
+    places = [
+        "test" if split == "test" else f"fold {fold}" for split, fold in zip(leak["split"], leak["fold"], strict=True)
+    ]
+    return " = ".join(f"{clip} ({place})" for clip, place in zip(leak["clip"], places, strict=True))
+
+
+def _at_odds(one: Stock) -> str:
+    return " = ".join(f"{clip} ({labels or '?'})" for clip, labels in zip(one["clip"], one["labels"], strict=True))

@@ -70,8 +70,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stock = take_stock(layout, listen_to_all(list(layout.table["path"]), command.options.jobs))
     stock = {"layout": command.recipe.data.layout, "folder": str(Path(command.recipe.data.folder).absolute()), **stock}
     path = command.places.home / "survey.json"
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(stock, ensure_ascii=False, indent=1), encoding="utf-8")
+    try:
+        with written_whole(path) as temporary:
+            temporary.write_text(json.dumps(stock, ensure_ascii=False, indent=1), encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written ({error.strerror}): make room, or name another --cache") from None
     print(f"{command.recipe.name}: layout {stock['layout']} in {stock['folder']}\n")
     print("\n".join(stock_lines(stock)))
     print(f"\nall of it: {path}")

@@ -1,6 +1,7 @@
 """What is measured of a recording, against sound whose measures are known."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,8 @@ def longest_way(sound: np.ndarray) -> int:
 def test_borders_of_blocks_leave_no_trace(values: list[float], cuts: list[int]) -> None:
     sound = np.array(values)
     whole, cut = measure(sound), measure(*np.split(sound, sorted(min(at, len(sound)) for at in cuts)))
-    assert cut == whole
+    assert replace(cut, level_db=0) == replace(whole, level_db=0)
+    assert cut.level_db == pytest.approx(whole.level_db)  # a sum in another order
     assert round(whole.clipped_share * max(len(sound), 1)) == longest_way(sound)
 
 

@@ -99,6 +99,12 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     assert list(contents(tmp_path)) == ["mine.txt"]
 
 
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match=r"file.* cannot be written"):
+        main(["--folder", str(tmp_path / "file" / "set"), *SMALL])
+
+
 def test_the_plan_is_balanced_and_splits_no_piece() -> None:
     takes = plan_takes(Plan())
     train = [take for take in takes if not take.is_test]

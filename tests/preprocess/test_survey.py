@@ -58,7 +58,7 @@ def test_survey_of_a_small_set_for_one_and_two_jobs(
     assert stock["duplicates"] == [["copy.flac", "low0.wav"]]
     assert [one["clip"] for one in stock["unreadable"]] == ["broken.wav"]
     assert "broken.wav" in printed.out
-    assert "copy.flac = low0.wav" in printed.out
+    assert "copy.flac (high) = low0.wav (low)" in printed.out
 
 
 def test_a_decoder_that_crashes_stops_with_a_line_and_no_file(
@@ -68,6 +68,12 @@ def test_a_decoder_that_crashes_stops_with_a_line_and_no_file(
     with pytest.raises(BadInput, match="crashed"):
         survey.main(options(folder, tmp_path / "cache", 2))
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_cache_that_cannot_be_written_is_named(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file", encoding="utf-8")
+    with pytest.raises(BadInput, match=r"survey\.json cannot be written"):
+        survey.main(options(folder, tmp_path / "cache", 1))
 
 
 def test_bad_jobs_are_refused(folder: Path, tmp_path: Path) -> None:
