@@ -122,7 +122,7 @@ class Meter:
         """Count samples in runs of CLIPPED_RUN or more at full scale, of which one may have begun in the last block."""
         for run in np.split(full, np.flatnonzero(np.diff(full)) + 1) if full.any() else [full]:
             before = self._run
-            self._run = before + len(run) if run.any() else 0
+            self._run = before + len(run) if run.all() else 0  # a run is all or nothing; an empty block changes nothing
             if self._run >= CLIPPED_RUN:
                 self._n_clipped += self._run if before < CLIPPED_RUN else len(run)
 
