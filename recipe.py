@@ -233,7 +233,7 @@ class Training(Section):
 
     # augmentation
     short_clips: Literal["wrap", "floor", "repeat"] = "wrap"
-    """Clips shorter than a crop run round from a random point, lie anywhere in silence, or repeat from their beginning."""
+    """Clips shorter than a crop run round from any point, lie anywhere in silence, or repeat from their beginning."""
     variant_probability: Share = 0.5
     """How often an offline copy of a clip is drawn instead of the recording, where the store has copies."""
     noisy_rate: Annotated[float, Between(0, 100)] = 1.0
@@ -294,6 +294,17 @@ class Training(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         _ = self.lr_range
+        self._check_augmentation()
+
+    def _check_augmentation(self) -> None:
+        mixing = ("mixup_probability", "power_mix_probability", "crossfade_probability")
+        total = sum(getattr(self, key) for key in mixing)
+        if total > 1 + 1e-9:
+            keys = " + ".join(f"training.{key}" for key in mixing)
+            raise BadInput(f"{keys} = {total:g}: a clip is mixed in one way at most, so together they are at most 1")
+        low_db, high_db = self.noise_snr_db
+        if low_db > high_db:
+            raise BadInput(f"training.noise_snr_db = [{low_db:g}, {high_db:g}]: the lower ratio comes first")
 
     @property
     def lr_range(self) -> tuple[float, float]:
@@ -316,8 +327,18 @@ class Prediction(Section):
     """Length of a window."""
     hop_seconds: Seconds = 1.0
     """From one window's start to the next's."""
-    pooling: Literal["mean", "max"] = "mean"
-    """How a clip's windows become one score a label."""
+    mode: Literal["dense", "exact"] = "exact"
+    """dense: the network passes over a clip once and windows share its columns. exact: over each window by itself."""
+    pooling: Literal["mean", "max", "top_k", "power", "share"] = "mean"
+    """How a clip's windows become one score a label; share is that of the windows above `window_threshold`."""
+    top_k: Count = 3
+    """Windows whose mean is taken, the highest of each label, for top_k."""
+    power: Annotated[float, Between(1, 100)] = 3.0
+    """Exponent of the power mean: 1 is the mean, 100 almost the maximum."""
+    window_threshold: Share = 0.5
+    """Score from which on a window has a label, for share."""
+    blend: Literal["mean", "geometric"] = "mean"
+    """How the networks of a run become one."""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Generator, Tensor
@@ -13,25 +14,46 @@ from train.masking import MaskFill, mask_frequency, mask_time, roll_time
 from train.mixing import crossfade, mixup, power_mix
 from train.resizing import resized_crop, roll_pitch
 
-_NO_BINS, _NO_LEVELS = "whose frames have no bins of frequency", "which has lost the levels of sounds"
+Augmentation = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]]
+"""Pure: (x [batch, n_frames, n_bins], y [batch, n_labels], generator on their device) to new x and y."""
+
+STEPS = (
+    ("pitch_roll",),
+    ("resized_crop",),
+    ("time_roll",),
+    ("silence",),
+    ("gain",),
+    ("mixup", "power_mix", "crossfade"),
+    ("noise",),
+    ("time_mask",),
+    ("frequency_mask",),
+)
+"""In this order, with `training.<name>_probability`: each clip's own, one way of mixing, what hides the mixture."""
+
+_NO_BINS = "whose frames have no bins of frequency"
+_NO_LEVELS = "which has lost the levels of sounds"
 _SENSELESS = {
-    "waveform": {
-        "pitch_roll_probability": _NO_BINS,
-        "resized_crop_probability": _NO_BINS,
-        "frequency_mask_probability": _NO_BINS,
-    },
-    "stft": {"pitch_roll_probability": "whose bins are evenly spaced in frequency, not in pitch"},
-    "cqt_chroma": {
-        "power_mix_probability": _NO_LEVELS,
-        "crossfade_probability": _NO_LEVELS,
-        "gain_probability": _NO_LEVELS,
-        "noise_probability": _NO_LEVELS,
-    },
+    "waveform": {"pitch_roll": _NO_BINS, "resized_crop": _NO_BINS, "frequency_mask": _NO_BINS},
+    "stft": {"pitch_roll": "whose bins are evenly spaced in frequency, not in pitch"},
+    "cqt_chroma": dict.fromkeys(("power_mix", "crossfade", "gain", "noise"), _NO_LEVELS),
 }
 """What cannot be done to the frames of a kind, and why."""
 
-Augmentation = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]]
-"""Pure: (x [batch, n_frames, n_bins], y [batch, n_labels], generator on their device) to new x and y."""
+
+def build_augmentations(training: Training, kind: str) -> list[Augmentation]:
+    """What a recipe asks for, for features of a kind. Raises BadInput as check_augmentations does."""
+    check_augmentations(training, kind)
+    configured = _configure(training, kind)
+    steps = ([(_probability(training, name), configured[name]) for name in step] for step in STEPS)
+    wanted = ([choice for choice in step if choice[0] > 0] for step in steps)
+    return [one_of(step) for step in wanted if step]
+
+
+def check_augmentations(training: Training, kind: str) -> None:
+    """Raise BadInput naming the key of an augmentation that cannot be done to frames of this kind."""
+    for name, reason in _SENSELESS.get(kind, {}).items():
+        if _probability(training, name) > 0:
+            raise BadInput(f"training.{name}_probability: no sense for features.kind = {kind}, {reason}; set it to 0")
 
 
 def one_of(choices: Sequence[tuple[float, Augmentation]]) -> Augmentation:
@@ -55,63 +77,27 @@ def one_of(choices: Sequence[tuple[float, Augmentation]]) -> Augmentation:
     return augment
 
 
-def build_augmentations(training: Training, kind: str) -> list[Augmentation]:
-    """The augmentations of a recipe for features of a kind: each clip's own, then mixing, then what hides the mixture.
+def _probability(training: Training, name: str) -> float:
+    return float(getattr(training, f"{name}_probability"))
 
-    Raises BadInput naming the keys for what makes no sense: pitch of a waveform, probabilities above 1 together.
-    """
-    _check(training, kind)
+
+def _configure(t: Training, kind: str) -> dict[str, Augmentation]:
+    """Every augmentation by its name, with the recipe's values."""
     decibels = kind != "waveform"
-    t = training
-    # A waveform's silence and mean are 0.
+    # A waveform's silence and its mean are 0.
     silence: MaskFill = "floor" if decibels else "zero"
     fill: MaskFill = t.mask_fill if decibels else "zero"
-    steps: list[list[tuple[float, Augmentation]]] = [
-        [(t.pitch_roll_probability, partial(roll_pitch, max_bins=t.pitch_roll_bins, circular=kind == "cqt_chroma"))],
-        [(t.resized_crop_probability, partial(resized_crop, min_scale=t.resized_crop_scale))],
-        [(t.time_roll_probability, roll_time)],
-        [(t.silence_probability, partial(mask_time, max_masks=1, max_share=t.silence_share, fill=silence))],
-        [(t.gain_probability, partial(change_gain, range_db=t.gain_db, decibels=decibels))],
-        _mixers(t, decibels),
-        [(t.noise_probability, partial(add_noise, snr_db=t.noise_snr_db, decibels=decibels))],
-        [(t.time_mask_probability, partial(mask_time, max_masks=t.masks, max_share=t.time_mask_share, fill=fill))],
-        [
-            (
-                t.frequency_mask_probability,
-                partial(mask_frequency, max_masks=t.masks, max_share=t.frequency_mask_share, fill=fill),
-            )
-        ],
-    ]
-    wanted = ([choice for choice in step if choice[0] > 0] for step in steps)
-    return [one_of(step) for step in wanted if step]
-
-
-def _mixers(t: Training, decibels: bool) -> list[tuple[float, Augmentation]]:
-    rule = t.label_rule
-    return [
-        (t.mixup_probability, partial(mixup, alpha=t.mixup_alpha, max_share=t.mixup_max_share, label_rule=rule)),
-        (
-            t.power_mix_probability,
-            partial(
-                power_mix, max_clips=t.power_mix_clips, range_db=t.power_mix_db, label_rule=rule, decibels=decibels
-            ),
-        ),
-        (
-            t.crossfade_probability,
-            partial(crossfade, max_share=t.crossfade_share, label_rule=rule, decibels=decibels),
-        ),
-    ]
-
-
-def _check(training: Training, kind: str) -> None:
-    """Refuse what a key's own bounds cannot: combinations of keys, and of keys with the features' kind."""
-    mixing = ("mixup_probability", "power_mix_probability", "crossfade_probability")
-    if (total := sum(getattr(training, key) for key in mixing)) > 1 + 1e-9:
-        keys = " + ".join(f"training.{key}" for key in mixing)
-        raise BadInput(f"{keys} = {total:g}: a clip is mixed in one way at most, so they must not exceed 1 together")
-    low, high = training.noise_snr_db
-    if low > high:
-        raise BadInput(f"training.noise_snr_db = [{low:g}, {high:g}]: the lower ratio comes first")
-    for key, reason in _SENSELESS.get(kind, {}).items():
-        if getattr(training, key) > 0:
-            raise BadInput(f"training.{key} makes no sense for features.kind = {kind}, {reason}: set it to 0")
+    mixing: dict[str, Any] = {"label_rule": t.label_rule, "decibels": decibels}
+    return {
+        "pitch_roll": partial(roll_pitch, max_bins=t.pitch_roll_bins, circular=kind == "cqt_chroma"),
+        "resized_crop": partial(resized_crop, min_scale=t.resized_crop_scale),
+        "time_roll": roll_time,
+        "silence": partial(mask_time, max_masks=1, max_share=t.silence_share, fill=silence),
+        "gain": partial(change_gain, range_db=t.gain_db, decibels=decibels),
+        "mixup": partial(mixup, alpha=t.mixup_alpha, max_share=t.mixup_max_share, label_rule=t.label_rule),
+        "power_mix": partial(power_mix, max_clips=t.power_mix_clips, range_db=t.power_mix_db, **mixing),
+        "crossfade": partial(crossfade, max_share=t.crossfade_share, **mixing),
+        "noise": partial(add_noise, snr_db=t.noise_snr_db, decibels=decibels),
+        "time_mask": partial(mask_time, max_masks=t.masks, max_share=t.time_mask_share, fill=fill),
+        "frequency_mask": partial(mask_frequency, max_masks=t.masks, max_share=t.frequency_mask_share, fill=fill),
+    }
