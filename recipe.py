@@ -336,7 +336,7 @@ class Prediction(Section):
     power: Annotated[float, Between(1, 100)] = 3.0
     """Exponent of the power mean: 1 is the mean, 100 almost the maximum."""
     window_threshold: Share = 0.5
-    """Score from which on a window has a label, for share."""
+    """Score above which a window has a label, for share."""
     blend: Literal["mean", "geometric"] = "mean"
     """How the networks of a run become one."""
 

@@ -52,7 +52,7 @@ class Tagger:
             heard = [score_windows(each, frames, self.prediction, self.frames_per_second) for each in self.networks]
         windows = torch.stack([each.scores for each in heard]).mean(dim=0)
         starts, ends = heard[0].start_frames / self.frames_per_second, heard[0].end_frames / self.frames_per_second
-        scores = pool_windows(windows, self.prediction.pooling)
+        scores = pool_windows(windows, self.prediction)
         return Answer(
             start_s=np.clip(start_s + starts, 0, duration_s),
             end_s=np.clip(start_s + ends, 0, duration_s),

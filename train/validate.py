@@ -71,7 +71,7 @@ def score_clips(network: SoundNetwork, memory: Memory, rows: Sequence[int], pred
     network.train(training)
     if not scores:
         return torch.empty(0)
-    return torch.stack([pool_windows(some, prediction.pooling) for some in torch.cat(scores).split(counts)]).cpu()
+    return torch.stack([pool_windows(some, prediction) for some in torch.cat(scores).split(counts)]).cpu()
 
 
 @torch.inference_mode()

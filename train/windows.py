@@ -1,14 +1,11 @@
 """Sliding windows over one clip, and their pooling into one score a label: the same in validation as in prediction."""
 
-from typing import Literal
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from recipe import Prediction
 from train.crops import ShortClips, fill_short
-
-Pooling = Literal["mean", "max"]
 
 
 def window_starts(n_frames: int, window_frames: int, hop_frames: int) -> np.ndarray:
@@ -31,6 +28,23 @@ def cut_windows(
     return frames[torch.from_numpy(starts).to(frames.device)[:, None] + offsets]
 
 
-def pool_windows(scores: Tensor, pooling: Pooling) -> Tensor:
-    """One score a label [n_labels] from those of a clip's windows [n_windows, n_labels]."""
-    return scores.mean(0) if pooling == "mean" else scores.amax(0)
+def pool_windows(scores: Tensor, prediction: Prediction) -> Tensor:
+    """One score a label [n_labels] from those of a clip's windows [n_windows, n_labels], by `prediction.pooling`."""
+    match prediction.pooling:
+        case "mean":
+            return scores.mean(0)
+        case "max":
+            return scores.amax(0)
+        case "top_k":
+            return scores.topk(min(prediction.top_k, len(scores)), dim=0).values.mean(0)
+        case "power":
+            return _power_mean(scores, prediction.power)
+        case "share":
+            return (scores > prediction.window_threshold).float().mean(0)
+
+
+def _power_mean(scores: Tensor, power: float) -> Tensor:
+    """(mean of scores ** power) ** (1 / power), of scores relative to the highest: a small one's power underflows."""
+    highest = scores.amax(0)
+    relative = scores / highest.clamp(min=torch.finfo(scores.dtype).tiny)
+    return highest * relative.pow(power).mean(0).pow(1 / power)

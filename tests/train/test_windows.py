@@ -1,11 +1,15 @@
 """Windows cover every clip, and are what the network was trained on."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
+from recipe import Prediction
 from tests.train.stores import memory_of
 from train.crops import Crops, ShortClips, take_crops
 from train.windows import cut_windows, pool_windows, window_starts
@@ -51,7 +55,29 @@ def test_a_short_clip_is_filled_as_in_training(short_clips: ShortClips, kind: st
     assert torch.equal(window[0, :5], frames)
 
 
-def test_windows_pool_to_their_mean_or_maximum() -> None:
-    scores = torch.tensor([[0.1, 0.9], [0.5, 0.2], [0.3, 0.1]])
-    assert torch.allclose(pool_windows(scores, "mean"), torch.tensor([0.3, 0.4]))
-    assert torch.allclose(pool_windows(scores, "max"), torch.tensor([0.5, 0.9]))
+def pooled(scores: Tensor, **prediction: Any) -> Tensor:
+    return pool_windows(scores, Prediction(**prediction))
+
+
+def test_windows_pool_by_the_recipe_s_rule() -> None:
+    scores = torch.tensor([[0.1, 0.9], [0.5, 0.2], [0.3, 0.1], [0.2, 0.2]])
+    assert torch.allclose(pooled(scores, pooling="mean"), torch.tensor([0.275, 0.35]))
+    assert torch.allclose(pooled(scores, pooling="max"), torch.tensor([0.5, 0.9]))
+    assert torch.allclose(pooled(scores, pooling="top_k", top_k=2), torch.tensor([0.4, 0.55]))
+    assert torch.allclose(pooled(scores, pooling="share", window_threshold=0.2), torch.tensor([0.5, 0.25]))
+    squares = (scores.double() ** 2).mean(0).sqrt().float()
+    assert torch.allclose(pooled(scores, pooling="power", power=2.0), squares)
+
+
+@pytest.mark.parametrize("n_windows", [1, 2, 5])
+@pytest.mark.parametrize("pooling", ["mean", "max", "top_k", "power", "share"])
+def test_pooled_scores_lie_between_the_lowest_and_the_highest(n_windows: int, pooling: str) -> None:
+    scores = torch.rand(n_windows, 4, generator=torch.Generator().manual_seed(n_windows)) ** 40
+    scores[:, 0], scores[:, 1] = 0, 1
+    for power in (1.0, 3.0, 100.0):
+        values = pooled(scores, pooling=pooling, power=power)
+        assert torch.isfinite(values).all()
+        if pooling != "share":
+            assert (values >= scores.amin(0) - 1e-6).all()
+            assert (values <= scores.amax(0)).all()
+        assert values[:2].tolist() == [0, 1]
