@@ -50,12 +50,6 @@ class Memory:
     scale: float
     """A frame's value is stored * scale + offset."""
     offset: float
-    mean: float
-    std: float
-    start_s: NDArray[np.float64]
-    """[n_rows] seconds trimmed off each recording's start."""
-    duration_s: NDArray[np.float64]
-    """[n_rows] length of each recording before trimming."""
 
     @property
     def n_bins(self) -> int:
@@ -106,7 +100,6 @@ def load_memory(
             frames, offsets = _map_frames(store_path), store.offsets[entries]
         else:
             frames, offsets = _read_frames(store, entries, lengths, home), np.cumsum(lengths) - lengths
-        recordings = entries[first_entry[:-1]]
         return Memory(
             clips=names,
             frames=frames,
@@ -119,10 +112,6 @@ def load_memory(
             frames_per_second=store.frames_per_second,
             scale=store.scale,
             offset=store.offset,
-            mean=store.mean,
-            std=store.std,
-            start_s=store.start_s[recordings],
-            duration_s=store.duration_s[recordings],
         )
 
 

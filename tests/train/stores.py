@@ -61,9 +61,8 @@ def memory_of(clips: Mapping[str, NDArray[Any]], *, kind: str = "logmel", copies
     names, parts = list(clips), [torch.from_numpy(frames) for frames in clips.values()]
     lengths = torch.tensor([len(part) for part in parts])
     first_entry = torch.tensor([*range(len(parts) - copies), len(parts)])
-    rows = len(first_entry) - 1
     return Memory(
-        clips=names[:rows],
+        clips=names[: len(first_entry) - 1],
         frames=torch.cat(parts),
         offsets=lengths.cumsum(0) - lengths,
         lengths=lengths,
@@ -74,8 +73,4 @@ def memory_of(clips: Mapping[str, NDArray[Any]], *, kind: str = "logmel", copies
         frames_per_second=10.0,
         scale=1.0,
         offset=0.0,
-        mean=0.0,
-        std=1.0,
-        start_s=np.zeros(rows),
-        duration_s=np.zeros(rows),
     )
