@@ -77,21 +77,21 @@ def draw_player(program: int, vibrato_semitones: float, generator: np.random.Gen
 
 
 def draw_venue(generator: np.random.Generator) -> Venue:
-    """A room that rings 0.15 to 1.5 s, a microphone, and noise 12 to 45 dB below the music."""
+    """A room that rings 0.15 to 1.5 s, a microphone, and noise 18 to 50 dB below the music."""
     rt60_s = generator.uniform(0.15, 1.5)
     time_s = np.arange(int(rt60_s * RATE_HZ)) / RATE_HZ
     tail = generator.normal(size=len(time_s)) * 10 ** (-3 * time_s / rt60_s)
     damping = generator.uniform(0.2, 0.8)
     tail = lfilter([1 - damping], [1, -damping], tail)
     tail[: int(generator.uniform(0.003, 0.03) * RATE_HZ)] = 0
-    response = generator.uniform(0.05, 0.9) * tail / np.sqrt(np.sum(tail**2))
+    response = generator.uniform(0.05, 0.7) * tail / np.sqrt(np.sum(tail**2))
     response[0] = 1
     return Venue(
         response,
-        tilt=10 ** (generator.uniform(-6, 6) / 20) - 1,
+        tilt=10 ** (generator.uniform(-4, 4) / 20) - 1,
         corner_hz=generator.uniform(300, 1500),
         noise_slope=generator.uniform(0, 2),
-        noise_db=generator.uniform(-45, -12),
+        noise_db=generator.uniform(-50, -18),
         hum_hz=float(generator.choice([0, 0, 50, 60])),
     )
 
