@@ -44,10 +44,10 @@ class Job:
         )
 
     def sizes(self, epoch: int) -> tuple[int, int]:
-        """Frames and bins of an epoch's crops: all, or the progressive share whose turn it is."""
+        """Frames and bins of an epoch's crops: all, or the progressive share whose turn it is, at last the last."""
         training, memory = self.recipe.training, self.material.memory
         shares = training.progressive or [1.0]
-        share = shares[epoch * len(shares) // training.epochs]
+        share = shares[min(epoch * len(shares) // training.epochs, len(shares) - 1)]
         n_frames = round(share * training.crop_seconds * memory.frames_per_second)
         return max(n_frames, 1), max(round(share * memory.n_bins), 1)
 

@@ -1,0 +1,69 @@
+"""make lr: the search leaves everything as it was, and its suggestions are where the curve says."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from command import read_command
+from errors import BadInput
+from tests.train.studies import OPTIONS, write_study
+from train.find_lr import main, search, smooth, suggest
+from train.job import Job
+from train.learner import start_learner
+from train.material import load_material
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    write_study(tmp_path)
+    return tmp_path
+
+
+def test_the_command_draws_a_curve_and_suggests_rates(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main([*OPTIONS, "--cache", str(cache), "--steps", "40", "--training.max_lr", "1e-4..1e-2"])
+    home = cache / "recipe" / "runs" / "recipe"
+    assert (home / "lr.png").read_bytes().startswith(b"\x89PNG")
+    curve = pd.read_csv(home / "lr.csv")
+    assert curve["lr"].is_monotonic_increasing
+    assert curve["smoothed"].min() < 0.8 * curve["smoothed"].iloc[0]
+    assert "(steepest)" in capsys.readouterr().out
+
+
+def test_the_search_leaves_weights_and_optimizer_as_they_were(cache: Path) -> None:
+    command = read_command([*OPTIONS[:-2], "--cache", str(cache), "--training.momentum", "0.5"], "test")
+    material = load_material(command.recipe, command.places, torch.device("cpu"))
+    learner = start_learner(material, command.recipe, 0, 0, 20, torch.device("cpu"))
+    before = {name: value.clone() for name, value in learner.network.state_dict().items()}
+    rates = [group["lr"] for group in learner.optimizer.param_groups]
+    job = Job(command.recipe, material, 0, 0, cache, torch.device("cpu"))
+    _, losses = search(job, learner, np.geomspace(1e-3, 1e-1, 20))
+    assert len(set(losses)) > 10, "it did train"
+    assert all(torch.equal(value, before[name]) for name, value in learner.network.state_dict().items())
+    assert [group["lr"] for group in learner.optimizer.param_groups] == rates
+    assert learner.optimizer.state_dict()["state"] == {}
+
+
+def test_suggestions_are_the_steepest_point_and_a_tenth_of_the_lowest() -> None:
+    rates = np.geomspace(1e-6, 1, 61)
+    curve = 1 / (1 + (rates / 1e-3) ** 2) + (rates / 0.1) ** 2
+    steepest, tenth = suggest(rates.tolist(), curve.tolist())
+    assert steepest == pytest.approx(1e-3, rel=0.3)
+    assert tenth == pytest.approx(rates[curve.argmin()] / 10)
+
+
+def test_a_loss_that_only_rises_suggests_nothing() -> None:
+    with pytest.raises(BadInput, match="--lowest"):
+        suggest([1e-3, 1e-2, 1e-1], [1.0, 2.0, 3.0])
+
+
+def test_smoothing_has_no_bias_towards_zero() -> None:
+    assert smooth([2.0] * 5) == pytest.approx([2.0] * 5)
+
+
+@pytest.mark.parametrize("options", [["--steps", "3"], ["--lowest", "1", "--highest", "0.1"], ["--fold", "9"]])
+def test_options_that_cannot_be_are_refused(cache: Path, options: list[str]) -> None:
+    with pytest.raises(BadInput, match=r"--lowest|no fold 9"):
+        main([*OPTIONS, "--cache", str(cache), *options])

@@ -1,0 +1,63 @@
+"""Clips are scored by the windows of prediction, however the windows are batched."""
+
+import numpy as np
+import pytest
+import torch
+
+from recipe import Network, Prediction, Recipe, Training
+from tests.train.stores import memory_of
+from train.memory import Memory
+from train.networks import SoundNetwork, network_of
+from train.validate import WINDOWS_AT_ONCE, score_clips, score_windows
+from train.windows import cut_windows, pool_windows, window_starts
+
+PREDICTION = Prediction(window_seconds=2.0, hop_seconds=0.7)
+LENGTHS = [3, 19, 20, 21, 55, 700, 1]
+
+
+@pytest.fixture
+def memory() -> Memory:
+    """Clips of 10 frames a second: shorter than, as long as, one frame longer than a window, and many windows long."""
+    random = np.random.default_rng(0)
+    return memory_of({f"clip {n}": random.normal(0, 1, (n, 8)).astype(np.float16) for n in LENGTHS})
+
+
+@pytest.fixture
+def network() -> SoundNetwork:
+    torch.manual_seed(0)
+    return network_of(Recipe(network=Network(dropout=0.5), training=Training(short_clips="floor")), 8, 3).eval()
+
+
+def naive_scores(network: SoundNetwork, frames: torch.Tensor) -> torch.Tensor:
+    """A window at a time: float32 [n_windows, n_labels]."""
+    starts = window_starts(len(frames), 20, 7)
+    with torch.inference_mode():
+        return torch.cat([network(x[None]).sigmoid() for x in cut_windows(frames, starts, 20, "floor")])
+
+
+def test_windows_of_a_clip_score_as_they_would_alone(memory: Memory, network: SoundNetwork) -> None:
+    for row, n_frames in enumerate(LENGTHS):
+        frames = memory.clip_frames(row)
+        scored = score_windows(network, frames, PREDICTION, 10.0)
+        assert torch.allclose(scored.scores, naive_scores(network, frames), atol=1e-6)
+        assert scored.start_frames.tolist() == window_starts(n_frames, 20, 7).tolist()
+        assert (scored.end_frames - scored.start_frames == 20).all()
+        assert scored.scores.dtype == torch.float32
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max"])
+def test_clips_score_as_their_windows_pooled(memory: Memory, network: SoundNetwork, pooling: str) -> None:
+    assert sum(len(window_starts(n, 20, 7)) for n in LENGTHS) > WINDOWS_AT_ONCE
+    prediction = Prediction(window_seconds=2.0, hop_seconds=0.7, pooling=pooling)  # type: ignore[arg-type]
+    rows = [5, 0, 3, 6, 2]
+    scores = score_clips(network, memory, rows, prediction)
+    expected = [pool_windows(naive_scores(network, memory.clip_frames(row)), prediction) for row in rows]
+    assert torch.allclose(scores, torch.stack(expected), atol=1e-6)
+
+
+def test_scoring_leaves_the_network_learning_as_it_was(memory: Memory, network: SoundNetwork) -> None:
+    network.train()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    score_clips(network, memory, [0, 1], PREDICTION)
+    assert network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
