@@ -1,0 +1,36 @@
+"""Small made-up datasets on disk, and what their layouts make of them."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from errors import BadInput
+from preprocess.layouts import Layout, read_layout
+from recipe import Data
+
+
+def fill(folder: Path, files: dict[str, str]) -> Path:
+    """Write text files below `folder`; a recording's content does not matter to a layout."""
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    return folder
+
+
+def read(layout: Any, folder: Path, **keys: Any) -> Layout:
+    return read_layout(Data(layout=layout, folder=str(folder), **{"folds": 2, **keys}))
+
+
+def columns(table: pd.DataFrame, *names: str) -> list[tuple[Any, ...]]:
+    return list(table[list(names)].itertuples(index=False, name=None))
+
+
+def refused(layout: str, folder: Path, *words: str, **keys: Any) -> None:
+    """The layout is refused in one line that holds `words`."""
+    with pytest.raises(BadInput) as caught:
+        read(layout, folder, **keys)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(word in message for word in words), message

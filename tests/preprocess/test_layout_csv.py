@@ -1,0 +1,68 @@
+"""Layout `csv`: every column, defaults, and each way a table can be wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.preprocess.small_sets import columns, fill, read, refused
+
+
+def test_csv_with_every_column(tmp_path: Path) -> None:
+    table = (
+        "fname,note,labels,fold,group,split,trust\n"
+        '"a, b.wav",x,"rain, heavy; 犬 ;rain, heavy",1,g,train,\n'
+        "sub/c.dat,x,犬,1,g,,noisy\n"
+        "d.wav,x,rain; 犬,0,,train,curated\n"
+        "e.wav,x,犬,,,test,\n"
+    )
+    layout = read("csv", fill(tmp_path, {"labels.csv": table, "d.wav": ""}), labels=["rain", "rain, heavy", "犬"])
+    assert columns(layout.table, "clip", "labels", "fold", "split", "group", "trust") == [
+        ("a, b.wav", "rain, heavy;犬", 1, "train", "g", "curated"),
+        ("sub/c.dat", "犬", 1, "train", "g", "noisy"),
+        ("d.wav", "rain;犬", 0, "train", "d.wav", "curated"),
+        ("e.wav", "犬", -1, "test", "e.wav", "curated"),
+    ]
+    assert layout.table["path"].iloc[1] == str(tmp_path / "sub" / "c.dat")
+    assert layout.vocabulary == ["rain", "rain, heavy", "犬"]
+
+
+def test_csv_rows_without_labels_are_to_be_predicted(tmp_path: Path) -> None:
+    fill(tmp_path, {"labels.csv": "fname,labels\na,x\nb,y\nc,\n", "c": ""})
+    assert list(read("csv", tmp_path).table["split"]) == ["train", "train", "test"]
+
+
+def test_csv_beside_the_recordings(tmp_path: Path) -> None:
+    fill(tmp_path, {"mine.csv": "fname,labels\na.wav,x\nb.wav,y\n", "sound/a.wav": ""})
+    layout = read("csv", tmp_path / "sound", table=str(tmp_path / "mine.csv"))
+    assert list(layout.table["path"]) == [str(tmp_path / "sound" / name) for name in ("a.wav", "b.wav")]
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ("fname,label\na,x\n", ["labels.csv", "no column labels"]),
+        ("fname,labels\n", ["empty"]),
+        ("fname,labels\na,x\nb,x\na,y\n", ["two clips", "'a'"]),
+        ("fname,labels,fold\na,x,0\nb,y,\n", ["b", "fold ''"]),
+        ("fname,labels,fold\na,x,0\nb,y,-1\n", ["b", "'-1'", "whole number"]),
+        ("fname,labels,fold,group\na,x,0,g\nb,y,1,g\n", ["'g'", "0 and 1"]),
+        ("fname,labels,fold\na,x,2\nb,y,2\n", ["fold 2"]),
+        ("fname,labels,split\na,x,train\nb,,train\n", ["b", "no label"]),
+        ("fname,labels,split\na,x,learn\nb,x,\n", ["a", "'learn'"]),
+        ("fname,labels,trust\na,x,high\nb,x,\n", ["a", "'high'"]),
+        ("fname,labels,trust\na,x,noisy\nb,y,noisy\n", ["no curated clip"]),
+        ("fname,labels\na,\n", ["no clip is for training"]),
+    ],
+)
+def test_bad_csvs_are_refused(tmp_path: Path, table: str, words: list[str]) -> None:
+    refused("csv", fill(tmp_path, {"labels.csv": table, "a": ""}), *words)
+
+
+def test_a_missing_table_is_named_with_the_key_that_changes_it(tmp_path: Path) -> None:
+    refused("csv", tmp_path, "labels.csv is not there", "data.table")
+
+
+def test_a_recording_that_is_missing_stays_but_not_if_all_are(tmp_path: Path) -> None:
+    table = {"labels.csv": "fname,labels\na,x\nb,y\n"}
+    refused("csv", fill(tmp_path, table), "none of 2 recordings", str(tmp_path / "a"), "data.folder")
+    assert list(read("csv", fill(tmp_path, {"b": ""})).table["clip"]) == ["a", "b"]

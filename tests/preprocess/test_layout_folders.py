@@ -1,0 +1,53 @@
+"""Layout `folders`: labels in any script, what is left out, what is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.preprocess.small_sets import columns, fill, read, refused
+
+
+def test_folders_are_labels_in_any_script(tmp_path: Path) -> None:
+    names = ["dog, big", "été", "犬", "собака"]
+    files = {f"{name}/{number}.wav": "" for name in names for number in "12"}
+    layout = read("folders", fill(tmp_path, files | {"犬/only.ogg": "", "readme.txt": "", ".cache/x.wav": ""}))
+    assert layout.vocabulary == sorted(names)
+    assert ("only.ogg", "犬") in columns(layout.table, "clip", "labels")
+    assert ("dog, big/1.wav", "dog, big") in columns(layout.table, "clip", "labels")
+    assert set(columns(layout.table, "split", "trust")) == {("train", "curated")}
+    assert list(layout.table["path"]) == [str(path) for path in sorted(tmp_path.glob("[!.]*/*"))]
+    assert (layout.table["group"] == layout.table["clip"]).all()
+    assert layout.sample is None
+    assert layout.notes == []
+
+
+def test_folders_note_what_they_leave_out(tmp_path: Path) -> None:
+    layout = read("folders", fill(tmp_path, {"a/1.wav": "", "b/2.wav": "", "c/notes.txt": "", "loose.wav": ""}))
+    assert layout.vocabulary == ["a", "b"]
+    assert [note.split()[0:2] for note in layout.notes] == [["folder", "'c'"], ["1", "recording(s)"]]
+
+
+def test_folders_below_a_class_belong_to_it(tmp_path: Path) -> None:
+    layout = read("folders", fill(tmp_path, {"a/x/1.wav": "", "a/y/1.wav": "", "b/2.wav": ""}))
+    assert columns(layout.table, "clip", "labels") == [("a/x/1.wav", "a"), ("a/y/1.wav", "a"), ("2.wav", "b")]
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({"readme.txt": ""}, ["no folders", "one a class"]),
+        ({"a/readme.txt": ""}, ["empty", "data.layout"]),
+        ({"a;b/1.wav": ""}, ["'a;b'", "rename it"]),
+        ({"a/1.wav": "", "a/2.wav": ""}, ["'a'", "nothing to tell apart", "data.layout"]),
+        ({"audio/1.wav": "", "meta/esc50.csv": ""}, ["meta/esc50.csv", "data.layout to esc50"]),
+        ({"test/1.wav": "", "train_curated.csv": ""}, ["train_curated.csv", "data.layout to fsdkaggle2019"]),
+        ({"IRMAS-TrainingData/cel/1.wav": ""}, ["IRMAS-TrainingData", "data.layout to irmas"]),
+        ({"a/1.wav": "", "b/1.wav": ""}, ["data.folds = 3", "2 group", "2 or less"]),
+    ],
+)
+def test_bad_folders_are_refused(tmp_path: Path, files: dict[str, str], words: list[str]) -> None:
+    refused("folders", fill(tmp_path, files), *words, folds=3)
+
+
+def test_a_label_outside_the_wanted_ones_is_named(tmp_path: Path) -> None:
+    refused("folders", fill(tmp_path, {"a/1.wav": "", "b/2.wav": ""}), "2.wav", "'b'", "data.labels", labels=["a"])

@@ -1,0 +1,72 @@
+"""Layout `fsdkaggle2019` on a small set of its own, whole and with parts absent."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.preprocess.small_sets import columns, fill, read, refused
+
+
+def freesound() -> dict[str, str]:
+    """A set with both pools and two test clips in an order of their own."""
+    return {
+        "train_curated.csv": 'fname,labels\na.wav,"Zip,Bark_(dog)"\nb.wav,Zip\n',
+        "train_noisy.csv": "fname,labels\nc.wav,Bark_(dog)\nd.wav,Zip\n",
+        "sample_submission.csv": "fname,Zip,Bark_(dog)\nz.wav,0,0\ny.wav,0,0\n",
+        "train_curated/a.wav": "",
+        "train_noisy/c.wav": "",
+        "test/y.wav": "",
+    }
+
+
+def test_fsdkaggle2019_follows_its_sample_submission(tmp_path: Path) -> None:
+    layout = read("fsdkaggle2019", fill(tmp_path, freesound()))
+    assert columns(layout.table, "clip", "labels", "split", "trust") == [
+        ("a.wav", "Zip;Bark_(dog)", "train", "curated"),
+        ("b.wav", "Zip", "train", "curated"),
+        ("c.wav", "Bark_(dog)", "train", "noisy"),
+        ("d.wav", "Zip", "train", "noisy"),
+        ("z.wav", "", "test", "curated"),
+        ("y.wav", "", "test", "curated"),
+    ]
+    assert layout.table["path"].iloc[3] == str(tmp_path / "train_noisy" / "d.wav")
+    assert layout.vocabulary == ["Zip", "Bark_(dog)"]
+    assert layout.sample is not None
+    assert list(layout.sample.columns) == ["fname", "Zip", "Bark_(dog)"]
+    assert layout.notes == []
+
+
+@pytest.mark.parametrize(
+    ("absent", "note", "n_clips"), [("train_noisy", "no train_noisy/", 4), ("train_noisy.csv", "train_noisy.csv", 4)]
+)
+def test_fsdkaggle2019_without_noisy_clips(tmp_path: Path, absent: str, note: str, n_clips: int) -> None:
+    files = {name: text for name, text in freesound().items() if name.split("/")[0] != absent}
+    layout = read("fsdkaggle2019", fill(tmp_path, files))
+    assert len(layout.table) == n_clips
+    assert note in layout.notes[0]
+
+
+def test_fsdkaggle2019_without_test_clips_keeps_its_vocabulary(tmp_path: Path) -> None:
+    layout = read("fsdkaggle2019", fill(tmp_path, {k: v for k, v in freesound().items() if k != "test/y.wav"}))
+    assert layout.sample is None
+    assert layout.vocabulary == ["Zip", "Bark_(dog)"]
+    assert "no test/" in layout.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("train_curated.csv", "fname,labels\na.wav,Moo\n", ["a.wav", "'Moo'"]),
+        ("train_curated.csv", "fname,labels\na.wav,Zip;Moo\n", ["'Zip;Moo'", "';'"]),
+        ("train_noisy.csv", "fname,labels\na.wav,Zip\nd.wav,Zip\n", ["two clips", "'a.wav'"]),
+        ("sample_submission.csv", "fname\nz.wav\n", ["sample_submission.csv", "a column a label"]),
+        ("sample_submission.csv", "id,Zip\nz.wav,0\n", ["sample_submission.csv", "no column fname"]),
+    ],
+)
+def test_bad_fsdkaggle2019_sets_are_refused(tmp_path: Path, name: str, text: str, words: list[str]) -> None:
+    refused("fsdkaggle2019", fill(tmp_path, freesound() | {name: text}), *words)
+
+
+@pytest.mark.parametrize("name", ["train_curated.csv", "sample_submission.csv"])
+def test_fsdkaggle2019_elsewhere_names_the_file_it_expects(tmp_path: Path, name: str) -> None:
+    refused("fsdkaggle2019", fill(tmp_path, {k: v for k, v in freesound().items() if k != name}), name, "data.folder")
