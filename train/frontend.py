@@ -21,6 +21,9 @@ class Frontend(nn.Module):
 
     mean: Tensor
     std: Tensor
+    kernel: Tensor
+    colour_mean: Tensor
+    colour_std: Tensor
 
     def __init__(
         self,
@@ -34,6 +37,10 @@ class Frontend(nn.Module):
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).expand(n_bins).clone())
         self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).expand(n_bins).clone())
         self.channels, self.imagenet = channels, imagenet
+        # Buffers, for a tensor made in a step would be copied to the device in it; made anew with the network.
+        self.register_buffer("kernel", torch.tensor(DELTA_WEIGHTS).reshape(1, 1, 1, 5), persistent=False)
+        self.register_buffer("colour_mean", torch.tensor(IMAGENET_MEAN).reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("colour_std", torch.tensor(IMAGENET_STD).reshape(1, 3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         mean, std = self.mean, self.std
@@ -41,22 +48,20 @@ class Frontend(nn.Module):
             mean, std = F.adaptive_avg_pool1d(torch.stack([mean, std]), x.shape[-1])
         x = ((x - mean) / std).transpose(1, 2).unsqueeze(1)
         if self.channels == "deltas":
-            first = deltas(x)
-            x = torch.cat([x, first, deltas(first)], dim=1)
+            first = slopes(x, self.kernel)
+            x = torch.cat([x, first, slopes(first, self.kernel)], dim=1)
         elif self.channels == "copies":
-            x = as_imagenet(x) if self.imagenet else x.expand(-1, 3, -1, -1)
+            x = as_imagenet(x, self.colour_mean, self.colour_std) if self.imagenet else x.expand(-1, 3, -1, -1)
         return x.contiguous(memory_format=torch.channels_last)
 
 
-def deltas(x: Tensor) -> Tensor:
+def slopes(x: Tensor, kernel: Tensor) -> Tensor:
     """Slope over time (the last axis of [B, 1, n_bins, n_frames]) by regression over five frames, ends repeated."""
-    kernel = x.new_tensor(DELTA_WEIGHTS).reshape(1, 1, 1, 5)
     return F.conv2d(F.pad(x, (2, 2, 0, 0), mode="replicate"), kernel)
 
 
-def as_imagenet(x: Tensor) -> Tensor:
+def as_imagenet(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Standardised [B, 1, …] → three channels as bright and as contrasted as ImageNet, normalised as its pictures."""
-    mean, std = (x.new_tensor(values).reshape(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     return (x * std.mean() + mean.mean() - mean) / std
 
 
