@@ -8,7 +8,6 @@ import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from torchvision.models import get_model, get_model_weights
 
 from errors import BadInput
 from train.convolutions import MeanOverBins
@@ -25,7 +24,9 @@ class RowsAsChannels(nn.Module):
 
 def imagenet_network(name: str, weights: str | None, n_channels: int) -> nn.Module:
     """A torchvision network for inputs of 1 or 3 channels, with `weights`: none, `imagenet`, or a file."""
-    model = get_model(name, weights=None)
+    from torchvision.models import get_model  # three seconds that the project's own networks do without
+
+    model: nn.Module = get_model(name, weights=None)
     if weights:
         _load(model, name, weights)
     if n_channels == 1:
@@ -84,7 +85,9 @@ def _shape(state: dict[str, Any], key: str) -> Any:
 
 
 def _download(name: str) -> dict[str, Tensor]:
-    weights = get_model_weights(name).DEFAULT
+    from torchvision.models import get_model_weights
+
+    weights: Any = get_model_weights(name).DEFAULT
     try:
         return dict(weights.get_state_dict(progress=False, check_hash=True))
     except (OSError, RuntimeError) as error:
