@@ -16,25 +16,22 @@ class MeanOverBins(nn.Module):
 
 
 def small_trunk(n_channels: int = 1) -> nn.Sequential:
-    """[B, n_channels, n_bins, n_frames] → [B, 256, n_frames / 16]: five convolutions, four of them with stride two.
+    """[B, n_channels, n_bins, n_frames] → [B, 256, n_frames / 16]: four blocks, each of half the bins and columns.
 
-    0.54 M weights; any number of bins and frames from one. Strides in place of pooling: training took a fifth of the
-    time (75 clips/s of 128 by 192 on one core instead of 15).
+    0.39 M weights. The first block halves twice, before the widths grow: 75 M multiplications for 5 s of 64 bins at
+    64 frames a second, an eighth of the same blocks at full size.
     """
-    narrow, middle, wide, widest = SMALL_WIDTHS
-    return nn.Sequential(
-        _block(n_channels, narrow, size=5, stride=2),
-        _block(narrow, middle, stride=2),
-        _block(middle, wide, stride=2),
-        _block(wide, wide),
-        _block(wide, widest, stride=2),
-        MeanOverBins(),
-    )
+    stem = nn.Conv2d(n_channels, SMALL_WIDTHS[0], 5, stride=2, padding=2, bias=False)
+    blocks = [nn.Sequential(stem, *_small_tail(SMALL_WIDTHS[0], pool=True))]
+    for channels_in, channels in pairwise(SMALL_WIDTHS):
+        convolution = nn.Conv2d(channels_in, channels, 3, padding=1, bias=False)
+        blocks.append(nn.Sequential(convolution, *_small_tail(channels, pool=channels != SMALL_WIDTHS[-1])))
+    return nn.Sequential(*blocks, MeanOverBins())
 
 
-def _block(channels_in: int, channels: int, *, size: int = 3, stride: int = 1) -> nn.Sequential:
-    convolution = nn.Conv2d(channels_in, channels, size, stride, padding=size // 2, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU(inplace=True))
+def _small_tail(channels: int, *, pool: bool) -> list[nn.Module]:
+    tail: list[nn.Module] = [nn.BatchNorm2d(channels), nn.ReLU(inplace=True)]
+    return [*tail, nn.AvgPool2d(2, ceil_mode=True)] if pool else tail
 
 
 def wave_trunk() -> nn.Sequential:
