@@ -1,0 +1,42 @@
+"""What every test may lean on: synthetic recordings, and the real ones where they are at hand."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+ROOT = Path(__file__).parent.parent
+REAL_SOUND = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture
+def real_sound() -> Callable[[str], Path]:
+    """The folder of a set of real recordings; the test is skipped, saying so, where it is not at hand."""
+
+    def folder(name: str) -> Path:
+        if not (REAL_SOUND / name).is_dir():
+            pytest.skip(f"no real recordings at {REAL_SOUND / name}")
+        return REAL_SOUND / name
+
+    return folder
+
+
+@pytest.fixture
+def tone_folders(tmp_path: Path) -> Callable[..., Path]:
+    """A folder per class of short tones in noise: easy to learn, small to read."""
+
+    def make(clips: int = 10, seconds: float = 1.2, rate_hz: int = 16_000) -> Path:
+        random = np.random.default_rng(0)
+        folder = tmp_path / "tones"
+        for label, tone_hz in {"low, deep": 300.0, "mid": 1_000.0, "高い": 4_000.0}.items():
+            (folder / label).mkdir(parents=True)
+            for number in range(clips):
+                time_s = np.arange(int(seconds * rate_hz)) / rate_hz
+                tone = 0.3 * np.sin(2 * np.pi * tone_hz * random.uniform(0.9, 1.1) * time_s)
+                sound = tone + 0.03 * random.standard_normal(len(time_s))
+                soundfile.write(folder / label / f"{label[:3]}{number}.wav", sound, rate_hz)
+        return folder
+
+    return make

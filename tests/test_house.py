@@ -1,0 +1,159 @@
+"""The rules of the house: which floor may import which, scripts stand alone, the README speaks the truth."""
+
+import ast
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from command import read_command
+from errors import BadInput
+from recipe import SECTIONS
+
+ROOT = Path(__file__).parent.parent
+FLOORS = ["preprocess", "train", "predict", "serve"]
+TOP = ["errors", "recipe", "places", "command"]
+FILES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py")) + [ROOT / f"{n}.py" for n in TOP]
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+@cache
+def imports_of(path: Path) -> list[str]:
+    """Every module a file imports, anywhere in it, `from package import module` spelled out."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return found
+
+
+def is_script(path: Path) -> bool:
+    return "run_script(main)" in path.read_text(encoding="utf-8") and path.name != "errors.py"
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_imports_point_to_where_data_came_from(path: Path) -> None:
+    floor = path.relative_to(ROOT).parts[0]
+    later = FLOORS[FLOORS.index(floor) + 1 :] if floor in FLOORS else FLOORS
+    assert not [name for name in imports_of(path) if name.split(".")[0] in later]
+
+
+def test_scripts_are_imported_by_nothing() -> None:
+    scripts = {module_of(path) for path in FILES if is_script(path)}
+    assert {"preprocess.features", "train.fit", "predict.run"} <= scripts
+    assert not [(module_of(path), name) for path in FILES for name in imports_of(path) if name in scripts]
+
+
+def test_every_make_target_calls_a_script_that_is_there() -> None:
+    called = re.findall(r"(?:SCRIPT,|-m )([a-z_]+\.[a-z_]+)", (ROOT / "Makefile").read_text())
+    assert len(called) > 7
+    assert not [name for name in called if not is_script(ROOT / (name.replace(".", "/") + ".py"))]
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_every_file_says_its_purpose_in_its_first_line(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipes_are_read_by_the_scripts(path: Path) -> None:
+    command = read_command(["--recipe", str(path)], "test")
+    assert command.recipe.name == path.stem == command.places.run
+
+
+def test_every_key_of_a_recipe_is_described() -> None:
+    keys = [f"{name}.{key}" for name, section in SECTIONS.items() for key in section.__dataclass_fields__]
+    assert not [key for key in keys if not _docstring_of(key)]
+
+
+@cache
+def _section_documents() -> dict[str, dict[str, str]]:
+    tree = ast.parse((ROOT / "recipe.py").read_text(encoding="utf-8"))
+    documents: dict[str, dict[str, str]] = {}
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            after = dict(zip(node.body, node.body[1:], strict=False))
+            documents[node.name] = {
+                item.target.id: follower.value.value
+                for item, follower in after.items()
+                if isinstance(item, ast.AnnAssign)
+                and isinstance(item.target, ast.Name)
+                and isinstance(follower, ast.Expr)
+                and isinstance(follower.value, ast.Constant)
+            }
+    return documents
+
+
+def _docstring_of(key: str) -> str:
+    section, name = key.split(".")
+    return _section_documents()[SECTIONS[section].__name__].get(name, "")
+
+
+@pytest.mark.parametrize("key", [f"{name}.{key}" for name, s in SECTIONS.items() for key in s.__dataclass_fields__])
+def test_every_key_of_a_recipe_is_read_by_a_floor(key: str) -> None:
+    name = key.split(".")[1]
+    users = [path for path in FILES if path.name != "recipe.py" and re.search(rf"\b{name}\b", path.read_text())]
+    assert users, f"{key} is read by nothing"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--training.epochs", "0"], ["training.epochs", "0", "at least 1"]),
+        (["--training.epochz", "3"], ["training.epochz"]),
+        (["--training.epochs", "many"], ["training.epochs", "many"]),
+        (["--recipe", "recipes/none.yaml"], ["recipes/none.yaml"]),
+        (["--features.kind", "smell"], ["features.kind", "smell", "logmel"]),
+        (["--run", "../else"], ["--run", "../else"]),
+    ],
+)
+def test_bad_keys_and_values_are_named_with_their_bounds(arguments: list[str], words: list[str]) -> None:
+    with pytest.raises(BadInput) as caught:
+        read_command(arguments, "test")
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_a_recipe_with_an_unknown_key_stops_with_one_line(tmp_path: Path) -> None:
+    recipe = tmp_path / "odd.yaml"
+    recipe.write_text("training:\n  epochz: 3\n", encoding="utf-8")
+    ended = subprocess.run(
+        [sys.executable, "-m", "preprocess.features", "--recipe", recipe], cwd=ROOT, capture_output=True, text=True
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.count("\n") == 1
+    assert "epochz" in ended.stderr
+
+
+def test_readme_commands_exist() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z_]+):", (ROOT / "Makefile").read_text(), flags=re.M))
+    typed = {
+        word
+        for line in re.findall(r"^make ([^\n#|]+)", readme, flags=re.M)
+        for word in re.sub(r"\"[^\"]*\"", "", line).split()
+        if "=" not in word
+    }
+    assert {"demo", "test", "features", "train", "predict", "inspect"} <= typed
+    assert typed <= targets
+
+
+def test_readme_names_only_files_that_are_there() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"\b(?:preprocess|train|predict|serve|benchmarks|recipes|docs)/[\w/]+\.(?:py|yaml|md)", readme))
+    assert named
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_readme_table_names_every_recipe() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert RECIPES
+    assert not [path.name for path in RECIPES if f"`{path.stem}`" not in readme]

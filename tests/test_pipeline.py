@@ -1,0 +1,166 @@
+"""The whole road, by the commands a user types, on seconds of synthetic sound."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+ROOT = Path(__file__).parent.parent
+SMALL = (
+    "--data.layout folders --data.folds 2 --features.rate_hz 16000 --features.hop_samples 250 --features.n_fft 512 "
+    "--features.n_bins 32 --features.fmax_hz null --training.epochs {epochs} --training.crop_seconds 0.5 "
+    "--training.batch_size 5 --prediction.window_seconds 0.5 --prediction.hop_seconds 0.25 "
+    "--cache {home}/cache --submissions {home}/submissions"
+)
+
+
+def make(home: Path, targets: str, *, data: Path | None = None, epochs: int = 12, more: str = "", **variables: str) -> str:
+    """`make TARGETS` on the demo's recipe shrunk to seconds; standard output, or an AssertionError with both."""
+    ended = run_make(home, targets, data=data, epochs=epochs, more=more, **variables)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def run_make(
+    home: Path, targets: str, *, data: Path | None = None, epochs: int = 12, more: str = "", **variables: str
+) -> subprocess.CompletedProcess[str]:
+    set_variables = {
+        "PY": sys.executable,
+        "RECIPE": "demo",
+        "JOBS": "1",
+        "ARGS": SMALL.format(home=home, epochs=epochs) + more,
+        **({"DATA": str(data)} if data else {}),
+        **variables,
+    }
+    return subprocess.run(
+        ["make", "-o", ".venv/.ready", *targets.split(), *(f"{key}={value}" for key, value in set_variables.items())],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_four_make_commands_go_from_recordings_to_a_scored_csv(
+    tmp_path: Path, tone_folders: Callable[..., Path]
+) -> None:
+    data = tone_folders()
+    printed = make(tmp_path, "features train predict score inspect", data=data)
+    submission = pd.read_csv(tmp_path / "submissions" / "demo.csv")
+    assert list(submission.columns) == ["clip", "low, deep", "mid", "高い"]
+    assert len(submission) == 30
+    clips = pd.read_csv(tmp_path / "cache" / "demo" / "clips.csv").set_index("clip").loc[submission["clip"]]
+    best = submission.iloc[:, 1:].idxmax(axis=1)
+    assert (best.to_numpy() == clips["labels"].to_numpy()).mean() > 0.9
+    assert "lwlrap" in printed
+    page = (tmp_path / "submissions" / "demo.html").read_text(encoding="utf-8")
+    assert "<audio" in page
+    assert "data:image/" in page
+    assert "src=\"http" not in page
+    run_home = tmp_path / "cache" / "demo" / "runs" / "demo"
+    assert {"recipe.yaml", "oof.csv"} <= {path.name for path in run_home.iterdir()}
+    assert {"best.pt", "last.pt", "log.csv"} <= {path.name for path in (run_home / "fold0").iterdir()}
+    windows = pd.read_csv(tmp_path / "submissions" / "demo_windows.csv")
+    assert list(windows.columns) == ["clip", "start_s", "end_s", "label", "score"]
+
+
+def test_same_seed_gives_identical_features_and_scores_whatever_the_jobs(
+    tmp_path: Path, tone_folders: Callable[..., Path]
+) -> None:
+    data = tone_folders(clips=4)
+    for name, jobs in (("one", "1"), ("two", "2")):
+        make(tmp_path / name, "features train predict", data=data, epochs=2, JOBS=jobs)
+    one, two = tmp_path / "one", tmp_path / "two"
+    stores = [(home / "cache" / "demo" / "features.h5").read_bytes() for home in (one, two)]
+    assert stores[0] == stores[1]
+    for name in ("demo.csv", "demo_windows.csv"):
+        assert (one / "submissions" / name).read_bytes() == (two / "submissions" / name).read_bytes()
+
+
+def test_test_clips_of_any_length_are_predicted_in_the_sample_s_order(tmp_path: Path) -> None:
+    data = freesound_folder(tmp_path / "freesound")
+    make(tmp_path, "features train predict", data=data, epochs=2, more=" --data.layout fsdkaggle2019")
+    sample = pd.read_csv(data / "sample_submission.csv")
+    submission = pd.read_csv(tmp_path / "submissions" / "demo.csv")
+    assert list(submission.columns) == list(sample.columns)
+    assert list(submission["fname"]) == list(sample["fname"])
+    assert np.isfinite(submission.iloc[:, 1:].to_numpy()).all()
+
+
+def freesound_folder(folder: Path) -> Path:
+    """A FSDKaggle2019 folder whose test clips are shorter than, equal to and a frame longer than a window."""
+    random = np.random.default_rng(1)
+    tables: dict[str, list[tuple[str, str]]] = {"train_curated": [], "train_noisy": []}
+    for pool, rows in tables.items():
+        (folder / pool).mkdir(parents=True)
+        for number in range(12):
+            write_noise(folder / pool / f"{pool}{number}.wav", 9_600, random)
+            rows.append((f"{pool}{number}.wav", ["Bark", "Zip", "Bark,Zip"][number % 3]))
+        pd.DataFrame(rows, columns=["fname", "labels"]).to_csv(folder / f"{pool}.csv", index=False)
+    (folder / "test").mkdir()
+    names = []
+    for n_samples in (16_001, 8_250, 8_000, 7_999, 400, 1):
+        names.append(f"{n_samples}.wav")
+        write_noise(folder / "test" / names[-1], n_samples, random)
+    pd.DataFrame({"fname": names, "Zip": 0, "Bark": 0}).to_csv(folder / "sample_submission.csv", index=False)
+    return folder
+
+
+def write_noise(path: Path, n_samples: int, random: np.random.Generator) -> None:
+    soundfile.write(path, 0.1 * random.standard_normal(n_samples), 16_000)
+
+
+def test_an_unreadable_recording_costs_itself_alone(tmp_path: Path, tone_folders: Callable[..., Path]) -> None:
+    data = tone_folders()
+    (data / "mid" / "broken.wav").write_bytes(b"<html>not found</html>")
+    make(tmp_path, "features", data=data)
+    failed = pd.read_csv(tmp_path / "cache" / "demo" / "failed.csv")
+    assert list(failed["clip"]) == ["broken.wav"]
+    make(tmp_path, "train predict", data=data, epochs=1)
+    assert "broken.wav" not in set(pd.read_csv(tmp_path / "submissions" / "demo.csv")["clip"])
+
+
+@pytest.mark.parametrize(
+    ("targets", "more", "words"),
+    [
+        ("features", " --data.folder {home}/nowhere", ["nowhere"]),
+        ("features", " --data.folder {home}/empty", ["empty"]),
+        ("features", ' --data.labels [\\"mid\\"]', ["data.labels"]),
+        ("features", " --data.folds 40", ["40", "fold"]),
+        ("train", " --features.n_bins 16", ["features.h5", "n_bins", "make features"]),
+        ("predict", " --run other", ["other", "make train"]),
+        ("score", " --truth {home}/truth.csv", ["truth.csv"]),
+    ],
+)
+def test_bad_input_stops_with_one_line(
+    tmp_path_factory: pytest.TempPathFactory, prepared: Path, targets: str, more: str, words: list[str]
+) -> None:
+    home = prepared
+    before = sorted(path for path in home.rglob("*") if path.is_file())
+    ended = run_make(home, targets, data=home / "tones", more=more.format(home=home))
+    said = [line for line in ended.stderr.splitlines() if not line.startswith("make")]
+    assert len(said) == 1, ended.stderr
+    assert "Error 2" in ended.stderr
+    assert all(word in said[0] for word in words), said
+    assert sorted(path for path in home.rglob("*") if path.is_file()) == before
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with features of three classes of tones, an empty folder, and a truth of other clips."""
+    home = tmp_path_factory.mktemp("prepared")
+    (home / "empty").mkdir()
+    (home / "truth.csv").write_text("fname,labels\nelsewhere.wav,mid\n", encoding="utf-8")
+    random = np.random.default_rng(0)
+    for label in ("low", "mid", "high"):
+        (home / "tones" / label).mkdir(parents=True)
+        for number in range(4):
+            write_noise(home / "tones" / label / f"{label}{number}.wav", 16_000, random)
+    make(home, "features train predict", data=home / "tones", epochs=1)
+    return home
