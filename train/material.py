@@ -90,12 +90,15 @@ def correct(table: pd.DataFrame, path: str | None) -> tuple[pd.DataFrame, set[st
     unknown = corrections.loc[~corrections["clip"].isin(table["clip"]), "clip"]
     if len(unknown):
         raise BadInput(f"{path} corrects {unknown.iloc[0]!r}, which is no training clip: take its row out")
+    if twice := list(corrections.loc[corrections["clip"].duplicated(), "clip"]):
+        raise BadInput(f"{path} corrects {twice[0]!r} twice: keep one row of it")
     better = dict(zip(corrections["clip"], corrections["labels"], strict=True))
     dropped = {clip for clip, labels in better.items() if labels == DROP}
     kept = {clip: labels for clip, labels in better.items() if labels != DROP}
     if empty := [clip for clip, labels in kept.items() if not labels]:
         raise BadInput(f"{path} gives {empty[0]!r} no labels: write them, or {DROP}")
-    return table.assign(labels=table["clip"].map(kept).fillna(table["labels"])), dropped
+    labels = [kept.get(clip, labels) for clip, labels in zip(table["clip"], table["labels"], strict=True)]
+    return table.assign(labels=labels), dropped
 
 
 def choose_folds(wanted: str, there: Sequence[int]) -> list[int]:

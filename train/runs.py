@@ -27,7 +27,7 @@ def begin_run(places: Places, recipe: Recipe, *, resume: bool) -> None:
     """
     path, resolved = places.run_home / "recipe.yaml", as_dict(recipe)
     if path.exists():
-        differing = differing_keys(yaml.safe_load(path.read_text(encoding="utf-8")), resolved)
+        differing = differing_keys(_read(path), resolved)
         if differing and resume:
             raise BadInput(
                 f"--resume: run {places.run} was begun with {differing}; give changed recipes a --run of their own"
@@ -39,6 +39,16 @@ def begin_run(places: Places, recipe: Recipe, *, resume: bool) -> None:
     places.oof_csv.unlink(missing_ok=True)
     with written_whole(path) as temporary:
         temporary.write_text(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError):
+        values = None
+    if not isinstance(values, dict):
+        raise BadInput(f"{path} is no recipe: remove the run's folder, or name another run with --run")
+    return values
 
 
 def differing_keys(theirs: dict[str, Any], ours: dict[str, Any]) -> str:

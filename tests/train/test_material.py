@@ -1,0 +1,130 @@
+"""What a run learns from: labels from the tables, corrections, folds, and refusals of what does not fit."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from command import Command, read_command
+from errors import BadInput
+from tests.train.studies import OPTIONS, write_study
+from train.material import Material, choose_folds, load_material
+
+
+def command(cache: Path, *more: str) -> Command:
+    return read_command([*OPTIONS[:-2], "--cache", str(cache), *more], "test")
+
+
+def load(cache: Path, *more: str) -> Material:
+    asked = command(cache, *more)
+    return load_material(asked.recipe, asked.places, torch.device("cpu"))
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    write_study(tmp_path, noisy=3)
+    return tmp_path
+
+
+def edit_clips(cache: Path, clip: str, **values: str) -> None:
+    path = cache / "recipe" / "clips.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for column, value in values.items():
+        table.loc[table["clip"] == clip, column] = value
+    table.to_csv(path, index=False)
+
+
+def test_labels_come_from_the_table_so_relabelling_needs_no_features(cache: Path) -> None:
+    edit_clips(cache, "clip 4.wav", labels="高い;hum")
+    material = load(cache)
+    assert material.memory.clips == [f"clip {number}.wav" for number in range(18)]
+    assert material.targets.argmax(1).tolist() == [0 if number == 4 else number % 3 for number in range(18)]
+    assert material.targets[4].tolist() == [1, 0, 1]
+
+
+def test_no_fold_learns_from_what_it_is_scored_on_and_together_they_score_every_curated_clip(cache: Path) -> None:
+    material = load(cache)
+    scored = []
+    for fold in material.fold_names():
+        learnt, held_out = material.learnt(fold, with_noisy=True), material.held_out(fold)
+        assert not set(learnt) & set(np.flatnonzero(material.folds == fold))
+        assert not material.noisy[held_out].any()
+        assert set(material.learnt(fold, with_noisy=False)) == {row for row in learnt if not material.noisy[row]}
+        scored += held_out.tolist()
+    assert sorted(scored) == list(range(15))
+
+
+def test_corrections_relabel_and_drop_clips(cache: Path, tmp_path: Path) -> None:
+    path = tmp_path / "corrections.csv"
+    path.write_text('clip,labels,suspicion\nclip 0.wav,"low, deep;hum",0.9\nclip 1.wav,drop,0.8\n', encoding="utf-8")
+    material = load(cache, "--training.corrections", str(path))
+    assert material.targets[0].tolist() == [1, 1, 0]
+    assert material.kept.tolist() == [number != 1 for number in range(18)]
+    for fold in material.fold_names():
+        assert 1 not in material.learnt(fold, with_noisy=True)
+        assert 1 not in material.held_out(fold)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("clip,labels\nclip 99.wav,hum\n", "'clip 99.wav', which is no training clip"),
+        ("clip,labels\nclip 1.wav,\n", r"gives 'clip 1\.wav' no labels"),
+        ("clip,labels\nclip 1.wav,roar\n", r"clip 1\.wav.*'roar'"),
+        ("clip,labels\nclip 1.wav,hum\nclip 1.wav,drop\n", r"corrects 'clip 1\.wav' twice"),
+        ("clip,label\nclip 1.wav,hum\n", "no column labels"),
+    ],
+)
+def test_corrections_that_cannot_be_are_named(cache: Path, tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "corrections.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(BadInput, match=message):
+        load(cache, "--training.corrections", str(path))
+
+
+def test_clips_that_could_not_be_read_are_left_out_and_said(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = cache / "recipe" / "clips.csv"
+    with path.open("a", encoding="utf-8") as table:
+        table.write("broken.wav,/sound/broken.wav,hum,0,train,broken.wav,curated\n")
+    assert "broken.wav" not in load(cache).memory.clips
+    assert "1 training clips are not in the store" in capsys.readouterr().err
+
+
+def test_test_clips_are_not_learnt_from(cache: Path) -> None:
+    edit_clips(cache, "clip 4.wav", split="test", fold="-1")
+    assert "clip 4.wav" not in load(cache).memory.clips
+
+
+def test_each_bin_is_normalised_by_itself_where_asked_for(cache: Path) -> None:
+    material = load(cache, "--network.normalise", "bins")
+    frames = torch.cat([material.memory.clip_frames(row) for row in range(18)])
+    assert isinstance(material.mean, torch.Tensor)
+    assert isinstance(material.std, torch.Tensor)
+    assert torch.allclose(material.mean, frames.mean(0), atol=1e-2)
+    assert torch.allclose(material.std, frames.std(0), atol=1e-1)
+    assert isinstance(load(cache).mean, float)
+
+
+@pytest.mark.parametrize("key", ["--training.metric accuracy", "--training.loss cross_entropy"])
+def test_what_needs_one_label_a_clip_is_refused_for_several(cache: Path, key: str) -> None:
+    edit_clips(cache, "clip 4.wav", labels="高い;hum")
+    with pytest.raises(BadInput, match=f"{key.split()[0].removeprefix('--')} = .*one label a clip"):
+        load(cache, *key.split())
+
+
+def test_a_fold_without_curated_clips_is_named(cache: Path, tmp_path: Path) -> None:
+    path = tmp_path / "corrections.csv"
+    rows = [f"clip {number}.wav,drop" for number in range(18) if number // 3 % 3 == 1]
+    path.write_text("clip,labels\n" + "\n".join(rows), encoding="utf-8")
+    with pytest.raises(BadInput, match="fold 1 has no curated clip"):
+        load(cache, "--training.corrections", str(path)).held_out(1)
+
+
+def test_folds_are_chosen_by_number() -> None:
+    assert choose_folds("all", [1, 2, 5]) == [1, 2, 5]
+    assert choose_folds("5,1,5", [1, 2, 5]) == [1, 5]
+    for wrong, message in (("0", "there is no fold 0, only 1, 2, 5"), ("1;2", "write all, or numbers")):
+        with pytest.raises(BadInput, match=message):
+            choose_folds(wrong, [1, 2, 5])

@@ -1,0 +1,63 @@
+"""A run's folder: its recipe, and what another recipe does to it."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+
+from command import read_command
+from errors import BadInput
+from places import Places
+from recipe import Prediction, Recipe, Training, as_dict
+from train.runs import begin_run, differing_keys, fold_home
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Places:
+    return Places(tmp_path, tmp_path, "recipe", "run")
+
+
+def test_the_resolved_recipe_is_written_and_reads_back_as_itself(places: Places) -> None:
+    recipe = Recipe(training=Training(max_lr="1e-4..1e-2", noise_snr_db=(5.0, 20.0), progressive=[0.5, 1.0]))
+    begin_run(places, recipe, resume=False)
+    path = places.run_home / "recipe.yaml"
+    assert read_command(["--recipe", str(path), "--name", "recipe"], "test").recipe == recipe
+
+
+def test_networks_of_another_recipe_go_but_those_of_the_same_stay(places: Places) -> None:
+    begin_run(places, Recipe(), resume=False)
+    (places.run_home / "fold0").mkdir()
+    places.oof_csv.touch()
+    answering = Recipe(prediction=Prediction(window_seconds=9.0))
+    begin_run(places, answering, resume=True)
+    assert (places.run_home / "fold0").exists()
+    assert not places.oof_csv.exists(), "scores of weights that are about to change"
+    begin_run(places, Recipe(training=Training(epochs=7)), resume=False)
+    assert not (places.run_home / "fold0").exists()
+
+
+def test_resuming_with_another_recipe_names_what_differs(places: Places) -> None:
+    begin_run(places, Recipe(), resume=False)
+    changed = Recipe(training=Training(epochs=7, max_lr=1e-3))
+    with pytest.raises(BadInput, match=r"training\.epochs = 60, training\.max_lr = 0\.003"):
+        begin_run(places, changed, resume=True)
+
+
+def test_a_recipe_does_not_differ_from_what_was_written_of_it() -> None:
+    resolved = as_dict(Recipe(training=Training(noise_snr_db=(5.0, 20.0))))
+    assert differing_keys(yaml.safe_load(yaml.safe_dump(resolved)), resolved) == ""
+    assert differing_keys({}, resolved).startswith("features.kind = None")
+
+
+def test_a_recipe_file_that_is_no_recipe_is_named(places: Places) -> None:
+    places.run_home.mkdir(parents=True)
+    (places.run_home / "recipe.yaml").write_text("half: [", encoding="utf-8")
+    with pytest.raises(BadInput, match=r"recipe\.yaml"):
+        begin_run(places, Recipe(), resume=True)
+
+
+def test_networks_of_several_seeds_have_folders_of_their_own() -> None:
+    one, several = Recipe(), Recipe(training=dataclasses.replace(Training(), seeds=2))
+    assert fold_home(Path("run"), one, 3, 0) == Path("run/fold3")
+    assert fold_home(Path("run"), several, 3, 1) == Path("run/fold3_seed1")
