@@ -15,7 +15,7 @@ from errors import run_script
 from predict.findings import Findings, describe, find
 from predict.media import picture_uri, sound_uri
 from predict.submission import read_submission
-from predict.thresholds import THRESHOLDS_NAME, read_thresholds
+from predict.thresholds import read_thresholds
 from predict.truth import find_truth
 from preprocess.clips import read_clips
 from preprocess.decode import DecodeError
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = Path(options.submission or places.submission())
     scores = read_submission(path)
     truth = find_truth(options.truth, places.clips_csv, scores)
-    thresholds = read_thresholds(places.run_home / THRESHOLDS_NAME, scores.labels)
+    thresholds = read_thresholds(places.run_home, scores.labels, command.recipe.prediction)
     findings = find(scores, thresholds, truth)
     print(f"{path}: {len(findings.clips)} clips, {len(findings.labels)} labels, decided at {thresholds.source}\n")
     print(describe(findings, EACH))

@@ -1,105 +1,162 @@
-"""SCRIPT make predict: a submission's CSVs, from the store's frames and the networks of a run."""
+"""SCRIPT make predict: a submission's CSVs, for the clips of a dataset or for any recordings."""
 
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from jsonargparse import ArgumentParser
-from tqdm import tqdm
 
-from command import read_command
+from command import Command, read_command
 from errors import BadInput, run_script
-from places import Places
-from predict.submission import fit_sample, read_sample, write_decisions, write_submission, write_windows
+from predict.detections import Filters, detect
+from predict.exports import FORMATS
+from predict.journal import open_journal
+from predict.recordings import find_recordings, name_of
+from predict.stored import FAILED_COLUMNS, answer_clips, choose_clips, find_failed
+from predict.submission import (
+    Sample,
+    fit_sample,
+    read_sample,
+    write_decisions,
+    write_submission,
+    write_windows,
+    write_windows_wide,
+)
 from predict.tagger import Answer, Run, load_run
-from predict.thresholds import THRESHOLDS_NAME, read_thresholds
+from predict.thresholds import read_thresholds, with_tuned_windows
+from predict.unseen import answer_recordings
 from preprocess.clips import read_clips
-from preprocess.store import Store, open_store
-from preprocess.tables import read_table, write_table
+from preprocess.store import open_store
+from preprocess.tables import write_table
+from recipe import Count, Share
 from train.device import pick_device
 from train.scores import Scores
 
 
 def add_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--input", type=str | None, help="A recording or a folder of them, instead of the dataset.")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
+    parser.add_argument("--jobs", type=Count, default=os.cpu_count() or 1, help="Processes that decode --input.")
+    parser.add_argument("--wide", action="store_true", help="Window table with a column a label.")
+    parser.add_argument("--export", nargs="*", choices=list(FORMATS), default=[], help=f"Also as {', '.join(FORMATS)}.")
+    parser.add_argument("--top_labels", type=Count | None, help="Most labels of a window in tables and exports.")
+    parser.add_argument("--min_score", type=Share | None, help="Lowest score there; by default exports have decisions.")
+    parser.add_argument("--merge", action="store_true", help="Exports: consecutive windows of a label become one span.")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything there is to write."""
+
+    answers: dict[str, Answer]
+    failed: list[tuple[str, str]]
+    sample: Sample | None
+    suffix: str
+    """What tells the files apart from those of the run's dataset."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Score clips with the networks of a run, and write the submission.", add_options)
-    places = command.places
     device = pick_device(command.options.device)
-    run = load_run(places.run_home, command.recipe.prediction, device)
-    wanted = choose_clips(read_clips(places.clips_csv), run)
+    home = command.places.run_home
+    run = load_run(home, with_tuned_windows(home, command.recipe.prediction), device)
+    outcome = score_input(command, run, device) if command.options.input else score_dataset(command, run, device)
+    write_outcome(command, run, outcome)
+
+
+def score_dataset(command: Command, run: Run, device: torch.device) -> Outcome:
+    """Answer the dataset's clips from the store."""
+    places = command.places
     with open_store(places.store, run.recipe.features) as store:
+        wanted, who = choose_clips(read_clips(places.clips_csv), run)
         failed = find_failed(wanted, store, places)
-        heard = wanted[~wanted["clip"].isin(failed["clip"])]
-        answers = tag_clips(heard, run, store, device)
-    write_outputs(places, run.labels, answers, failed, for_sample=bool((wanted["split"] == "test").all()))
+        print(who)
+        answers = answer_clips(wanted, run, store, device)
+    sample = read_sample(places.sample_csv) if (wanted["split"] == "test").all() else None
+    return Outcome(answers, list(failed.itertuples(index=False, name=None)), sample, "")
 
 
-def choose_clips(table: pd.DataFrame, run: Run) -> pd.DataFrame:
-    """The rows to score: the test clips, or where there are none each training clip whose fold has a network."""
-    test = table[table["split"] == "test"]
-    if len(test):
-        print(f"{len(test)} test clips, scored by the networks of {len(run.folds)} folds together")
-        return test
-    held_out = table[table["fold"].isin(run.folds)]
-    print(f"no test clips: {len(held_out)} training clips, each scored by the networks that never saw its fold")
-    return held_out
+def score_input(command: Command, run: Run, device: torch.device) -> Outcome:
+    """Answer recordings of no dataset as they are heard."""
+    source = Path(command.options.input)
+    recordings = find_recordings(source)
+    journal = open_journal(command.places.run_home / "heard", run)
+    print(f"{len(recordings)} recordings, answered by the networks of {len(run.folds)} folds together")
+    answers, failed = answer_recordings(
+        recordings, run.tagger(), run.recipe.features, journal, device, command.options.jobs
+    )
+    if not answers:
+        clip, reason = failed[0]
+        raise BadInput(f"none of the {len(recordings)} recordings of {source} could be read ({clip}: {reason})")
+    return Outcome(answers, failed, None, f"_on_{name_of(source)}")
 
 
-def find_failed(wanted: pd.DataFrame, store: Store, places: Places) -> pd.DataFrame:
-    """Columns clip and reason of the wanted clips that could not be read.
-
-    Raises BadInput for a clip that is neither in the store nor known to have failed, and if none is left.
-    """
-    path = places.failed_csv
-    known = read_table(path, ["clip", "reason"]) if path.exists() else pd.DataFrame(columns=["clip", "reason"])
-    absent = wanted.loc[~wanted["clip"].isin(store.clips), "clip"]
-    if lost := sorted(set(absent) - set(known["clip"])):
-        raise BadInput(f"clip {lost[0]!r} is in {places.clips_csv} but not in {places.store}: run make features again")
-    if len(absent) == len(wanted):
-        raise BadInput(f"none of the {len(wanted)} clips to score could be read: see {path}")
-    return known.loc[known["clip"].isin(absent), ["clip", "reason"]]
-
-
-def tag_clips(clips: pd.DataFrame, run: Run, store: Store, device: torch.device) -> dict[str, Answer]:
-    """The answer for each clip: test clips by every network, training clips by those that never saw their fold."""
-    rows = {clip: row for row, clip in enumerate(store.clips) if store.variants[row] == 0}
-    taggers = {fold: run.tagger(None if fold not in run.folds else fold) for fold in clips["fold"].unique()}
-    answers = {}
-    for clip, fold in tqdm(list(zip(clips["clip"], clips["fold"], strict=True)), "predict", unit="clip", disable=None):
-        row = rows[clip]
-        frames = torch.from_numpy(store.read(row)).to(device).float() * store.scale + store.offset
-        answers[clip] = taggers[fold].tag(frames, float(store.start_s[row]), float(store.duration_s[row]))
-    return answers
-
-
-def write_outputs(
-    places: Places, labels: list[str], answers: dict[str, Answer], failed: pd.DataFrame, for_sample: bool
-) -> None:
-    """Write the submission, its windows, its decisions and its failures, each whole, and say where they are."""
-    scores = Scores(list(answers), labels, np.stack([answer.scores for answer in answers.values()]))
-    sample = read_sample(places.sample_csv) if for_sample else None
-    submitted, unheard = fit_sample(scores, sample) if sample else (scores, [])
+def write_outcome(command: Command, run: Run, outcome: Outcome) -> None:
+    """Write the submission, its windows, decisions, failures and exports, each whole, and say where they are."""
+    places, answers = command.places, outcome.answers
+    scores = Scores(list(answers), run.labels, np.stack([answer.scores for answer in answers.values()]))
+    submitted, unheard = fit_sample(scores, outcome.sample) if outcome.sample else (scores, [])
     if unheard:
-        warning = (
-            f"warning: {len(unheard)} clips could not be read and get the mean of the others: {', '.join(unheard)}"
-        )
-        print(warning, file=sys.stderr)
-    thresholds = read_thresholds(places.run_home / THRESHOLDS_NAME, labels)
-    write_windows(places.submission("_windows.csv"), answers, labels)
-    write_decisions(places.submission("_labels.csv"), scores, thresholds.decide(scores.values))
-    write_submission(places.submission(), submitted, sample)
-    if len(failed):
-        write_table(places.submission("_failed.csv"), ["clip", "reason"], failed.itertuples(index=False))
+        warn(f"{len(unheard)} clips could not be read and get the mean of the others: {', '.join(unheard)}")
+    thresholds = read_thresholds(places.run_home, run.labels, run.prediction)
+
+    def place(suffix: str) -> Path:
+        return places.submission(outcome.suffix + suffix)
+
+    write_window_table(command, place("_windows.csv"), answers, run.labels)
+    write_decisions(place("_labels.csv"), scores, thresholds.decide(scores.values))
+    write_submission(place(".csv"), submitted, outcome.sample)
+    write_failed(place("_failed.csv"), outcome.failed)
+    for path in write_exports(command, run, place, answers, scores, thresholds.values):
+        print(path)
+    print(f"windows: {place('_windows.csv')}")
+    print(f"labels decided at {thresholds.source}: {place('_labels.csv')}")
+    print(f"{len(submitted.clips)} clips, {len(submitted.labels)} labels: {place('.csv')}")
+
+
+def write_window_table(command: Command, path: Path, answers: dict[str, Answer], labels: list[str]) -> None:
+    """The window table, long with what the filters leave, or wide."""
+    options = command.options
+    if options.wide:
+        write_windows_wide(path, answers, labels)
     else:
-        places.submission("_failed.csv").unlink(missing_ok=True)
-    print(f"labels decided at {thresholds.source}: {places.submission('_labels.csv')}")
-    print(f"windows: {places.submission('_windows.csv')}")
-    print(f"{len(submitted.clips)} clips, {len(submitted.labels)} labels: {places.submission()}")
+        write_windows(path, answers, labels, Filters(np.array(options.min_score or 0.0), options.top_labels))
+
+
+def write_failed(path: Path, failed: list[tuple[str, str]]) -> None:
+    """The recordings that could not be read; no file where there are none."""
+    if not failed:
+        path.unlink(missing_ok=True)
+        return
+    warn(f"{len(failed)} recordings could not be read: see {path}")
+    write_table(path, FAILED_COLUMNS, failed)
+
+
+def write_exports(
+    command: Command,
+    run: Run,
+    place: Callable[[str], Path],
+    answers: dict[str, Answer],
+    scores: Scores,
+    thresholds: np.ndarray,
+) -> Iterator[Path]:
+    """Write the formats asked for, and name each."""
+    options, features = command.options, run.recipe.features
+    lowest = thresholds if options.min_score is None else np.array(options.min_score)
+    filters = Filters(lowest, options.top_labels, options.merge)
+    found = {clip: detect(answer, run.labels, filters) for clip, answer in answers.items()}
+    for name in options.export:
+        suffix, write = FORMATS[name]
+        yield write(place(suffix), found, scores, features.fmax_hz or features.rate_hz / 2)
+
+
+def warn(message: str) -> None:
+    """A line on standard error."""
+    print(f"warning: {message}", file=sys.stderr)
 
 
 if __name__ == "__main__":

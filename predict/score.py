@@ -12,7 +12,7 @@ from command import read_command
 from errors import BadInput, run_script
 from predict.findings import METRIC_NAMES
 from predict.submission import read_submission
-from predict.thresholds import THRESHOLDS_NAME, Thresholds, read_thresholds
+from predict.thresholds import Thresholds, read_thresholds
 from predict.truth import Truth, find_truth, match_rows
 from train import metrics
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if truth is None:
         raise BadInput(f"{command.places.clips_csv} has no labels of these clips: give them, make score TRUTH=file.csv")
     values = match_rows(truth, scores)
-    thresholds = read_thresholds(command.places.run_home / THRESHOLDS_NAME, scores.labels)
+    thresholds = read_thresholds(command.places.run_home, scores.labels, command.recipe.prediction)
     print(
         f"{path} against {truth.source}: {len(truth.clips)} of {len(scores.clips)} clips, {len(scores.labels)} labels"
     )

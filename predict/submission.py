@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from errors import BadInput
+from predict.detections import Filters
 from predict.tagger import Answer
 from preprocess.labels import join_labels
 from preprocess.tables import read_table, write_table
@@ -87,20 +88,33 @@ def read_submission(path: Path) -> Scores:
     return read_scores(path)
 
 
-def write_windows(path: Path, answers: Mapping[str, Answer], labels: Sequence[str]) -> None:
-    """Write the windows of each clip as `clip,start_s,end_s,label,score`, a row a window and label."""
+def write_windows(
+    path: Path, answers: Mapping[str, Answer], labels: Sequence[str], filters: Filters | None = None
+) -> None:
+    """Write the windows of each clip as `clip,start_s,end_s,label,score`, a row a window and label that is shown."""
     with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
         writer = csv.writer(lines, lineterminator="\n")
         writer.writerow(WINDOW_COLUMNS)
         for clip, answer in answers.items():
-            writer.writerows(_window_rows(clip, answer, labels))
+            shown = filters.shown(answer.windows) if filters else np.ones(answer.windows.shape, bool)
+            writer.writerows(_window_rows(clip, answer, labels, shown))
 
 
-def _window_rows(clip: str, answer: Answer, labels: Sequence[str]) -> Iterator[tuple[str, ...]]:
+def _window_rows(clip: str, answer: Answer, labels: Sequence[str], shown: np.ndarray) -> Iterator[tuple[str, ...]]:
     """The rows of one clip: milliseconds, and six digits of a score, are finer than either is known."""
-    for start_s, end_s, scores in zip(answer.start_s, answer.end_s, answer.windows.tolist(), strict=True):
-        for label, score in zip(labels, scores, strict=True):
-            yield clip, f"{start_s:.3f}", f"{end_s:.3f}", label, f"{score:.6g}"
+    for row, column in np.argwhere(shown).tolist():
+        start_s, end_s, score = answer.start_s[row], answer.end_s[row], answer.windows[row, column]
+        yield clip, f"{start_s:.3f}", f"{end_s:.3f}", labels[column], f"{score:.6g}"
+
+
+def write_windows_wide(path: Path, answers: Mapping[str, Answer], labels: Sequence[str]) -> None:
+    """Write the windows of each clip as `clip,start_s,end_s,<label>,<label>…`, a row a window."""
+    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
+        writer = csv.writer(lines, lineterminator="\n")
+        writer.writerow([*WINDOW_COLUMNS[:3], *labels])
+        for clip, answer in answers.items():
+            for start_s, end_s, scores in zip(answer.start_s, answer.end_s, answer.windows.tolist(), strict=True):
+                writer.writerow([clip, f"{start_s:.3f}", f"{end_s:.3f}", *(f"{score:.6g}" for score in scores)])
 
 
 def write_decisions(path: Path, scores: Scores, decisions: np.ndarray) -> None:

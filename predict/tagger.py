@@ -1,7 +1,11 @@
 """From checkpoints to the scores of a clip: what prediction and the server share."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+import itertools
+import math
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +13,15 @@ import torch
 from torch import Tensor
 
 from errors import BadInput
+from predict.blend import blend
+from predict.dense import can_share, score_sharing
+from predict.spans import Plan, Span
 from recipe import Prediction, Recipe
 from train.checkpoint import Checkpoint, load_checkpoint, network_from, recipe_of
 from train.device import arithmetic
 from train.networks import SoundNetwork
-from train.validate import score_windows
-from train.windows import pool_windows
+from train.validate import run_network, window_frames
+from train.windows import cut_windows, pool_windows
 
 
 @dataclass(frozen=True)
@@ -32,8 +39,18 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Heard:
+    """Some windows of one clip."""
+
+    start_frames: np.ndarray
+    """[n_windows] int64"""
+    scores: np.ndarray
+    """Probabilities [n_windows, n_labels], blended over the networks."""
+
+
+@dataclass(frozen=True)
 class Tagger:
-    """Networks of one run that answer together. Each hears the same windows; their probabilities are averaged."""
+    """Networks of one run that answer together: each hears the same windows, and their probabilities are blended."""
 
     networks: Sequence[SoundNetwork]
     labels: list[str]
@@ -48,16 +65,39 @@ class Tagger:
         `start_s` seconds of the recording come before its first frame (below zero: silence was put there), and
         `duration_s` is its length.
         """
-        with arithmetic(frames.device, self.precision):
-            heard = [score_windows(each, frames, self.prediction, self.frames_per_second) for each in self.networks]
-        windows = torch.stack([each.scores for each in heard]).mean(dim=0)
-        starts, ends = heard[0].start_frames / self.frames_per_second, heard[0].end_frames / self.frames_per_second
-        scores = pool_windows(windows, self.prediction)
+        return self.answer(list(self.hear([frames])), start_s, duration_s)
+
+    def hear(self, blocks: Iterable[Tensor], skip: int = 0) -> Iterator[Heard]:
+        """The windows of one clip, some at a time, as its frames arrive in blocks [n, n_bins] of any size.
+
+        The first `skip` spans have been heard before, and are passed over.
+        """
+        window, hop = window_frames(self.prediction, self.frames_per_second)
+        step = math.lcm(*(network.frames_per_column for network in self.networks))
+        sharing = self.prediction.mode == "dense"
+        plan = Plan(window, hop, margin=window, step=step) if sharing else Plan(window, hop)
+        for span in itertools.islice(plan.spans(blocks), skip, None):
+            with arithmetic(span.frames.device, self.precision):
+                scores = torch.stack([self._score(network, span, window) for network in self.networks])
+            yield Heard(span.starts, blend(scores, self.prediction.blend).cpu().numpy())
+
+    def _score(self, network: SoundNetwork, span: Span, window: int) -> Tensor:
+        """One network's probabilities [n_windows, n_labels] of a span's windows."""
+        if self.prediction.mode == "dense" and len(span.frames) >= window:
+            return score_sharing(network, span, window)
+        starts = span.starts - span.first
+        return run_network(network, cut_windows(span.frames, starts, window, network.short_clips, network.kind))
+
+    def answer(self, heard: Sequence[Heard], start_s: float, duration_s: float) -> Answer:
+        """What all windows of a clip come to."""
+        windows = np.concatenate([part.scores for part in heard])
+        window, _ = window_frames(self.prediction, self.frames_per_second)
+        starts = np.concatenate([part.start_frames for part in heard])
         return Answer(
-            start_s=np.clip(start_s + starts, 0, duration_s),
-            end_s=np.clip(start_s + ends, 0, duration_s),
-            windows=windows.cpu().numpy(),
-            scores=scores.cpu().numpy(),
+            start_s=np.clip(start_s + starts / self.frames_per_second, 0, duration_s),
+            end_s=np.clip(start_s + (starts + window) / self.frames_per_second, 0, duration_s),
+            windows=windows,
+            scores=pool_windows(torch.from_numpy(windows), self.prediction).numpy(),
         )
 
 
@@ -72,6 +112,8 @@ class Run:
     prediction: Prediction
     """As it is to answer."""
     frames_per_second: float
+    digest: str
+    """Of all checkpoints."""
 
     def tagger(self, fold: int | None = None) -> Tagger:
         """All networks blended, or only those that never saw the clips of `fold`."""
@@ -93,8 +135,19 @@ def load_run(run_home: Path, prediction: Prediction, device: torch.device | str 
     folds: dict[int, list[SoundNetwork]] = {}
     for path, checkpoint in zip(paths, checkpoints, strict=True):
         folds.setdefault(checkpoint.fold, []).append(_network(path, checkpoint, device))
-    first = checkpoints[0]
-    return Run(folds, list(first.labels), recipe_of(first), prediction, first.frames_per_second)
+    first, recipe = checkpoints[0], recipe_of(checkpoints[0])
+    if prediction.mode == "dense" and not all(can_share(each) for group in folds.values() for each in group):
+        print(f"network {recipe.network.name} needs each window by itself: prediction.mode is exact", file=sys.stderr)
+        prediction = replace(prediction, mode="exact")
+    return Run(folds, list(first.labels), recipe, prediction, first.frames_per_second, _digest(paths))
+
+
+def _digest(paths: Sequence[Path]) -> str:
+    """One digest of some files."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def _network(path: Path, checkpoint: Checkpoint, device: torch.device | str) -> SoundNetwork:

@@ -16,7 +16,7 @@ from preprocess.frames import frames_of
 from preprocess.labels import write_vocabulary
 from preprocess.store import Coding, Row, digest_of, open_store
 from preprocess.store_writer import Piece, write_store
-from recipe import Features, Network, Recipe, as_dict
+from recipe import Features, Network, Recipe, Section, as_dict
 from train.checkpoint import Checkpoint, save_checkpoint
 from train.networks import network_of
 
@@ -58,28 +58,27 @@ class Home:
         with open_store(self.places.store) as store:
             return torch.from_numpy(store.read(index)).float()
 
-    def write_network(
-        self, fold: int, seed: int = 0, labels: Sequence[str] = LABELS, features: Features = FEATURES
-    ) -> None:
-        """An untrained network as the best of a fold, trained on `features`."""
+    def write_network(self, fold: int, seed: int = 0, labels: Sequence[str] = LABELS, **sections: Section) -> None:
+        """An untrained network as the best of a fold; `sections` of its recipe are other than the home's."""
+        recipe = replace(self.recipe, **sections)  # type: ignore[arg-type]
         torch.manual_seed(10 * fold + seed)
-        network = network_of(self.recipe, 24, len(labels), mean=-40.0, std=20.0)
-        network.head[-1].load_state_dict({"weight": torch.randn(len(labels), 256), "bias": torch.zeros(len(labels))})
+        network = network_of(recipe, 24, len(labels), mean=-40.0, std=20.0)
+        last = network.head[-1]
+        assert isinstance(last, torch.nn.Linear)
+        torch.nn.init.normal_(last.weight)
         folder = f"fold{fold}" + (f"_seed{seed}" if seed else "")
-        save_checkpoint(
-            self.places.run_home / folder / "best.pt",
-            Checkpoint(
-                network=network.state_dict(),
-                recipe=as_dict(replace(self.recipe, features=features)),
-                labels=list(labels),
-                n_bins=24,
-                frames_per_second=FRAMES_PER_SECOND,
-                fold=fold,
-                seed=seed,
-                epoch=1,
-                score=0.5,
-            ),
+        checkpoint = Checkpoint(
+            network=network.state_dict(),
+            recipe=as_dict(recipe),
+            labels=list(labels),
+            n_bins=24,
+            frames_per_second=FRAMES_PER_SECOND,
+            fold=fold,
+            seed=seed,
+            epoch=1,
+            score=0.5,
         )
+        save_checkpoint(self.places.run_home / folder / "best.pt", checkpoint)
 
 
 def make_piece(clip: str, path: Path, start_s: float) -> Piece:

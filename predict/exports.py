@@ -1,0 +1,95 @@
+"""Detections in the formats that other programs open: Audacity, Raven, JSON and Parquet."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+
+from predict.detections import Detection
+from predict.submission import WINDOW_COLUMNS
+from preprocess.whole import written_whole
+from train.scores import Scores
+
+RAVEN_COLUMNS = ["Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)"]
+
+Detections = Mapping[str, list[Detection]]
+"""By clip; an empty list where nothing was found."""
+
+
+def write_audacity(folder: Path, detections: Detections, scores: Scores, highest_hz: float) -> Path:
+    """A label track a clip, for File > Import > Labels: start, end, and the label with its score."""
+    for clip, found in detections.items():
+        lines = [f"{one.start_s:.6f}\t{one.end_s:.6f}\t{_cell(one.label)} {one.score:.3f}\n" for one in found]
+        _write(folder / _file_name(clip, ".txt"), "".join(lines))
+    return folder
+
+
+def write_raven(folder: Path, detections: Detections, scores: Scores, highest_hz: float) -> Path:
+    """A selection table a clip, for File > Open Selection Table; selections are as high as the features hear."""
+    header = "\t".join([*RAVEN_COLUMNS, "Label", "Score"]) + "\n"
+    for clip, found in detections.items():
+        lines = [
+            f"{number}\tSpectrogram 1\t1\t{one.start_s:.6f}\t{one.end_s:.6f}\t0.0\t{highest_hz:.1f}"
+            f"\t{_cell(one.label)}\t{one.score:.4f}\n"
+            for number, one in enumerate(found, start=1)
+        ]
+        _write(folder / _file_name(clip, ".selections.txt"), header + "".join(lines))
+    return folder
+
+
+def write_json(path: Path, detections: Detections, scores: Scores, highest_hz: float) -> Path:
+    """One object a clip: its scores by label, and its detections."""
+    rows = dict(zip(scores.clips, scores.values.tolist(), strict=True))
+    clips = [
+        {
+            "clip": clip,
+            "scores": dict(zip(scores.labels, (round(value, 6) for value in rows[clip]), strict=True)),
+            "detections": [_rounded(one) for one in found],
+        }
+        for clip, found in detections.items()
+    ]
+    _write(path, json.dumps({"labels": scores.labels, "clips": clips}, ensure_ascii=False, indent=1) + "\n")
+    return path
+
+
+def write_parquet(path: Path, detections: Detections, scores: Scores, highest_hz: float) -> Path:
+    """The detections of all clips as one table, the columns of the window table."""
+    rows = [(clip, *_rounded(one).values()) for clip, found in detections.items() for one in found]
+    types = {"clip": "str", "start_s": "float64", "end_s": "float64", "label": "str", "score": "float32"}
+    with written_whole(path) as temporary:
+        pd.DataFrame(rows, columns=WINDOW_COLUMNS).astype(types).to_parquet(temporary, index=False)
+    return path
+
+
+Writer = Callable[[Path, Detections, Scores, float], Path]
+FORMATS: dict[str, tuple[str, Writer]] = {
+    "audacity": ("_audacity", write_audacity),
+    "raven": ("_raven", write_raven),
+    "json": (".json", write_json),
+    "parquet": (".parquet", write_parquet),
+}
+"""What is added to a submission's name, and who writes it."""
+
+
+def _rounded(one: Detection) -> dict[str, Any]:
+    """A detection to the millisecond, in the order of the window table's columns."""
+    start_s, end_s = round(one.start_s, 3), round(one.end_s, 3)
+    return {"start_s": start_s, "end_s": end_s, "label": one.label, "score": round(one.score, 6)}
+
+
+def _cell(text: str) -> str:
+    """Text that stays within its cell of a table with tabs."""
+    return " ".join(text.split())
+
+
+def _file_name(clip: str, suffix: str) -> Path:
+    """Where a clip's file goes below its folder; a clip named like a way out of it stays inside."""
+    parts = [part for part in PurePosixPath(clip).parts if part not in ("/", ".", "..")]
+    return Path(*parts[:-1], (parts[-1] if parts else "clip") + suffix)
+
+
+def _write(path: Path, text: str) -> None:
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,67 @@
+"""SCRIPT  a process that turns recordings into frames for `predict.listener`; one that kills it costs no other."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+
+import numpy as np
+
+from predict.hearing import End, Failed, Message
+from preprocess.coding import Frames, coding_of, encode
+from preprocess.decode import DecodeError
+from preprocess.frames import Transform, build_transform
+from preprocess.recording import Recording
+from preprocess.worker import watched
+from recipe import Features
+
+BLOCK_BYTES = 1 << 19
+"""Of frames sent at once: 30 s of 64 frames a second and 128 bins."""
+
+
+def hear(path: str, features: Features, transform: Transform) -> Iterator[Message]:
+    """The frames of a recording in blocks, as a store would hold them, and then its end; or why there are none."""
+    coding = coding_of(features)
+    try:
+        recording = Recording(path, features, watched)
+        floor = -np.inf
+        if features.top_db is not None:
+            floor = max(float(frames.max(initial=-np.inf)) for frames in transform(recording)) - features.top_db
+        for block in _gathered(transform(recording)):
+            yield encode(np.maximum(block, np.float32(floor)), coding)
+        yield End(recording.start_s, recording.duration_s)
+    except DecodeError as error:
+        yield Failed(error.reason)
+    except Exception as error:  # one recording's trouble is never another's
+        yield Failed(f"{type(error).__name__}: {error}")
+
+
+def _gathered(blocks: Iterator[Frames]) -> Iterator[Frames]:
+    """The same frames in blocks of about BLOCK_BYTES as float16."""
+    waiting: list[Frames] = []
+    for block in blocks:
+        waiting.append(block)
+        if sum(each.size for each in waiting) * 2 >= BLOCK_BYTES:
+            yield np.concatenate(waiting)
+            waiting.clear()
+    if waiting:
+        yield np.concatenate(waiting)
+
+
+def main() -> None:
+    """Serve paths from the connection whose file descriptor is the only argument, until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    connection = Connection(int(sys.argv[1]))
+    features: Features = connection.recv()
+    transform = build_transform(features)
+    while True:
+        try:
+            path = connection.recv()
+        except EOFError:
+            return
+        for message in hear(path, features, transform):
+            connection.send(message)
+
+
+if __name__ == "__main__":
+    main()

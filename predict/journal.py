@@ -1,0 +1,94 @@
+"""What has been heard of recordings, kept as it is heard: a run that stops goes on where it was."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from predict.tagger import Heard, Run
+from preprocess.jobs import source_stamp
+from preprocess.whole import written_whole
+
+HEARD_BY = ("window_seconds", "hop_seconds", "mode", "blend")
+"""The keys of `prediction` that the scores of windows depend on."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A recording heard to its end: its windows, and where in time they lie."""
+
+    heard: list[Heard]
+    start_s: float
+    duration_s: float
+
+
+def open_journal(folder: Path, run: Run) -> "Journal":
+    """The journal of what a run's networks hear by its windows; other weights and windows have others."""
+    windows = [getattr(run.prediction, key) for key in HEARD_BY]
+    mark = hashlib.sha256(json.dumps([run.digest, windows]).encode())
+    return Journal(folder / mark.hexdigest()[:16])
+
+
+@dataclass(frozen=True)
+class Journal:
+    """A folder: a whole file a recording that is finished, and a growing one of spans for the others."""
+
+    folder: Path
+
+    def entry(self, path: Path) -> "Entry":
+        """What is known of a recording, as long as the file is the same."""
+        key = hashlib.sha256(f"{path.resolve()}\0{source_stamp(str(path))}".encode("utf-8", "surrogateescape"))
+        return Entry(self.folder / f"{key.hexdigest()[:24]}.npz")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One recording's page."""
+
+    path: Path
+
+    @property
+    def draft(self) -> Path:
+        return self.path.with_suffix(".part")
+
+    def finished(self) -> Finished | None:
+        """All windows of the recording, if it was heard to its end."""
+        try:
+            with np.load(self.path, allow_pickle=False) as page:
+                heard = Heard(page["starts"], page["scores"])
+                return Finished([heard], float(page["start_s"]), float(page["duration_s"]))
+        except (OSError, ValueError, KeyError):
+            return None
+
+    def begun(self) -> list[Heard]:
+        """The spans heard so far; a last one that is not whole is cut off."""
+        heard: list[Heard] = []
+        if not self.draft.exists():
+            return heard
+        with self.draft.open("r+b") as file:
+            whole = 0
+            try:
+                while True:
+                    starts, scores = np.load(file, allow_pickle=False), np.load(file, allow_pickle=False)
+                    heard.append(Heard(starts, scores))
+                    whole = file.tell()
+            except (EOFError, ValueError, OSError):
+                file.truncate(whole)
+        return heard
+
+    def add(self, heard: Heard) -> None:
+        """Keep another span."""
+        self.draft.parent.mkdir(parents=True, exist_ok=True)
+        with self.draft.open("ab") as file:
+            np.save(file, heard.start_frames)
+            np.save(file, heard.scores)
+
+    def finish(self, finished: Finished) -> None:
+        """Keep the whole recording, and let go of the spans."""
+        starts = np.concatenate([part.start_frames for part in finished.heard])
+        scores = np.concatenate([part.scores for part in finished.heard])
+        with written_whole(self.path) as temporary, temporary.open("wb") as file:
+            np.savez(file, starts=starts, scores=scores, start_s=finished.start_s, duration_s=finished.duration_s)
+        self.draft.unlink(missing_ok=True)

@@ -1,0 +1,58 @@
+"""The clips of a dataset, answered from the frames in its store."""
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from errors import BadInput
+from places import Places
+from predict.tagger import Answer, Run
+from preprocess.store import Store
+from preprocess.tables import read_table
+
+FAILED_COLUMNS = ["clip", "reason"]
+
+
+def choose_clips(table: pd.DataFrame, run: Run) -> tuple[pd.DataFrame, str]:
+    """The rows to answer, and who answers, in words: test clips, or where there are none the training clips."""
+    test = table[table["split"] == "test"]
+    if len(test):
+        return test, f"{len(test)} test clips, answered by the networks of {len(run.folds)} folds together"
+    held_out = choose_held_out(table, run)
+    return held_out, f"no test clips: {len(held_out)} training clips, each by the networks that never saw its fold"
+
+
+def choose_held_out(table: pd.DataFrame, run: Run) -> pd.DataFrame:
+    """The training clips whose fold some network never saw."""
+    held_out = table[(table["split"] == "train") & table["fold"].isin(run.folds)]
+    if held_out.empty:
+        raise BadInput(f"no training clip is in the run's folds {sorted(run.folds)}: run make features and make train")
+    return held_out
+
+
+def find_failed(wanted: pd.DataFrame, store: Store, places: Places) -> pd.DataFrame:
+    """FAILED_COLUMNS of the wanted clips that could not be read.
+
+    Raises BadInput for a clip that is neither in the store nor known to have failed, and if none is left.
+    """
+    path = places.failed_csv
+    known = read_table(path, FAILED_COLUMNS) if path.exists() else pd.DataFrame(columns=FAILED_COLUMNS)
+    absent = wanted.loc[~wanted["clip"].isin(store.clips), "clip"]
+    if lost := sorted(set(absent) - set(known["clip"])):
+        raise BadInput(f"clip {lost[0]!r} is in {places.clips_csv} but not in {places.store}: run make features again")
+    if len(absent) == len(wanted):
+        raise BadInput(f"none of the {len(wanted)} clips to score could be read: see {path}")
+    return known.loc[known["clip"].isin(absent), FAILED_COLUMNS]
+
+
+def answer_clips(clips: pd.DataFrame, run: Run, store: Store, device: torch.device) -> dict[str, Answer]:
+    """The answer for each clip that the store has: a clip of some network's training is left to the others."""
+    rows = {clip: row for row, clip in enumerate(store.clips) if store.variants[row] == 0}
+    clips = clips[clips["clip"].isin(rows)]
+    taggers = {fold: run.tagger(fold if fold in run.folds else None) for fold in clips["fold"].unique()}
+    answers = {}
+    for clip, fold in tqdm(list(zip(clips["clip"], clips["fold"], strict=True)), "predict", unit="clip", disable=None):
+        row = rows[clip]
+        frames = torch.from_numpy(store.read(row)).to(device).float() * store.scale + store.offset
+        answers[clip] = taggers[fold].tag(frames, float(store.start_s[row]), float(store.duration_s[row]))
+    return answers

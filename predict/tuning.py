@@ -1,0 +1,96 @@
+"""Thresholds that make the most of a metric on clips whose truth is known."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from predict.thresholds import DEFAULT
+
+Metric = Literal["f1_micro", "f1_macro", "hamming"]
+CANDIDATES = 512
+"""Thresholds tried of a label: between neighbouring scores, or at quantiles of more."""
+PASSES = 10
+
+
+@dataclass(frozen=True)
+class Counts:
+    """For every label and candidate threshold, what would be decided. Arrays [n_labels, n_candidates]."""
+
+    thresholds: np.ndarray
+    hits: np.ndarray
+    """Clips rightly given the label."""
+    false: np.ndarray
+    """Clips wrongly given it."""
+    present: np.ndarray
+    """Clips that have it [n_labels, 1]."""
+    n_clips: int
+
+    def score(self, metric: Metric, hits: np.ndarray, false: np.ndarray) -> np.ndarray:
+        """The metric [...] of decisions with these counts [n_labels, ...], labels first."""
+        present = self.present.reshape(-1, *[1] * (hits.ndim - 1))
+        if metric == "hamming":
+            wrong = (false + present - hits).sum(axis=0)
+            return 1 - wrong / (self.n_clips * len(present))
+        if metric == "f1_micro":
+            return 2 * hits.sum(axis=0) / np.maximum((hits + false + present).sum(axis=0), 1)
+        defined = (hits + false + present) > 0
+        f1 = 2 * hits / np.maximum(hits + false + present, 1)
+        return f1.sum(axis=0) / np.maximum(defined.sum(axis=0), 1)
+
+
+def tune(scores: np.ndarray, truth: np.ndarray, metric: Metric, *, per_label: bool) -> np.ndarray:
+    """Thresholds [n_labels] that make the most of `metric` on scores and truth [n_clips, n_labels].
+
+    One for all labels; or from there one a label in turn, as long as any of them gains. A label that no clip has
+    keeps the common one. Of equally good thresholds, the one nearest to 0.5.
+    """
+    common = np.unique(_between(scores.ravel()))
+    together = _count(scores, truth, np.broadcast_to(common, (scores.shape[1], len(common))))
+    best = common[_best(together.score(metric, together.hits, together.false), common)]
+    values = np.full(scores.shape[1], best)
+    return _tune_each(scores, truth, metric, values) if per_label else values.astype(np.float32)
+
+
+def _tune_each(scores: np.ndarray, truth: np.ndarray, metric: Metric, values: np.ndarray) -> np.ndarray:
+    """Thresholds a label, each the best while the others stay, from `values` on."""
+    own = np.stack([np.append(_between(column), value) for column, value in zip(scores.T, values, strict=True)])
+    counts = _count(scores, truth, own)
+    chosen = np.full(len(own), own.shape[1] - 1)
+    labels = np.flatnonzero(counts.present[:, 0])
+    for _ in range(PASSES):
+        before = chosen.copy()
+        for label in labels:
+            every = np.arange(len(own))
+            hits = np.repeat(counts.hits[every, chosen][:, None], own.shape[1], axis=1)
+            false = np.repeat(counts.false[every, chosen][:, None], own.shape[1], axis=1)
+            hits[label], false[label] = counts.hits[label], counts.false[label]
+            chosen[label] = _best(counts.score(metric, hits, false), own[label])
+        if (chosen == before).all():
+            break
+    return own[np.arange(len(own)), chosen].astype(np.float32)
+
+
+def _between(scores: np.ndarray) -> np.ndarray:
+    """CANDIDATES thresholds between neighbouring scores, and below and above all of them; some may be equal."""
+    ordered = np.concatenate([[0.0], np.sort(scores.astype(np.float64)), [1.0]])
+    middles = (ordered[1:] + ordered[:-1]) / 2
+    return np.quantile(middles, np.linspace(0, 1, CANDIDATES), method="nearest")
+
+
+def _count(scores: np.ndarray, truth: np.ndarray, thresholds: np.ndarray) -> Counts:
+    """What would be decided at `thresholds` [n_labels, n_candidates]."""
+    hits, given = np.empty(thresholds.shape, np.int64), np.empty(thresholds.shape, np.int64)
+    for label, candidates in enumerate(thresholds):
+        having = np.sort(scores[truth[:, label] > 0.5, label].astype(np.float64))
+        every = np.sort(scores[:, label].astype(np.float64))
+        hits[label] = len(having) - np.searchsorted(having, candidates)
+        given[label] = len(every) - np.searchsorted(every, candidates)
+    present = (truth > 0.5).sum(axis=0)[:, None]
+    return Counts(thresholds, hits, given - hits, present, len(scores))
+
+
+def _best(values: np.ndarray, thresholds: np.ndarray) -> int:
+    """The threshold of the highest value; of equals, the one nearest to DEFAULT."""
+    highest = np.flatnonzero(values >= values.max() - 1e-12)
+    return int(highest[np.abs(thresholds[highest] - DEFAULT).argmin()])

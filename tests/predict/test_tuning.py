@@ -1,0 +1,69 @@
+"""Thresholds, against every possible choice on clips few enough to try them all."""
+
+import itertools
+
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score, hamming_loss
+
+from predict.tuning import Metric, tune
+
+
+def measure(metric: str, truth: np.ndarray, decisions: np.ndarray) -> float:
+    if metric == "hamming":
+        return 1 - float(hamming_loss(truth, decisions))
+    defined = (truth.astype(bool) | decisions).any(axis=0)
+    average = metric.removeprefix("f1_")
+    return float(f1_score(truth[:, defined], decisions[:, defined], average=average, zero_division=0))
+
+
+def clips(seed: int, n_clips: int = 7, n_labels: int = 3) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    truth = (random.uniform(size=(n_clips, n_labels)) < 0.4).astype(np.float32)
+    truth[0] = 1
+    scores = np.clip(0.3 * truth + 0.2 + 0.3 * random.standard_normal(truth.shape), 0, 1).astype(np.float32)
+    return scores, truth
+
+
+def choices(scores: np.ndarray) -> np.ndarray:
+    ordered = np.concatenate([[0], np.unique(scores), [1.01]])
+    return (ordered[1:] + ordered[:-1]) / 2
+
+
+@pytest.mark.parametrize("metric", ["f1_micro", "f1_macro", "hamming"])
+@pytest.mark.parametrize("seed", range(5))
+def test_one_threshold_is_the_best_of_all(metric: Metric, seed: int) -> None:
+    scores, truth = clips(seed)
+    values = tune(scores, truth, metric, per_label=False)
+    assert len(set(values)) == 1
+    best = max(measure(metric, truth, scores >= value) for value in choices(scores))
+    assert measure(metric, truth, scores >= values) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("metric", ["f1_macro", "hamming"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_threshold_a_label_is_the_best_of_all(metric: Metric, seed: int) -> None:
+    scores, truth = clips(seed)
+    values = tune(scores, truth, metric, per_label=True)
+    every = itertools.product(*(choices(column) for column in scores.T))
+    best = max(measure(metric, truth, scores >= np.array(each)) for each in every)
+    assert measure(metric, truth, scores >= values) == pytest.approx(best)
+
+
+def test_micro_f1_gains_by_a_threshold_a_label() -> None:
+    scores, truth = clips(0, n_clips=200)
+    scores[:, 1] *= 0.2
+    one, each = (tune(scores, truth, "f1_micro", per_label=per_label) for per_label in (False, True))
+    assert measure("f1_micro", truth, scores >= each) > measure("f1_micro", truth, scores >= one) + 0.02
+
+
+def test_a_label_no_clip_has_keeps_the_common_threshold() -> None:
+    scores, truth = clips(1)
+    truth[:, 2] = 0
+    values = tune(scores, truth, "f1_micro", per_label=True)
+    assert values[2] == tune(scores, truth, "f1_micro", per_label=False)[0]
+
+
+def test_of_equally_good_thresholds_the_one_nearest_to_a_half() -> None:
+    truth = np.array([[1], [0]], np.float32)
+    assert tune(np.array([[0.9], [0.1]], np.float32), truth, "f1_macro", per_label=True)[0] == pytest.approx(0.5)
