@@ -305,3 +305,17 @@ def test_the_last_epoch_is_kept_where_nothing_is_to_be_chosen(cache: Path) -> No
     best, last = (load_checkpoint(home_of(cache) / "fold0" / name) for name in ("best.pt", "last.pt"))
     assert best.epoch == 3
     assert_same(best.network, last.network)
+
+
+def test_a_run_is_fine_tuned_from_another_fold_by_fold(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit(cache, "--folds", "0,1", "--training.epochs", "6")
+    other, options = home_of(cache), ["--run", "tuned", "--training.epochs", "1", "--training.max_lr", "1e-6"]
+    fit(cache, "--folds", "1", "--training.start_from", str(other), "--training.freeze_epochs", "1", *options)
+    assert f"starting from {other / 'fold1' / 'best.pt'}" in capsys.readouterr().out
+    tuned = load_checkpoint(other.parent / "tuned" / "fold1" / "best.pt").network
+    trunk = {
+        name: value for name, value in load_checkpoint(other / "fold1" / "best.pt").network.items() if "trunk" in name
+    }
+    assert_same({name: tuned[name] for name in trunk}, trunk)
+    with pytest.raises(BadInput, match=r"no best\.pt of fold 2 \(fold0, fold1 there\)"):
+        fit(cache, "--folds", "2", "--training.start_from", str(other), *options)
