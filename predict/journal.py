@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from predict.hearing import End
 from predict.tagger import Heard, Run
 from preprocess.jobs import source_stamp
 from preprocess.whole import written_whole
@@ -85,10 +86,12 @@ class Entry:
             np.save(file, heard.start_frames)
             np.save(file, heard.scores)
 
-    def finish(self, finished: Finished) -> None:
-        """Keep the whole recording, and let go of the spans."""
+    def finish(self, end: End) -> Finished:
+        """Keep the whole recording in place of its spans."""
+        finished = Finished(self.begun(), end.start_s, end.duration_s)
         starts = np.concatenate([part.start_frames for part in finished.heard])
         scores = np.concatenate([part.scores for part in finished.heard])
         with written_whole(self.path) as temporary, temporary.open("wb") as file:
-            np.savez(file, starts=starts, scores=scores, start_s=finished.start_s, duration_s=finished.duration_s)
+            np.savez(file, starts=starts, scores=scores, start_s=end.start_s, duration_s=end.duration_s)
         self.draft.unlink(missing_ok=True)
+        return finished

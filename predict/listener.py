@@ -55,6 +55,7 @@ class Listener:
     def __init__(self, features: Features, n_jobs: int) -> None:
         self.features, self.n_jobs = features, n_jobs
         self._closed = threading.Event()
+        self._opening = threading.Lock()
         self._ears: list[_Ear] = []
         self._threads: list[threading.Thread] = []
 
@@ -62,11 +63,14 @@ class Listener:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._closed.set()
+        with self._opening:
+            self._closed.set()
         for ear in self._ears:
             ear.stop()
         for thread in self._threads:
             thread.join()
+        for ear in self._ears:
+            ear.connection.close()
 
     def listen(self, paths: Sequence[str]) -> Iterator[Hearing]:
         """The recordings in order. Each must be heard to its end before the next one is asked for."""
@@ -85,7 +89,8 @@ class Listener:
                 if hearing is None:
                     return
                 ear = ear if ear and ear.alive else self._new_ear()
-                ear.hear(hearing, self._closed)
+                if ear:
+                    ear.hear(hearing, self._closed)
 
         self._threads = [threading.Thread(target=drive, daemon=True) for _ in range(min(self.n_jobs, len(paths)))]
         for thread in self._threads:
@@ -94,10 +99,13 @@ class Listener:
             yield hearing
             room.release()
 
-    def _new_ear(self) -> "_Ear":
-        ear = _Ear(self.features)
-        self._ears.append(ear)
-        return ear
+    def _new_ear(self) -> "_Ear | None":
+        """Another process, unless all are being ended."""
+        with self._opening:
+            if self._closed.is_set():
+                return None
+            self._ears.append(_Ear(self.features))
+            return self._ears[-1]
 
 
 class _Ear:

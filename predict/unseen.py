@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from predict.journal import Finished, Journal
+from predict.journal import Entry, Journal
 from predict.listener import Hearing, Listener
 from predict.recordings import Recording
-from predict.tagger import Answer, Heard, Tagger
+from predict.tagger import Answer, Tagger
 from preprocess.coding import coding_of
 from preprocess.decode import DecodeError
 from recipe import Features
@@ -38,7 +38,9 @@ def answer_recordings(
     with Listener(features, n_jobs) as listener, _Progress(len(recordings), len(recordings) - len(missing)) as progress:
         for recording, hearing in zip(missing, listener.listen([str(each.path) for each in missing]), strict=True):
             try:
-                finished[recording.clip] = _hear(recording, hearing, tagger, features, journal, device, progress)
+                entry = journal.entry(recording.path)
+                _hear(recording, tagger, entry, _blocks(hearing, features, device), progress)
+                finished[recording.clip] = entry.finish(hearing.end)
             except DecodeError as error:
                 failed.append((recording.clip, error.reason))
             progress.done(len(failed))
@@ -48,25 +50,11 @@ def answer_recordings(
     return answers, failed
 
 
-def _hear(
-    recording: Recording,
-    hearing: Hearing,
-    tagger: Tagger,
-    features: Features,
-    journal: Journal,
-    device: torch.device,
-    progress: "_Progress",
-) -> Finished:
-    """All windows of one recording, each span kept as soon as it is heard. Raises DecodeError."""
-    entry = journal.entry(recording.path)
-    heard: list[Heard] = entry.begun()
-    for part in tagger.hear(_blocks(hearing, features, device), skip=len(heard)):
+def _hear(recording: Recording, tagger: Tagger, entry: Entry, blocks: Iterator[Tensor], progress: "_Progress") -> None:
+    """Hear one recording to its end, and keep each span at once. Raises DecodeError."""
+    for part in tagger.hear(blocks, skip=len(entry.begun())):
         entry.add(part)
-        heard.append(part)
         progress.reached(recording.clip, part.start_frames[-1] / tagger.frames_per_second)
-    finished = Finished(heard, hearing.end.start_s, hearing.end.duration_s)
-    entry.finish(finished)
-    return finished
 
 
 def _blocks(hearing: Hearing, features: Features, device: torch.device) -> Iterator[Tensor]:

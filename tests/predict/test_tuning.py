@@ -43,7 +43,7 @@ def test_one_threshold_is_the_best_of_all(metric: Metric, seed: int) -> None:
 @pytest.mark.parametrize("metric", ["f1_macro", "hamming"])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_threshold_a_label_is_the_best_of_all(metric: Metric, seed: int) -> None:
-    scores, truth = clips(seed)
+    scores, truth = clips(seed, n_clips=6, n_labels=2)
     values = tune(scores, truth, metric, per_label=True)
     every = itertools.product(*(choices(column) for column in scores.T))
     best = max(measure(metric, truth, scores >= np.array(each)) for each in every)

@@ -1,0 +1,71 @@
+"""make tune, by its command line: thresholds from out-of-fold scores, and who uses them."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from predict import run
+from predict.thresholds import read_thresholds
+from predict.tune import main
+from recipe import Prediction
+from tests.predict.conftest import LABELS, Home
+
+PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25)
+
+
+def test_thresholds_are_tuned_on_training_clips_and_decide_test_clips(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([*home.arguments, "--metric", "f1_macro", "--per_label"])
+    printed = capsys.readouterr().out
+    assert "f1_macro on 6 out-of-fold clips" in printed
+    content = json.loads((home.places.run_home / "thresholds.json").read_text(encoding="utf-8"))
+    assert content["tuned"] >= content["default"]
+    assert list(content["thresholds"]) == LABELS
+    run.main(home.arguments)
+    assert "thresholds.json" in capsys.readouterr().out
+    scores = pd.read_csv(home.places.submission())[LABELS].to_numpy()
+    decided = pd.read_csv(home.places.submission("_labels.csv"), keep_default_na=False)["labels"]
+    expected = scores >= np.array(list(content["thresholds"].values()), np.float32)
+    assert decided.tolist() == [";".join(np.array(LABELS)[row]) for row in expected]
+
+
+def test_test_clips_have_no_say(home: Home) -> None:
+    main(home.arguments)
+    path = home.places.run_home / "thresholds.json"
+    before = path.read_bytes()
+    table = home.table.copy()
+    table.loc[table["split"] == "test", "labels"] = LABELS[1]
+    home.write_table(table)
+    main(home.arguments)
+    assert path.read_bytes() == before
+
+
+def test_noisy_labels_have_no_say(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    table = home.table.copy()
+    table.loc[:1, "trust"] = "noisy"
+    home.write_table(table)
+    main(home.arguments)
+    assert "on 4 out-of-fold clips" in capsys.readouterr().out
+
+
+def test_window_threshold_and_share_are_tuned_together_and_used(home: Home) -> None:
+    share = ["--prediction.pooling", "share"]
+    main([*home.arguments, *share])
+    content = json.loads((home.places.run_home / "thresholds.json").read_text(encoding="utf-8"))
+    tuned = content["prediction"]["window_threshold"]
+    run.main([*home.arguments, *share])
+    windows = pd.read_csv(home.places.submission("_windows.csv"))
+    shares = (windows["score"] > tuned).groupby([windows["clip"], windows["label"]]).mean()
+    submission = pd.read_csv(home.places.submission())
+    expected = [[shares[clip, label] for label in LABELS] for clip in submission["clip"]]
+    np.testing.assert_allclose(submission[LABELS].to_numpy(), expected, atol=1e-6)
+
+
+def test_thresholds_of_other_windows_are_not_used(home: Home) -> None:
+    main([*home.arguments, "--prediction.pooling", "max"])
+    thresholds = read_thresholds(home.places.run_home, LABELS, PREDICTION)
+    assert thresholds.values.tolist() == [0.5] * 3
+    assert "prediction.pooling max" in thresholds.source

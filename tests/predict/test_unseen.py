@@ -1,0 +1,188 @@
+"""make predict INPUT=..., by its command line: recordings of no dataset, in order, resumable, one crash at a time."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from errors import BadInput
+from predict.hearing import End
+from predict.journal import open_journal
+from predict.listener import Hearing, Listener
+from predict.recordings import find_recordings, name_of
+from predict.run import main
+from predict.spans import Span
+from predict.tagger import Heard, Tagger, load_run
+from preprocess.decode import DecodeError
+from recipe import Prediction
+from tests.predict.conftest import FEATURES, Home
+from train.networks import SoundNetwork
+from train.scores import read_scores
+
+PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25)
+
+
+@pytest.fixture
+def field(home: Home, tmp_path: Path) -> Path:
+    """The home's test recordings, some in a folder of their own, and one that cannot be read."""
+    folder = tmp_path / "field trip"
+    (folder / "day 2").mkdir(parents=True)
+    for number in range(6, 12):
+        shutil.copy(home.table["path"].iloc[number], folder / ("day 2" if number > 8 else "") / f"{number:02}.wav")
+    (folder / "broken.mp3").write_bytes(b"no sound")
+    (folder / "notes.txt").write_text("not a recording")
+    return folder
+
+
+def suffixed(home: Home, suffix: str = ".csv") -> Path:
+    return home.places.submission(f"_on_field_trip{suffix}")
+
+
+def test_recordings_score_as_the_same_clips_of_a_dataset(home: Home, field: Path) -> None:
+    main(home.arguments)
+    command = [*home.arguments, "--input", str(field), "--jobs", "2", "--export", "json", "audacity"]
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "predict.run", *command],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    found, expected = read_scores(suffixed(home)), read_scores(home.places.submission())
+    assert found.clips == ["06.wav", "07.wav", "08.wav", "day 2/09.wav", "day 2/10.wav", "day 2/11.wav"]
+    np.testing.assert_allclose(found.values, expected.values, atol=1e-6)
+    times = ["start_s", "end_s", "label"]
+    paths = (suffixed(home, "_windows.csv"), home.places.submission("_windows.csv"))
+    windows, of_dataset = (pd.read_csv(path) for path in paths)
+    pd.testing.assert_frame_equal(windows[times], of_dataset[times])
+    failed = pd.read_csv(suffixed(home, "_failed.csv"))
+    assert failed["clip"].tolist() == ["broken.mp3"]
+    assert suffixed(home, ".json").exists()
+    assert (suffixed(home, "_audacity") / "day 2" / "11.wav.txt").exists()
+
+
+def test_what_was_heard_is_not_heard_again(home: Home, field: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = [*home.arguments, "--input", str(field), "--jobs", "1"]
+    main(arguments)
+    first = suffixed(home).read_bytes()
+    (field / "12.wav").write_bytes((field / "08.wav").read_bytes())
+    asked: list[str] = []
+    original = Listener.listen
+
+    def noted(self: Listener, paths: Sequence[str]) -> Iterator[Hearing]:
+        asked.extend(paths)
+        return original(self, paths)
+
+    monkeypatch.setattr(Listener, "listen", noted)
+    main(arguments)
+    assert [Path(path).name for path in asked] == ["12.wav", "broken.mp3"]
+    assert suffixed(home).read_bytes() != first
+
+
+def test_an_interrupted_recording_goes_on_at_its_last_span(
+    home: Home, field: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("predict.spans.WINDOWS_AT_ONCE", 2)
+    arguments = [*home.arguments, "--input", str(field / "day 2" / "11.wav"), "--jobs", "1"]
+    scored: list[int] = []
+    original = Tagger._score
+
+    def counted(self: Tagger, network: SoundNetwork, span: Span, window: int) -> torch.Tensor:
+        if len(scored) == stop_at:
+            raise KeyboardInterrupt
+        scored.append(len(span.starts))
+        return original(self, network, span, window)
+
+    monkeypatch.setattr(Tagger, "_score", counted)
+    stop_at = 4
+    with pytest.raises(KeyboardInterrupt):
+        main(arguments)
+    assert not home.places.submission("_on_11.csv").exists()
+    stop_at = -1
+    scored.clear()
+    main(arguments)
+    assert scored == [2] * 4  # eight windows in four spans, two of which had been heard by both networks
+    one = pd.read_csv(home.places.submission("_on_11_windows.csv"))
+    shutil.rmtree(home.places.run_home / "heard")
+    main(arguments)
+    pd.testing.assert_frame_equal(one, pd.read_csv(home.places.submission("_on_11_windows.csv")))
+
+
+def test_a_span_that_is_not_whole_is_heard_again(home: Home, field: Path) -> None:
+    run = load_run(home.places.run_home, PREDICTION)
+    entry = open_journal(home.places.run_home / "heard", run).entry(field / "06.wav")
+    parts = [Heard(np.arange(3), np.full((3, 3), value, np.float32)) for value in (0.1, 0.2)]
+    for part in parts:
+        entry.add(part)
+    whole = entry.draft.read_bytes()
+    for length in (len(whole) - 1, len(whole) // 2 + 10):
+        entry.draft.write_bytes(whole[:length])
+        (kept,) = entry.begun()
+        np.testing.assert_array_equal(kept.scores, parts[0].scores)
+        entry.add(parts[1])
+        assert entry.draft.read_bytes() == whole
+    assert entry.finished() is None
+    written = entry.finish(End(-0.5, 7.0))
+    finished = entry.finished()
+    assert finished
+    np.testing.assert_array_equal(finished.heard[0].scores, np.concatenate([part.scores for part in written.heard]))
+    assert (finished.start_s, finished.duration_s) == (-0.5, 7.0)
+    assert not entry.draft.exists()
+
+
+def test_a_journal_belongs_to_weights_and_windows(home: Home) -> None:
+    def folder(prediction: Prediction) -> Path:
+        return open_journal(home.places.run_home, load_run(home.places.run_home, prediction)).folder
+
+    first = folder(PREDICTION)
+    assert folder(Prediction(window_seconds=0.5, hop_seconds=0.25, pooling="max")) == first
+    assert folder(Prediction(window_seconds=0.5, hop_seconds=0.2)) != first
+    home.write_network(fold=1, seed=1)
+    assert folder(PREDICTION) != first
+
+
+def test_a_decoder_that_dies_costs_its_recording_alone(field: Path) -> None:
+    paths = [str(field / name) for name in ("06.wav", "07.wav", "08.wav")]
+    with Listener(FEATURES, 1) as listener:
+        lengths, failed = [], []
+        for index, hearing in enumerate(listener.listen(paths)):
+            try:
+                lengths.append(sum(map(len, hearing)))
+            except DecodeError as error:
+                failed.append(error.reason)
+            if index == 0:
+                # What waits in the queue was heard before the process died.
+                listener._ears[0].process.kill()
+    assert len(lengths) + len(failed) == 3
+    assert all("crashed (SIGKILL)" in reason for reason in failed)
+    assert lengths[0] == 9
+
+
+def test_leaving_early_ends_every_process(field: Path) -> None:
+    with Listener(FEATURES, 2) as listener:
+        next(iter(listener.listen([str(field / "08.wav")] * 40)))
+    assert all(ear.process.poll() is not None for ear in listener._ears)
+    assert not any(thread.is_alive() for thread in listener._threads)
+
+
+def test_recordings_are_found_and_named(field: Path, tmp_path: Path) -> None:
+    assert [each.clip for each in find_recordings(field)][:4] == ["06.wav", "07.wav", "08.wav", "broken.mp3"]
+    assert [each.clip for each in find_recordings(field / "notes.txt")] == ["notes.txt"]
+    assert name_of(field) == "field_trip"
+    assert name_of(field / "day 2" / "09.wav") == "09"
+    (tmp_path / "empty").mkdir()
+    for source, words in ((tmp_path / "none", "not there"), (tmp_path / "empty", "no recording")):
+        with pytest.raises(BadInput, match=words):
+            find_recordings(source)
+
+
+def test_no_readable_recording_at_all_is_refused(home: Home, field: Path) -> None:
+    with pytest.raises(BadInput, match=r"broken\.mp3"):
+        main([*home.arguments, "--input", str(field / "broken.mp3"), "--jobs", "1"])
+    assert not home.places.submissions.exists()
