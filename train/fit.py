@@ -78,8 +78,10 @@ def train_fold(job: Job, *, resume: bool, tensorboard: bool) -> None:
             except torch.OutOfMemoryError:
                 raise BadInput(job.advise_on_memory()) from None
             keep(job, learner, row, log)
-            line = describe(row)
-            bar.set_postfix_str(line) if not bar.disable else print(f"{job.home.name} {line}", flush=True)
+            if bar.disable:
+                print(f"{job.home.name} {describe(row)}", flush=True)
+            else:
+                bar.set_postfix_str(f"loss {row['train_loss']:.4f}, lwlrap {row['lwlrap']:.4f}, map {row['map']:.4f}")
 
 
 def train_epoch(job: Job, learner: Learner, stepped: nn.Module, epoch: int) -> dict[str, float]:
