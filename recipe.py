@@ -339,6 +339,12 @@ class Prediction(Section):
     """Score above which a window has a label, for share."""
     blend: Literal["mean", "geometric"] = "mean"
     """How the networks of a run become one."""
+    view_shifts_s: list[Annotated[float, Between(-60, 60)]] = field(default_factory=list)
+    """Views: hear each window so much later (below 0: earlier) as well, and average."""
+    view_gains_db: list[Annotated[float, Between(-60, 60)]] = field(default_factory=list)
+    """Views: hear each window so much louder (below 0: quieter) as well, and average."""
+    view_windows_s: list[Seconds] = field(default_factory=list)
+    """Views: hear so much about each window's middle as well, and average."""
 
 
 @dataclass(frozen=True)

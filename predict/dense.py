@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 from torchvision.ops import SqueezeExcitation
 
-from predict.spans import Span
 from train.networks import SoundNetwork
 
 
@@ -15,14 +14,14 @@ def can_share(network: SoundNetwork) -> bool:
 
 
 @torch.inference_mode()
-def score_sharing(network: SoundNetwork, span: Span, window: int) -> Tensor:
-    """Probabilities float32 [n_windows, n_labels] of a span's windows, each at the columns nearest to it.
+def score_sharing(network: SoundNetwork, frames: Tensor, starts: np.ndarray, window: int) -> Tensor:
+    """Probabilities float32 [n_windows, n_labels] of windows of some frames, each at the columns nearest to it.
 
     Other than by itself, a window hears at its edges what lies beyond them, and not silence.
     """
-    columns = network.columns(span.frames[None])[0]
+    columns = network.columns(frames[None])[0]
     step, n_columns = network.frames_per_column, columns.shape[-1]
     width = min(max(round(window / step), 1), n_columns)
-    first = np.minimum(((span.starts - span.first) / step + 0.5).astype(np.int64), n_columns - width)
+    first = np.minimum((starts / step + 0.5).astype(np.int64), n_columns - width)
     picked = torch.from_numpy(first[:, None] + np.arange(width)).to(columns.device)
     return network.probabilities(network.head(columns[:, picked].transpose(0, 1)))

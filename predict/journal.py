@@ -12,7 +12,7 @@ from predict.tagger import Heard, Run
 from preprocess.jobs import source_stamp
 from preprocess.whole import written_whole
 
-HEARD_BY = ("window_seconds", "hop_seconds", "mode", "blend")
+HEARD_BY = ("window_seconds", "hop_seconds", "mode", "blend", "view_shifts_s", "view_gains_db", "view_windows_s")
 """The keys of `prediction` that the scores of windows depend on."""
 
 

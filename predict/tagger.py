@@ -16,6 +16,7 @@ from errors import BadInput
 from predict.blend import blend
 from predict.dense import can_share, score_sharing
 from predict.spans import Plan, Span
+from predict.views import View, reach_of, views_of
 from recipe import Prediction, Recipe
 from train.checkpoint import Checkpoint, load_checkpoint, network_from, recipe_of
 from train.device import arithmetic
@@ -73,20 +74,25 @@ class Tagger:
         The first `skip` spans have been heard before, and are passed over.
         """
         window, hop = window_frames(self.prediction, self.frames_per_second)
+        views = views_of(self.prediction, self.frames_per_second)
         step = math.lcm(*(network.frames_per_column for network in self.networks))
-        sharing = self.prediction.mode == "dense"
-        plan = Plan(window, hop, margin=window, step=step) if sharing else Plan(window, hop)
-        for span in itertools.islice(plan.spans(blocks), skip, None):
+        margin = reach_of(views, window) + (window if self.prediction.mode == "dense" else 0)
+        for span in itertools.islice(Plan(window, hop, margin, step).spans(blocks), skip, None):
             with arithmetic(span.frames.device, self.precision):
-                scores = torch.stack([self._score(network, span, window) for network in self.networks])
-            yield Heard(span.starts, blend(scores, self.prediction.blend).cpu().numpy())
+                heard = [self._score(network, span, view, window) for network in self.networks for view in views]
+            by_network = torch.stack(heard).unflatten(0, (len(self.networks), len(views))).mean(1)
+            yield Heard(span.starts, blend(by_network, self.prediction.blend).cpu().numpy())
 
-    def _score(self, network: SoundNetwork, span: Span, window: int) -> Tensor:
-        """One network's probabilities [n_windows, n_labels] of a span's windows."""
-        if self.prediction.mode == "dense" and len(span.frames) >= window:
-            return score_sharing(network, span, window)
-        starts = span.starts - span.first
-        return run_network(network, cut_windows(span.frames, starts, window, network.short_clips, network.kind))
+    def _score(self, network: SoundNetwork, span: Span, view: View, window: int) -> Tensor:
+        """One network's probabilities [n_windows, n_labels] of one view of a span's windows."""
+        frames = view.louder(span.frames, network.kind)
+        starts = view.starts(span.starts - span.first, window, len(frames))
+        if len(frames) < view.window:
+            filled = cut_windows(frames, starts[:1], view.window, network.short_clips, network.kind)
+            return run_network(network, filled).expand(len(starts), -1)
+        if self.prediction.mode == "dense":
+            return score_sharing(network, frames, starts, view.window)
+        return run_network(network, cut_windows(frames, starts, view.window))
 
     def answer(self, heard: Sequence[Heard], start_s: float, duration_s: float) -> Answer:
         """What all windows of a clip come to."""

@@ -19,6 +19,7 @@ from predict.recordings import find_recordings, name_of
 from predict.run import main
 from predict.spans import Span
 from predict.tagger import Heard, Tagger, load_run
+from predict.views import View
 from preprocess.decode import DecodeError
 from recipe import Prediction
 from tests.predict.conftest import FEATURES, Home
@@ -93,11 +94,11 @@ def test_an_interrupted_recording_goes_on_at_its_last_span(
     scored: list[int] = []
     original = Tagger._score
 
-    def counted(self: Tagger, network: SoundNetwork, span: Span, window: int) -> torch.Tensor:
+    def counted(self: Tagger, network: SoundNetwork, span: Span, view: View, window: int) -> torch.Tensor:
         if len(scored) == stop_at:
             raise KeyboardInterrupt
         scored.append(len(span.starts))
-        return original(self, network, span, window)
+        return original(self, network, span, view, window)
 
     monkeypatch.setattr(Tagger, "_score", counted)
     stop_at = 4
