@@ -1,0 +1,87 @@
+"""SCRIPT make blend: the submissions of several runs become one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jsonargparse import ArgumentParser
+
+from command import Command, read_command
+from errors import BadInput, run_script
+from predict.blend import WAYS, blend_tables, fit_weights
+from predict.submission import read_sample, read_submission, write_submission
+from predict.truth import known_truth, match_rows
+from preprocess.clips import read_clips
+from train.metrics import lwlrap, mean_average_precision
+from train.scores import Scores, read_scores
+
+
+def add_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--runs", nargs="+", required=True, help="Names of runs that have been predicted.")
+    parser.add_argument("--by", choices=list(WAYS), default="mean", help="What becomes of a score a run.")
+    parser.add_argument("--fit", action="store_true", help="Weigh runs by what is best on their out-of-fold scores.")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    command = read_command(arguments, "Blend the submissions of several runs.", add_options)
+    runs, by, places = command.options.runs, command.options.by, command.places
+    if places.run in runs:
+        raise BadInput(
+            f"--run {places.run} is one of --runs: name the blend otherwise, it would replace that submission"
+        )
+    tables = [read_submission(places.submissions / f"{run}.csv") for run in runs]
+    check_alike(runs, tables)
+    weights = np.full(len(runs), 1 / len(runs))
+    if command.options.fit:
+        weights = weigh(command, runs, by)
+    for run, weight in zip(runs, weights, strict=True):
+        print(f"{weight:.3f}  {run}")
+    blended = Scores(tables[0].clips, tables[0].labels, blend_tables([table.values for table in tables], by, weights))
+    sample = read_sample(places.sample_csv)
+    write_submission(places.submission(), blended, sample if sample and sample.clips == blended.clips else None)
+    print(f"{len(blended.clips)} clips, {len(blended.labels)} labels: {places.submission()}")
+
+
+def check_alike(names: Sequence[str], tables: Sequence[Scores]) -> None:
+    """Raise BadInput unless all tables have the same rows and columns."""
+    first = tables[0]
+    for name, table in zip(names, tables, strict=True):
+        for kind, mine, theirs in (("clip", first.clips, table.clips), ("label", first.labels, table.labels)):
+            if mine != theirs:
+                odd = next((each for each in [*mine, *theirs] if each not in mine or each not in theirs), mine[0])
+                raise BadInput(f"runs {names[0]} and {name} differ in {kind} {odd!r}: predict them on the same clips")
+
+
+def weigh(command: Command, runs: Sequence[str], by: str) -> np.ndarray:
+    """Weights [n_runs] fitted on the runs' out-of-fold scores of curated clips, and what they bring there."""
+    homes = [command.places.home / "runs" / run for run in runs]
+    tables = [read_out_of_fold(home / "oof.csv") for home in homes]
+    check_alike(runs, tables)
+    truth = known_truth(read_clips(command.places.clips_csv), tables[0], str(command.places.clips_csv))
+    if truth is None:
+        raise BadInput(f"{command.places.clips_csv} has no labels of the out-of-fold clips: leave --fit out")
+    scores = [match_rows(truth, table) for table in tables]
+    weights = fit_weights(scores, truth.values, by)
+    present = torch.from_numpy(truth.values)
+    print(f"out of fold, {len(truth.clips)} clips:")
+    equal = np.full(len(runs), 1 / len(runs))
+    for name, blended in [
+        *zip(runs, scores, strict=True),
+        ("equal weights", blend_tables(scores, by, equal)),
+        ("fitted weights", blend_tables(scores, by, weights)),
+    ]:
+        values = torch.from_numpy(blended)
+        print(f"  lwlrap {lwlrap(present, values):.4f}  mAP {mean_average_precision(present, values):.4f}  {name}")
+    return weights
+
+
+def read_out_of_fold(path: Path) -> Scores:
+    """A run's out-of-fold scores."""
+    if not path.exists():
+        raise BadInput(f"{path} is not there: run make train to its end, or leave --fit out")
+    return read_scores(path)
+
+
+if __name__ == "__main__":
+    run_script(main)

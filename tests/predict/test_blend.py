@@ -1,0 +1,106 @@
+"""Blends of runs, by their command line and against slow second implementations."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import gmean
+
+from errors import BadInput
+from predict.blend import blend_tables, fit_weights
+from predict.blend_runs import main
+from tests.predict.conftest import LABELS, Home
+from train.scores import read_scores, write_scores
+
+RANDOM = np.random.default_rng(0)
+TABLES = [RANDOM.uniform(size=(6, 3)).astype(np.float32) for _ in range(2)]
+WEIGHTS = np.array([0.25, 0.75])
+
+
+def test_means_are_numpy_s_and_scipy_s() -> None:
+    np.testing.assert_allclose(
+        blend_tables(TABLES, "mean", WEIGHTS), np.average(TABLES, axis=0, weights=WEIGHTS), atol=1e-6
+    )
+    geometric = gmean(np.stack(TABLES).astype(float), axis=0, weights=WEIGHTS[:, None, None])
+    np.testing.assert_allclose(blend_tables(TABLES, "geometric", WEIGHTS), geometric, atol=1e-6)
+
+
+def test_ranks_are_those_of_a_label_s_clips() -> None:
+    scores = np.array([[0.1, 0.5], [0.9, 0.5], [0.3, 0.7]], np.float32)
+    ranked = blend_tables([scores], "rank", np.ones(1))
+    np.testing.assert_allclose(ranked, np.array([[1, 1.5], [3, 1.5], [2, 3]]) / 3, atol=1e-6)
+
+
+@pytest.mark.parametrize("by", ["mean", "geometric", "rank"])
+def test_blends_stay_probabilities(by: str) -> None:
+    extremes = [np.array([[0, 1, 0]], np.float32), np.array([[0, 1, 1]], np.float32)]
+    blended = blend_tables(extremes, by, WEIGHTS)
+    assert ((blended >= 0) & (blended <= 1)).all()
+
+
+def test_a_good_run_weighs_more_than_a_bad_one() -> None:
+    truth = (RANDOM.uniform(size=(300, 3)) < 0.3).astype(np.float32)
+    good = np.clip(truth * 0.6 + 0.2 + 0.1 * RANDOM.standard_normal(truth.shape), 0, 1)
+    weights = fit_weights([good, RANDOM.uniform(size=truth.shape)], truth, "mean")
+    assert weights.sum() == pytest.approx(1)
+    assert weights[0] > 0.9
+
+
+@pytest.fixture
+def runs(home: Home) -> Home:
+    """Submissions `a` and `b` of the test clips, and their out-of-fold scores: `a` is right, `b` guesses."""
+    test = home.table[home.table["split"] == "test"]
+    train = home.table[home.table["split"] == "train"]
+    truth = np.array([[label == each for each in LABELS] for label in train["labels"]], np.float32)
+    random = np.random.default_rng(1)
+    for name, out_of_fold in (("a", 0.1 + 0.8 * truth), ("b", random.uniform(size=truth.shape))):
+        scores = random.uniform(size=(len(test), 3)).astype(np.float32)
+        write_scores(home.places.submissions / f"{name}.csv", test["clip"].tolist(), LABELS, scores)
+        path = home.places.home / "runs" / name / "oof.csv"
+        write_scores(path, train["clip"].tolist(), LABELS, out_of_fold.astype(np.float32))
+    return home
+
+
+def submission(home: Home, name: str) -> np.ndarray:
+    return read_scores(home.places.submissions / f"{name}.csv").values
+
+
+def test_runs_blend_equally_unless_asked(runs: Home) -> None:
+    main([*runs.arguments, "--run", "both", "--runs", "a", "b"])
+    expected = (submission(runs, "a") + submission(runs, "b")) / 2
+    np.testing.assert_allclose(submission(runs, "both"), expected, atol=1e-6)
+
+
+def test_weights_are_fitted_on_out_of_fold_scores(runs: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    main([*runs.arguments, "--run", "both", "--runs", "a", "b", "--fit"])
+    printed = capsys.readouterr().out
+    assert "lwlrap 1.0000  mAP 1.0000  a" in printed
+    np.testing.assert_allclose(submission(runs, "both"), submission(runs, "a"), atol=0.1)
+
+
+def test_a_blend_keeps_the_sample_s_form(runs: Home) -> None:
+    clips = read_scores(runs.places.submissions / "a.csv").clips
+    pd.DataFrame({"fname": clips} | dict.fromkeys(LABELS, 0)).to_csv(runs.places.sample_csv, index=False)
+    main([*runs.arguments, "--run", "both", "--runs", "a", "b"])
+    assert (runs.places.submissions / "both.csv").read_text().startswith("fname,")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--runs", "a", "none"], ["none.csv", "make predict"]),
+        (["--runs", "a", "other"], ["other", "'x.wav'"]),
+        (["--runs", "a", "tiny"], ["--run tiny"]),
+        (["--runs", "a", "bare", "--fit"], ["oof.csv", "make train"]),
+    ],
+)
+def test_runs_that_do_not_match_are_named(runs: Home, options: list[str], words: list[str]) -> None:
+    write_scores(runs.places.submissions / "other.csv", ["x.wav"], LABELS, np.zeros((1, 3), np.float32))
+    table = read_scores(runs.places.submissions / "a.csv")
+    write_scores(runs.places.submissions / "bare.csv", table.clips, table.labels, table.values)
+    before = sorted(Path(runs.places.submissions).iterdir())
+    with pytest.raises(BadInput) as caught:
+        main([*runs.arguments, *options])
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert sorted(Path(runs.places.submissions).iterdir()) == before
