@@ -12,10 +12,11 @@ from places import Places
 from preprocess.labels import join_labels
 from preprocess.tables import write_table
 from recipe import Recipe
+from train.by_label import write_by_label, write_confusion
 from train.checkpoint import load_checkpoint, network_from
 from train.device import arithmetic
 from train.material import DROP, Material
-from train.metrics import summarise
+from train.metrics import is_single_label, summarise
 from train.runs import fold_home
 from train.scores import write_scores
 from train.validate import score_clips
@@ -25,7 +26,7 @@ SURE = 0.5
 
 
 def report_folds(places: Places, recipe: Recipe, material: Material, device: torch.device) -> None:
-    """Print each finished fold's figures; once all are there, all clips' too, and write oof.csv and suspicious.csv."""
+    """Print the figures of each finished fold; once all are there, of all clips, and write the tables of the run."""
     folds = material.fold_names()
     waiting = [fold for fold in folds if not is_finished(places.run_home, recipe, fold)]
     scores = torch.full_like(material.targets, torch.nan)
@@ -37,18 +38,26 @@ def report_folds(places: Places, recipe: Recipe, material: Material, device: tor
     if waiting:
         print(table_of(rows), f"{places.oof_csv} waits for folds {', '.join(map(str, waiting))}", sep="\n")
         return
-    rows.append(
-        {"fold": "all"} | figures(material, scores, np.concatenate([material.held_out(fold) for fold in folds]))
-    )
-    write_scores(places.oof_csv, material.memory.clips, material.labels, scores.numpy())
+    curated = np.concatenate([material.held_out(fold) for fold in folds])
+    rows.append({"fold": "all"} | figures(material, scores, curated))
+    print(table_of(rows), *write_tables(places, material, scores, curated), sep="\n")
+
+
+def write_tables(places: Places, material: Material, scores: Tensor, curated: np.ndarray) -> list[str]:
+    """Write oof.csv and suspicious.csv of all clips, by_label.csv and confusion.csv of the curated; say what they are."""
+    home, labels = places.run_home, material.labels
+    write_scores(places.oof_csv, material.memory.clips, labels, scores.numpy())
     suspicious = find_suspicious(material, scores)
-    write_table(places.run_home / "suspicious.csv", SUSPICIOUS_COLUMNS, suspicious)
-    print(
-        table_of(rows),
+    write_table(home / "suspicious.csv", SUSPICIOUS_COLUMNS, suspicious)
+    truth = material.targets[curated]
+    write_by_label(home / "by_label.csv", labels, truth, scores[curated])
+    if is_single_label(truth):
+        write_confusion(home / "confusion.csv", labels, truth, scores[curated])
+    return [
         f"{places.oof_csv}: {len(scores)} clips, each scored by the networks that never saw its fold",
-        f"{places.run_home / 'suspicious.csv'}: {len(suspicious)} clips whose labels deserve a look",
-        sep="\n",
-    )
+        f"{home / 'suspicious.csv'}: {len(suspicious)} clips whose labels deserve a look",
+        f"{home / 'by_label.csv'}: figures label by label",
+    ]
 
 
 def is_finished(run_home: Path, recipe: Recipe, fold: int) -> bool:

@@ -1,16 +1,20 @@
-"""A small data set as `make features` would leave it: learnable frames, folds, noisy clips, a vocabulary."""
+"""A small data set as `make features` would leave it (learnable frames, folds, noisy clips), and training on it."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
 from preprocess.clips import write_clips
 from preprocess.labels import write_vocabulary
 from preprocess.store import Coding, Row, Stored, digest_of
 from preprocess.store_writer import Piece, write_store
 from recipe import Features
+from train.fit import main
 
 LABELS = ("hum", "low, deep", "高い")
 N_BINS = 8
@@ -47,3 +51,28 @@ def write_study(cache: Path, n_clips: int = 18, folds: int = 3, noisy: int = 0, 
     write_store(
         home / "features.h5", Features(n_bins=N_BINS), Coding(np.dtype("float16"), N_BINS, FRAMES_PER_SECOND), pieces
     )
+
+
+def fit(cache: Path, *more: str) -> None:
+    """make train."""
+    main([*OPTIONS, "--cache", str(cache), *more])
+
+
+def home_of(cache: Path) -> Path:
+    """The folder of the run."""
+    return cache / "recipe" / "runs" / "recipe"
+
+
+def assert_same(one: Any, other: Any) -> None:
+    """Nested lists and dictionaries hold the same numbers, bit for bit."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same(one[key], other[key])
+    elif isinstance(one, list | tuple):
+        for mine, theirs in zip(one, other, strict=True):
+            assert_same(mine, theirs)
+    elif isinstance(one, Tensor):
+        assert torch.equal(one, other)
+    else:
+        assert one == other

@@ -9,17 +9,11 @@ import torch
 
 from command import read_command
 from errors import BadInput
-from tests.train.studies import OPTIONS, write_study
+from tests.train.studies import OPTIONS
 from train.find_lr import main, search, smooth, suggest
 from train.job import Job
 from train.learner import start_learner
 from train.material import load_material
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    write_study(tmp_path)
-    return tmp_path
 
 
 def test_the_command_draws_a_curve_and_suggests_rates(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from command import Command, read_command
 from errors import BadInput
-from tests.train.studies import OPTIONS, write_study
+from tests.train.studies import OPTIONS
 from train.material import Material, choose_folds, load_material
 
 
@@ -20,12 +20,6 @@ def command(cache: Path, *more: str) -> Command:
 def load(cache: Path, *more: str) -> Material:
     asked = command(cache, *more)
     return load_material(asked.recipe, asked.places, torch.device("cpu"))
-
-
-@pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    write_study(tmp_path, noisy=3)
-    return tmp_path
 
 
 def edit_clips(cache: Path, clip: str, **values: str) -> None:

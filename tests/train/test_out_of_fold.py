@@ -7,10 +7,9 @@ import pandas as pd
 import pytest
 import torch
 
-import train.fit
 from preprocess.tables import read_table
 from tests.train.stores import memory_of
-from tests.train.studies import OPTIONS, write_study
+from tests.train.studies import fit, home_of, write_study
 from train.material import Material
 from train.out_of_fold import figures, find_suspicious
 from train.scores import read_scores
@@ -63,22 +62,21 @@ def test_a_wrong_label_is_found_and_its_correction_taken(tmp_path: Path) -> None
     assert table.loc[4, "labels"] == "low, deep"
     table.loc[4, "labels"] = "高い"
     table.to_csv(path, index=False)
-    options = [*OPTIONS, "--cache", str(tmp_path), "--training.epochs", "10", "--training.metric", "last"]
-    train.fit.main(options)
-    suspicious = tmp_path / "recipe" / "runs" / "recipe" / "suspicious.csv"
+    options = ["--training.epochs", "10", "--training.metric", "last"]
+    fit(tmp_path, *options)
+    suspicious = home_of(tmp_path) / "suspicious.csv"
     first = read_table(suspicious).iloc[0]
     assert (first["clip"], first["given"]) == ("clip 4.wav", "高い")
     assert first["labels"] in ("low, deep", "drop")
-    train.fit.main([*options, "--run", "corrected", "--training.corrections", str(suspicious), "--folds", "0"])
-    assert (tmp_path / "recipe" / "runs" / "corrected" / "fold0" / "best.pt").exists()
+    fit(tmp_path, *options, "--run", "corrected", "--training.corrections", str(suspicious), "--folds", "0")
+    assert (home_of(tmp_path).parent / "corrected" / "fold0" / "best.pt").exists()
 
 
 def test_several_seeds_are_averaged(tmp_path: Path) -> None:
     write_study(tmp_path, n_clips=12, folds=2)
-    options = [*OPTIONS, "--cache", str(tmp_path), "--training.metric", "last"]
-    train.fit.main([*options, "--training.seeds", "2"])
-    train.fit.main([*options, "--run", "one"])
-    train.fit.main([*options, "--run", "two", "--training.seed", "1"])
-    runs = tmp_path / "recipe" / "runs"
+    fit(tmp_path, "--training.metric", "last", "--training.seeds", "2")
+    fit(tmp_path, "--training.metric", "last", "--run", "one")
+    fit(tmp_path, "--training.metric", "last", "--run", "two", "--training.seed", "1")
+    runs = home_of(tmp_path).parent
     both, one, two = (read_scores(runs / run / "oof.csv").values for run in ("recipe", "one", "two"))
     assert both == pytest.approx((one + two) / 2, abs=1e-6)

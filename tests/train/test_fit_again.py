@@ -1,0 +1,101 @@
+"""The same run twice: from the same seed, killed and resumed, interrupted."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from tests.train.studies import OPTIONS, assert_same, fit, home_of, write_study
+from train.checkpoint import load_checkpoint
+
+ROOT = Path(__file__).parent.parent.parent
+# Everything whose state a resumed run must find again: momenta, a schedule, an average, dropout, noisy clips, mixing.
+STATEFUL = (
+    "--training.average 0.9 --network.dropout 0.3 --training.mixup_probability 0.5 --training.noise_probability 0.5 "
+    "--training.bootstrap_beta 0.7 --training.freeze_epochs 1 --training.max_lr 1e-3..1e-2"
+)
+
+
+def start(cache: Path, *more: str) -> subprocess.Popen[str]:
+    """The command as a process of its own."""
+    command = [sys.executable, "-m", "train.fit", *OPTIONS, "--cache", str(cache), *more]
+    environment = os.environ | {"PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    for _ in range(3000):
+        if condition():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    raise AssertionError("nothing happened in a minute")
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Weights, scores and logs of two runs are bit for bit the same, but for times and memory."""
+    for path in sorted(home_of(one).rglob("*")):
+        twin = home_of(other) / path.relative_to(home_of(one))
+        if path.suffix == ".pt":
+            assert_same(load_checkpoint(path).network, load_checkpoint(twin).network)
+            assert_same(load_checkpoint(path).resume or {}, load_checkpoint(twin).resume or {})
+        elif path.name in ("oof.csv", "suspicious.csv"):
+            assert path.read_bytes() == twin.read_bytes()
+        elif path.name == "log.csv":
+            unequal = ["train_s", "samples_per_s", "held_out_s", "memory_mb"]
+            assert pd.read_csv(path).drop(columns=unequal).equals(pd.read_csv(twin).drop(columns=unequal))
+
+
+def test_the_same_seed_trains_the_same_networks_and_another_does_not(
+    cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    again, other = tmp_path_factory.mktemp("again"), tmp_path_factory.mktemp("other")
+    write_study(again, noisy=3)
+    write_study(other, noisy=3)
+    fit(cache, *STATEFUL.split())
+    process = start(again, *STATEFUL.split())
+    printed, complaints = process.communicate()
+    assert (process.returncode, complaints) == (0, "")
+    assert "suspicious.csv" in printed
+    assert_same_run(cache, again)
+    fit(other, *STATEFUL.split(), "--training.seed", "1", "--folds", "0")
+    one, two = (load_checkpoint(home_of(home) / "fold0" / "last.pt").network for home in (cache, other))
+    assert not torch.equal(one["head.2.weight"], two["head.2.weight"])
+
+
+def test_a_run_killed_anywhere_and_resumed_ends_as_an_undisturbed_one(
+    cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    undisturbed = tmp_path_factory.mktemp("undisturbed")
+    write_study(undisturbed, noisy=3)
+    options = [*STATEFUL.split(), "--training.epochs", "12"]
+    fit(undisturbed, *options)
+    process = start(cache, *options)
+    log = home_of(cache) / "fold1" / "log.csv"
+    wait_for(lambda: log.exists() and len(log.read_text().splitlines()) > 3, process)
+    process.kill()
+    process.communicate()
+    assert load_checkpoint(home_of(cache) / "fold1" / "last.pt").epoch < 12
+    fit(cache, *options, "--resume")
+    assert_same_run(undisturbed, cache)
+
+
+def test_an_interrupt_leaves_a_usable_checkpoint_and_one_line(cache: Path) -> None:
+    process = start(cache, "--training.epochs", "10000")
+    last = home_of(cache) / "fold0" / "last.pt"
+    wait_for(last.exists, process)
+    process.send_signal(signal.SIGINT)
+    _, complaints = process.communicate()
+    assert process.returncode == 130
+    assert complaints.startswith("earmark: interrupted")
+    assert len(complaints.splitlines()) == 1
+    assert load_checkpoint(last).resume is not None
