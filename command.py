@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from errors import BadInput
 from places import Places
@@ -25,7 +25,7 @@ class Command:
 def build_parser(description: str, add_options: Callable[[ArgumentParser], Any] | None = None) -> ArgumentParser:
     """The parser of a script: the recipe's sections, the places, and the script's own options."""
     parser = ArgumentParser(description=description, exit_on_error=False, allow_abbrev=False)
-    parser.add_argument("--recipe", action=ActionConfigFile, help="YAML file of the recipe.")
+    parser.add_argument("--recipe", action="config", help="YAML file of the recipe.")
     parser.add_argument("--name", type=str | None, help="Name of the cache folder; by default the recipe file's.")
     parser.add_argument("--run", type=str | None, help="Name of the run; by default the recipe's.")
     parser.add_argument("--cache", type=str, default="cache", help="Folder of stores and runs.")
@@ -52,7 +52,7 @@ def read_command(
     name = parts.name or (Path(parts.recipe[-1].relative).stem if parts.recipe else "recipe")
     run = parts.run or name
     for key, value in (("--name", name), ("--run", run)):
-        if not value or value.startswith(".") or set(value) & set('/\\\0\n'):
+        if not value or value.startswith(".") or set(value) & set("/\\\0\n"):
             raise BadInput(f"{key} {value!r} cannot name a folder: use letters, digits, '-' and '_'")
     recipe = Recipe(name=name, **{section: parts[section] for section in SECTIONS})
     return Command(recipe, Places(Path(parts.cache), Path(parts.submissions), name, run), parts)

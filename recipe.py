@@ -34,6 +34,7 @@ def _bounds(annotation: Any) -> Between | None:
     return next((bounds for part in get_args(annotation) if (bounds := _bounds(part))), None)
 
 
+@dataclass(frozen=True)
 class Section:
     """A part of a recipe that refuses numbers out of their bounds."""
 
@@ -366,4 +367,4 @@ SECTIONS: dict[str, type[Section]] = {
 
 def as_dict(part: Recipe | Section) -> dict[str, Any]:
     """Plain values of a recipe or a section, ready for JSON or YAML."""
-    return asdict(part)  # type: ignore[call-overload]
+    return asdict(part)

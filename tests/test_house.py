@@ -83,7 +83,7 @@ def _section_documents() -> dict[str, dict[str, str]]:
         if isinstance(node, ast.ClassDef):
             after = dict(zip(node.body, node.body[1:], strict=False))
             documents[node.name] = {
-                item.target.id: follower.value.value
+                item.target.id: str(follower.value.value)
                 for item, follower in after.items()
                 if isinstance(item, ast.AnnAssign)
                 and isinstance(item.target, ast.Name)
@@ -148,7 +148,9 @@ def test_readme_commands_exist() -> None:
 
 def test_readme_names_only_files_that_are_there() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"\b(?:preprocess|train|predict|serve|benchmarks|recipes|docs)/[\w/]+\.(?:py|yaml|md)", readme))
+    named = set(
+        re.findall(r"\b(?:preprocess|train|predict|serve|benchmarks|recipes|docs)/[\w/]+\.(?:py|yaml|md)", readme)
+    )
     assert named
     assert not [name for name in named if not (ROOT / name).exists()]
 

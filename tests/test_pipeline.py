@@ -20,7 +20,9 @@ SMALL = (
 )
 
 
-def make(home: Path, targets: str, *, data: Path | None = None, epochs: int = 12, more: str = "", **variables: str) -> str:
+def make(
+    home: Path, targets: str, *, data: Path | None = None, epochs: int = 12, more: str = "", **variables: str
+) -> str:
     """`make TARGETS` on the demo's recipe shrunk to seconds; standard output, or an AssertionError with both."""
     ended = run_make(home, targets, data=data, epochs=epochs, more=more, **variables)
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -62,7 +64,7 @@ def test_four_make_commands_go_from_recordings_to_a_scored_csv(
     page = (tmp_path / "submissions" / "demo.html").read_text(encoding="utf-8")
     assert "<audio" in page
     assert "data:image/" in page
-    assert "src=\"http" not in page
+    assert 'src="http' not in page
     run_home = tmp_path / "cache" / "demo" / "runs" / "demo"
     assert {"recipe.yaml", "oof.csv"} <= {path.name for path in run_home.iterdir()}
     assert {"best.pt", "last.pt", "log.csv"} <= {path.name for path in (run_home / "fold0").iterdir()}
