@@ -86,7 +86,7 @@ class Features(Section):
     mel_scale: Literal["slaney", "htk"] = "slaney"
     """Where logmel's bands lie."""
     centre: bool = True
-    """Frame i of logmel and stft lies around sample i * hop_samples, silence beyond the ends; or else it begins there."""
+    """Frame i of logmel and stft lies around sample i * hop_samples, silence beyond the ends; else it begins there."""
     bins_per_octave: Annotated[int, Between(1, 96)] = 12
     """Of cqt, and of the constant-Q bins that cqt_chroma folds into n_bins."""
     frames_per_second: Annotated[float, Between(0.1, 10_000)] | None = None
