@@ -44,7 +44,7 @@ def report_folds(places: Places, recipe: Recipe, material: Material, device: tor
 
 
 def write_tables(places: Places, material: Material, scores: Tensor, curated: np.ndarray) -> list[str]:
-    """Write oof.csv and suspicious.csv of all clips, by_label.csv and confusion.csv of the curated; say what they are."""
+    """Write oof.csv and suspicious.csv of all clips, by_label.csv and confusion.csv of the curated; what they are."""
     home, labels = places.run_home, material.labels
     write_scores(places.oof_csv, material.memory.clips, labels, scores.numpy())
     suspicious = find_suspicious(material, scores)

@@ -23,8 +23,15 @@ def fold_home(run_home: Path, recipe: Recipe, fold: int, seed: int) -> Path:
 def begin_run(places: Places, recipe: Recipe, *, resume: bool) -> None:
     """Write the run's recipe. Networks of another recipe go, as out-of-fold scores of earlier weights do.
 
-    Raises BadInput where `resume` meets another recipe, naming the keys that differ.
+    Raises BadInput where `resume` meets another recipe, naming the keys that differ, and where the recipe reads what
+    this run is about to overwrite.
     """
+    for key in ("corrections", "start_from"):
+        value = getattr(recipe.training, key)
+        if value and Path(value).resolve().is_relative_to(places.run_home.resolve()):
+            raise BadInput(
+                f"training.{key} = {value} is in the folder of this run, which overwrites it: name another --run"
+            )
     path, resolved = places.run_home / "recipe.yaml", as_dict(recipe)
     if path.exists():
         differing = differing_keys(_read(path), resolved)
@@ -36,7 +43,8 @@ def begin_run(places: Places, recipe: Recipe, *, resume: bool) -> None:
             print(f"run {places.run} was trained with {differing}: its networks are replaced")
             for home in places.run_home.glob("fold*"):
                 shutil.rmtree(home)
-    places.oof_csv.unlink(missing_ok=True)
+    for table in (places.oof_csv, places.run_home / "by_label.csv", places.run_home / "confusion.csv"):
+        table.unlink(missing_ok=True)
     with written_whole(path) as temporary:
         temporary.write_text(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), encoding="utf-8")
 

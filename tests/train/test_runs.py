@@ -1,7 +1,7 @@
 """A run's folder: its recipe, and what another recipe does to it."""
 
-import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -50,6 +50,16 @@ def test_a_recipe_does_not_differ_from_what_was_written_of_it() -> None:
     assert differing_keys({}, resolved).startswith("features.kind = None")
 
 
+@pytest.mark.parametrize("key", ["corrections", "start_from"])
+def test_a_run_does_not_overwrite_what_it_reads(places: Places, key: str) -> None:
+    begin_run(places, Recipe(), resume=False)
+    (places.run_home / "fold0").mkdir()
+    reads: dict[str, Any] = {key: str(places.run_home / "suspicious.csv")}
+    with pytest.raises(BadInput, match=rf"training\.{key} = .*suspicious\.csv is in the folder of this run"):
+        begin_run(places, Recipe(training=Training(**reads)), resume=False)
+    assert (places.run_home / "fold0").exists()
+
+
 def test_a_recipe_file_that_is_no_recipe_is_named(places: Places) -> None:
     places.run_home.mkdir(parents=True)
     (places.run_home / "recipe.yaml").write_text("half: [", encoding="utf-8")
@@ -58,6 +68,6 @@ def test_a_recipe_file_that_is_no_recipe_is_named(places: Places) -> None:
 
 
 def test_networks_of_several_seeds_have_folders_of_their_own() -> None:
-    one, several = Recipe(), Recipe(training=dataclasses.replace(Training(), seeds=2))
+    one, several = Recipe(), Recipe(training=Training(seeds=2))
     assert fold_home(Path("run"), one, 3, 0) == Path("run/fold3")
     assert fold_home(Path("run"), several, 3, 1) == Path("run/fold3_seed1")
