@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ from preprocess.clips import read_clips
 from preprocess.coding import coding_of
 from preprocess.labels import encode
 from preprocess.store import open_store
-from recipe import Count, Recipe
+from recipe import Count, Prediction, Recipe
 from train.device import pick_device
 from train.metrics import lwlrap, mean_average_precision
 from train.networks import network_of
@@ -148,20 +149,34 @@ def write_noise(folder: Path, n_recordings: int, rate_hz: int) -> list[Recording
 
 
 def compare_scores(command: Command, device: torch.device) -> None:
-    """lwlrap and mAP of a trained run, by both ways."""
+    """What a trained run scores by the recipe's exact windows, and what each other way changes."""
+    window_s, hop_s = command.recipe.prediction.window_seconds, command.recipe.prediction.hop_seconds
+    ways: dict[str, dict[str, Any]] = {
+        "exact": {},
+        "dense": {"mode": "dense"},
+        "mean of networks geometric": {"blend": "geometric"},
+        "pooling max": {"pooling": "max"},
+        "pooling top_k": {"pooling": "top_k"},
+        "pooling power": {"pooling": "power"},
+        f"views {hop_s / 2:g} s earlier, later": {"view_shifts_s": [-hop_s / 2, hop_s / 2]},
+        "views 6 dB quieter, louder": {"view_gains_db": [-6.0, 6.0]},
+        f"view of {window_s * 2 / 3:g} s": {"view_windows_s": [window_s * 2 / 3]},
+        f"view of {window_s * 4 / 3:g} s": {"view_windows_s": [window_s * 4 / 3]},
+    }
     table = read_clips(command.places.clips_csv)
-    figures = {mode: measure(command, table, mode, device) for mode in ("exact", "dense")}
-    for clips, (exact_lwlrap, exact_map) in figures["exact"].items():
-        dense_lwlrap, dense_map = figures["dense"][clips]
-        print(
-            f"{clips}: lwlrap exact {exact_lwlrap:.4f}, dense {dense_lwlrap:.4f} ({dense_lwlrap - exact_lwlrap:+.4f}); "
-            f"mAP exact {exact_map:.4f}, dense {dense_map:.4f} ({dense_map - exact_map:+.4f})"
-        )
+    base: dict[str, tuple[float, float]] = {}
+    for name, changed in ways.items():
+        figures = measure(command, table, replace(command.recipe.prediction, **({"mode": "exact"} | changed)), device)
+        base = base or figures
+        for clips, (ranking, precision) in figures.items():
+            differences = f"({ranking - base[clips][0]:+.4f})  mAP {precision:.4f} ({precision - base[clips][1]:+.4f})"
+            print(f"{clips:<26} {name:<28} lwlrap {ranking:.4f} {differences}")
 
 
-def measure(command: Command, table: pd.DataFrame, mode: str, device: torch.device) -> dict[str, tuple[float, float]]:
-    """(lwlrap, mAP) of the run's out-of-fold clips, and of its labelled test clips."""
-    prediction = replace(command.recipe.prediction, mode=mode)  # type: ignore[arg-type]
+def measure(
+    command: Command, table: pd.DataFrame, prediction: Prediction, device: torch.device
+) -> dict[str, tuple[float, float]]:
+    """(lwlrap, mAP) of the run's curated out-of-fold clips, and of its labelled test clips."""
     run = load_run(command.places.run_home, prediction, device)
     held_out = choose_held_out(table[table["trust"] == "curated"], run)
     test = table[(table["split"] == "test") & (table["labels"] != "")]

@@ -27,9 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Blend the submissions of several runs.", add_options)
     runs, by, places = command.options.runs, command.options.by, command.places
     if places.run in runs:
-        raise BadInput(
-            f"--run {places.run} is one of --runs: name the blend otherwise, it would replace that submission"
-        )
+        raise BadInput(f"--run {places.run} is one of --runs and would be replaced: give the blend a name of its own")
     tables = [read_submission(places.submissions / f"{run}.csv") for run in runs]
     check_alike(runs, tables)
     weights = np.full(len(runs), 1 / len(runs))
@@ -49,7 +47,7 @@ def check_alike(names: Sequence[str], tables: Sequence[Scores]) -> None:
     for name, table in zip(names, tables, strict=True):
         for kind, mine, theirs in (("clip", first.clips, table.clips), ("label", first.labels, table.labels)):
             if mine != theirs:
-                odd = next((each for each in [*mine, *theirs] if each not in mine or each not in theirs), mine[0])
+                odd = min(set(mine) ^ set(theirs), default=mine[0])
                 raise BadInput(f"runs {names[0]} and {name} differ in {kind} {odd!r}: predict them on the same clips")
 
 

@@ -90,7 +90,7 @@ def test_a_blend_keeps_the_sample_s_form(runs: Home) -> None:
     ("options", "words"),
     [
         (["--runs", "a", "none"], ["none.csv", "make predict"]),
-        (["--runs", "a", "other"], ["other", "'x.wav'"]),
+        (["--runs", "a", "other"], ["other", "test10"]),
         (["--runs", "a", "tiny"], ["--run tiny"]),
         (["--runs", "a", "bare", "--fit"], ["oof.csv", "make train"]),
     ],
