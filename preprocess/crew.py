@@ -56,9 +56,22 @@ class _Process:
                 cwd=Path(__file__).parent.parent,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # what decoders mutter about damaged files
+                stderr=subprocess.PIPE,
+                text=True,
             )
         self.connection.send(features)
+        self._wait_until_ready()
+
+    def _wait_until_ready(self) -> None:
+        """Raises BadInput where the process ends before it has begun."""
+        try:
+            self.connection.recv()  # Ready
+        except (EOFError, OSError):
+            _, errors = self.process.communicate()
+            *_, last = errors.splitlines() or [f"exit status {self.process.returncode}"]
+            raise BadInput(f"a worker process cannot start: {last}") from None
+        if self.process.stderr:
+            self.process.stderr.close()
 
     def compute(self, job: PartJob) -> Wrote:
         """Have a job done. Raises _Died, and BadInput where the part cannot be written."""

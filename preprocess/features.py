@@ -54,21 +54,24 @@ def clips_wanted(layout: Layout, features: Features) -> dict[str, Wanted]:
 
 
 def take_finished(done: Done, places: Places) -> list[Row]:
-    """Keep what earlier runs finished, and clear away what they left half-done. The rows of the store as it is."""
+    """Keep what earlier runs finished, clear away what they left half-done. The rows of the store, if it is sound."""
     for leftover in places.home.glob(f".{places.store.name}.*.tmp"):
         leftover.unlink()
     stored: list[Row] = []
     for path in [places.store, *sorted(places.parts.glob("*.h5"))]:
-        if path.exists():
-            try:
-                rows, damaged = done.take(path)
-                stored = rows if path == places.store else stored
-                for clip in damaged:
-                    say(f"{path}: the frames of {clip!r} are damaged; they are computed again")
-            except OtherRecipe as error:
+        if not path.exists():
+            continue
+        try:
+            rows, damaged = done.take(path)
+        except OtherRecipe as error:
+            if path == places.store:
                 say(f"the recipe has changed ({error.changes}): every clip is computed again")
-            except Damaged as error:
-                say(f"{path}: {error.reason}; its clips are computed again")
+        except Damaged as error:
+            say(f"{path}: {error.reason}; its clips are computed again")
+        else:
+            stored = rows if path == places.store and not damaged else stored
+            for clip in damaged:
+                say(f"{path}: the frames of {clip!r} are damaged; they are computed again")
     return stored
 
 
@@ -144,7 +147,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             write_tables(layout, places)
             failures = make_store(clips_wanted(layout, features), features, places, options.jobs)
     except OSError as error:
-        raise BadInput(f"{places.home}: {error.strerror or error}; what was finished is kept") from error
+        raise BadInput(
+            f"{places.home}: {error.strerror or error}; what was finished is kept, run the same command again"
+        ) from error
     return warn(failures, places, len(layout.table), options.max_failures)
 
 

@@ -45,6 +45,11 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Ready:
+    """A worker has started."""
+
+
+@dataclass(frozen=True)
 class Began:
     """A worker has begun the clip of this index in its job."""
 
@@ -66,7 +71,7 @@ class Halted:
     reason: str
 
 
-Message = Began | Wrote | Halted
+Message = Ready | Began | Wrote | Halted
 
 
 def source_stamp(path: str) -> str:

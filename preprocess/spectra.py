@@ -54,7 +54,7 @@ def hann(n_fft: int) -> npt.NDArray[np.float64]:
 
 
 def power_spectra(view: Frames, window: npt.NDArray[np.floating]) -> Frames:
-    """Windows of sound [n_windows, n_fft] → power [n_windows, n_fft // 2 + 1], computed in the precision of `window`."""
+    """Windows of sound [n_windows, n_fft] → power [n_windows, n_fft // 2 + 1], in the precision of `window`."""
     n_fft = len(window)
     power = np.empty((len(view), n_fft // 2 + 1), np.float32)
     step = min(len(view), max(1, CACHE_BYTES // (n_fft * window.itemsize)))

@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import xxhash
 
+from preprocess.disk import Disk
 from preprocess.seal import SEAL_BYTES, write_seal
 from preprocess.store import READ_BYTES, SCHEMA, Coding, Damaged, Row, Stored, fingerprint
 from preprocess.whole import written_whole
@@ -55,12 +56,14 @@ class _Statistics:
 
 
 def write_store(path: Path, features: Features, coding: Coding, pieces: Sequence[Piece]) -> None:
-    """Write pieces to a store, in their order. Raises Damaged where a piece is not what its digest says."""
+    """Write pieces to a store, in order. Raises OSError, and Damaged where a piece is not what its digest says."""
     with written_whole(path) as temporary:
-        with h5py.File(temporary, "w", userblock_size=SEAL_BYTES, libver="v110") as file:
-            _write_attributes(file, features, coding)
-            _write_tables(file, [piece.row for piece in pieces])
-            start, n_bytes = _write_frames(file, coding, pieces)
+        with Disk(temporary) as disk:
+            with h5py.File(disk, "w", userblock_size=SEAL_BYTES, libver="v110") as file:
+                _write_attributes(file, features, coding)
+                _write_tables(file, [piece.row for piece in pieces])
+                start, n_bytes = _write_frames(file, coding, pieces, disk)
+            disk.check()
         write_seal(temporary, start, n_bytes)
 
 
@@ -87,7 +90,7 @@ def _write_tables(file: h5py.File, rows: Sequence[Row]) -> None:
         file[name] = np.array(values, h5py.string_dtype("utf-8", max(map(len, values), default=1) or 1))
 
 
-def _write_frames(file: h5py.File, coding: Coding, pieces: Sequence[Piece]) -> tuple[int, int]:
+def _write_frames(file: h5py.File, coding: Coding, pieces: Sequence[Piece], disk: Disk) -> tuple[int, int]:
     """Copy the frames and their statistics; return where they lie in the file, and their bytes."""
     total = sum(piece.row.n_frames for piece in pieces)
     frames = file.create_dataset("frames", (total, coding.n_bins), coding.dtype)
@@ -100,6 +103,7 @@ def _write_frames(file: h5py.File, coding: Coding, pieces: Sequence[Piece]) -> t
             hasher.update(block.data)
             statistics.add(block)
             frames.write_direct(block, dest_sel=np.s_[at : at + len(block)])
+            disk.check()
             at += len(block)
         if hasher.hexdigest() != piece.row.digest:
             raise Damaged(piece.origin, f"the frames of {piece.row.clip!r} are damaged")

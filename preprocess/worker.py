@@ -1,6 +1,7 @@
 """SCRIPT  a process that computes parts for `preprocess.crew`, and may die of a recording without harm to others."""
 
 import faulthandler
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +11,19 @@ from preprocess.coding import coding_of
 from preprocess.copies import copies_of
 from preprocess.decode import DecodeError, Samples
 from preprocess.frames import build_transform
-from preprocess.jobs import SILENT_S, Began, ClipJob, Ended, Failure, Halted, Message, PartJob, Wrote, source_stamp
+from preprocess.jobs import (
+    SILENT_S,
+    Began,
+    ClipJob,
+    Ended,
+    Failure,
+    Halted,
+    Message,
+    PartJob,
+    Ready,
+    Wrote,
+    source_stamp,
+)
 from preprocess.part import Part
 from preprocess.recording import Recording
 from recipe import Features
@@ -54,7 +67,8 @@ class Worker:
         try:
             recording = Recording(job.path, self.features, watched)
             copies = copies_of(job.clip, self.features)[: job.n_copies]
-            for variant, sound in enumerate([recording, *(copy(recording) for copy in copies)]):
+            sounds: list[Iterable[Samples]] = [recording, *(copy(recording) for copy in copies)]
+            for variant, sound in enumerate(sounds):
                 for frames in self.transform(sound):
                     part.add(frames)
                 part.end_row(job.clip, variant, stamp, recording.start_s, recording.duration_s)
@@ -69,11 +83,17 @@ class Worker:
         return Ended(0.0, failure)
 
 
+def _in_words(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or f"{type(error).__name__}: {error}")
+
+
 def main() -> None:
     """Serve jobs from the connection whose file descriptor is the only argument, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     connection = Connection(int(sys.argv[1]))
     worker = Worker(connection.recv(), connection.send)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders in C mutter about damaged files
+    connection.send(Ready())
     while True:
         try:
             job = connection.recv()
@@ -81,8 +101,8 @@ def main() -> None:
             return
         try:
             worker.compute(job)
-        except OSError as error:
-            connection.send(Halted(f"{job.part}: {error.strerror or error}"))
+        except Exception as error:  # no recording's fault: a full disk, or a mistake of ours
+            connection.send(Halted(f"{job.part}: {_in_words(error)}"))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,12 @@ from preprocess.mel import Scale, apply_filters, hz_to_mel, mel_filters, mel_to_
 @pytest.mark.parametrize("scale", ["slaney", "htk"])
 @pytest.mark.parametrize(
     ("rate_hz", "n_fft", "n_bands", "fmin_hz", "fmax_hz"),
-    [(44_100, 2048, 128, 20, 22_050), (22_050, 1024, 40, 0, 8_000), (16_000, 513, 64, 125, 7_500), (8_000, 256, 1, 0, 4_000)],
+    [
+        (44_100, 2048, 128, 20, 22_050),
+        (22_050, 1024, 40, 0, 8_000),
+        (16_000, 513, 64, 125, 7_500),
+        (8_000, 256, 1, 0, 4_000),
+    ],
 )
 def test_filters_are_librosas(
     scale: Scale, rate_hz: int, n_fft: int, n_bands: int, fmin_hz: float, fmax_hz: float

@@ -89,7 +89,9 @@ def test_windows_of_blocks_are_those_of_the_whole(
 ) -> None:
     n_samples, sizes = (n_samples, sizes) if hop_samples > 50 else (min(n_samples, 2_000), sizes)
     samples = sound(n_samples)
-    got = np.concatenate(list(windows(blocks_of(samples, [size + n_samples // 20 for size in sizes]), n_fft, hop_samples, centre)))
+    got = np.concatenate(
+        list(windows(blocks_of(samples, [size + n_samples // 20 for size in sizes]), n_fft, hop_samples, centre))
+    )
     padded = np.pad(samples, n_fft // 2) if centre else np.pad(samples, (0, max(0, n_fft - n_samples)))
     starts = range(0, len(padded) - n_fft + 1, hop_samples)
     np.testing.assert_array_equal(got, [padded[start : start + n_fft] for start in starts])

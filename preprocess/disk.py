@@ -1,0 +1,36 @@
+"""A file for HDF5 to write to. A full disk is kept from libhdf5, which crashes when it closes a file on one."""
+
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+
+class Disk(FileIO):
+    """The file object that h5py.File takes. After an error it swallows what is written, until `check` raises it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "w+")
+        self._error: OSError | None = None
+
+    def check(self) -> None:
+        """Raise the error that writing met, if any."""
+        if self._error:
+            raise self._error
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`, or remember why not."""
+        left = memoryview(data).cast("B")
+        try:
+            while len(left) and not self._error:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self._error = error
+        return memoryview(data).nbytes
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the file's length, or remember why not."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self._error = self._error or error
+            return size or 0

@@ -1,0 +1,41 @@
+"""Values as stored numbers and back."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preprocess.coding import coding_of, decode_frames, encode
+from recipe import Features
+
+CODINGS = {
+    "float16": Features(),
+    "uint8": Features(storage="uint8"),
+    "chroma": Features(kind="cqt_chroma", storage="uint8", n_bins=12, fmin_hz=32.7),
+    "waveform": Features(kind="waveform", storage="int16", n_bins=441),
+}
+STEPS = {"float16": 0.04, "uint8": 0.32, "chroma": 0.002, "waveform": 1.6e-5}
+RANGES = {"float16": (-100, 60), "uint8": (-100, 60), "chroma": (0, 1), "waveform": (-1, 0.9999)}
+
+
+@pytest.mark.parametrize("name", CODINGS)
+def test_values_come_back_to_within_half_a_step(name: str) -> None:
+    coding = coding_of(CODINGS[name])
+    values = np.random.default_rng(0).uniform(*RANGES[name], (50, 3)).astype(np.float32)
+    stored = encode(values, coding)
+    assert stored.dtype == coding.dtype
+    np.testing.assert_allclose(decode_frames(stored, coding), values, atol=STEPS[name])
+
+
+@given(st.sampled_from(sorted(CODINGS)), st.lists(st.floats(-(2.0**99), 2.0**99, width=32), min_size=2, max_size=9))
+def test_order_and_ends_are_kept(name: str, values: list[float]) -> None:
+    coding = coding_of(CODINGS[name])
+    stored = encode(np.sort(np.array(values, np.float32))[:, None], coding)
+    assert (np.diff(stored[:, 0].astype(np.float64)) >= 0).all()
+    assert np.isfinite(stored.astype(np.float64)).all()
+
+
+def test_frames_per_second_are_the_kinds() -> None:
+    assert coding_of(Features(rate_hz=44_100, hop_samples=441)).frames_per_second == 100
+    assert coding_of(Features(kind="stft", frames_per_second=52.0)).frames_per_second == 52
+    assert coding_of(CODINGS["waveform"]).frames_per_second == 100

@@ -1,0 +1,137 @@
+"""Workers that crash, hang or are killed cost one recording, and the others go on."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from errors import BadInput
+from preprocess.crew import Crew
+from preprocess.jobs import ClipJob, Ended, PartJob
+from preprocess.store import open_store
+from recipe import Features
+
+ROOT = Path(__file__).parent.parent.parent
+FEATURES = Features(rate_hz=16_000, n_fft=256, hop_samples=128, n_bins=16)
+BAD_WORKER = """
+import ctypes, os, sys
+from preprocess import recording, worker
+
+def decode_blocks(path, rate_hz, good=recording.decode_blocks):
+    name = os.path.basename(path)
+    if name.startswith("crash"):
+        ctypes.string_at(0)
+    if name.startswith("hang"):
+        ctypes.PyDLL(None).sleep(60)  # holds the interpreter, as a decoder in C may
+    if name.startswith("once") and not os.path.exists(path + ".died"):
+        open(path + ".died", "w").close()
+        os.kill(os.getpid(), 9)
+    if name.startswith("bug"):
+        raise RuntimeError("a bug")
+    yield from good(path, rate_hz)
+
+recording.decode_blocks = decode_blocks
+worker.SILENT_S = 1
+worker.main()
+"""
+
+
+@pytest.fixture
+def bad_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """A worker that dies of recordings by their names."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    path = tmp_path / "bad_worker.py"
+    path.write_text(BAD_WORKER)
+    return sys.executable, str(path)
+
+
+def recordings(folder: Path, names: list[str]) -> tuple[ClipJob, ...]:
+    for seed, name in enumerate(names):
+        noise = np.random.default_rng(seed).uniform(-0.5, 0.5, 3_000)
+        soundfile.write(folder / name, noise, 16_000, format="WAV")
+    return tuple(ClipJob(name, str(folder / name)) for name in names)
+
+
+def parts_of(folder: Path, clips: tuple[ClipJob, ...], n_clips: int) -> list[PartJob]:
+    starts = range(0, len(clips), n_clips)
+    return [PartJob(folder / "parts" / f"{start}.h5", clips[start : start + n_clips]) for start in starts]
+
+
+def clips_in(folder: Path) -> dict[str, str]:
+    """Digest by clip, over all parts."""
+    found: dict[str, str] = {}
+    for path in (folder / "parts").glob("*.h5"):
+        with open_store(path, FEATURES) as store:
+            assert store.damaged_rows() == []
+            found |= dict(zip(store.clips, store.digests, strict=True))
+    return found
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_bad_recordings_cost_themselves_alone(tmp_path: Path, bad_worker: tuple[str, str], n_jobs: int) -> None:
+    good = [f"good{number}" for number in range(8)]
+    names = [*good[:2], "crash1", good[2], "hang", "crash2", *good[3:5], "once", "bug", *good[5:]]
+    clips = recordings(tmp_path, names)
+    with Crew(FEATURES, n_jobs, bad_worker) as crew:
+        wrote = list(crew.compute(parts_of(tmp_path, clips, 6)))
+    ends: list[Ended] = [end for one in wrote for end in one.ends]
+    failures = {end.failure.clip: end.failure for end in ends if end.failure}
+    assert {clip: failure.reason for clip, failure in failures.items()} == {
+        "crash1": "the decoder crashed (SIGSEGV), twice",
+        "crash2": "the decoder crashed (SIGSEGV), twice",
+        "hang": "the decoder hung: no sound for 30 s, twice",
+        "bug": "RuntimeError: a bug",
+    }
+    assert all(failure.source for failure in failures.values())
+    assert len(ends) == len(names)
+    with Crew(FEATURES, 1) as crew:
+        list(crew.compute(parts_of(tmp_path / "clean", tuple(clip for clip in clips if clip.clip not in failures), 20)))
+    assert clips_in(tmp_path) == clips_in(tmp_path / "clean")
+    assert clips_in(tmp_path).keys() == {*good, "once"}
+
+
+def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
+    clips = recordings(tmp_path, [f"{number}.wav" for number in range(12)])
+    with Crew(FEATURES, 1) as crew:
+        written = crew.compute(parts_of(tmp_path, clips, 3))
+        next(written)
+        (process,) = crew._processes
+        os.kill(process.process.pid, signal.SIGKILL)
+        list(written)
+        assert len(crew._processes) == 2
+    assert len(clips_in(tmp_path)) == 12
+    assert all(one.process.poll() is not None for one in crew._processes)
+
+
+def test_an_interrupt_ends_the_workers_at_once(tmp_path: Path, bad_worker: tuple[str, str]) -> None:
+    clips = recordings(tmp_path, ["hang1", "hang2", "good"])
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), Crew(FEATURES, 2, bad_worker) as crew:
+        threading.Timer(0.3, signal.raise_signal, [signal.SIGINT]).start()
+        list(crew.compute(parts_of(tmp_path, clips, 1)))
+    assert time.monotonic() - began < 5
+    assert all(one.process.poll() is not None for one in crew._processes)
+
+
+def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
+    clips = recordings(tmp_path, ["a.wav"])
+    no_worker = (sys.executable, "-c", "raise ImportError('no such library')")
+    with (
+        pytest.raises(BadInput, match="cannot start: ImportError: no such library"),
+        Crew(FEATURES, 1, no_worker) as crew,
+    ):
+        list(crew.compute(parts_of(tmp_path, clips, 1)))
+
+
+def test_a_part_that_cannot_be_written_stops_everything(tmp_path: Path) -> None:
+    clips = recordings(tmp_path, [f"{number}.wav" for number in range(4)])
+    (tmp_path / "parts").write_text("in the way")
+    with pytest.raises(BadInput, match=r"parts.*what was finished is kept"), Crew(FEATURES, 2) as crew:
+        list(crew.compute(parts_of(tmp_path, clips, 1)))
+    assert all(one.process.poll() is not None for one in crew._processes)

@@ -1,0 +1,265 @@
+"""make features from the command line: resumable, repairable, the same for any number of jobs."""
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from errors import BadInput
+from preprocess import features as script
+from preprocess.crew import Crew
+from preprocess.lock import locked
+from preprocess.plan import Wanted
+from preprocess.store import open_store
+
+ROOT = Path(__file__).parent.parent.parent
+QUICK = [
+    "--features.rate_hz",
+    "16000",
+    "--features.n_fft",
+    "512",
+    "--features.hop_samples",
+    "160",
+    "--features.n_bins",
+    "32",
+]
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Path:
+    """Two classes of nine recordings of a tenth to half a second."""
+    for number in range(18):
+        folder = tmp_path / "data" / ("cat" if number % 2 else "dog")
+        folder.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(number).uniform(-0.5, 0.5, 1_600 + 400 * number)
+        soundfile.write(folder / f"{number:02}.wav", noise, 16_000)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The clips that were computed, filled as they are."""
+    clips: list[str] = []
+
+    def compute(missing: list[Wanted], *rest: object) -> object:
+        clips.extend(sorted(one.job.clip for one in missing))
+        return real(missing, *rest)  # type: ignore[arg-type]
+
+    real = script.compute
+    monkeypatch.setattr(script, "compute", compute)
+    return clips
+
+
+def arguments(folder: Path, home: str = "made", *more: str) -> list[str]:
+    where = ["--data.folder", str(folder), "--cache", str(folder.parent / "cache"), "--name", home, "--data.folds", "2"]
+    return [*where, *QUICK, "--jobs", "2", *more]
+
+
+def make(folder: Path, home: str = "made", *more: str) -> int:
+    return script.main(arguments(folder, home, *more))
+
+
+def store_of(folder: Path, home: str = "made") -> Path:
+    return folder.parent / "cache" / home / "features.h5"
+
+
+def same_bytes_as_clean(folder: Path, *more: str) -> bool:
+    """Whether the store is what an undisturbed run makes."""
+    shutil.rmtree(store_of(folder, "clean").parent, ignore_errors=True)
+    make(folder, "clean", *more)
+    return store_of(folder).read_bytes() == store_of(folder, "clean").read_bytes()
+
+
+def test_the_store_is_the_same_for_one_job_and_two(recordings: Path) -> None:
+    assert make(recordings, "made", "--jobs", "1") == 0
+    assert same_bytes_as_clean(recordings)
+    table = pd.read_csv(store_of(recordings).with_name("clips.csv"))
+    with open_store(store_of(recordings)) as store:
+        assert store.clips == list(table["clip"])
+        np.testing.assert_allclose(store.duration_s, [soundfile.info(path).duration for path in table["path"]])
+        assert (np.diff(store.offsets) == 1 + store.duration_s * 16_000 // 160).all()
+    assert sorted(path.name for path in store_of(recordings).parent.iterdir()) == [
+        ".lock",
+        "clips.csv",
+        "features.h5",
+        "labels.csv",
+    ]
+
+
+def test_nothing_to_do_is_said_and_nothing_is_written(
+    recordings: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(recordings)
+    before = store_of(recordings).stat()
+    monkeypatch.setattr(Crew, "__init__", None)
+    assert make(recordings) == 0
+    assert "nothing to do" in capsys.readouterr().err
+    after = store_of(recordings).stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+def test_added_changed_and_removed_recordings_alone_are_computed_or_dropped(
+    recordings: Path, computed: list[str]
+) -> None:
+    make(recordings)
+    computed.clear()
+    soundfile.write(recordings / "cat" / "new.wav", np.random.default_rng(99).uniform(-1, 1, 5_000), 16_000)
+    soundfile.write(recordings / "dog" / "02.wav", np.random.default_rng(98).uniform(-1, 1, 5_000), 16_000)
+    (recordings / "dog" / "04.wav").unlink()
+    make(recordings)
+    assert computed == ["02.wav", "new.wav"]
+    with open_store(store_of(recordings)) as store:
+        assert "04.wav" not in store.clips
+    assert same_bytes_as_clean(recordings)
+
+
+def test_a_changed_recipe_is_told_by_key_and_computes_all(
+    recordings: Path, computed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make(recordings)
+    computed.clear()
+    make(recordings, "made", "--features.n_bins", "20")
+    assert "the recipe has changed (features.n_bins was 32, is 20)" in capsys.readouterr().err
+    assert len(computed) == 18
+    assert same_bytes_as_clean(recordings, "--features.n_bins", "20")
+
+
+@pytest.mark.parametrize("harm", ["flip", "cut", "junk"])
+def test_a_damaged_store_is_repaired(
+    recordings: Path, computed: list[str], capsys: pytest.CaptureFixture[str], harm: str
+) -> None:
+    make(recordings)
+    computed.clear()
+    path = store_of(recordings)
+    with open_store(path) as store:
+        at = store.frames_at + int(store.offsets[3]) * 64 + 5
+    content = bytearray(path.read_bytes())
+    content[at] ^= 4
+    path.write_bytes({"flip": bytes(content), "cut": bytes(content[:-9]), "junk": b"junk"}[harm])
+    make(recordings)
+    assert "computed again" in capsys.readouterr().err
+    assert len(computed) == (1 if harm == "flip" else 18)
+    assert same_bytes_as_clean(recordings)
+
+
+def test_unreadable_recordings_are_reported_once_and_tried_when_they_change(
+    recordings: Path, computed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = recordings / "cat" / "bad\n«file», 1.wav"
+    bad.write_bytes(b"<html>not found</html>")
+    assert make(recordings, "made", "--max_failures", "0.1") == 0
+    assert "warning: 1 of 19 recordings could not be read" in capsys.readouterr().err
+    failed = pd.read_csv(store_of(recordings).with_name("failed.csv"))
+    assert failed[["clip", "path"]].to_numpy().tolist() == [[bad.name, str(bad)]]
+    assert "neither soundfile nor PyAV can read it" in failed["reason"][0]
+    computed.clear()
+    assert make(recordings, "made", "--max_failures", "0.01") == 1
+    assert computed == []
+    assert "more than --max_failures 0.01" in capsys.readouterr().err
+    soundfile.write(bad, np.ones(3_000) / 2, 16_000)
+    assert make(recordings) == 0
+    assert computed == [bad.name]
+    assert not store_of(recordings).with_name("failed.csv").exists()
+    assert same_bytes_as_clean(recordings)
+
+
+def test_no_readable_recording_at_all_is_bad_input(tmp_path: Path) -> None:
+    for label in "ab":
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for number in range(2):
+            (tmp_path / "data" / label / f"{label}{number}.wav").write_bytes(b"")
+    with pytest.raises(BadInput, match="none of the 4 recordings could be read"):
+        make(tmp_path / "data")
+    assert not store_of(tmp_path / "data").exists()
+
+
+def test_two_at_once_in_one_folder_are_refused(recordings: Path) -> None:
+    with locked(store_of(recordings).parent), pytest.raises(BadInput, match="another make features is at work"):
+        make(recordings)
+
+
+def test_copies_are_made_of_training_clips_alone(tmp_path: Path) -> None:
+    names = [f"{number}.wav" for number in range(6)]
+    for seed, name in enumerate(names):
+        soundfile.write(tmp_path / name, np.random.default_rng(seed).uniform(-0.5, 0.5, 8_000), 16_000)
+    splits = ["train"] * 4 + ["test"] * 2
+    pd.DataFrame({"fname": names, "labels": list("ababab"), "split": splits}).to_csv(
+        tmp_path / "labels.csv", index=False
+    )
+    copies = [
+        "--features.pitch_shifts",
+        "[-2, 2]",
+        "--features.time_stretches",
+        "[2]",
+        "--features.noise_snrs_db",
+        "[10]",
+    ]
+    make(tmp_path, "made", "--data.layout", "csv", *copies)
+    with open_store(store_of(tmp_path)) as store:
+        assert store.clips == [name for name in names[:4] for _ in range(5)] + names[4:]
+        assert store.variants.tolist() == [0, 1, 2, 3, 4] * 4 + [0, 0]
+        assert np.diff(store.offsets).tolist() == [51, 51, 51, 26, 51] * 4 + [51, 51]
+        assert len(set(store.digests)) == 22
+
+
+@pytest.fixture
+def many(recordings: Path) -> Path:
+    """300 recordings, links to the few: enough to be stopped among."""
+    for number in range(300):
+        source = sorted(recordings.rglob("??.wav"))[number % 18]
+        (source.parent / f"link{number}.wav").hardlink_to(source)
+    return recordings
+
+
+def start(folder: Path, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "preprocess.features", *arguments(folder)]
+    return subprocess.Popen(
+        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=before
+    )
+
+
+def wait_for_parts(folder: Path, process: subprocess.Popen[str]) -> None:
+    parts = store_of(folder).with_name("parts")
+    while not list(parts.glob("*.h5")) and process.poll() is None:
+        time.sleep(0.002)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_what_was_finished_before_a_stop_is_not_repeated(many: Path, computed: list[str], how: signal.Signals) -> None:
+    process = start(many)
+    wait_for_parts(many, process)
+    os.killpg(process.pid, how)
+    _, errors = process.communicate(timeout=20)
+    assert not store_of(many).exists()
+    assert process.returncode == (-9 if how == signal.SIGKILL else 130)
+    assert "Traceback" not in errors
+    assert how == signal.SIGKILL or "interrupted; what was finished is kept" in errors
+    make(many)
+    assert 0 < len(computed) < 318
+    assert same_bytes_as_clean(many)
+    assert not store_of(many).with_name("parts").exists()
+
+
+@pytest.mark.parametrize("n_bytes", [60_000, 300_000])
+def test_a_full_disk_stops_in_a_line_and_is_resumed(many: Path, n_bytes: int) -> None:
+    """Files that may not grow stand in for the disk: first the parts do not fit, then the whole."""
+    process = start(many, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, n_bytes)))
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2, errors
+    last = errors.strip().splitlines()[-1]
+    assert last.startswith("earmark: ") and "File too large" in last and "what was finished is kept" in last
+    assert "Traceback" not in errors
+    assert not store_of(many).exists()
+    assert not [path for path in store_of(many).parent.rglob("*") if path.name.endswith(".tmp")]
+    make(many)
+    assert same_bytes_as_clean(many)
