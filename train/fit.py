@@ -40,18 +40,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = pick_device(options.device)
     material = load_material(recipe, places, device)
     folds = choose_folds(options.folds, material.fold_names())
+    jobs = [
+        Job(recipe, material, fold, recipe.training.seed + seed, fold_home(places.run_home, recipe, fold, seed), device)
+        for fold, seed in itertools.product(folds, range(recipe.training.seeds))
+    ]
+    check_jobs(jobs)
     begin_run(places, recipe, resume=options.resume)
     print(f"{len(material.memory.clips)} clips, {len(material.labels)} labels, folds {folds} on {device}")
     for line in describe_gaps(material.targets, material.labels):
         print(line)
     try:
-        for fold, seed in itertools.product(folds, range(recipe.training.seeds)):
-            home = fold_home(places.run_home, recipe, fold, seed)
-            job = Job(recipe, material, fold, recipe.training.seed + seed, home, device)
+        for job in jobs:
             train_fold(job, resume=options.resume, tensorboard=options.tensorboard)
         report_folds(places, recipe, material, device)
     except KeyboardInterrupt:
         stop("interrupted; last.pt is that of the last whole epoch, and --resume goes on from it", 130)
+
+
+def check_jobs(jobs: Sequence[Job]) -> None:
+    """Raise BadInput for what cannot be trained, before anything is written."""
+    for job in jobs:
+        job.material.held_out(job.fold)
+    first = jobs[0]
+    learner = start_learner(first.material, first.recipe, first.fold, first.seed, 1, first.device)
+    first.check_sizes(learner.network)
 
 
 def train_fold(job: Job, *, resume: bool, tensorboard: bool) -> None:
@@ -60,7 +72,8 @@ def train_fold(job: Job, *, resume: bool, tensorboard: bool) -> None:
     held_out = job.material.held_out(job.fold).tolist()
     n_steps = training.epochs * len(job.batches(0))
     learner = start_learner(job.material, job.recipe, job.fold, job.seed, n_steps, job.device)
-    job.check_sizes(learner.network)
+    if learner.origin:
+        print(f"{job.home.name} {learner.origin}")
     last = job.home / "last.pt"
     if resume and last.exists():
         learner.take_up(load_checkpoint(last), job.material.labels)

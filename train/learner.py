@@ -28,6 +28,8 @@ class Learner:
     average: MovingAverage | None
     n_steps: int
     """Steps of the whole training."""
+    origin: str = ""
+    """Where its weights come from, in words, if not from chance or ImageNet."""
     epoch: int = 0
     """Epochs behind it."""
     best: float = float("-inf")
@@ -74,12 +76,13 @@ def start_learner(
     seed_torch(seed, fold)
     n_labels, training = len(material.labels), recipe.training
     network = network_of(recipe, material.memory.n_bins, n_labels, material.mean, material.std, pretrained=True)
+    origin = ""
     if training.start_from:
-        print(start_from(network, material.labels, find_start(Path(training.start_from), fold)))
+        origin = start_from(network, material.labels, find_start(Path(training.start_from), fold))
     network = network.to(device)
     optimizer = build_optimizer(network, training)
     average = MovingAverage(network, training.average) if training.average else None
-    return Learner(network, optimizer, build_schedule(optimizer, training, n_steps), average, n_steps)
+    return Learner(network, optimizer, build_schedule(optimizer, training, n_steps), average, n_steps, origin)
 
 
 def find_start(path: Path, fold: int) -> Path:

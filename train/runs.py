@@ -1,6 +1,6 @@
 """A run's folder: its recipe, and a folder a network."""
 
-import shutil
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +21,41 @@ def fold_home(run_home: Path, recipe: Recipe, fold: int, seed: int) -> Path:
 
 
 def begin_run(places: Places, recipe: Recipe, *, resume: bool) -> None:
-    """Write the run's recipe. Networks of another recipe go, as out-of-fold scores of earlier weights do.
+    """Write the run's recipe. A run of another recipe is set aside first; tables of earlier weights go.
 
     Raises BadInput where `resume` meets another recipe, naming the keys that differ, and where the recipe reads what
     this run is about to overwrite.
     """
+    _check_reading(places, recipe)
+    path, resolved = places.run_home / "recipe.yaml", as_dict(recipe)
+    differing = differing_keys(_read(path), resolved) if path.exists() else ""
+    if differing and resume:
+        raise BadInput(
+            f"--resume: run {places.run} was begun with {differing}; give changed recipes a --run of their own"
+        )
+    if differing and any(places.run_home.glob("fold*")):
+        aside = free_name(places.run_home)
+        places.run_home.rename(aside)
+        print(f"run {places.run} was trained with {differing}: it is now run {aside.name}")
+    for table in (places.oof_csv, places.run_home / "by_label.csv", places.run_home / "confusion.csv"):
+        table.unlink(missing_ok=True)
+    with written_whole(path) as temporary:
+        temporary.write_text(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def free_name(home: Path) -> Path:
+    """`home` with the first number behind its name that is not taken."""
+    names = (home.with_name(f"{home.name}-{number}") for number in itertools.count(1))
+    return next(name for name in names if not name.exists())
+
+
+def _check_reading(places: Places, recipe: Recipe) -> None:
     for key in ("corrections", "start_from"):
         value = getattr(recipe.training, key)
         if value and Path(value).resolve().is_relative_to(places.run_home.resolve()):
             raise BadInput(
                 f"training.{key} = {value} is in the folder of this run, which overwrites it: name another --run"
             )
-    path, resolved = places.run_home / "recipe.yaml", as_dict(recipe)
-    if path.exists():
-        differing = differing_keys(_read(path), resolved)
-        if differing and resume:
-            raise BadInput(
-                f"--resume: run {places.run} was begun with {differing}; give changed recipes a --run of their own"
-            )
-        if differing:
-            print(f"run {places.run} was trained with {differing}: its networks are replaced")
-            for home in places.run_home.glob("fold*"):
-                shutil.rmtree(home)
-    for table in (places.oof_csv, places.run_home / "by_label.csv", places.run_home / "confusion.csv"):
-        table.unlink(missing_ok=True)
-    with written_whole(path) as temporary:
-        temporary.write_text(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def _read(path: Path) -> dict[str, Any]:

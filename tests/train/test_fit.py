@@ -150,7 +150,7 @@ def test_bad_input_is_one_line_that_names_it(cache: Path, options: list[str], me
     assert "\n" not in str(caught.value)
 
 
-def test_another_recipe_does_not_resume_a_run_and_replaces_its_networks_without_resuming(
+def test_another_recipe_does_not_resume_a_run_but_sets_it_aside(
     cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fit(cache, "--folds", "0,1")
@@ -158,8 +158,18 @@ def test_another_recipe_does_not_resume_a_run_and_replaces_its_networks_without_
         fit(cache, "--folds", "0", "--training.epochs", "4", "--resume")
     assert (home_of(cache) / "fold1").exists()
     fit(cache, "--folds", "0", "--training.epochs", "4")
-    assert "was trained with training.epochs = 3" in capsys.readouterr().out
+    assert "was trained with training.epochs = 3: it is now run recipe-1" in capsys.readouterr().out
     assert not (home_of(cache) / "fold1").exists()
+    assert (home_of(cache).with_name("recipe-1") / "fold1" / "best.pt").exists()
+
+
+@pytest.mark.parametrize("wrong", ["--network.name waveform", "--network.name alexnet", "--training.start_from no.pt"])
+def test_what_cannot_be_trained_leaves_the_run_as_it_was(cache: Path, wrong: str) -> None:
+    fit(cache, "--folds", "0", "--training.epochs", "1")
+    before = {path: path.read_bytes() for path in home_of(cache).rglob("*") if path.is_file()}
+    with pytest.raises(BadInput):
+        fit(cache, *wrong.split())
+    assert {path: path.read_bytes() for path in home_of(cache).parent.rglob("*") if path.is_file()} == before
 
 
 def test_tensorboard_is_written_where_asked_for(cache: Path) -> None:

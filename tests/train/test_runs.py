@@ -25,7 +25,9 @@ def test_the_resolved_recipe_is_written_and_reads_back_as_itself(places: Places)
     assert read_command(["--recipe", str(path), "--name", "recipe"], "test").recipe == recipe
 
 
-def test_networks_of_another_recipe_go_but_those_of_the_same_stay(places: Places) -> None:
+def test_networks_of_another_recipe_are_set_aside_and_those_of_the_same_stay(
+    places: Places, capsys: pytest.CaptureFixture[str]
+) -> None:
     begin_run(places, Recipe(), resume=False)
     (places.run_home / "fold0").mkdir()
     places.oof_csv.touch()
@@ -33,8 +35,12 @@ def test_networks_of_another_recipe_go_but_those_of_the_same_stay(places: Places
     begin_run(places, answering, resume=True)
     assert (places.run_home / "fold0").exists()
     assert not places.oof_csv.exists(), "scores of weights that are about to change"
-    begin_run(places, Recipe(training=Training(epochs=7)), resume=False)
-    assert not (places.run_home / "fold0").exists()
+    for number in (1, 2):
+        begin_run(places, Recipe(training=Training(epochs=number)), resume=False)
+        assert f"now run run-{number}" in capsys.readouterr().out
+        assert (places.run_home.with_name(f"run-{number}") / "fold0").exists()
+        assert not (places.run_home / "fold0").exists()
+        (places.run_home / "fold0").mkdir()
 
 
 def test_resuming_with_another_recipe_names_what_differs(places: Places) -> None:
