@@ -62,7 +62,8 @@ def check_jobs(jobs: Sequence[Job]) -> None:
     for job in jobs:
         job.material.held_out(job.fold)
     first = jobs[0]
-    learner = start_learner(first.material, first.recipe, first.fold, first.seed, 1, first.device)
+    n_steps = len(first.batches(0))
+    learner = start_learner(first.material, first.recipe, first.fold, first.seed, n_steps, first.device)
     first.check_sizes(learner.network)
 
 
