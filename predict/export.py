@@ -1,0 +1,112 @@
+"""SCRIPT make export: one folder to hand on, with weights, ONNX, recipe, labels, thresholds and a model card."""
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jsonargparse import ArgumentParser
+from safetensors.torch import save_file
+
+from command import Command, read_command
+from errors import run_script
+from predict.onnx_file import write_onnx
+from predict.tagger import Run, load_run
+from predict.thresholds import THRESHOLDS_NAME, read_thresholds
+from predict.truth import Truth, known_truth, match_rows
+from preprocess.clips import read_clips
+from preprocess.labels import write_vocabulary
+from recipe import as_dict
+from train.metrics import summarise
+from train.scores import read_scores
+from train.validate import window_frames
+
+CARD = Path(__file__).with_name("model_card.md.j2")
+
+
+def add_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--out", type=str | None, help="The folder; by default submissions/<run>_model.")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    command = read_command(arguments, "Write a run as one folder to hand on.", add_options)
+    folder = Path(command.options.out or command.places.submission("_model"))
+    run = load_run(command.places.run_home, command.recipe.prediction)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
+        new = Path(temporary) / "new"
+        new.mkdir()
+        write_parts(new, command, run)
+        if folder.exists():
+            folder.rename(Path(temporary) / "old")
+        new.rename(folder)
+    for path in sorted(folder.iterdir()):
+        print(f"{path.stat().st_size / 2**20:8.2f} MB  {path}")
+
+
+def write_parts(folder: Path, command: Command, run: Run) -> None:
+    """Everything the folder holds."""
+    for fold, networks in run.folds.items():
+        for number, network in enumerate(networks):
+            weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+            suffix = f"_{number}" if number else ""
+            save_file(weights, folder / f"fold{fold}{suffix}.safetensors")
+    write_onnx(folder / "model.onnx", run)
+    recipe = as_dict(run.recipe) | {"prediction": as_dict(run.prediction)}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    write_vocabulary(folder / "labels.csv", run.labels)
+    thresholds = command.places.run_home / THRESHOLDS_NAME
+    if thresholds.exists():
+        shutil.copy(thresholds, folder)
+    (folder / "README.md").write_text(write_card(command, run), encoding="utf-8")
+
+
+def write_card(command: Command, run: Run) -> str:
+    """The model card, in Markdown."""
+    places = command.places
+    window, hop = window_frames(run.prediction, run.frames_per_second)
+    environment = Environment(
+        loader=FileSystemLoader(CARD.parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(CARD.name).render(
+        run=run,
+        name=places.run,
+        n_networks=sum(map(len, run.folds.values())),
+        window_frames=window,
+        hop_frames=hop,
+        thresholds=read_thresholds(places.run_home, run.labels, run.prediction),
+        thresholds_name=THRESHOLDS_NAME,
+        **describe_training(command),
+    )
+
+
+def describe_training(command: Command) -> dict[str, Any]:
+    """The clips a run was trained on, and its out-of-fold metrics where every fold is finished."""
+    places = command.places
+    table = read_clips(places.clips_csv)
+    training = table[table["split"] == "train"]
+    return {
+        "n_clips": len(training),
+        "n_noisy": int((training["trust"] == "noisy").sum()),
+        "n_groups": int(training["group"].nunique()),
+        "n_folds": int(training["fold"].nunique()),
+        "metrics": measure(command, table) if places.oof_csv.exists() else {},
+    }
+
+
+def measure(command: Command, table: pd.DataFrame) -> dict[str, float]:
+    """Metrics of the out-of-fold scores on curated clips."""
+    scores = read_scores(command.places.oof_csv)
+    truth: Truth | None = known_truth(table, scores, str(command.places.clips_csv))
+    if truth is None:
+        return {}
+    return summarise(torch.from_numpy(truth.values), torch.from_numpy(match_rows(truth, scores)))
+
+
+if __name__ == "__main__":
+    run_script(main)

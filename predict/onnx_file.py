@@ -1,0 +1,50 @@
+"""The networks of a run as one ONNX file: frames of windows in, probabilities out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from predict.blend import Blend, blend
+from predict.tagger import Run
+from preprocess.coding import coding_of
+from preprocess.whole import written_whole
+from train.networks import SoundNetwork
+from train.validate import window_frames
+
+
+class WindowScores(nn.Module):
+    """Frames [n_windows, n_frames, n_bins] in the features' unit → probabilities [n_windows, n_labels]."""
+
+    def __init__(self, networks: Sequence[SoundNetwork], how: Blend) -> None:
+        super().__init__()
+        self.networks, self.how = nn.ModuleList(networks), how
+
+    def forward(self, frames: Tensor) -> Tensor:
+        scores = []
+        for network in self.networks:
+            assert isinstance(network, SoundNetwork)
+            scores.append(network.probabilities(network(frames)))
+        return blend(torch.stack(scores), self.how)
+
+
+def write_onnx(path: Path, run: Run) -> None:
+    """Write a run's networks, blended; any number of windows, each of `prediction.window_seconds`."""
+    module = WindowScores([each for group in run.folds.values() for each in group], run.prediction.blend).eval()
+    window, _ = window_frames(run.prediction, run.frames_per_second)
+    example = torch.zeros(2, window, coding_of(run.recipe.features).n_bins)
+    with written_whole(path) as temporary:
+        program = torch.onnx.export(
+            module,
+            (example,),
+            input_names=["frames"],
+            output_names=["scores"],
+            dynamic_shapes={"frames": {0: "n_windows"}},
+            dynamo=True,
+            verbose=False,
+        )
+        assert program is not None
+        program.save(temporary)
+        onnx.checker.check_model(temporary)

@@ -1,0 +1,84 @@
+"""make export, by its command line: the folder is whole, its ONNX file answers as PyTorch does, its weights load."""
+
+from pathlib import Path
+
+import onnxruntime  # type: ignore[import-untyped]
+import pandas as pd
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from predict import export, tune
+from predict.tagger import Tagger, load_run
+from recipe import Prediction
+from tests.predict.conftest import LABELS, Home
+from train.networks import network_of
+from train.scores import write_scores
+
+PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25, blend="geometric")
+
+
+def test_an_export_can_be_used_without_the_run(home: Home) -> None:
+    home.write_network(fold=1, seed=1)
+    geometric = [*home.arguments, "--prediction.blend", "geometric"]
+    tune.main(geometric)
+    train = home.table[home.table["split"] == "train"]
+    truth = torch.tensor([[label == each for each in LABELS] for label in train["labels"]]).float().numpy()
+    write_scores(home.places.oof_csv, train["clip"].tolist(), LABELS, truth)
+    export.main(geometric)
+    folder = home.places.submission("_model")
+    files = ["README.md", "labels.csv", "model.onnx", "recipe.yaml", "thresholds.json"]
+    weights = [f"{name}.safetensors" for name in ("fold0", "fold1", "fold1_1")]
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*files, *weights])
+    run = load_run(home.places.run_home, PREDICTION)
+    check_onnx(folder / "model.onnx", run.tagger())
+    check_weights(folder / "fold1_1.safetensors", run.folds[1][1].state_dict(), home)
+    check_papers(folder)
+
+
+def check_onnx(path: Path, tagger: Tagger) -> None:
+    session = onnxruntime.InferenceSession(path)
+    for n_windows in (1, 5):
+        frames = torch.randn(n_windows, 40, 24, generator=torch.Generator().manual_seed(n_windows)) * 20 - 40
+        (scores,) = session.run(None, {"frames": frames.numpy()})
+        expected = torch.stack([torch.from_numpy(tagger.tag(window).scores) for window in frames])
+        torch.testing.assert_close(torch.from_numpy(scores), expected, atol=1e-4, rtol=0)
+
+
+def check_weights(path: Path, expected: dict[str, torch.Tensor], home: Home) -> None:
+    network = network_of(home.recipe, 24, len(LABELS))
+    network.load_state_dict(load_file(path))
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in network.state_dict().items())
+
+
+def check_papers(folder: Path) -> None:
+    assert pd.read_csv(folder / "labels.csv")["label"].tolist() == LABELS
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text(encoding="utf-8"))
+    assert (recipe["features"]["n_bins"], recipe["prediction"]["blend"]) == (24, "geometric")
+    card = (folder / "README.md").read_text(encoding="utf-8")
+    assert "| lwlrap | 1.0000 |" in card
+    assert "6 training clips of 6 sources" in card
+    assert "3 networks `cnn_small`, one a fold and seed" in card
+    assert "thresholds.json" in card
+
+
+def test_an_export_replaces_the_one_before_whole_or_not_at_all(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
+    folder = home.places.submission("_model")
+    folder.mkdir(parents=True)
+    (folder / "old.txt").write_text("old")
+    export.main(home.arguments)
+    assert not (folder / "old.txt").exists()
+    assert not (folder / "thresholds.json").exists()
+    assert "no out-of-fold scores" in (folder / "README.md").read_text(encoding="utf-8")
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+    def full(path: Path, run: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(export, "write_onnx", full)
+    with pytest.raises(OSError, match="no space"):
+        export.main(home.arguments)
+    assert (folder / "model.onnx").read_bytes() == b"onnx"
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
