@@ -1,5 +1,6 @@
 """make train: the command a user types, on seconds of frames."""
 
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -192,6 +193,17 @@ def test_tensorboard_is_written_where_asked_for(cache: Path) -> None:
 def test_every_way_of_training_trains(cache: Path, options: str) -> None:
     fit(cache, "--folds", "0", *options.split())
     assert load_checkpoint(home_of(cache) / "fold0" / "last.pt").epoch == 3
+
+
+def test_a_compiled_network_trains_and_is_kept_under_the_same_names(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the backend that only traces: real compilation takes a minute and a compiler."""
+    fit(cache, "--folds", "0")
+    plain = load_checkpoint(home_of(cache) / "fold0" / "last.pt").network
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    fit(cache, "--folds", "0", "--training.compile", "true")
+    assert_same(load_checkpoint(home_of(cache) / "fold0" / "last.pt").network, plain)
 
 
 def test_the_last_epoch_is_kept_where_nothing_is_to_be_chosen(cache: Path) -> None:
