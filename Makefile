@@ -62,8 +62,9 @@ score: setup  ## score submissions/RUN.csv (TRUTH=file.csv, or the dataset's own
 inspect: setup  ## a look at the result, and submissions/RUN.html
 	$(call SCRIPT,predict.inspect)
 
+# A process a core, one thread each: threads that wait for a core another test has cost more than they bring.
 test: $(VENV)/.ready-dev  ## the tests
-	$(PY) -m pytest
+	OMP_NUM_THREADS=1 $(PY) -m pytest --numprocesses auto
 
 check: $(VENV)/.ready-dev  ## lint, types and house rules
 	$(PY) -m ruff check .

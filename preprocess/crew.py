@@ -153,6 +153,9 @@ class Crew:
         if process is None:
             process = self._of_thread.process = _Process(self.features, self.command)
             self._processes.append(process)
+            if self._closed:  # while it started, and perhaps too late to be ended with the others
+                process.stop()
+                raise KeyboardInterrupt
         try:
             return process.compute(job)
         except _Died:
