@@ -12,7 +12,7 @@ SCRIPT  = $(PY) -m $(1) --recipe recipes/$(RECIPE).yaml --run $(RUN) $(if $(DATA
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo demo_audio features survey train lr predict score inspect test check format bench clean
+.PHONY: help setup demo demo_audio features survey train lr tune predict blend export score inspect test check format bench clean
 
 help:  ## this list
 	@grep -E '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -53,8 +53,17 @@ train: setup  ## features -> cache/RECIPE/runs/RUN
 lr: setup  ## the learning-rate finder
 	$(call SCRIPT,train.find_lr)
 
-predict: setup  ## networks -> submissions/RUN.csv
-	$(call SCRIPT,predict.run)
+tune: setup  ## thresholds of a run, on out-of-fold scores
+	$(call SCRIPT,predict.tune)
+
+predict: setup  ## networks -> submissions/RUN.csv (INPUT=folder_or_file for recordings of no dataset)
+	$(call SCRIPT,predict.run,$(if $(INPUT),--input '$(INPUT)'))
+
+blend: setup  ## submissions of RUNS="a b c" -> submissions/RUN.csv
+	$(call SCRIPT,predict.blend_runs,--runs $(RUNS))
+
+export: setup  ## one folder to hand on: weights, ONNX, recipe, labels, thresholds, model card
+	$(call SCRIPT,predict.export)
 
 score: setup  ## score submissions/RUN.csv (TRUTH=file.csv, or the dataset's own labels)
 	$(call SCRIPT,predict.score,$(if $(TRUTH),--truth '$(TRUTH)'))
