@@ -1,5 +1,6 @@
 """SCRIPT make inspect: a submission at a glance, in the terminal and as one self-contained HTML page."""
 
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,7 +26,7 @@ from preprocess.whole import written_whole
 TEMPLATE = Path(__file__).with_name("inspect.html.j2")
 EACH = 10
 """Clips of a kind in the summary."""
-SOUND_S = 20.0
+SOUND_S = 10.0
 """Seconds of a clip that the page plays."""
 TOP = 5
 """Labels shown of a clip."""
@@ -74,13 +75,13 @@ def choose_cards(findings: Findings, most: int) -> dict[int, list[str]]:
         "unlabelled": findings.unlabelled()[:EACH],
         "least": findings.least_sure(EACH),
         "surest": findings.surest(EACH),
-        "example": findings.examples(),
     }
     for reason, rows in kinds.items():
         for row in rows:
             if row in chosen or len(chosen) < most:
                 chosen.setdefault(row, []).append(reason)
-    return chosen
+    others = (row for row in findings.examples() if row not in chosen)
+    return chosen | {row: ["example"] for row in itertools.islice(others, most - len(chosen))}
 
 
 def build_cards(
