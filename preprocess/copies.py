@@ -12,7 +12,7 @@ from recipe import Features
 Copy = Callable[[Iterable[Samples]], Iterator[Samples]]
 """Sound that can be iterated over again → blocks of its copy."""
 
-SEGMENT_S = 15.0
+SEGMENT_S = 5.0
 """A phase vocoder works on whole sounds: what is longer than two segments is cut into them, to bound memory."""
 LEAST_SAMPLES = 2048
 """Its window: what is shorter is filled up with zeros, and cut again."""

@@ -46,7 +46,7 @@ class _Died(Exception):
 class _Process:
     """One worker process, and the pipe to it."""
 
-    def __init__(self, features: Features, command: Sequence[str]) -> None:
+    def __init__(self, features: Features, device: str, command: Sequence[str]) -> None:
         self.connection, theirs = Pipe()
         with theirs:
             self.process = subprocess.Popen(
@@ -59,7 +59,7 @@ class _Process:
                 stderr=subprocess.PIPE,
                 text=True,
             )
-        self.connection.send(features)
+        self.connection.send((features, device))
         self._wait_until_ready()
 
     def _wait_until_ready(self) -> None:
@@ -102,8 +102,8 @@ class _Process:
 class Crew:
     """As many workers as jobs at a time; leaving `with` ends them."""
 
-    def __init__(self, features: Features, n_jobs: int, command: Sequence[str] = WORKER) -> None:
-        self.features, self.n_jobs, self.command = features, n_jobs, command
+    def __init__(self, features: Features, n_jobs: int, command: Sequence[str] = WORKER, device: str = "cpu") -> None:
+        self.features, self.n_jobs, self.command, self.device = features, n_jobs, command, device
         self._of_thread = threading.local()
         self._processes: list[_Process] = []
         self._closed = False
@@ -151,7 +151,7 @@ class Crew:
             raise KeyboardInterrupt
         process: _Process | None = getattr(self._of_thread, "process", None)
         if process is None:
-            process = self._of_thread.process = _Process(self.features, self.command)
+            process = self._of_thread.process = _Process(self.features, self.device, self.command)
             self._processes.append(process)
             if self._closed:  # while it started, and perhaps too late to be ended with the others
                 process.stop()

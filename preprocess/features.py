@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 from itertools import count
+from typing import Literal
 
 from jsonargparse import ArgumentParser
 
@@ -75,13 +76,13 @@ def take_finished(done: Done, places: Places) -> list[Row]:
     return stored
 
 
-def compute(missing: Sequence[Wanted], done: Done, places: Places, n_jobs: int) -> list[Failure]:
+def compute(missing: Sequence[Wanted], done: Done, places: Places, n_jobs: int, device: str) -> list[Failure]:
     """Compute the frames of clips, in parts that `done` keeps. The recordings that could not be read."""
     parts = places.parts.absolute()
     numbers = count()
     jobs = list(cut_into_parts(missing, n_jobs, lambda: parts / f"{os.getpid()}-{next(numbers)}.h5"))
     failures: list[Failure] = []
-    with Crew(done.features, min(n_jobs, len(jobs))) as crew, Progress(len(missing)) as progress:
+    with Crew(done.features, min(n_jobs, len(jobs)), device=device) as crew, Progress(len(missing)) as progress:
         for wrote in crew.compute(jobs):
             for end in wrote.ends:
                 progress.add(end.duration_s, end.failure is not None)
@@ -91,7 +92,9 @@ def compute(missing: Sequence[Wanted], done: Done, places: Places, n_jobs: int) 
     return failures
 
 
-def make_store(wanted: dict[str, Wanted], features: Features, places: Places, n_jobs: int) -> list[Failure]:
+def make_store(
+    wanted: dict[str, Wanted], features: Features, places: Places, n_jobs: int, device: str
+) -> list[Failure]:
     """Bring the store up to date. The recordings that could not be read, now or, unchanged since, before."""
     began = time.monotonic()
     done = Done(features, wanted)
@@ -102,7 +105,7 @@ def make_store(wanted: dict[str, Wanted], features: Features, places: Places, n_
     missing = [one for clip, one in wanted.items() if clip not in passed_over]
     if missing:
         say(f"{len(wanted)} clips: {len(done.pieces)} are done, {len(missing)} to compute with {n_jobs} jobs")
-        failures += compute(missing, done, places, n_jobs)
+        failures += compute(missing, done, places, n_jobs, device)
     write_failures(places.failed_csv, features, failures)
     pieces = done.in_order()
     if not pieces:
@@ -133,6 +136,7 @@ def warn(failures: Iterable[Failure], places: Places, n_clips: int, max_failures
 def add_options(parser: ArgumentParser) -> None:
     """The script's own options."""
     parser.add_argument("--jobs", type=Count, default=os.cpu_count() or 1, help="Processes that compute.")
+    parser.add_argument("--device", type=Literal["cpu", "cuda"], default="cpu", help="Where logmel is computed.")
     parser.add_argument("--max_failures", type=Share, default=0.05, help="Share of recordings that may fail.")
 
 
@@ -145,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with locked(places.home):
             write_tables(layout, places)
-            failures = make_store(clips_wanted(layout, features), features, places, options.jobs)
+            failures = make_store(clips_wanted(layout, features), features, places, options.jobs, options.device)
     except OSError as error:
         raise BadInput(
             f"{places.home}: {error.strerror or error}; what was finished is kept, run the same command again"

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
+from errors import BadInput
 from preprocess.coding import Frames
 from preprocess.constant_q import ConstantQ
 from preprocess.decode import Samples
@@ -42,9 +43,15 @@ KINDS: dict[str, Callable[[Features], Transform]] = {
 """To add a kind: a class that takes Features, a line here, its name in recipe.Features, its coding in coding.py."""
 
 
-def build_transform(features: Features) -> Transform:
-    """What makes a recipe's frames."""
-    return KINDS[features.kind](features)
+def build_transform(features: Features, device: str = "cpu") -> Transform:
+    """What makes a recipe's frames, on the CPU or, for logmel, on another device of torch."""
+    if device == "cpu":
+        return KINDS[features.kind](features)
+    if features.kind != "logmel":
+        raise BadInput(f"features.kind = {features.kind}: only logmel can be computed with --device {device}")
+    from preprocess.gpu import GpuLogMel  # torch takes seconds
+
+    return GpuLogMel(features, device)
 
 
 def frames_of(sound: Samples, features: Features) -> Frames:

@@ -13,8 +13,8 @@ from preprocess.store import Coding, Row, Stored
 from preprocess.store_writer import Piece, write_store
 from recipe import Features
 
-MEMORY_BYTES = 1 << 26
-"""Frames beyond this wait on the disk: 64 MB, an hour of sound as 128 float16 bins."""
+MEMORY_BYTES = 1 << 24
+"""Frames beyond this wait on the disk: 16 MB, a quarter of an hour of sound as 128 float16 bins."""
 
 BLOCK_FRAMES = 4096
 """Frames handled at once."""

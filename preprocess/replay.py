@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from preprocess.decode import Samples
 
-KEPT_SAMPLES = 1 << 23
-"""32 MB of float32: three minutes at 44.1 kHz."""
+KEPT_SAMPLES = 1 << 22
+"""16 MB of float32: a minute and a half at 44.1 kHz."""
 
 
 class Replay:

@@ -28,18 +28,26 @@ def windows(blocks: Iterable[Samples], n_fft: int, hop_samples: int, centre: boo
     begins there, and a sound shorter than a window is filled up with zeros.
     """
     n_windows = max(1, BATCH_VALUES // n_fft)
+    for samples in stretches(blocks, n_fft, hop_samples, centre, n_windows):
+        yield _strided(samples, n_fft, hop_samples)
+
+
+def stretches(
+    blocks: Iterable[Samples], n_fft: int, hop_samples: int, centre: bool, n_windows: int
+) -> Iterator[Samples]:
+    """Yield the samples of `n_windows` windows at a time, and at the end of those that are left."""
     reach, stride = n_fft + (n_windows - 1) * hop_samples, n_windows * hop_samples
     half = np.zeros(n_fft // 2 if centre else 0, np.float32)
     waiting, any_yet = half, False
     for block in chain(blocks, [half]):
         waiting = np.concatenate([waiting, block])
         while len(waiting) >= max(reach, stride):
-            yield _strided(waiting[:reach], n_fft, hop_samples)
+            yield waiting[:reach]
             waiting, any_yet = waiting[stride:], True
     if not any_yet:
         waiting = np.pad(waiting, (0, max(0, n_fft - len(waiting))))
     if len(waiting) >= n_fft:
-        yield _strided(waiting, n_fft, hop_samples)
+        yield waiting
 
 
 def _strided(samples: Samples, n_fft: int, hop_samples: int) -> Frames:

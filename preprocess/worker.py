@@ -46,9 +46,9 @@ def watched(blocks: Iterable[Samples]) -> Iterator[Samples]:
 class Worker:
     """Computes parts, one after the other; `tell` sends a message to the parent."""
 
-    def __init__(self, features: Features, tell: Callable[[Message], None]) -> None:
+    def __init__(self, features: Features, tell: Callable[[Message], None], device: str = "cpu") -> None:
         self.features, self.coding, self.tell = features, coding_of(features), tell
-        self.transform = build_transform(features)
+        self.transform = build_transform(features, device)
 
     def compute(self, job: PartJob) -> None:
         """Compute a part and write it. Raises OSError where it cannot be written."""
@@ -91,7 +91,8 @@ def main() -> None:
     """Serve jobs from the connection whose file descriptor is the only argument, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     connection = Connection(int(sys.argv[1]))
-    worker = Worker(connection.recv(), connection.send)
+    features, device = connection.recv()
+    worker = Worker(features, connection.send, device)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders in C mutter about damaged files
     connection.send(Ready())
     while True:
