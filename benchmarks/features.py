@@ -64,6 +64,11 @@ def report(what: str, ours_s: float, theirs_s: float, against: str, claim: str) 
     print(f"| {what} | {ours_s:.4g} s | {against} {theirs_s:.4g} s | {theirs_s / ours_s:.2f} | {claim} |", flush=True)
 
 
+def logmel(transform: Transform, sound: Samples) -> list[Frames]:
+    """All frames of a sound."""
+    return list(transform([sound]))
+
+
 def bench_mel(paths: list[Path], _: Path) -> None:
     """The mel stage alone, of noise and of recordings, with librosa's and with the bare FFT of the same frames."""
     import librosa
@@ -74,9 +79,6 @@ def bench_mel(paths: list[Path], _: Path) -> None:
             y=sound, sr=44_100, n_fft=FEATURES.n_fft, hop_length=FEATURES.hop_samples, n_mels=128, fmin=20
         )
         return librosa.power_to_db(power, top_db=top_db)
-
-    def logmel(transform: Transform, sound: Samples) -> list[Frames]:
-        return list(transform([sound]))
 
     noise = (0.1 * np.random.default_rng(0).standard_normal(5 * 44_100)).astype(np.float32)
     for name, sounds in (("noise", [noise]), ("recordings", [decode(path, 44_100) for path in paths[::20]])):
@@ -96,6 +98,17 @@ def bench_mel(paths: list[Path], _: Path) -> None:
             what = f"mel stage, {name}, top_db {top_db}, within {worst_db:.1g} dB"
             report(what, ours / len(sounds), theirs / len(sounds), "librosa", ">= 2.2")
             report(what, ours / len(sounds), bare / len(sounds), "bare FFT", ">= 0.5")
+
+
+def bench_gpu(paths: list[Path], _: Path) -> None:
+    """The mel stage of a decoded recording on the GPU against the CPU's, transfers included."""
+    if not torch.cuda.is_available():
+        print("| mel stage on a GPU | no GPU here | | | |", flush=True)
+        return
+    sound = decode(paths[0], 44_100)
+    on_cpu, on_gpu = build_transform(FEATURES), build_transform(FEATURES, "cuda")
+    ours, theirs = (best(partial(logmel, transform, sound), 30) for transform in (on_gpu, on_cpu))
+    report("mel stage on a GPU", ours, theirs, "one core", "> 1")
 
 
 def run_ours(paths: list[Path], folder: Path, n_jobs: int) -> None:
@@ -239,7 +252,14 @@ def main() -> None:
     if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
         command = [sys.executable, "-m", "benchmarks.features", *sys.argv[1:]]
         os.execve(sys.executable, command, os.environ | ENVIRONMENT)
-    benches = {"mel": bench_mel, "step": bench_step, "jobs": bench_jobs, "load": bench_load, "idle": bench_idle}
+    benches = {
+        "mel": bench_mel,
+        "gpu": bench_gpu,
+        "step": bench_step,
+        "jobs": bench_jobs,
+        "load": bench_load,
+        "idle": bench_idle,
+    }
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data/esc10/audio", help="Recordings.")
     parser.add_argument("--hours", type=float, default=0.5, help="Length of the long recording.")
