@@ -6,6 +6,9 @@ JOBS   ?= -1
 ARGS   ?=
 PYTHON ?= python3
 
+# Threads that spin while they wait for a core made training five times slower beside other work.
+export OMP_WAIT_POLICY ?= passive
+
 VENV   := .venv
 PY     := $(VENV)/bin/python
 SCRIPT  = $(PY) -m $(1) --recipe recipes/$(RECIPE).yaml --run $(RUN) $(if $(DATA),--data.folder '$(DATA)') $(2) $(ARGS)

@@ -1,5 +1,6 @@
 """The one kind of error a user is meant to read: a line that names the thing and says what to do."""
 
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -23,4 +24,7 @@ def run_script(main: Callable[[], int | None]) -> NoReturn:
         stop(str(error))
     except KeyboardInterrupt:
         stop("interrupted; what was finished is kept, run the same command again to go on", 130)
+    except BrokenPipeError:  # the reader of a pipe, as head, has had enough; the exit must not write to it again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(141) from None
     raise SystemExit(status or 0)

@@ -161,3 +161,10 @@ def test_readme_table_names_every_recipe() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert RECIPES
     assert not [path.name for path in RECIPES if f"`{path.stem}`" not in readme]
+
+
+def test_readme_tree_names_every_room() -> None:
+    tree = (ROOT / "README.md").read_text(encoding="utf-8").partition("## The tree")[2]
+    patterns = re.findall(r"[\w*]+\.(?:py|j2)", tree)
+    unnamed = [path.name for path in FILES if not any(path.match(pattern) for pattern in patterns)]
+    assert not unnamed
