@@ -8,7 +8,7 @@ from torch import Generator, Tensor
 
 from errors import BadInput
 from recipe import Training
-from train.ahead import one_step_ahead, sent_ahead
+from train.ahead import one_step_ahead
 from train.augmenting import build_augmentations
 from train.crops import draw_crops, take_crops
 from train.memory import Memory
@@ -88,17 +88,10 @@ class Batches:
         def fetch(step: int) -> Tensor:
             return take_crops(memory, crops[step], n_frames, short_clips)
 
-        def prepare(step: int) -> Batch:
-            return self._augmented(fetch(step), order[step])
-
-        if memory.device.type == "cpu":
-            # Beside a network of two threads on two cores, what it leaves idle: REPLACE.
-            yield from one_step_ahead(prepare, len(self))
-        elif memory.remote:
-            for step, stored in enumerate(sent_ahead(fetch, len(self), memory.device)):
-                yield self._augmented(stored, order[step])
-        else:
-            yield from map(prepare, range(len(self)))
+        steps = range(len(self))
+        taken = one_step_ahead(fetch, len(self), memory.device) if memory.remote else map(fetch, steps)
+        for step, stored in zip(steps, taken, strict=True):
+            yield self._augmented(stored, order[step])
 
     def _augmented(self, stored: Tensor, clips: Tensor) -> Batch:
         x, y = self._memory.physical(stored), self._targets[clips]

@@ -1,4 +1,4 @@
-"""The coming step is prepared while the present one is used, in order, and errors arrive."""
+"""The coming step is fetched while the present one is used, in order, and errors arrive."""
 
 import threading
 
@@ -7,10 +7,12 @@ import torch
 
 from train.ahead import one_step_ahead
 
+CPU = torch.device("cpu")
+
 
 @pytest.mark.parametrize("n_steps", [1, 2, 5])
 def test_every_step_comes_once_in_order(n_steps: int) -> None:
-    steps = [int(tensor) for tensor in one_step_ahead(lambda step: torch.tensor(step), n_steps)]
+    steps = [int(tensor) for tensor in one_step_ahead(lambda step: torch.tensor(step), n_steps, CPU)]
     assert steps == list(range(n_steps))
 
 
@@ -24,7 +26,7 @@ def test_the_next_step_is_fetched_while_this_one_is_used_and_no_more() -> None:
             second.set()
         return torch.tensor(step)
 
-    steps = one_step_ahead(fetch, 4)
+    steps = one_step_ahead(fetch, 4, CPU)
     assert int(next(steps)) == 0
     assert second.wait(10), "step 1 is fetched without being asked for"
     assert fetched == [0, 1]
@@ -38,18 +40,7 @@ def test_an_error_of_fetching_arrives_where_the_step_is_used() -> None:
             raise OSError("disk gone")
         return torch.tensor(step)
 
-    steps = one_step_ahead(fetch, 3)
+    steps = one_step_ahead(fetch, 3, CPU)
     assert int(next(steps)) == 0
     with pytest.raises(OSError, match="disk gone"):
         next(steps)
-
-
-def test_it_is_prepared_on_one_core_and_the_others_keep_theirs() -> None:
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        prepared = list(one_step_ahead(lambda step: torch.get_num_threads(), 3))
-        assert prepared == [1, 1, 1]
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
