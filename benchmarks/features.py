@@ -1,8 +1,8 @@
 """SCRIPT  make features against what one would otherwise use: ratios, each of two times taken in one run.
 
-    python -m benchmarks.features --data ../shared/data/esc10 --hours 6
+    python -m benchmarks.features --hours 6
 
-Needs a machine with nothing else to do. `--only mel,load` runs some of it.
+Needs a machine with nothing else to do, and recordings in --data. `--only mel,load` runs some of it.
 """
 
 import argparse
