@@ -1,5 +1,6 @@
 """From a command line to a recipe: every script takes the recipe's keys, and its own options beside them."""
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,13 @@ class Command:
     places: Places
     options: Namespace
     """The script's own options, by name."""
+
+
+def count_jobs(jobs: int) -> int:
+    """Processes that `--jobs` asks for: -1 is one a core. Raises BadInput."""
+    if jobs != -1 and jobs < 1:
+        raise BadInput(f"--jobs {jobs}: give a number of processes, or -1 for one a core")
+    return jobs if jobs > 0 else os.cpu_count() or 1
 
 
 def build_parser(description: str, add_options: Callable[[ArgumentParser], Any] | None = None) -> ArgumentParser:

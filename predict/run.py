@@ -1,6 +1,5 @@
 """SCRIPT make predict: a submission's CSVs, for the clips of a dataset or for any recordings."""
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -9,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from jsonargparse import ArgumentParser
+from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 
-from command import Command, read_command
+from command import Command, count_jobs, read_command
 from errors import BadInput, run_script
 from predict.detections import Filters, detect
 from predict.exports import FORMATS
@@ -32,7 +32,6 @@ from predict.unseen import answer_recordings
 from preprocess.clips import read_clips
 from preprocess.store import open_store
 from preprocess.tables import write_table
-from recipe import Count, Share
 from train.device import pick_device
 from train.scores import Scores
 
@@ -40,11 +39,13 @@ from train.scores import Scores
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--input", type=str | None, help="A recording or a folder of them, instead of the dataset.")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
-    parser.add_argument("--jobs", type=Count, default=os.cpu_count() or 1, help="Processes that decode --input.")
+    parser.add_argument("--jobs", type=int, default=-1, help="Processes that decode --input; -1 is one a core.")
     parser.add_argument("--wide", action="store_true", help="Window table with a column a label.")
     parser.add_argument("--export", nargs="*", choices=list(FORMATS), default=[], help=f"Also as {', '.join(FORMATS)}.")
-    parser.add_argument("--top_labels", type=Count | None, help="Most labels of a window in tables and exports.")
-    parser.add_argument("--min_score", type=Share | None, help="Lowest score there; by default exports have decisions.")
+    parser.add_argument("--top_labels", type=PositiveInt | None, help="Most labels of a window.")
+    parser.add_argument(
+        "--min_score", type=ClosedUnitInterval | None, help="Lowest score there; exports: by default decisions."
+    )
     parser.add_argument("--merge", action="store_true", help="Exports: consecutive windows of a label become one span.")
 
 
@@ -87,7 +88,7 @@ def score_input(command: Command, run: Run, device: torch.device) -> Outcome:
     journal = open_journal(command.places.run_home / "heard", run)
     print(f"{len(recordings)} recordings, answered by the networks of {len(run.folds)} folds together")
     answers, failed = answer_recordings(
-        recordings, run.tagger(), run.recipe.features, journal, device, command.options.jobs
+        recordings, run.tagger(), run.recipe.features, journal, device, count_jobs(command.options.jobs)
     )
     if not answers:
         clip, reason = failed[0]

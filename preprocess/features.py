@@ -9,8 +9,9 @@ from itertools import count
 from typing import Literal
 
 from jsonargparse import ArgumentParser
+from jsonargparse.typing import ClosedUnitInterval
 
-from command import read_command
+from command import count_jobs, read_command
 from errors import BadInput, run_script
 from places import Places
 from preprocess.clips import write_clips
@@ -26,7 +27,7 @@ from preprocess.progress import Progress
 from preprocess.store import Damaged, OtherRecipe, Row
 from preprocess.store_writer import write_store
 from preprocess.tables import write_table
-from recipe import Count, Features, Share
+from recipe import Features
 
 
 def say(line: str) -> None:
@@ -135,21 +136,22 @@ def warn(failures: Iterable[Failure], places: Places, n_clips: int, max_failures
 
 def add_options(parser: ArgumentParser) -> None:
     """The script's own options."""
-    parser.add_argument("--jobs", type=Count, default=os.cpu_count() or 1, help="Processes that compute.")
+    parser.add_argument("--jobs", type=int, default=-1, help="Processes that compute; -1 is one a core.")
     parser.add_argument("--device", type=Literal["cpu", "cuda"], default="cpu", help="Where logmel is computed.")
-    parser.add_argument("--max_failures", type=Share, default=0.05, help="Share of recordings that may fail.")
+    parser.add_argument("--max_failures", type=ClosedUnitInterval, default=0.05, help="Share that may fail.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read the layout, write the tables, and bring the store up to date."""
     command = read_command(arguments, "Turn recordings into features, once.", add_options)
     places, options = command.places, command.options
+    n_jobs = count_jobs(options.jobs)
     layout = read_layout(command.recipe.data)
     features = command.recipe.features
     try:
         with locked(places.home):
             write_tables(layout, places)
-            failures = make_store(clips_wanted(layout, features), features, places, options.jobs, options.device)
+            failures = make_store(clips_wanted(layout, features), features, places, n_jobs, options.device)
     except OSError as error:
         raise BadInput(
             f"{places.home}: {error.strerror or error}; what was finished is kept, run the same command again"

@@ -12,6 +12,7 @@ import soundfile
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
+from command import count_jobs
 from errors import BadInput, run_script
 from preprocess.demo_score import INSTRUMENTS, Instrument, draw_piece, write_part
 from preprocess.demo_sound import RATE_HZ, draw_player, draw_venue, find_soundfont, play, record
@@ -155,8 +156,6 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     for name, low in (("seed", 0), ("train_clips", 1), ("test_clips", 0)):
         if getattr(options, name) < low:
             raise BadInput(f"--{name.replace('_', '-')} {getattr(options, name)}: must be at least {low}")
-    if options.jobs == 0:
-        raise BadInput("--jobs 0: give a number of processes, or -1 for one a core")
     return options
 
 
@@ -166,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     plan = Plan(options.seed, options.train_clips, options.test_clips)
     find_soundfont()
     try:
-        n_takes = render(options.folder, plan, options.jobs)
+        n_takes = render(options.folder, plan, count_jobs(options.jobs))
     except OSError as error:
         raise BadInput(
             f"{error.filename or options.folder} cannot be written ({error.strerror}): see --folder"

@@ -10,7 +10,7 @@ from joblib import Parallel, delayed
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from jsonargparse import ArgumentParser
 
-from command import read_command
+from command import count_jobs, read_command
 from errors import BadInput, run_script
 from preprocess.layouts import read_layout
 from preprocess.listen import Heard, Unheard, listen
@@ -64,10 +64,9 @@ def add_options(parser: ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "What is in a dataset, before training on it.", add_options)
-    if not command.options.jobs:
-        raise BadInput("--jobs 0: give a number of processes, or -1 for one a core")
+    n_jobs = count_jobs(command.options.jobs)
     layout = read_layout(command.recipe.data)
-    stock = take_stock(layout, listen_to_all(list(layout.table["path"]), command.options.jobs))
+    stock = take_stock(layout, listen_to_all(list(layout.table["path"]), n_jobs))
     stock = {"layout": command.recipe.data.layout, "folder": str(Path(command.recipe.data.folder).absolute()), **stock}
     path = command.places.home / "survey.json"
     try:

@@ -168,3 +168,19 @@ def test_readme_tree_names_every_room() -> None:
     patterns = re.findall(r"[\w*]+\.(?:py|j2)", tree)
     unnamed = [path.name for path in FILES if not any(path.match(pattern) for pattern in patterns)]
     assert not unnamed
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    [
+        ("preprocess.features", ["--jobs", "0"]),
+        ("preprocess.features", ["--max_failures", "2"]),
+        ("preprocess.survey", ["--jobs", "-2"]),
+        ("predict.run", ["--top_labels", "0"]),
+    ],
+)
+def test_a_script_s_own_options_have_bounds(script: str, arguments: list[str]) -> None:
+    ended = subprocess.run([sys.executable, "-m", script, *arguments], cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("earmark: ") and ended.stderr.count("\n") == 1
+    assert arguments[0].lstrip("-") in ended.stderr
