@@ -55,10 +55,15 @@ def clips_wanted(layout: Layout, features: Features) -> dict[str, Wanted]:
     }
 
 
+def clear_half_written(places: Places) -> None:
+    """Remove what processes that are gone had under temporary names."""
+    for leftover in [*places.home.glob(f".{places.store.name}.*.tmp"), *places.parts.glob(".*.tmp")]:
+        leftover.unlink()
+
+
 def take_finished(done: Done, places: Places) -> list[Row]:
     """Keep what earlier runs finished, clear away what they left half-done. The rows of the store, if it is sound."""
-    for leftover in places.home.glob(f".{places.store.name}.*.tmp"):
-        leftover.unlink()
+    clear_half_written(places)
     stored: list[Row] = []
     for path in [places.store, *sorted(places.parts.glob("*.h5"))]:
         if not path.exists():
@@ -83,13 +88,16 @@ def compute(missing: Sequence[Wanted], done: Done, places: Places, n_jobs: int, 
     numbers = count()
     jobs = list(cut_into_parts(missing, n_jobs, lambda: parts / f"{os.getpid()}-{next(numbers)}.h5"))
     failures: list[Failure] = []
-    with Crew(done.features, min(n_jobs, len(jobs)), device=device) as crew, Progress(len(missing)) as progress:
-        for wrote in crew.compute(jobs):
-            for end in wrote.ends:
-                progress.add(end.duration_s, end.failure is not None)
-                failures += [end.failure] if end.failure else []
-            if wrote.part:
-                done.take(wrote.part)
+    try:
+        with Crew(done.features, min(n_jobs, len(jobs)), device=device) as crew, Progress(len(missing)) as progress:
+            for wrote in crew.compute(jobs):
+                for end in wrote.ends:
+                    progress.add(end.duration_s, end.failure is not None)
+                    failures += [end.failure] if end.failure else []
+                if wrote.part:
+                    done.take(wrote.part)
+    finally:
+        clear_half_written(places)  # of workers ended while they wrote, because another met a full disk
     return failures
 
 
