@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
+import ducc0
 import numpy as np
 import numpy.typing as npt
-import scipy.fft
 
 from preprocess.coding import FAINTEST, Frames
 from preprocess.decode import Samples
@@ -13,10 +13,10 @@ from preprocess.mel import apply_filters, mel_filters, split_filters
 from preprocess.resize import resize_in_time, resize_weights
 from recipe import Features
 
-BATCH_VALUES = 1 << 18
-"""Samples of the windows handled at once: 1 MB."""
-CACHE_BYTES = 1 << 19
-"""Of windows transformed at once, to stay in a core's cache."""
+BATCH_VALUES = 1 << 19
+"""Samples of the windows handled at once: 2 MB."""
+CACHE_BYTES = 1 << 20
+"""Of windows transformed at once. Measured for 640 windows of 2560: 4.0 ms with 1 MB, 4.3 with 0.5, 4.6 with 0.25."""
 RESOLVED = 3e-6
 """The least power of a band, against its frame's mean, that a float32 FFT gives to 1e-3 dB: measured on ESC-10."""
 
@@ -67,10 +67,14 @@ def power_spectra(view: Frames, window: npt.NDArray[np.floating]) -> Frames:
     power = np.empty((len(view), n_fft // 2 + 1), np.float32)
     step = min(len(view), max(1, CACHE_BYTES // (n_fft * window.itemsize)))
     windowed = np.empty((step, n_fft), window.dtype)
+    spectra = np.empty((step, n_fft // 2 + 1), np.result_type(window, np.complex64))
     for start in range(0, len(view), step):
         some = view[start : start + step]
-        spectra = scipy.fft.rfft(np.multiply(some, window, out=windowed[: len(some)]), workers=1)
-        np.add(np.square(spectra.real), np.square(spectra.imag), out=power[start : start + step], casting="same_kind")
+        n = len(some)
+        ducc0.fft.r2c(np.multiply(some, window, out=windowed[:n]), axes=(1,), out=spectra[:n], nthreads=1)
+        parts = spectra[:n].view(window.dtype)  # real, imaginary, real, ...
+        np.square(parts, out=parts)
+        np.add(parts[:, ::2], parts[:, 1::2], out=power[start : start + n], casting="same_kind")
     return power
 
 
@@ -83,10 +87,11 @@ def power_to_db(power: Frames) -> Frames:
 
 
 class LogMel:
-    """`librosa.feature.melspectrogram` and `power_to_db`, to 1e-3 dB, in about a quarter of their time.
+    """`librosa.feature.melspectrogram` and `power_to_db`, to 1e-3 dB, in a third of their time.
 
     A float32 FFT spreads its rounding over all bins, and drowns bands far below the mean of their frame: above the
-    cut-off of a lossy codec, say. Frames with such bands are computed again in float64, as librosa computes all.
+    cut-off of a lossy codec, say. Frames with such bands above top_db's floor are computed again in float64, as librosa
+    computes all.
     """
 
     def __init__(self, features: Features) -> None:
@@ -107,12 +112,12 @@ class LogMel:
         for view in windows(blocks, features.n_fft, features.hop_samples, features.centre):
             power = power_spectra(view, self.window64 if precise else self.window)
             mel = apply_filters(power, self.bands)
+            if features.top_db is not None:
+                floor = max(floor, float(mel.max()) * 10 ** (-features.top_db / 10))
             drowned = self._drowned(power, mel, floor)
             if not precise and drowned.any():
                 mel[drowned] = apply_filters(power_spectra(view[drowned], self.window64), self.bands)
             precise = drowned.mean() > 0.5  # the next frames are probably like these
-            if features.top_db is not None:
-                floor = max(floor, float(mel.max()) * 10 ** (-features.top_db / 10))
             yield power_to_db(mel)
 
     def _drowned(self, power: Frames, mel: Frames, floor: float) -> npt.NDArray[np.bool_]:

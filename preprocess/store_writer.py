@@ -16,7 +16,7 @@ from preprocess.store import READ_BYTES, SCHEMA, Coding, Damaged, Row, Stored, f
 from preprocess.whole import written_whole
 from recipe import Features, as_dict
 
-PACKAGES = ("numpy", "scipy", "soundfile", "av", "soxr", "librosa", "h5py")
+PACKAGES = ("numpy", "ducc0", "soundfile", "av", "soxr", "librosa", "h5py")
 """Whose versions a store records."""
 
 
