@@ -155,7 +155,7 @@ def _put(messages: "queue.Queue[Message]", message: Message, closed: threading.E
 
 
 def _in_words(status: int) -> str:
-    """How a process ended. Status 1 is faulthandler's, of a decoder that gave no sound for long."""
-    if status == 1:
+    """How a process ended. SIGALRM is of a decoder that gave no sound for long."""
+    if status == -signal.SIGALRM:
         return "hung"
     return f"crashed ({signal.Signals(-status).name if status < 0 else f'status {status}'})"

@@ -38,7 +38,7 @@ class _Died(Exception):
 
     def reason(self) -> str:
         """How it ended, in words."""
-        if self.status == 1:  # of faulthandler, in preprocess.worker.watched
+        if self.status == -signal.SIGALRM:  # set in preprocess.worker.watched
             return f"the decoder hung: no sound for {SILENT_S} s, twice"
         return f"the decoder crashed ({signal.Signals(-self.status).name if self.status < 0 else self.status}), twice"
 

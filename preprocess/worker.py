@@ -1,6 +1,5 @@
 """SCRIPT  a process that computes parts for `preprocess.crew`, and may die of a recording without harm to others."""
 
-import faulthandler
 import os
 import signal
 import sys
@@ -33,11 +32,11 @@ def watched(blocks: Iterable[Samples]) -> Iterator[Samples]:
     """Pass blocks on; end the process where the next one takes SILENT_S, even in C code that holds the interpreter."""
     iterator = iter(blocks)
     while True:
-        faulthandler.dump_traceback_later(SILENT_S, exit=True)
+        signal.setitimer(signal.ITIMER_REAL, SILENT_S)  # SIGALRM, which nothing catches
         try:
             block = next(iterator, None)
         finally:
-            faulthandler.cancel_dump_traceback_later()
+            signal.setitimer(signal.ITIMER_REAL, 0)
         if block is None:
             return
         yield block
