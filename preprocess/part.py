@@ -33,30 +33,38 @@ class Part:
 
     def _open_row(self) -> None:
         self._n_frames, self._hasher = 0, xxhash.xxh3_128()
-        self._lowest, self._highest = math.inf, -math.inf
+        self._waiting: list[Frames] = []
+        self._floor, self._floor_written = -math.inf, math.inf
 
     def add(self, frames: Frames) -> None:
         """Append frames [n_frames, n_bins], as values, to the row being filled."""
-        stored = encode(frames, self.coding)
-        self._spool.write(stored.data)
-        self._hasher.update(stored.data)
-        self._n_frames += len(stored)
+        self._waiting.append(frames)
         if len(frames) and self.features.top_db is not None:
-            self._lowest = min(self._lowest, float(frames.min()))
-            self._highest = max(self._highest, float(frames.max()))
+            self._floor = max(self._floor, float(frames.max()) - self.features.top_db)
+        if sum(map(len, self._waiting)) >= BLOCK_FRAMES:  # a row shorter than that is written but once
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        """Put the frames that wait into the spool, no lower than the floor as far as it is known."""
+        for frames in self._waiting:
+            stored = encode(np.maximum(frames, np.float32(self._floor)), self.coding)
+            self._spool.write(stored.data)
+            self._hasher.update(stored.data)
+            self._n_frames += len(stored)
+            self._floor_written = min(self._floor_written, self._floor)
+        self._waiting = []
 
     def end_row(self, clip: str, variant: int, source: str, start_s: float, duration_s: float) -> None:
         """Name the row being filled, and begin the next."""
-        if self.features.top_db is not None:
-            self._raise_to(self._highest - self.features.top_db)
+        self._write_waiting()
+        if self._floor_written < self._floor:
+            self._raise_to(self._floor)
         row = Row(clip, variant, source, start_s, duration_s, self._n_frames, self._hasher.hexdigest())
         self.rows.append(row)
         self._open_row()
 
     def _raise_to(self, floor: float) -> None:
         """Raise the values of the row being filled to `floor`; the clip's highest is known only at its end."""
-        if floor <= self._lowest:
-            return
         first, self._hasher = sum(row.n_frames for row in self.rows), xxhash.xxh3_128()
         stored_floor = encode(np.array([floor], np.float32), self.coding)
         for start in range(0, self._n_frames, BLOCK_FRAMES):
