@@ -93,4 +93,4 @@ class Part:
                 Piece(row, partial(self._read, start), self.path)
                 for row, start in zip(self.rows, starts[:-1], strict=True)
             ]
-            write_store(self.path, self.features, self.coding, pieces)
+            write_store(self.path, self.features, self.coding, pieces, lasting=False)

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -55,9 +56,14 @@ class _Statistics:
         file.attrs["std"] = np.sqrt(max(0.0, square.mean() - mean.mean() ** 2)) * coding.scale
 
 
-def write_store(path: Path, features: Features, coding: Coding, pieces: Sequence[Piece]) -> None:
-    """Write pieces to a store, in order. Raises OSError, and Damaged where a piece is not what its digest says."""
-    with written_whole(path) as temporary:
+def write_store(
+    path: Path, features: Features, coding: Coding, pieces: Sequence[Piece], lasting: bool = True
+) -> None:
+    """Write pieces to a store, in order; one that is not `lasting`, a part, is not waited for until it is on the disk.
+
+    Raises OSError, and Damaged where a piece is not what its digest says.
+    """
+    with written_whole(path, lasting) as temporary:
         with Disk(temporary) as disk:
             with h5py.File(disk, "w", userblock_size=SEAL_BYTES, libver="v110") as file:
                 _write_attributes(file, features, coding)
@@ -73,7 +79,13 @@ def _write_attributes(file: h5py.File, features: Features, coding: Coding) -> No
     file.attrs["fingerprint"] = fingerprint(features)
     file.attrs["frames_per_second"] = coding.frames_per_second
     file.attrs["scale"], file.attrs["offset"] = coding.scale, coding.offset
-    file.attrs["versions"] = json.dumps({name: version(name) for name in PACKAGES})
+    file.attrs["versions"] = json.dumps(_versions())
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Of the packages that make frames; looking them up takes a quarter as long as writing a part."""
+    return {name: version(name) for name in PACKAGES}
 
 
 def _write_tables(file: h5py.File, rows: Sequence[Row]) -> None:

@@ -21,19 +21,22 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path, lasting: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` at the end, or remove it after an exception.
 
-    Parent folders are created. The bytes reach the disk before the name does.
+    Parent folders are created. The bytes reach the disk before the name does, unless the file need not be `lasting`:
+    a power cut may then leave it damaged.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path)
     try:
         yield temporary
-        sync(temporary)
+        if lasting:
+            sync(temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync(path.parent)
+    if lasting:
+        sync(path.parent)

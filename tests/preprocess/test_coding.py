@@ -39,3 +39,19 @@ def test_frames_per_second_are_the_kinds() -> None:
     assert coding_of(Features(rate_hz=44_100, hop_samples=441)).frames_per_second == 100
     assert coding_of(Features(kind="stft", frames_per_second=52.0)).frames_per_second == 52
     assert coding_of(CODINGS["waveform"]).frames_per_second == 100
+
+
+@given(st.lists(st.floats(-65504, 65504, width=32), min_size=1, max_size=64))
+def test_float16_is_numpys_to_the_bit(values: list[float]) -> None:
+    frames = np.array([values], np.float32)
+    stored = encode(frames, coding_of(Features(storage="float16")))
+    assert stored.view(np.uint16).tolist() == frames.astype(np.float16).view(np.uint16).tolist()
+
+
+def test_every_float16_and_its_neighbours_are_numpys_to_the_bit() -> None:
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    exact = halves[np.isfinite(halves)].astype(np.float32)
+    between = (exact[1:] + exact[:-1]) / 2  # where rounding is to even
+    frames = np.concatenate([exact, between, np.nextafter(between, np.float32(0))])[None]
+    stored = encode(frames, coding_of(Features(storage="float16")))
+    assert np.array_equal(stored.view(np.uint16), frames.astype(np.float16).view(np.uint16))
