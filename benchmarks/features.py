@@ -59,6 +59,11 @@ def best(work: Callable[[], object], n_times: int = 5) -> float:
     return min(times)
 
 
+def race(*works: Callable[[], object], n_times: int) -> list[float]:
+    """Seconds of the fastest turn of each, taken in turns: a machine's speed drifts."""
+    return [min(times) for times in zip(*([best(work, 1) for work in works] for _ in range(n_times)), strict=True)]
+
+
 def report(what: str, ours_s: float, theirs_s: float, against: str, claim: str) -> None:
     """A row: two times, and how often ours goes into theirs."""
     print(f"| {what} | {ours_s:.4g} s | {against} {theirs_s:.4g} s | {theirs_s / ours_s:.2f} | {claim} |", flush=True)
@@ -145,7 +150,7 @@ def bench_step(paths: list[Path], folder: Path) -> None:
             copy.hardlink_to(wavs[-5])
     sets = [("Vorbis", paths, 1), ("Vorbis", paths, 2), ("WAV", wavs[::5], 1), ("WAV", wavs[::5], 2), ("WAV", wavs, 2)]
     for name, some, n_jobs in sets:
-        ours, theirs = (best(partial(run, some, folder, n_jobs), 2) for run in (run_ours, run_usual))
+        ours, theirs = race(*(partial(run, some, folder, n_jobs) for run in (run_ours, run_usual)), n_times=2)
         claim = ">= 1.5" if name == "Vorbis" else ">= 2"
         report(f"make features, {len(some)} x {name}, {n_jobs} jobs", ours, theirs, "usual script", claim)
 
@@ -173,7 +178,7 @@ def bench_jobs(paths: list[Path], folder: Path) -> None:
             for _ in transform(decode_blocks(path, 44_100)):
                 pass
 
-    one, two, bare_s = (min(turns) for turns in ([run(1), run(1)], [run(2), run(2)], [best(bare, 2)]))
+    one, two, bare_s = map(min, zip(*((run(1), run(2), best(bare, 1)) for _ in range(4)), strict=True))
     report(f"{len(paths)} clips, two running workers", two, one, "one", ">= 1.8")
     report("decoding and transforming alone in one worker's time", one, bare_s, "of it", ">= 0.9")
 

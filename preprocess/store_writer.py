@@ -1,7 +1,7 @@
 """Writing a feature store, whole or not at all, from pieces: a row, and a way to read its frames."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
@@ -56,10 +56,9 @@ class _Statistics:
         file.attrs["std"] = np.sqrt(max(0.0, square.mean() - mean.mean() ** 2)) * coding.scale
 
 
-def write_store(
-    path: Path, features: Features, coding: Coding, pieces: Sequence[Piece], lasting: bool = True
-) -> None:
-    """Write pieces to a store, in order; one that is not `lasting`, a part, is not waited for until it is on the disk.
+def write_store(path: Path, features: Features, coding: Coding, pieces: Sequence[Piece], lasting: bool = True) -> None:
+    """Write pieces to a store, in order. One that is not `lasting`, a part, is without statistics, and not waited for
+    until it is on the disk.
 
     Raises OSError, and Damaged where a piece is not what its digest says.
     """
@@ -68,7 +67,7 @@ def write_store(
             with h5py.File(disk, "w", userblock_size=SEAL_BYTES, libver="v110") as file:
                 _write_attributes(file, features, coding)
                 _write_tables(file, [piece.row for piece in pieces])
-                start, n_bytes = _write_frames(file, coding, pieces, disk)
+                start, n_bytes = _write_frames(file, coding, pieces, disk, lasting)
             disk.check()
         write_seal(temporary, start, n_bytes)
 
@@ -102,22 +101,45 @@ def _write_tables(file: h5py.File, rows: Sequence[Row]) -> None:
         file[name] = np.array(values, h5py.string_dtype("utf-8", max(map(len, values), default=1) or 1))
 
 
-def _write_frames(file: h5py.File, coding: Coding, pieces: Sequence[Piece], disk: Disk) -> tuple[int, int]:
-    """Copy the frames and their statistics; return where they lie in the file, and their bytes."""
+def _write_frames(
+    file: h5py.File, coding: Coding, pieces: Sequence[Piece], disk: Disk, lasting: bool
+) -> tuple[int, int]:
+    """Copy the frames and, in a lasting store, their statistics; return where they lie in the file, and their bytes."""
     total = sum(piece.row.n_frames for piece in pieces)
     frames = file.create_dataset("frames", (total, coding.n_bins), coding.dtype)
     statistics, at = _Statistics(coding), 0
+    for blocks in _gathered(_checked_blocks(pieces, coding)):
+        if lasting:
+            for block in blocks:
+                statistics.add(block)
+        together = np.concatenate(blocks)
+        frames.write_direct(together, dest_sel=np.s_[at : at + len(together)])
+        disk.check()
+        at += len(together)
+    statistics.write(file)
+    return (frames.id.get_offset() or SEAL_BYTES) if total else SEAL_BYTES, frames.nbytes
+
+
+def _checked_blocks(pieces: Iterable[Piece], coding: Coding) -> Iterator[Stored]:
+    """The frames of pieces in blocks of at most READ_BYTES. Raises Damaged where a piece is not what its digest says."""
     step = max(1, READ_BYTES // (coding.n_bins * coding.dtype.itemsize))
     for piece in pieces:
         hasher = xxhash.xxh3_128()
         for start in range(0, piece.row.n_frames, step):
             block = piece.read(start, min(start + step, piece.row.n_frames))
             hasher.update(block.data)
-            statistics.add(block)
-            frames.write_direct(block, dest_sel=np.s_[at : at + len(block)])
-            disk.check()
-            at += len(block)
+            yield block
         if hasher.hexdigest() != piece.row.digest:
             raise Damaged(piece.origin, f"the frames of {piece.row.clip!r} are damaged")
-    statistics.write(file)
-    return (frames.id.get_offset() or SEAL_BYTES) if total else SEAL_BYTES, frames.nbytes
+
+
+def _gathered(blocks: Iterable[Stored]) -> Iterator[list[Stored]]:
+    """Blocks in groups of READ_BYTES or a little more: a write costs h5py as much time as hashing a megabyte."""
+    group: list[Stored] = []
+    for block in blocks:
+        group.append(block)
+        if sum(one.nbytes for one in group) >= READ_BYTES:
+            yield group
+            group = []
+    if group:
+        yield group
