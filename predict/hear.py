@@ -12,7 +12,7 @@ from preprocess.coding import Frames, coding_of, encode
 from preprocess.decode import DecodeError
 from preprocess.frames import Transform, build_transform
 from preprocess.recording import Recording
-from preprocess.worker import watched
+from preprocess.watch import watched
 from recipe import Features
 
 BLOCK_BYTES = 1 << 19

@@ -8,16 +8,18 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from multiprocessing import Pipe
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Self
 
 from joblib import Parallel, delayed
 
 from errors import BadInput
-from preprocess.jobs import SILENT_S, Began, Ended, Failure, Halted, Message, PartJob, Wrote, source_stamp
+from preprocess.jobs import Began, Ended, Failure, Halted, Message, PartJob, Wrote, source_stamp
+from preprocess.watch import SILENT_S
 from recipe import Features
 
 ENVIRONMENT = {
@@ -38,7 +40,7 @@ class _Died(Exception):
 
     def reason(self) -> str:
         """How it ended, in words."""
-        if self.status == -signal.SIGALRM:  # set in preprocess.worker.watched
+        if self.status == -signal.SIGALRM:  # set in preprocess.watch
             return f"the decoder hung: no sound for {SILENT_S} s, twice"
         return f"the decoder crashed ({signal.Signals(-self.status).name if self.status < 0 else self.status}), twice"
 
@@ -104,8 +106,8 @@ class Crew:
 
     def __init__(self, features: Features, n_jobs: int, command: Sequence[str] = WORKER, device: str = "cpu") -> None:
         self.features, self.n_jobs, self.command, self.device = features, n_jobs, command, device
-        self._of_thread = threading.local()
         self._processes: list[_Process] = []
+        self._idle: SimpleQueue[_Process] = SimpleQueue()
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -146,18 +148,21 @@ class Crew:
             return Wrote(None, (Ended(0.0, failure),))
 
     def _attempt(self, job: PartJob) -> Wrote:
-        """Have a job done by this thread's process, started where there is none."""
+        """Have a job done by a process that is idle, or by a new one."""
+        process = self._idle_or_new()
+        written = process.compute(job)
+        self._idle.put(process)
+        return written
+
+    def _idle_or_new(self) -> _Process:
+        """A process to work with. Raises KeyboardInterrupt once the crew is to end."""
         if self._closed:
             raise KeyboardInterrupt
-        process: _Process | None = getattr(self._of_thread, "process", None)
-        if process is None:
-            process = self._of_thread.process = _Process(self.features, self.device, self.command)
-            self._processes.append(process)
-            if self._closed:  # while it started, and perhaps too late to be ended with the others
-                process.stop()
-                raise KeyboardInterrupt
-        try:
-            return process.compute(job)
-        except _Died:
-            self._of_thread.process = None
-            raise
+        with suppress(Empty):
+            return self._idle.get_nowait()
+        process = _Process(self.features, self.device, self.command)
+        self._processes.append(process)
+        if self._closed:  # while it started, and perhaps too late to be ended with the others
+            process.stop()
+            raise KeyboardInterrupt
+        return process

@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-SILENT_S = 30
-"""A decoder that gives no block for so long has hung."""
-
 
 @dataclass(frozen=True)
 class ClipJob:

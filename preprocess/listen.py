@@ -8,6 +8,7 @@ import numpy as np
 import soundfile
 
 from preprocess.decode import FASTEST_HZ, SLOWEST_HZ, DecodeError, Samples, decode_blocks
+from preprocess.watch import watched
 
 SILENT_DB = -60.0
 """A stretch below this, against full scale, is silent."""
@@ -59,7 +60,7 @@ def listen(path: str) -> Heard | Unheard:
     try:
         header = read_header(path)
         meter = Meter(header.rate_hz)
-        for block in decode_blocks(path, header.rate_hz):
+        for block in watched(decode_blocks(path, header.rate_hz)):
             meter.add(block)
         return meter.heard(header)
     except DecodeError as error:

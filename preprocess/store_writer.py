@@ -121,7 +121,7 @@ def _write_frames(
 
 
 def _checked_blocks(pieces: Iterable[Piece], coding: Coding) -> Iterator[Stored]:
-    """The frames of pieces in blocks of at most READ_BYTES. Raises Damaged where a piece is not what its digest says."""
+    """The frames of pieces in blocks of at most READ_BYTES. Raises Damaged where one is not what its digest says."""
     step = max(1, READ_BYTES // (coding.n_bins * coding.dtype.itemsize))
     for piece in pieces:
         hasher = xxhash.xxh3_128()

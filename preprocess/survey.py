@@ -33,7 +33,7 @@ def listen_to_all(paths: Sequence[str], n_jobs: int) -> list[Heard | Unheard]:
                 progress.add(one.duration_s if isinstance(one, Heard) else 0.0, isinstance(one, Unheard))
     except TerminatedWorkerError:
         raise BadInput(
-            "a decoder crashed on a recording: make features finds which and sets it apart in failed.csv; "
+            "a decoder crashed or hung on a recording: make features finds which and sets it apart in failed.csv; "
             "move that one away and survey again"
         ) from None
     return [measured[row] for row in range(len(paths))]

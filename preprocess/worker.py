@@ -3,7 +3,7 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
 
 from preprocess.coding import coding_of
@@ -11,7 +11,6 @@ from preprocess.copies import copies_of
 from preprocess.decode import DecodeError, Samples
 from preprocess.frames import build_transform
 from preprocess.jobs import (
-    SILENT_S,
     Began,
     ClipJob,
     Ended,
@@ -25,21 +24,8 @@ from preprocess.jobs import (
 )
 from preprocess.part import Part
 from preprocess.recording import Recording
+from preprocess.watch import watched
 from recipe import Features
-
-
-def watched(blocks: Iterable[Samples]) -> Iterator[Samples]:
-    """Pass blocks on; end the process where the next one takes SILENT_S, even in C code that holds the interpreter."""
-    iterator = iter(blocks)
-    while True:
-        signal.setitimer(signal.ITIMER_REAL, SILENT_S)  # SIGALRM, which nothing catches
-        try:
-            block = next(iterator, None)
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        if block is None:
-            return
-        yield block
 
 
 class Worker:

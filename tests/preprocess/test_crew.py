@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent.parent
 FEATURES = Features(rate_hz=16_000, n_fft=256, hop_samples=128, n_bins=16)
 BAD_WORKER = """
 import ctypes, os, sys
-from preprocess import recording, worker
+from preprocess import recording, watch, worker
 
 def decode_blocks(path, rate_hz, good=recording.decode_blocks):
     name = os.path.basename(path)
@@ -37,7 +37,7 @@ def decode_blocks(path, rate_hz, good=recording.decode_blocks):
     yield from good(path, rate_hz)
 
 recording.decode_blocks = decode_blocks
-worker.SILENT_S = 1
+watch.SILENT_S = 1
 worker.main()
 """
 

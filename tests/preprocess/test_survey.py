@@ -61,10 +61,11 @@ def test_survey_of_a_small_set_for_one_and_two_jobs(
     assert "copy.flac (high) = low0.wav (low)" in printed.out
 
 
-def test_a_decoder_that_crashes_stops_with_a_line_and_no_file(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGALRM])
+def test_a_decoder_that_crashes_or_hangs_stops_with_a_line_and_no_file(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
 ) -> None:
-    monkeypatch.setattr(survey, "_listen_quietly", lambda row, path: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr(survey, "_listen_quietly", lambda row, path: os.kill(os.getpid(), how))
     with pytest.raises(BadInput, match="crashed"):
         survey.main(options(folder, tmp_path / "cache", 2))
     assert not (tmp_path / "cache").exists()
