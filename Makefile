@@ -51,7 +51,7 @@ survey: setup  ## what is in the data, before training
 	$(call SCRIPT,preprocess.survey,--jobs $(JOBS))
 
 train: setup  ## features -> cache/RECIPE/runs/RUN
-	$(call SCRIPT,train.fit)
+	$(call SCRIPT,train.fit,--jobs $(JOBS))
 
 lr: setup  ## the learning-rate finder
 	$(call SCRIPT,train.find_lr)

@@ -5,15 +5,17 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from command import read_command
+from command import count_jobs, read_command
 from errors import BadInput, run_script, stop
 from recipe import as_dict
+from train.at_once import count_at_once, train_at_once
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.device import arithmetic, peak_memory_mb, pick_device
 from train.job import Job
@@ -31,6 +33,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--folds", type=str, default="all", help="Folds to train: all, or numbers as 0,2.")
     parser.add_argument("--resume", action="store_true", help="Go on where the run was interrupted.")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
+    parser.add_argument("--jobs", type=int, default=1, help="Networks trained at once on a CPU; -1 is one a core.")
     parser.add_argument("--tensorboard", action="store_true", help="Log for TensorBoard as well.")
 
 
@@ -44,14 +47,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Job(recipe, material, fold, recipe.training.seed + seed, fold_home(places.run_home, recipe, fold, seed), device)
         for fold, seed in itertools.product(folds, range(recipe.training.seeds))
     ]
+    n_at_once = count_at_once(count_jobs(options.jobs), jobs)
     check_jobs(jobs)
     begin_run(places, recipe, resume=options.resume)
     print(f"{len(material.memory.clips)} clips, {len(material.labels)} labels, folds {folds} on {device}")
     for line in describe_gaps(material.targets, material.labels):
         print(line)
+    train = partial(train_fold, resume=options.resume, tensorboard=options.tensorboard, bars=n_at_once == 1)
     try:
-        for job in jobs:
-            train_fold(job, resume=options.resume, tensorboard=options.tensorboard)
+        if n_at_once > 1:
+            train_at_once(train, jobs, places, n_at_once)
+        else:
+            for job in jobs:
+                train(job)
         report_folds(places, recipe, material, device)
     except KeyboardInterrupt:
         stop("interrupted; last.pt is that of the last whole epoch, and --resume goes on from it", 130)
@@ -67,28 +75,28 @@ def check_jobs(jobs: Sequence[Job]) -> None:
     first.check_sizes(learner.network)
 
 
-def train_fold(job: Job, *, resume: bool, tensorboard: bool) -> None:
+def train_fold(job: Job, *, resume: bool, tensorboard: bool, bars: bool) -> None:
     """Train one network to the recipe's last epoch; best.pt, last.pt and log.csv land in the job's home."""
     training = job.recipe.training
     held_out = job.material.held_out(job.fold).tolist()
     n_steps = training.epochs * len(job.batches(0))
     learner = start_learner(job.material, job.recipe, job.fold, job.seed, n_steps, job.device)
     if learner.origin:
-        print(f"{job.home.name} {learner.origin}")
+        print(f"{job.home.name} {learner.origin}", flush=True)
     last = job.home / "last.pt"
     if resume and last.exists():
         learner.take_up(load_checkpoint(last), job.material.labels)
     elif job.home.exists():
         shutil.rmtree(job.home)
     stepped: nn.Module = torch.compile(learner.network) if training.compile else learner.network  # type: ignore[assignment]
-    epochs = range(learner.epoch, training.epochs)
+    epochs, hidden = range(learner.epoch, training.epochs), None if bars else True  # None: where there is no terminal
     with (
         EpochLog(job.home, learner.epoch, tensorboard=tensorboard) as log,
-        tqdm(epochs, job.home.name, training.epochs, initial=learner.epoch, unit="epoch", disable=None) as bar,
+        tqdm(epochs, job.home.name, training.epochs, initial=learner.epoch, unit="epoch", disable=hidden) as bar,
     ):
         for epoch in bar:
             try:
-                row = train_epoch(job, learner, stepped, epoch) | validate(job, learner, held_out)
+                row = train_epoch(job, learner, stepped, epoch, hidden) | validate(job, learner, held_out)
             except torch.OutOfMemoryError:
                 raise BadInput(job.advise_on_memory()) from None
             keep(job, learner, row, log)
@@ -98,7 +106,7 @@ def train_fold(job: Job, *, resume: bool, tensorboard: bool) -> None:
                 bar.set_postfix_str(f"loss {row['train_loss']:.4f}, lwlrap {row['lwlrap']:.4f}, map {row['map']:.4f}")
 
 
-def train_epoch(job: Job, learner: Learner, stepped: nn.Module, epoch: int) -> dict[str, float]:
+def train_epoch(job: Job, learner: Learner, stepped: nn.Module, epoch: int, hidden: bool | None) -> dict[str, float]:
     """One epoch, one optimizer step a batch; nothing is read back from the device before its end."""
     training, network, started = job.recipe.training, learner.network, time.perf_counter()
     seed_torch(job.seed, job.fold, epoch + 1)
@@ -106,7 +114,7 @@ def train_epoch(job: Job, learner: Learner, stepped: nn.Module, epoch: int) -> d
     network.freeze(epoch < training.freeze_epochs)
     batches = job.batches(epoch)
     losses, rates = torch.zeros(len(batches), device=job.device), []
-    for step, batch in enumerate(tqdm(batches, f"epoch {epoch + 1}", unit="step", leave=False, disable=None)):
+    for step, batch in enumerate(tqdm(batches, f"epoch {epoch + 1}", unit="step", leave=False, disable=hidden)):
         with arithmetic(job.device, training.precision):
             loss = batch_loss(stepped(batch.x), batch.y, batch.noisy, training)
         loss.backward()

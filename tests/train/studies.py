@@ -1,5 +1,9 @@
 """A small data set as `make features` would leave it (learnable frames, folds, noisy clips), and training on it."""
 
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,7 @@ from preprocess.store_writer import Piece, write_store
 from recipe import Features
 from train.fit import main
 
+ROOT = Path(__file__).parent.parent.parent
 LABELS = ("hum", "low, deep", "高い")
 N_BINS = 8
 FRAMES_PER_SECOND = 10.0
@@ -76,3 +81,21 @@ def assert_same(one: Any, other: Any) -> None:
         assert torch.equal(one, other)
     else:
         assert one == other
+
+
+def start(cache: Path, *more: str) -> subprocess.Popen[str]:
+    """The command as a process of its own."""
+    command = [sys.executable, "-m", "train.fit", *OPTIONS, "--cache", str(cache), *more]
+    environment = os.environ | {"PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    for _ in range(3000):
+        if condition():
+            return
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    raise AssertionError("nothing happened in a minute")

@@ -1,44 +1,20 @@
 """The same run twice: from the same seed, killed and resumed, interrupted."""
 
-import os
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
-from tests.train.studies import OPTIONS, assert_same, fit, home_of, write_study
+from tests.train.studies import assert_same, fit, home_of, start, wait_for, write_study
 from train.checkpoint import load_checkpoint
 
-ROOT = Path(__file__).parent.parent.parent
 # Everything whose state a resumed run must find again: momenta, a schedule, an average, dropout, noisy clips, mixing.
 STATEFUL = (
     "--training.average 0.9 --network.dropout 0.3 --training.mixup_probability 0.5 --training.noise_probability 0.5 "
     "--training.bootstrap_beta 0.7 --training.freeze_epochs 1 --training.max_lr 1e-3..1e-2"
 )
-
-
-def start(cache: Path, *more: str) -> subprocess.Popen[str]:
-    """The command as a process of its own."""
-    command = [sys.executable, "-m", "train.fit", *OPTIONS, "--cache", str(cache), *more]
-    environment = os.environ | {"PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-
-
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
-    for _ in range(3000):
-        if condition():
-            return
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    raise AssertionError("nothing happened in a minute")
 
 
 def assert_same_run(one: Path, other: Path) -> None:

@@ -1,0 +1,72 @@
+"""Networks trained side by side are those trained one by one; what goes wrong in one stops all with its line."""
+
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from errors import BadInput
+from tests.train.studies import assert_same, fit, home_of, start, wait_for
+from train.at_once import share_threads
+from train.checkpoint import load_checkpoint
+
+
+@given(st.integers(1, 30), st.integers(1, 16), st.integers(1, 64))
+def test_every_network_has_a_thread_and_no_more_run_than_there_are(
+    n_networks: int, n_at_once: int, n_threads: int
+) -> None:
+    n_at_once = min(n_at_once, n_networks)
+    shares = share_threads(n_networks, n_at_once, n_threads)
+    assert len(shares) == n_networks
+    assert min(shares) >= 1
+    for first in range(0, n_networks, n_at_once):
+        together = shares[first : first + n_at_once]
+        assert sum(together) <= max(n_threads, len(together))
+
+
+def test_two_at_once_are_the_networks_of_one_by_one(cache: Path, tmp_path: Path) -> None:
+    fit(cache, "--jobs", "2")
+    home = home_of(cache)
+    together = {path: path.read_bytes() for path in sorted(home.glob("fold*/best.pt"))}
+    kept = [load_checkpoint(path) for path in together]
+    scores = (home / "oof.csv").read_bytes()
+    n_threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        fit(cache)
+    finally:
+        torch.set_num_threads(n_threads)
+    if n_threads <= 2:  # with more, the last fold had several threads to itself
+        assert (home / "oof.csv").read_bytes() == scores
+    for one, path in list(zip(kept, together, strict=True))[:2]:
+        assert_same(one.network, load_checkpoint(path).network)
+
+
+def test_what_one_network_cannot_do_stops_them_all_with_its_line(cache: Path) -> None:
+    fit(cache, "--folds", "0", "--run", "begun")
+    begun = home_of(cache).with_name("begun")
+    with pytest.raises(BadInput, match=r"no best\.pt of fold [12] \(fold0 there\)"):
+        fit(cache, "--jobs", "2", "--training.start_from", str(begun))
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_stop_ends_every_process_and_leaves_usable_checkpoints(cache: Path, how: signal.Signals) -> None:
+    process = start(cache, "--training.epochs", "10000", "--jobs", "2")
+    lasts = [home_of(cache) / f"fold{fold}" / "last.pt" for fold in range(2)]
+    wait_for(lambda: all(last.exists() for last in lasts), process)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(how)
+    _, complaints = process.communicate(timeout=30)
+    assert how == signal.SIGKILL or complaints.startswith("earmark: interrupted")
+    assert "Traceback" not in complaints
+    assert not psutil.wait_procs(children, timeout=20)[1]
+    assert all(load_checkpoint(last).resume is not None for last in lasts)
+
+
+def test_bad_jobs_are_refused(cache: Path) -> None:
+    with pytest.raises(BadInput, match="--jobs 0"):
+        fit(cache, "--jobs", "0")
