@@ -218,9 +218,13 @@ def user_batches(job: Job, n_workers: int) -> Feed:
 def print_rates(bench: Bench, rates: dict[str, list[float]]) -> None:
     """A line a contender, then what the device does with it."""
     medians = {name: statistics.median(some) for name, some in rates.items()}
-    print(f"{'':24} {'steps/s':>9} {'clips/s':>9} {'of constant':>12}")
+    print(f"{'':24} {'steps/s':>9} {'clips/s':>9} {'of constant':>12} {'over rounds':>16}")
     for name, rate in medians.items():
-        print(f"{name:24} {rate:9.3f} {rate * bench.training.batch_size:9.1f} {rate / medians[CONSTANT]:12.3f}")
+        # Of the same round: a machine's speed drifts.
+        ratios = [one / other for one, other in zip(rates[name], rates[CONSTANT], strict=True)]
+        spread = f"{min(ratios):.3f} to {max(ratios):.3f}"
+        clips_per_s, ratio = rate * bench.training.batch_size, statistics.median(ratios)
+        print(f"{name:24} {rate:9.3f} {clips_per_s:9.1f} {ratio:12.3f} {spread:>16}")
     loader = list(medians)[-1]
     print(f"frames on the device beside the DataLoader: {medians[HELD] / medians[loader]:.2f} times the steps")
     print(f"an epoch of {EPOCH_CLIPS} clips: {EPOCH_CLIPS / bench.training.batch_size / medians[HELD]:.1f} s")
