@@ -63,6 +63,8 @@ class Data(Section):
     """Number of folds, where the dataset brings none of its own; groups stay whole, labels are spread evenly."""
     seed: Natural = 0
     """Seed of the folds that are chosen here."""
+    irmas_share: Share = 0.0
+    """Share of IRMAS's testing parts, whole pieces from the first on, that is for training; the rest is the test."""
 
 
 @dataclass(frozen=True)
