@@ -57,10 +57,11 @@ def answer_mixtures(places: Places, run: Run, device: torch.device, n_mixtures: 
     answers, labels = [], []
     with open_store(places.store, run.recipe.features) as store:
         frames = Frames(store, device)
-        by_fold = dict(iter(clips[clips["clip"].isin(frames.rows)].groupby("fold")))
-        folds = np.resize(sorted(by_fold), n_mixtures)
+        clips = clips[clips["clip"].isin(frames.rows)]
+        folds = np.resize(np.unique(clips["fold"]), n_mixtures)
         for number, fold in enumerate(tqdm(folds.tolist(), "mixtures", disable=None)):
-            joined, mixed = mix(by_fold[fold], frames.read, run.recipe, run.frames_per_second, [fold, number])
+            theirs = clips[clips["fold"] == fold]
+            joined, mixed = mix(theirs, frames.read, run.recipe, run.frames_per_second, [fold, number])
             answers.append(run.tagger(fold).tag(mixed))
             labels.append(joined)
     return HeldOut(answers, encode(labels, run.labels), folds, f"{n_mixtures} mixtures of out-of-fold clips")

@@ -28,10 +28,11 @@ def mix(
     if recipe.features.kind == "cqt_chroma":
         raise BadInput("--mixtures: features.kind = cqt_chroma has lost the levels of sounds, which cannot be mixed")
     random, training = np.random.default_rng(seed), recipe.training
-    by_labels = {labels: list(group) for labels, group in clips.groupby("labels")["clip"]}
+    by_labels = {str(labels): list(group) for labels, group in clips.groupby("labels")["clip"]}
     n_voices = int(random.integers(1, min(training.power_mix_clips, len(by_labels)) + 1))
     n_frames = round(random.uniform(*SECONDS) * frames_per_second)
-    chosen = [str(labels) for labels in random.choice(list(by_labels), n_voices, replace=False)]
+    every = list(by_labels)
+    chosen = [every[index] for index in random.permutation(len(every))[:n_voices]]
     gains_db = [0.0, *random.uniform(-training.power_mix_db, 0, n_voices - 1)]
     voices = [_voice(by_labels[labels], frames_of, n_frames, random) for labels in chosen]
     mixed = _add(voices, gains_db, recipe.features.kind != "waveform")

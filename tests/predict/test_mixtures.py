@@ -1,5 +1,6 @@
 """Made-up pieces: whose sound is in them, how loud, and how long they are."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,10 @@ def frames_of(clip: str) -> torch.Tensor:
     frames[:, int(clip)] = 0.0
     frames[-1, 8] = 0.0
     return frames
+
+
+def level_of(level: float, clip: str) -> torch.Tensor:
+    return torch.full((9, 1), level)
 
 
 def pieces(number: int = 60, **features: Any) -> list[tuple[str, torch.Tensor]]:
@@ -64,7 +69,7 @@ def test_sounds_add_as_power_or_as_samples() -> None:
         levels = set()
         for seed in range(8):
             recipe = Recipe(features=features, training=training)
-            labels, frames = mix(same, lambda _, level=sound: torch.full((9, 1), level), recipe, 5.0, [seed])
+            labels, frames = mix(same, partial(level_of, sound), recipe, 5.0, [seed])
             expected = both if ";" in labels else sound
             assert torch.allclose(frames, torch.full_like(frames, expected), atol=1e-4)
             levels.add(expected)
