@@ -332,8 +332,9 @@ class Prediction(Section):
     """From one window's start to the next's."""
     mode: Literal["dense", "exact"] = "exact"
     """dense: the network passes over a clip once and windows share its columns. exact: over each window by itself."""
-    pooling: Literal["mean", "max", "top_k", "power", "share"] = "mean"
-    """How a clip's windows become one score a label; share is that of the windows above `window_threshold`."""
+    pooling: Literal["mean", "max", "top_k", "power", "share", "centre"] = "mean"
+    """How a clip's windows become one score a label; share is that of the windows above `window_threshold`, centre
+    takes the middle window alone."""
     top_k: Count = 3
     """Windows whose mean is taken, the highest of each label, for top_k."""
     power: Annotated[float, Between(1, 100)] = 3.0

@@ -51,14 +51,17 @@ def _describe(truth: Truth, scores: np.ndarray, thresholds: Thresholds, labels: 
 
 
 def _label_lines(truth: Tensor, scores: Tensor, decisions: Tensor, labels: Sequence[str]) -> list[str]:
-    """A line a label: clips that have it, clips given it, its lwlrap, average precision and F1."""
+    """A line a label: clips that have it, are given it wrongly, are wrongly denied it; lwlrap, AP and F1."""
     ranking, _ = metrics.lwlrap_per_class(truth, scores)
     columns = [ranking, metrics.average_precision_per_class(truth, scores), metrics.f1_per_class(truth, decisions)]
     width = max(len("label"), *map(len, labels))
-    lines = [f"{'label':<{width}}  clips  decided  lwlrap      AP      F1"]
+    wrong = [metrics.false_positives(truth, decisions), metrics.false_negatives(truth, decisions)]
+    counts = [truth.sum(0), decisions.sum(0), *wrong]
+    lines = [f"{'label':<{width}}  clips  decided  false  missed  lwlrap      AP      F1"]
     for index, label in enumerate(labels):
-        counts = f"{int(truth[:, index].sum()):>5}  {int(decisions[:, index].sum()):>7}"
-        lines.append(f"{label:<{width}}  {counts}" + "".join(f"  {float(column[index]):>6.3f}" for column in columns))
+        numbers = [int(count[index]) for count in counts]
+        figures = "".join(f"  {number:>{size}}" for number, size in zip(numbers, (5, 7, 5, 6), strict=True))
+        lines.append(f"{label:<{width}}{figures}" + "".join(f"  {float(column[index]):>6.3f}" for column in columns))
     return lines
 
 

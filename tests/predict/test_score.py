@@ -56,7 +56,9 @@ def test_figures_equal_scikit_learn_s(
         f1 = f1_score(truth[:, index], decided[:, index])
         figures = line[len(label) :].split()
         assert figures[:2] == [str(truth[:, index].sum()), str(decided[:, index].sum())]
-        assert figures[3:] == [f"{precision:.3f}", f"{f1:.3f}"]
+        present, given = truth[:, index] == 1, decided[:, index]
+        assert figures[2:4] == [str((given & ~present).sum()), str((present & ~given).sum())]
+        assert figures[5:] == [f"{precision:.3f}", f"{f1:.3f}"]
 
 
 def test_the_table_of_clips_is_the_truth_when_none_is_given(home: Home, capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,3 +69,17 @@ def test_thresholds_of_other_windows_are_not_used(home: Home) -> None:
     thresholds = read_thresholds(home.places.run_home, LABELS, PREDICTION)
     assert thresholds.values.tolist() == [0.5] * 3
     assert "prediction.pooling max" in thresholds.source
+
+
+def test_one_window_clips_are_told_and_mixtures_are_longer(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    share = ["--prediction.pooling", "share", "--prediction.window_seconds", "1.0"]
+    main([*home.arguments, *share])
+    assert "--mixtures" in capsys.readouterr().err
+    main([*home.arguments, *share, "--mixtures", "4"])
+    captured = capsys.readouterr()
+    assert "on 4 mixtures of out-of-fold clips" in captured.out
+    assert "warning" not in captured.err
+    path = home.places.run_home / "thresholds.json"
+    before = path.read_bytes()
+    main([*home.arguments, *share, "--mixtures", "4"])
+    assert path.read_bytes() == before
