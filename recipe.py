@@ -352,6 +352,20 @@ class Prediction(Section):
 
 
 @dataclass(frozen=True)
+class Tuning(Section):
+    """How make tune chooses thresholds: on out-of-fold scores, and never on test clips."""
+
+    metric: Literal["f1_micro", "f1_macro", "hamming"] = "f1_micro"
+    """What thresholds make the most of."""
+    per_label: bool = False
+    """A threshold a label, instead of one for all."""
+    mixtures: Natural = 0
+    """Tune on so many pieces mixed from out-of-fold clips, instead of on these clips as they are."""
+    entries: Share = 0.5
+    """Voices of such a piece that come and go, but for the first; the others sound from beginning to end."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A whole system. The name is that of its file, and of its folder under cache/."""
 
@@ -361,6 +375,7 @@ class Recipe:
     network: Network = field(default_factory=Network)
     training: Training = field(default_factory=Training)
     prediction: Prediction = field(default_factory=Prediction)
+    tuning: Tuning = field(default_factory=Tuning)
 
 
 SECTIONS: dict[str, type[Section]] = {

@@ -1,6 +1,6 @@
 """Clips as the networks that never saw them answer: what thresholds and calibration may be fitted on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from predict.tagger import Answer, Run
 from preprocess.clips import read_clips
 from preprocess.labels import encode
 from preprocess.store import open_store
-from recipe import Prediction
+from recipe import Prediction, Tuning
 from train.windows import pool_windows
 
 
@@ -51,20 +51,20 @@ def answer_held_out(places: Places, run: Run, device: torch.device) -> HeldOut:
     return HeldOut(list(answers.values()), truth, clips["fold"].to_numpy(), f"{len(truth)} out-of-fold clips")
 
 
-def answer_mixtures(places: Places, run: Run, device: torch.device, n_mixtures: int) -> HeldOut:
+def answer_mixtures(places: Places, run: Run, device: torch.device, tuning: Tuning) -> HeldOut:
     """Pieces mixed from the curated training clips of one fold each, by the networks that never saw it; seeded."""
     clips = _curated(places, run)
-    answers, labels = [], []
+    answers, labels, recipe = [], [], replace(run.recipe, tuning=tuning)
     with open_store(places.store, run.recipe.features) as store:
         frames = Frames(store, device)
         clips = clips[clips["clip"].isin(frames.rows)]
-        folds = np.resize(np.unique(clips["fold"]), n_mixtures)
+        folds = np.resize(np.unique(clips["fold"]), tuning.mixtures)
         for number, fold in enumerate(tqdm(folds.tolist(), "mixtures", disable=None)):
             theirs = clips[clips["fold"] == fold]
-            joined, mixed = mix(theirs, frames.read, run.recipe, run.frames_per_second, [fold, number])
+            joined, mixed = mix(theirs, frames.read, recipe, run.frames_per_second, [fold, number])
             answers.append(run.tagger(fold).tag(mixed))
             labels.append(joined)
-    return HeldOut(answers, encode(labels, run.labels), folds, f"{n_mixtures} mixtures of out-of-fold clips")
+    return HeldOut(answers, encode(labels, run.labels), folds, f"{tuning.mixtures} mixtures of out-of-fold clips")
 
 
 def _curated(places: Places, run: Run) -> pd.DataFrame:

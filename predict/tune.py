@@ -3,17 +3,18 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentParser
 
-from command import read_command
+from command import Command, read_command
 from errors import run_script
 from predict.held_out import HeldOut, answer_held_out, answer_mixtures
-from predict.tagger import load_run
-from predict.thresholds import DEFAULT, write_thresholds
+from predict.tagger import Run, load_run
+from predict.thresholds import DEFAULT, centred, write_thresholds
 from predict.tuning import METRICS, Choice, Pooled, decide_across, measure, tune_together
-from recipe import Natural, Prediction
+from recipe import Natural, Prediction, Tuning
 from train.device import pick_device
 
 WINDOW_THRESHOLDS = np.arange(0.02, 0.99, 0.02).round(2).tolist()
@@ -21,36 +22,50 @@ WINDOW_THRESHOLDS = np.arange(0.02, 0.99, 0.02).round(2).tolist()
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--metric", choices=list(METRICS), default="f1_micro", help="What thresholds make the most of.")
-    parser.add_argument("--per_label", action="store_true", help="A threshold a label, instead of one for all.")
-    parser.add_argument(
-        "--mixtures",
-        type=Natural,
-        default=0,
-        help="Tune on so many pieces mixed from out-of-fold clips instead of on these clips as they are.",
-    )
+    parser.add_argument("--metric", choices=list(METRICS), help="Instead of tuning.metric.")
+    parser.add_argument("--per_label", action="store_true", help="As tuning.per_label true.")
+    parser.add_argument("--mixtures", type=Natural | None, help="Instead of tuning.mixtures.")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Tune thresholds on out-of-fold scores.", add_options)
-    places, options = command.places, command.options
-    device = pick_device(options.device)
-    run = load_run(places.run_home, command.recipe.prediction, device)
-    if options.mixtures:
-        held_out = answer_mixtures(places, run, device, options.mixtures)
+    tuning, device = tuning_of(command), pick_device(command.options.device)
+    run = load_run(command.places.run_home, command.recipe.prediction, device)
+    if tuning.mixtures:
+        held_out = answer_mixtures(command.places, run, device, tuning)
     else:
-        held_out = answer_held_out(places, run, device)
+        held_out = answer_held_out(command.places, run, device)
     if run.prediction.pooling == "share" and held_out.short:
         warning = "out-of-fold clips have one or two windows, too few for a share: try --mixtures 300"
         print(f"warning: {warning}", file=sys.stderr)
-    pooled = pool(held_out, run.prediction)
-    choice = tune_together(pooled, held_out.truth, options.metric, per_label=options.per_label)
-    figures = compare(held_out, pooled, choice, run.prediction, command.options)
-    prediction = replace(run.prediction, window_threshold=choice.window_threshold)
-    tuned = {"metric": options.metric, "per_label": options.per_label, "clips": held_out.what, **figures}
-    path = write_thresholds(places.run_home, run.labels, choice.values, prediction, tuned)
-    print(f"{options.metric} on {held_out.what}")
+    tune_windows(command.places.run_home, run, run.prediction, held_out, tuning)
+    one_window = centred(run.prediction)
+    if not held_out.short and one_window != run.prediction:
+        print("\nwithout sliding windows, by the one in the middle of each:")
+        tune_windows(command.places.run_home, run, one_window, held_out, tuning)
+
+
+def tuning_of(command: Command) -> Tuning:
+    """The recipe's tuning, with what the options say otherwise."""
+    tuning, options = command.recipe.tuning, command.options
+    return replace(
+        tuning,
+        metric=options.metric or tuning.metric,
+        per_label=options.per_label or tuning.per_label,
+        mixtures=tuning.mixtures if options.mixtures is None else options.mixtures,
+    )
+
+
+def tune_windows(run_home: Path, run: Run, prediction: Prediction, held_out: HeldOut, tuning: Tuning) -> None:
+    """Choose the thresholds for these windows, write them, and print what they bring."""
+    pooled = pool(held_out, prediction)
+    choice = tune_together(pooled, held_out.truth, tuning.metric, per_label=tuning.per_label)
+    figures = compare(held_out, pooled, choice, prediction, tuning)
+    prediction = replace(prediction, window_threshold=choice.window_threshold)
+    tuned = {"metric": tuning.metric, "per_label": tuning.per_label, "clips": held_out.what, **figures}
+    path = write_thresholds(run_home, run.labels, choice.values, prediction, tuned)
+    print(f"{tuning.metric} on {held_out.what}")
     print(f"  {figures['default']:.4f}  at {DEFAULT} for every label")
     print(f"  {figures['tuned']:.4f}  at the tuned thresholds, on the clips they were tuned on")
     print(f"  {figures['tuned_on_other_folds']:.4f}  each fold at thresholds tuned on the others: expect this")
@@ -59,12 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"thresholds from {choice.values.min():.3f} to {choice.values.max():.3f}: {path}")
 
 
-def compare(
-    held_out: HeldOut, pooled: Pooled, choice: Choice, before: Prediction, options: Namespace
-) -> dict[str, float]:
+def compare(held_out: HeldOut, pooled: Pooled, choice: Choice, before: Prediction, tuning: Tuning) -> dict[str, float]:
     """The metric untuned, tuned, and as it is to be expected of other clips."""
-    truth, metric = held_out.truth, options.metric
-    across = decide_across(pooled, truth, held_out.folds, metric, per_label=options.per_label)
+    truth, metric = held_out.truth, tuning.metric
+    across = decide_across(pooled, truth, held_out.folds, metric, per_label=tuning.per_label)
     return {
         "default": measure(metric, truth, held_out.pooled(before) >= DEFAULT),
         "tuned": measure(metric, truth, pooled[choice.window_threshold] >= choice.values),

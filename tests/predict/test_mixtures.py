@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from errors import BadInput
-from predict.mixtures import SECONDS, mix
+from predict.mixtures import SECONDS, SHORTEST_S, mix
 from preprocess.labels import split_labels
-from recipe import Features, Recipe, Training
+from recipe import Features, Recipe, Training, Tuning
 
 LABELS = ["low", "mid", "high", "low;high"]
 CLIPS = pd.DataFrame({"clip": [f"{index}" for index in range(8)], "labels": LABELS * 2})
@@ -30,8 +30,9 @@ def level_of(level: float, clip: str) -> torch.Tensor:
     return torch.full((9, 1), level)
 
 
-def pieces(number: int = 60, **features: Any) -> list[tuple[str, torch.Tensor]]:
-    recipe = Recipe(features=Features(**features), training=Training(power_mix_clips=3, power_mix_db=6.0))
+def pieces(number: int = 60, entries: float = 0.0, **features: Any) -> list[tuple[str, torch.Tensor]]:
+    training = Training(power_mix_clips=3, power_mix_db=6.0)
+    recipe = Recipe(features=Features(**features), training=training, tuning=Tuning(entries=entries))
     return [mix(CLIPS, frames_of, recipe, 20.0, [0, seed]) for seed in range(number)]
 
 
@@ -59,6 +60,19 @@ def test_a_voice_never_stops_and_runs_through_its_clips() -> None:
         assert first.tolist() != second.tolist()
 
 
+def test_all_voices_but_the_first_may_come_and_go() -> None:
+    shares = []
+    for _, frames in pieces(entries=1.0):
+        by_voice = torch.stack([frames[:, [voice, voice + 4]].amax(1) for voice in range(4)], dim=1) > -100
+        lasting = sorted((int(voice.sum()) for voice in by_voice.T if voice.any()), reverse=True)
+        assert lasting[0] == len(frames)
+        assert all(each >= SHORTEST_S * 20 for each in lasting)
+        for voice in by_voice.T:
+            assert int(voice.diff().sum()) <= 2, "it comes and goes once"
+        shares += [each / len(frames) for each in lasting[1:]]
+    assert min(shares) < 0.5 < max(shares)
+
+
 def test_sounds_add_as_power_or_as_samples() -> None:
     same = pd.DataFrame({"clip": ["0", "1"], "labels": ["a", "b"]})
     training = Training(power_mix_clips=2, power_mix_db=0.0)
@@ -68,7 +82,7 @@ def test_sounds_add_as_power_or_as_samples() -> None:
     ):
         levels = set()
         for seed in range(8):
-            recipe = Recipe(features=features, training=training)
+            recipe = Recipe(features=features, training=training, tuning=Tuning(entries=0.0))
             labels, frames = mix(same, partial(level_of, sound), recipe, 5.0, [seed])
             expected = both if ";" in labels else sound
             assert torch.allclose(frames, torch.full_like(frames, expected), atol=1e-4)

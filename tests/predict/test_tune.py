@@ -1,6 +1,7 @@
 """make tune, by its command line: thresholds from out-of-fold scores, and who uses them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -49,6 +50,26 @@ def test_noisy_labels_have_no_say(home: Home, capsys: pytest.CaptureFixture[str]
     home.write_table(table)
     main(home.arguments)
     assert "on 4 out-of-fold clips" in capsys.readouterr().out
+
+
+def test_the_recipe_says_how_and_options_say_otherwise(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    by_recipe = ["--tuning.metric", "hamming", "--tuning.per_label", "true", "--tuning.mixtures", "4"]
+    main([*home.arguments, *by_recipe])
+    assert "hamming on 4 mixtures" in capsys.readouterr().out
+    content = json.loads((home.places.run_home / "thresholds.json").read_text(encoding="utf-8"))
+    assert content["metric"] == "hamming" and content["per_label"]
+    main([*home.arguments, *by_recipe, "--metric", "f1_micro", "--mixtures", "0"])
+    assert "f1_micro on 6 out-of-fold clips" in capsys.readouterr().out
+
+
+def test_the_middle_window_has_thresholds_of_its_own(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    main([*home.arguments, "--mixtures", "6", "--prediction.pooling", "share"])
+    assert "without sliding windows" in capsys.readouterr().out
+    centre = replace(PREDICTION, pooling="centre")
+    thresholds = read_thresholds(home.places.run_home, LABELS, centre)
+    assert thresholds.source.endswith("thresholds_centre.json")
+    content = json.loads((home.places.run_home / "thresholds.json").read_text(encoding="utf-8"))
+    assert content["prediction"]["pooling"] == "share"
 
 
 def test_window_threshold_and_share_are_tuned_together_and_used(home: Home) -> None:
