@@ -147,6 +147,7 @@ class Network(Section):
 
     name: Literal[
         "cnn_small",
+        "resnet_small",
         "waveform",
         "resnet18",
         "resnet34",
@@ -160,7 +161,7 @@ class Network(Section):
         "efficientnet_b0",
         "convnext_tiny",
     ] = "cnn_small"
-    """A small network for CPUs, five 1-D convolutions for raw waveforms, or one of torchvision's by its name there."""
+    """A small network for CPUs, a residual one, 1-D convolutions for raw waveforms, or one of torchvision's."""
     weights: str | None = None
     """Where a torchvision network starts: `imagenet` (downloaded once), or a file of such weights."""
     channels: Literal["one", "copies", "deltas"] = "one"
