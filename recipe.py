@@ -63,6 +63,8 @@ class Data(Section):
     """Number of folds, where the dataset brings none of its own; groups stay whole, labels are spread evenly."""
     seed: Natural = 0
     """Seed of the folds that are chosen here."""
+    irmas_share: Share = 0.0
+    """Share of IRMAS's testing parts, whole pieces from the first on, that is for training; the rest is the test."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,7 @@ class Network(Section):
 
     name: Literal[
         "cnn_small",
+        "resnet_small",
         "waveform",
         "resnet18",
         "resnet34",
@@ -158,7 +161,7 @@ class Network(Section):
         "efficientnet_b0",
         "convnext_tiny",
     ] = "cnn_small"
-    """A small network for CPUs, five 1-D convolutions for raw waveforms, or one of torchvision's by its name there."""
+    """A small network for CPUs, a residual one, 1-D convolutions for raw waveforms, or one of torchvision's."""
     weights: str | None = None
     """Where a torchvision network starts: `imagenet` (downloaded once), or a file of such weights."""
     channels: Literal["one", "copies", "deltas"] = "one"
@@ -330,8 +333,9 @@ class Prediction(Section):
     """From one window's start to the next's."""
     mode: Literal["dense", "exact"] = "exact"
     """dense: the network passes over a clip once and windows share its columns. exact: over each window by itself."""
-    pooling: Literal["mean", "max", "top_k", "power", "share"] = "mean"
-    """How a clip's windows become one score a label; share is that of the windows above `window_threshold`."""
+    pooling: Literal["mean", "max", "top_k", "power", "share", "centre"] = "mean"
+    """How a clip's windows become one score a label; share is that of the windows above `window_threshold`, centre
+    takes the middle window alone."""
     top_k: Count = 3
     """Windows whose mean is taken, the highest of each label, for top_k."""
     power: Annotated[float, Between(1, 100)] = 3.0
@@ -349,6 +353,20 @@ class Prediction(Section):
 
 
 @dataclass(frozen=True)
+class Tuning(Section):
+    """How make tune chooses thresholds: on out-of-fold scores, and never on test clips."""
+
+    metric: Literal["f1_micro", "f1_macro", "hamming"] = "f1_micro"
+    """What thresholds make the most of."""
+    per_label: bool = False
+    """A threshold a label, instead of one for all."""
+    mixtures: Natural = 0
+    """Tune on so many pieces mixed from out-of-fold clips, instead of on these clips as they are."""
+    entries: Share = 0.5
+    """Voices of such a piece that come and go, but for the first; the others sound from beginning to end."""
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A whole system. The name is that of its file, and of its folder under cache/."""
 
@@ -358,6 +376,7 @@ class Recipe:
     network: Network = field(default_factory=Network)
     training: Training = field(default_factory=Training)
     prediction: Prediction = field(default_factory=Prediction)
+    tuning: Tuning = field(default_factory=Tuning)
 
 
 SECTIONS: dict[str, type[Section]] = {

@@ -18,6 +18,7 @@ from predict.journal import open_journal
 from predict.recordings import find_recordings, name_of
 from predict.stored import FAILED_COLUMNS, answer_clips, choose_clips, find_failed
 from predict.submission import (
+    CENTRE_SUFFIX,
     Sample,
     fit_sample,
     read_sample,
@@ -27,13 +28,14 @@ from predict.submission import (
     write_windows_wide,
 )
 from predict.tagger import Answer, Run, load_run
-from predict.thresholds import read_thresholds, with_tuned_windows
+from predict.thresholds import centred, read_thresholds, with_tuned_windows
 from predict.unseen import answer_recordings
 from preprocess.clips import read_clips
 from preprocess.store import open_store
 from preprocess.tables import write_table
 from train.device import pick_device
 from train.scores import Scores
+from train.windows import pool_windows
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -111,6 +113,7 @@ def write_outcome(command: Command, run: Run, outcome: Outcome) -> None:
     write_window_table(command, place("_windows.csv"), answers, run.labels)
     write_decisions(place("_labels.csv"), scores, thresholds.decide(scores.values))
     write_submission(place(".csv"), submitted, outcome.sample)
+    write_centre(place(CENTRE_SUFFIX), answers, run)
     write_failed(place("_failed.csv"), outcome.failed)
     for path in write_exports(command, run, place, answers, scores, thresholds.values):
         print(path)
@@ -126,6 +129,16 @@ def write_window_table(command: Command, path: Path, answers: dict[str, Answer],
         write_windows_wide(path, answers, labels)
     else:
         write_windows(path, answers, labels, Filters(np.array(options.min_score or 0.0), options.top_labels))
+
+
+def write_centre(path: Path, answers: dict[str, Answer], run: Run) -> None:
+    """The scores by the window in the middle of each clip; no file where that says nothing new."""
+    one_window = centred(run.prediction)
+    if one_window == run.prediction or all(len(answer.windows) == 1 for answer in answers.values()):
+        path.unlink(missing_ok=True)
+        return
+    pooled = [pool_windows(torch.from_numpy(answer.windows), one_window).numpy() for answer in answers.values()]
+    write_submission(path, Scores(list(answers), run.labels, np.stack(pooled)), None)
 
 
 def write_failed(path: Path, failed: list[tuple[str, str]]) -> None:

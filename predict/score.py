@@ -1,4 +1,4 @@
-"""SCRIPT make score: a submission against the truth, overall and by label."""
+"""SCRIPT make score: a submission against the truth, overall and by label, with and without sliding windows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,13 +8,15 @@ import torch
 from jsonargparse import ArgumentParser
 from torch import Tensor
 
-from command import read_command
+from command import Command, read_command
 from errors import BadInput, run_script
 from predict.findings import METRIC_NAMES
-from predict.submission import read_submission
-from predict.thresholds import Thresholds, read_thresholds
+from predict.submission import CENTRE_SUFFIX, read_submission
+from predict.thresholds import Thresholds, centred, read_thresholds
 from predict.truth import Truth, find_truth, match_rows
+from recipe import Prediction
 from train import metrics
+from train.scores import Scores
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -25,17 +27,24 @@ def add_options(parser: ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Score a submission against the truth.", add_options)
     path = Path(command.options.submission or command.places.submission())
-    scores = read_submission(path)
+    prediction, centre = command.recipe.prediction, command.places.submission(CENTRE_SUFFIX)
+    print_score(command, path, read_submission(path), prediction)
+    if not command.options.submission and centre.exists():
+        print("\nwithout sliding windows, by the one in the middle of each clip:")
+        print_score(command, centre, read_submission(centre), centred(prediction))
+
+
+def print_score(command: Command, path: Path, scores: Scores, prediction: Prediction) -> None:
+    """Say everything of scores made with these windows. Raises BadInput where no truth is known."""
     truth = find_truth(command.options.truth, command.places.clips_csv, scores)
     if truth is None:
         raise BadInput(f"{command.places.clips_csv} has no labels of these clips: give them, make score TRUTH=file.csv")
-    values = match_rows(truth, scores)
-    thresholds = read_thresholds(command.places.run_home, scores.labels, command.recipe.prediction)
+    thresholds = read_thresholds(command.places.run_home, scores.labels, prediction)
     print(
         f"{path} against {truth.source}: {len(truth.clips)} of {len(scores.clips)} clips, {len(scores.labels)} labels"
     )
     print(f"decisions at {thresholds.source}\n")
-    print(_describe(truth, values, thresholds, scores.labels))
+    print(_describe(truth, match_rows(truth, scores), thresholds, scores.labels))
 
 
 def _describe(truth: Truth, scores: np.ndarray, thresholds: Thresholds, labels: Sequence[str]) -> str:
@@ -51,14 +60,17 @@ def _describe(truth: Truth, scores: np.ndarray, thresholds: Thresholds, labels: 
 
 
 def _label_lines(truth: Tensor, scores: Tensor, decisions: Tensor, labels: Sequence[str]) -> list[str]:
-    """A line a label: clips that have it, clips given it, its lwlrap, average precision and F1."""
+    """A line a label: clips that have it, are given it wrongly, are wrongly denied it; lwlrap, AP and F1."""
     ranking, _ = metrics.lwlrap_per_class(truth, scores)
     columns = [ranking, metrics.average_precision_per_class(truth, scores), metrics.f1_per_class(truth, decisions)]
     width = max(len("label"), *map(len, labels))
-    lines = [f"{'label':<{width}}  clips  decided  lwlrap      AP      F1"]
+    wrong = [metrics.false_positives(truth, decisions), metrics.false_negatives(truth, decisions)]
+    counts = [truth.sum(0), decisions.sum(0), *wrong]
+    lines = [f"{'label':<{width}}  clips  decided  false  missed  lwlrap      AP      F1"]
     for index, label in enumerate(labels):
-        counts = f"{int(truth[:, index].sum()):>5}  {int(decisions[:, index].sum()):>7}"
-        lines.append(f"{label:<{width}}  {counts}" + "".join(f"  {float(column[index]):>6.3f}" for column in columns))
+        numbers = [int(count[index]) for count in counts]
+        figures = "".join(f"  {number:>{size}}" for number, size in zip(numbers, (5, 7, 5, 6), strict=True))
+        lines.append(f"{label:<{width}}{figures}" + "".join(f"  {float(column[index]):>6.3f}" for column in columns))
     return lines
 
 

@@ -2,6 +2,7 @@
 
 import pandas as pd
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from errors import BadInput
@@ -45,14 +46,30 @@ def find_failed(wanted: pd.DataFrame, store: Store, places: Places) -> pd.DataFr
     return known.loc[known["clip"].isin(absent), FAILED_COLUMNS]
 
 
+class Frames:
+    """Recordings in a store, as they were recorded and not their offline copies, by clip."""
+
+    def __init__(self, store: Store, device: torch.device) -> None:
+        self.store, self.device = store, device
+        self.rows = {clip: row for row, clip in enumerate(store.clips) if store.variants[row] == 0}
+
+    def read(self, clip: str) -> Tensor:
+        """A clip's frames float32 [n_frames, n_bins] in the features' unit, on the device."""
+        stored = torch.from_numpy(self.store.read(self.rows[clip]))
+        return stored.to(self.device).float() * self.store.scale + self.store.offset
+
+    def times(self, clip: str) -> tuple[float, float]:
+        """(start_s, duration_s): what of the recording comes before the first frame, and its length."""
+        row = self.rows[clip]
+        return float(self.store.start_s[row]), float(self.store.duration_s[row])
+
+
 def answer_clips(clips: pd.DataFrame, run: Run, store: Store, device: torch.device) -> dict[str, Answer]:
     """The answer for each clip that the store has: a clip of some network's training is left to the others."""
-    rows = {clip: row for row, clip in enumerate(store.clips) if store.variants[row] == 0}
-    clips = clips[clips["clip"].isin(rows)]
+    frames = Frames(store, device)
+    clips = clips[clips["clip"].isin(frames.rows)]
     taggers = {fold: run.tagger(fold if fold in run.folds else None) for fold in clips["fold"].unique()}
     answers = {}
     for clip, fold in tqdm(list(zip(clips["clip"], clips["fold"], strict=True)), "predict", unit="clip", disable=None):
-        row = rows[clip]
-        frames = torch.from_numpy(store.read(row)).to(device).float() * store.scale + store.offset
-        answers[clip] = taggers[fold].tag(frames, float(store.start_s[row]), float(store.duration_s[row]))
+        answers[clip] = taggers[fold].tag(frames.read(clip), *frames.times(clip))
     return answers

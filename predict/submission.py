@@ -15,6 +15,8 @@ from preprocess.tables import read_table, write_table
 from preprocess.whole import written_whole
 from train.scores import Scores, read_scores, write_scores
 
+CENTRE_SUFFIX = "_centre.csv"
+"""Of the scores by each clip's middle window alone."""
 WINDOW_COLUMNS = ["clip", "start_s", "end_s", "label", "score"]
 
 

@@ -12,8 +12,8 @@ from preprocess.whole import written_whole
 from recipe import Prediction, as_dict
 
 DEFAULT = 0.5
-THRESHOLDS_NAME = "thresholds.json"
-"""Of the file beside a run's checkpoints."""
+THRESHOLDS_NAME, CENTRE_NAME = "thresholds.json", "thresholds_centre.json"
+"""Of the files beside a run's checkpoints: for a clip's windows, and for the one in its middle alone."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,22 @@ class Thresholds:
         return scores >= self.values
 
 
+def centred(prediction: Prediction) -> Prediction:
+    """The same windows, of which the one in the middle of a clip speaks for it."""
+    return replace(prediction, pooling="centre")
+
+
+def name_for(prediction: Prediction) -> str:
+    """The file with the thresholds for these windows."""
+    return CENTRE_NAME if prediction.pooling == "centre" else THRESHOLDS_NAME
+
+
 def read_thresholds(run_home: Path, labels: list[str], prediction: Prediction) -> Thresholds:
     """The thresholds of `labels` that were tuned for a run and these windows, or 0.5 for each.
 
     Raises BadInput for a file that is no such table, or lacks a label.
     """
-    path, default = run_home / THRESHOLDS_NAME, np.full(len(labels), DEFAULT, np.float32)
+    path, default = run_home / name_for(prediction), np.full(len(labels), DEFAULT, np.float32)
     content = _read(path)
     if content is None:
         return Thresholds(default, f"{DEFAULT} for every label")
@@ -60,7 +70,7 @@ def write_thresholds(
     """Write a run's thresholds, what they were tuned for, and `tuned`: how, and what came of it."""
     by_label = dict(zip(labels, (round(float(value), 6) for value in values), strict=True))
     content = {**tuned, "thresholds": by_label, "prediction": as_dict(prediction)}
-    path = run_home / THRESHOLDS_NAME
+    path = run_home / name_for(prediction)
     with written_whole(path) as temporary:
         temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     return path

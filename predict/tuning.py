@@ -1,13 +1,22 @@
 """Thresholds that make the most of a metric on clips whose truth is known."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from predict.thresholds import DEFAULT
+from train.metrics import f1_macro, f1_micro, hamming_score
 
 Metric = Literal["f1_micro", "f1_macro", "hamming"]
+METRICS: dict[Metric, Callable[[Tensor, Tensor], float]] = {
+    "f1_micro": f1_micro,
+    "f1_macro": f1_macro,
+    "hamming": hamming_score,
+}
 CANDIDATES = 512
 """Thresholds tried of a label: between neighbouring scores, or at quantiles of more."""
 PASSES = 10
@@ -37,6 +46,50 @@ class Counts:
         defined = (hits + false + present) > 0
         f1 = 2 * hits / np.maximum(hits + false + present, 1)
         return f1.sum(axis=0) / np.maximum(defined.sum(axis=0), 1)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What clips are decided by: a threshold a label on their scores, and of what windows count as having a label."""
+
+    window_threshold: float
+    values: np.ndarray
+    """float32 [n_labels]"""
+
+
+Pooled = Mapping[float, np.ndarray]
+"""Scores [n_clips, n_labels] of the same clips, pooled by each window threshold that is tried."""
+
+
+def tune_together(pooled: Pooled, truth: np.ndarray, metric: Metric, *, per_label: bool) -> Choice:
+    """The window threshold and the thresholds that together make the most of `metric`.
+
+    Of equally good window thresholds, the one nearest to 0.5.
+    """
+    choices = [
+        Choice(at, tune(pooled[at], truth, metric, per_label=per_label))
+        for at in sorted(pooled, key=lambda at: abs(at - DEFAULT))
+    ]
+    return max(choices, key=lambda choice: measure(metric, truth, pooled[choice.window_threshold] >= choice.values))
+
+
+def decide_across(
+    pooled: Pooled, truth: np.ndarray, folds: np.ndarray, metric: Metric, *, per_label: bool
+) -> np.ndarray:
+    """Decisions [n_clips, n_labels] on each fold's clips by what was tuned on the other folds'."""
+    decisions = np.zeros(truth.shape, bool)
+    for fold in np.unique(folds):
+        here = folds == fold
+        others = ~here if not here.all() else here
+        rest = {at: scores[others] for at, scores in pooled.items()}
+        choice = tune_together(rest, truth[others], metric, per_label=per_label)
+        decisions[here] = pooled[choice.window_threshold][here] >= choice.values
+    return decisions
+
+
+def measure(metric: Metric, truth: np.ndarray, decisions: np.ndarray) -> float:
+    """The metric of decisions [n_clips, n_labels]."""
+    return METRICS[metric](torch.from_numpy(truth), torch.from_numpy(decisions))
 
 
 def tune(scores: np.ndarray, truth: np.ndarray, metric: Metric, *, per_label: bool) -> np.ndarray:
@@ -73,8 +126,8 @@ def _tune_each(scores: np.ndarray, truth: np.ndarray, metric: Metric, values: np
 
 def _between(scores: np.ndarray) -> np.ndarray:
     """CANDIDATES thresholds between neighbouring scores, and below and above all of them; some may be equal."""
-    ordered = np.concatenate([[0.0], np.sort(scores.astype(np.float64)), [1.0]])
-    middles = (ordered[1:] + ordered[:-1]) / 2
+    ordered = np.unique(np.concatenate([[0.0], scores.astype(np.float64).ravel(), [1.0]]))
+    middles = np.concatenate([[0.0], (ordered[1:] + ordered[:-1]) / 2])
     return np.quantile(middles, np.linspace(0, 1, CANDIDATES), method="nearest")
 
 

@@ -1,5 +1,6 @@
 """Layout `irmas`: a folder of excerpts an instrument, and longer test clips with a .txt of instruments each."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -15,7 +16,10 @@ TESTING = "IRMAS-TestingData-Part*"
 
 
 def read(data: Data, folder: Path) -> Listing:
-    """List IRMAS (Bosch et al. 2012). Excerpts of one track are one group; the vocabulary is the training folders'."""
+    """List IRMAS (Bosch et al. 2012). Excerpts of one track are one group; the vocabulary is the training folders'.
+
+    Of the testing parts, the first `data.irmas_share` in order is for training too, by whole pieces.
+    """
     training = need_folder(
         folder / TRAINING, f"layout irmas expects it; set data.folder to the folder that holds {TRAINING}/"
     )
@@ -24,10 +28,13 @@ def read(data: Data, folder: Path) -> Listing:
         if files := audio_files(class_folder):
             vocabulary.append(class_folder.name)
             rows += [_training_row(file, class_folder.name) for file in files]
-    tests = [file for part in sorted(folder.glob(TESTING)) for file in audio_files(part)]
+    tests = [_test_row(file) for part in sorted(folder.glob(TESTING)) for file in audio_files(part)]
     if not tests:
         notes.append(f"no recordings in {folder / TESTING}: predict no test clips")
-    rows += [_test_row(file) for file in tests]
+    elif data.irmas_share:
+        moved = _learn_first(tests, data.irmas_share)
+        notes.append(f"{moved} of {len(tests)} clips of the testing parts are for training (data.irmas_share)")
+    rows += tests
     for row, name in zip(rows, name_clips([Path(row["path"]) for row in rows], folder), strict=True):
         row["clip"] = name
     return Listing(list_clips(rows), vocabulary, notes=notes)
@@ -45,6 +52,22 @@ def _test_row(file: Path) -> dict[str, str]:
     group = EXCERPT.sub("", file.stem)
     labels = join_labels(_instruments(file.with_suffix(".txt")))
     return {"path": str(file), "labels": labels, "split": "test", "group": group}
+
+
+def _learn_first(tests: list[dict[str, str]], share: float) -> int:
+    """Give split train to the first pieces whose clips are together nearest to `share` of all; how many clips.
+
+    Pieces come in the order of their first clips, and stay whole. Those with clips of unknown instruments stay tests.
+    """
+    pieces: dict[str, list[dict[str, str]]] = {}
+    for row in tests:
+        pieces.setdefault(row["group"], []).append(row)
+    known = [rows for rows in pieces.values() if all(row["labels"] for row in rows)]
+    sizes = [0, *itertools.accumulate(map(len, known))]
+    number = min(range(len(sizes)), key=lambda n: abs(sizes[n] - share * len(tests)))
+    for row in itertools.chain(*known[:number]):
+        row["split"] = "train"
+    return sizes[number]
 
 
 def _instruments(path: Path) -> list[str]:

@@ -70,7 +70,7 @@ def recipe_of(checkpoint: Checkpoint) -> Recipe:
     """The recipe a checkpoint was trained by. Raises BadInput where this version has other keys."""
     values = checkpoint.recipe
     try:
-        sections: dict[str, Any] = {name: section(**values[name]) for name, section in SECTIONS.items()}
+        sections: dict[str, Any] = {name: section(**values.get(name, {})) for name, section in SECTIONS.items()}
         return Recipe(values["name"], **sections)
     except (KeyError, TypeError) as error:
         raise BadInput(f"a checkpoint's recipe is another version's ({error}): train it again") from None

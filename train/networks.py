@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from errors import BadInput
 from recipe import Network, Recipe
-from train.convolutions import small_trunk, wave_trunk
+from train.convolutions import small_residual_trunk, small_trunk, wave_trunk
 from train.crops import ShortClips
 from train.frontend import Frontend, WaveFrontend
 from train.heads import build_head
@@ -104,6 +104,8 @@ def build_network(
     n_channels = 1 if network.channels == "one" else 3
     if network.name == "cnn_small":
         built = SoundNetwork(frontend, small_trunk(n_channels), build_head(network, 256, n_labels), 16)
+    elif network.name == "resnet_small":
+        built = SoundNetwork(frontend, small_residual_trunk(n_channels), build_head(network, 256, n_labels), 32)
     else:
         model = imagenet_network(network.name, network.weights if pretrained else None, n_channels)
         trunk, dense = trunk_of(model), network.name not in OWN_CLASSIFIER
@@ -120,7 +122,7 @@ def _n_features(model: Any) -> int:
 
 def _check(network: Network, n_bins: int) -> None:
     """Keys that do not go together."""
-    own = network.name in ("cnn_small", "waveform")
+    own = network.name in ("cnn_small", "resnet_small", "waveform")
     if own and network.weights:
         raise BadInput(
             f"network.weights = {network.weights}: {network.name} has none; "

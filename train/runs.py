@@ -39,6 +39,8 @@ def begin_run(places: Places, recipe: Recipe, *, resume: bool) -> None:
         print(f"run {places.run} was trained with {differing}: it is now run {aside.name}")
     for table in (places.oof_csv, places.run_home / "by_label.csv", places.run_home / "confusion.csv"):
         table.unlink(missing_ok=True)
+    for thresholds in places.run_home.glob("thresholds*.json"):
+        thresholds.unlink()
     with written_whole(path) as temporary:
         temporary.write_text(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), encoding="utf-8")
 

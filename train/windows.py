@@ -41,6 +41,8 @@ def pool_windows(scores: Tensor, prediction: Prediction) -> Tensor:
             return _power_mean(scores, prediction.power)
         case "share":
             return (scores > prediction.window_threshold).float().mean(0)
+        case "centre":
+            return scores[(len(scores) - 1) // 2]
 
 
 def _power_mean(scores: Tensor, power: float) -> Tensor:

@@ -47,6 +47,17 @@ def test_test_clips_of_every_length_are_scored_through_the_command(home: Home) -
     )
 
 
+def test_the_middle_window_alone_is_written_beside_sliding_windows(home: Home) -> None:
+    main(home.arguments)
+    centre, windows = read(home, "_centre.csv"), read(home, "_windows.csv")
+    assert centre["clip"].tolist() == read(home)["clip"].tolist()
+    longest = windows[(windows["clip"] == centre["clip"].iloc[-1]) & (windows["start_s"] == 0.75)]
+    np.testing.assert_allclose(centre[LABELS].iloc[-1].astype(float), longest["score"], atol=1e-6)
+    main([*home.arguments, "--prediction.pooling", "centre"])
+    np.testing.assert_allclose(read(home)[LABELS], centre[LABELS], atol=1e-6)
+    assert not home.places.submission("_centre.csv").exists()
+
+
 def test_without_test_clips_each_fold_is_scored_by_the_networks_that_never_saw_it(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:

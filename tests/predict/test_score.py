@@ -14,6 +14,7 @@ from sklearn.metrics import (
 )
 
 from errors import BadInput
+from predict import run
 from predict.score import main
 from tests.predict.conftest import LABELS, Home
 from train.scores import write_scores
@@ -56,7 +57,9 @@ def test_figures_equal_scikit_learn_s(
         f1 = f1_score(truth[:, index], decided[:, index])
         figures = line[len(label) :].split()
         assert figures[:2] == [str(truth[:, index].sum()), str(decided[:, index].sum())]
-        assert figures[3:] == [f"{precision:.3f}", f"{f1:.3f}"]
+        present, given = truth[:, index] == 1, decided[:, index]
+        assert figures[2:4] == [str((given & ~present).sum()), str((present & ~given).sum())]
+        assert figures[5:] == [f"{precision:.3f}", f"{f1:.3f}"]
 
 
 def test_the_table_of_clips_is_the_truth_when_none_is_given(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,6 +70,20 @@ def test_the_table_of_clips_is_the_truth_when_none_is_given(home: Home, capsys: 
     printed = capsys.readouterr().out
     accuracy = (test["labels"] == LABELS[0]).mean()
     assert re.search(rf"^accuracy +{accuracy:.4f}$", printed, flags=re.M), printed
+
+
+def test_the_middle_window_alone_is_scored_beside_sliding_windows(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.main(home.arguments)
+    capsys.readouterr()
+    main(home.arguments)
+    sliding, _, centre = capsys.readouterr().out.partition("without sliding windows")
+    test = home.table[home.table["split"] == "test"]
+    truth = np.array([[label == one for label in LABELS] for one in test["labels"]])
+    for printed, suffix in ((sliding, ".csv"), (centre, "_centre.csv")):
+        decided = pd.read_csv(home.places.submission(suffix))[LABELS].to_numpy() >= 0.5
+        assert f"Hamming score  {1 - hamming_loss(truth, decided):.4f}" in printed
 
 
 def test_decisions_are_at_the_run_s_thresholds(

@@ -1,6 +1,7 @@
 """make tune, by its command line: thresholds from out-of-fold scores, and who uses them."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -51,6 +52,26 @@ def test_noisy_labels_have_no_say(home: Home, capsys: pytest.CaptureFixture[str]
     assert "on 4 out-of-fold clips" in capsys.readouterr().out
 
 
+def test_the_recipe_says_how_and_options_say_otherwise(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    by_recipe = ["--tuning.metric", "hamming", "--tuning.per_label", "true", "--tuning.mixtures", "4"]
+    main([*home.arguments, *by_recipe])
+    assert "hamming on 4 mixtures" in capsys.readouterr().out
+    content = json.loads((home.places.run_home / "thresholds.json").read_text(encoding="utf-8"))
+    assert content["metric"] == "hamming" and content["per_label"]
+    main([*home.arguments, *by_recipe, "--metric", "f1_micro", "--mixtures", "0"])
+    assert "f1_micro on 6 out-of-fold clips" in capsys.readouterr().out
+
+
+def test_the_middle_window_has_thresholds_of_its_own(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    main([*home.arguments, "--mixtures", "6", "--prediction.pooling", "share"])
+    assert "without sliding windows" in capsys.readouterr().out
+    centre = replace(PREDICTION, pooling="centre")
+    thresholds = read_thresholds(home.places.run_home, LABELS, centre)
+    assert thresholds.source.endswith("thresholds_centre.json")
+    content = json.loads((home.places.run_home / "thresholds.json").read_text(encoding="utf-8"))
+    assert content["prediction"]["pooling"] == "share"
+
+
 def test_window_threshold_and_share_are_tuned_together_and_used(home: Home) -> None:
     share = ["--prediction.pooling", "share"]
     main([*home.arguments, *share])
@@ -69,3 +90,17 @@ def test_thresholds_of_other_windows_are_not_used(home: Home) -> None:
     thresholds = read_thresholds(home.places.run_home, LABELS, PREDICTION)
     assert thresholds.values.tolist() == [0.5] * 3
     assert "prediction.pooling max" in thresholds.source
+
+
+def test_one_window_clips_are_told_and_mixtures_are_longer(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    share = ["--prediction.pooling", "share", "--prediction.window_seconds", "1.0"]
+    main([*home.arguments, *share])
+    assert "--mixtures" in capsys.readouterr().err
+    main([*home.arguments, *share, "--mixtures", "4"])
+    captured = capsys.readouterr()
+    assert "on 4 mixtures of out-of-fold clips" in captured.out
+    assert "warning" not in captured.err
+    path = home.places.run_home / "thresholds.json"
+    before = path.read_bytes()
+    main([*home.arguments, *share, "--mixtures", "4"])
+    assert path.read_bytes() == before

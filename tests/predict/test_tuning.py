@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, hamming_loss
 
-from predict.tuning import Metric, tune
+from predict.tuning import Metric, decide_across, tune, tune_together
 
 
 def measure(metric: str, truth: np.ndarray, decisions: np.ndarray) -> float:
@@ -67,3 +67,43 @@ def test_a_label_no_clip_has_keeps_the_common_threshold() -> None:
 def test_of_equally_good_thresholds_the_one_nearest_to_a_half() -> None:
     truth = np.array([[1], [0]], np.float32)
     assert tune(np.array([[0.9], [0.1]], np.float32), truth, "f1_macro", per_label=True)[0] == pytest.approx(0.5)
+
+
+def test_of_few_different_scores_every_threshold_between_them_is_tried() -> None:
+    scores = np.array([[0.0]] * 700 + [[0.5]] + [[1.0]] * 700, np.float32)
+    truth = (scores > 0.6).astype(np.float32)
+    assert tune(scores, truth, "f1_micro", per_label=False)[0] == pytest.approx(0.75)
+    truth = (scores > 0.4).astype(np.float32)
+    assert tune(scores, truth, "f1_micro", per_label=False)[0] == pytest.approx(0.25)
+
+
+def shares() -> tuple[dict[float, np.ndarray], np.ndarray]:
+    """Shares of eight windows above thresholds, of clips whose labels lift some of their windows above 0.3."""
+    random = np.random.default_rng(0)
+    truth = (random.uniform(size=(60, 3)) < 0.4).astype(np.float32)
+    windows = 0.25 * random.uniform(size=(60, 8, 3)) + 0.3 * truth[:, None] * (random.uniform(size=(60, 8, 3)) < 0.5)
+    return {at: (windows > at).mean(axis=1).astype(np.float32) for at in (0.1, 0.3, 0.5, 0.9)}, truth
+
+
+@pytest.mark.parametrize("metric", ["f1_micro", "f1_macro", "hamming"])
+def test_window_threshold_and_share_are_the_best_pair(metric: Metric) -> None:
+    pooled, truth = shares()
+    choice = tune_together(pooled, truth, metric, per_label=False)
+    pairs = [(at, value) for at in pooled for value in np.arange(17) / 16]
+    best = max(measure(metric, truth, pooled[at] >= value) for at, value in pairs)
+    assert measure(metric, truth, pooled[choice.window_threshold] >= choice.values) == pytest.approx(best)
+    assert choice.window_threshold == 0.3
+
+
+def test_a_fold_is_decided_by_what_was_tuned_on_the_others() -> None:
+    pooled, truth = shares()
+    folds = np.arange(60) % 3
+    decisions = decide_across(pooled, truth, folds, "f1_micro", per_label=False)
+    for fold in range(3):
+        rest = {at: scores[folds != fold] for at, scores in pooled.items()}
+        choice = tune_together(rest, truth[folds != fold], "f1_micro", per_label=False)
+        expected = pooled[choice.window_threshold][folds == fold] >= choice.values
+        assert (decisions[folds == fold] == expected).all()
+    truth[folds == 0] = 1 - truth[folds == 0]
+    again = decide_across(pooled, truth, folds, "f1_micro", per_label=False)
+    assert (again[folds == 0] == decisions[folds == 0]).all()

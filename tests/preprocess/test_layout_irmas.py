@@ -37,6 +37,39 @@ def test_irmas_groups_tracks_and_reads_labels_of_test_clips(tmp_path: Path) -> N
     ]
 
 
+def test_irmas_trains_on_the_first_pieces_of_the_testing_parts_in_order(tmp_path: Path) -> None:
+    """Ten clips of four pieces: a fifth is nearest to the first piece of Part1, and its excerpts stay together."""
+    pieces = {"Part1/Part1/b-1": "cel", "Part1/Part1/b-2": "pia", "Part1/Part1/c-1": "cel", "Part1/Part1/c-2": "cel"}
+    pieces |= {f"Part2/IRTestingData-Part2/a-{number}": "pia" for number in (1, 2, 10)}
+    pieces |= {f"Part3/Part3/d-{number}": "cel\t\npia" for number in (1, 2, 3)}
+    files = {f"IRMAS-TestingData-{name}.wav": "" for name in pieces}
+    files |= {f"IRMAS-TestingData-{name}.txt": f"{label}\t\n" for name, label in pieces.items()}
+    training = {name: text for name, text in instruments().items() if "Training" in name}
+    fill(tmp_path, training | files)
+    for share, learnt in (
+        (0.0, []),
+        (0.05, []),
+        (0.2, ["b"]),
+        (0.4, ["b", "c"]),
+        (0.7, ["b", "c", "a"]),
+        (1.0, list("bcad")),
+    ):
+        layout = read("irmas", tmp_path, irmas_share=share)
+        tests = layout.table[layout.table["path"].str.contains("Testing")]
+        trained = tests[tests["split"] == "train"]
+        assert trained["group"].drop_duplicates().tolist() == learnt, share
+        assert set(trained["group"]).isdisjoint(tests.loc[tests["split"] == "test", "group"])
+        assert (trained["fold"] >= 0).all()
+        assert trained.groupby("group")["fold"].nunique().max() == 1 or trained.empty
+        assert not share or f"{len(trained)} of 10 clips" in layout.notes[0]
+
+
+def test_irmas_does_not_train_on_pieces_whose_instruments_are_not_known(tmp_path: Path) -> None:
+    fill(tmp_path, instruments())
+    table = read("irmas", tmp_path, irmas_share=1.0).table
+    assert table.loc[table["split"] == "test", "clip"].tolist() == ["nothing known-2.wav"]
+
+
 def test_irmas_names_clips_apart_that_parts_share(tmp_path: Path) -> None:
     twice = {f"IRMAS-TestingData-Part{part}/Part{part}/Track 01-1.wav": "" for part in "12"}
     clips = list(read("irmas", fill(tmp_path, instruments() | twice)).table["clip"])

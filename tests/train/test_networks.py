@@ -43,7 +43,7 @@ def test_every_network_learns_and_its_head_on_its_columns_is_its_answer(name: st
     assert network.dense == (name not in ("alexnet", "vgg16_bn"))
 
 
-@pytest.mark.parametrize("name", ["cnn_small", "resnet18", "mobilenet_v3_small", "waveform"])
+@pytest.mark.parametrize("name", ["cnn_small", "resnet_small", "resnet18", "mobilenet_v3_small", "waveform"])
 def test_a_dense_network_has_a_column_for_each_of_its_strides(name: str) -> None:
     network, x = build(name).eval(), frames_for(name)
     n_frames = 4 * network.frames_per_column

@@ -65,12 +65,13 @@ def test_windows_pool_by_the_recipe_s_rule() -> None:
     assert torch.allclose(pooled(scores, pooling="max"), torch.tensor([0.5, 0.9]))
     assert torch.allclose(pooled(scores, pooling="top_k", top_k=2), torch.tensor([0.4, 0.55]))
     assert torch.allclose(pooled(scores, pooling="share", window_threshold=0.2), torch.tensor([0.5, 0.25]))
+    assert torch.equal(pooled(scores, pooling="centre"), scores[1])
     squares = (scores.double() ** 2).mean(0).sqrt().float()
     assert torch.allclose(pooled(scores, pooling="power", power=2.0), squares)
 
 
 @pytest.mark.parametrize("n_windows", [1, 2, 5])
-@pytest.mark.parametrize("pooling", ["mean", "max", "top_k", "power", "share"])
+@pytest.mark.parametrize("pooling", ["mean", "max", "top_k", "power", "share", "centre"])
 def test_pooled_scores_lie_between_the_lowest_and_the_highest(n_windows: int, pooling: str) -> None:
     scores = torch.rand(n_windows, 4, generator=torch.Generator().manual_seed(n_windows)) ** 40
     scores[:, 0], scores[:, 1] = 0, 1

@@ -1,0 +1,92 @@
+"""The recipe of IRMAS, by the commands a user types, on a small set laid out as its archives unpack."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from train.checkpoint import load_checkpoint
+
+ROOT = Path(__file__).parents[2]
+CODES = ("cel", "flu", "voi")
+RATE_HZ = 44_100
+LAST = ["03 - b-1.wav", "03 - b-2.wav", "c-10.wav"]
+SHORT = "--data.folds 2 --training.epochs 1 --training.batch_size 6 --training.power_mix_clips 2 --tuning.mixtures 4"
+
+
+@pytest.fixture(scope="module")
+def irmas(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the four archives unpack to: stereo, 3 s to learn from, longer test clips and their .txt."""
+    home = tmp_path_factory.mktemp("irmas")
+    random = np.random.default_rng(0)
+    for number, code in enumerate(CODES):
+        for track in range(4):
+            name = f"[{code}][nod][cla]{track:04}__{track % 3 + 1}.wav"
+            write_tones(home / "IRMAS-TrainingData" / code / name, [number], 3.0, random)
+    (home / "IRMAS-TrainingData" / "README.txt").write_text("IRMAS", encoding="utf-8")
+    tests = {
+        "IRMAS-TestingData-Part1/Part1/01 - A Piece - Opus 1-1": ("cel", "flu"),
+        "IRMAS-TestingData-Part1/Part1/01 - A Piece - Opus 1-2": ("cel",),
+        "IRMAS-TestingData-Part1/Part1/(02) another-1": ("voi", "flu"),
+        "IRMAS-TestingData-Part2/IRTestingData-Part2/03 - b-1": ("flu",),
+        "IRMAS-TestingData-Part2/IRTestingData-Part2/03 - b-2": ("flu", "voi"),
+        "IRMAS-TestingData-Part3/Part3/c-10": ("cel",),
+    }
+    for name, codes in tests.items():
+        write_tones(home / f"{name}.wav", [CODES.index(code) for code in codes], 5.3, random)
+        (home / f"{name}.txt").write_text("".join(f"{code}\t\n" for code in codes), encoding="utf-8")
+    return home
+
+
+def write_tones(path: Path, instruments: list[int], seconds: float, random: np.random.Generator) -> None:
+    """A tone an instrument, in a little noise."""
+    time_s = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    tones = [0.2 * np.sin(2 * np.pi * 300 * 3.0**number * time_s) for number in instruments]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.sum(tones, axis=0)[:, None] + 0.01 * random.standard_normal((len(time_s), 2)), RATE_HZ)
+
+
+def make(home: Path, targets: str, data: Path, more: str = "", recipe: str = "irmas") -> str:
+    """`make TARGETS` on the recipe; standard output, or an AssertionError with both."""
+    arguments = f"--cache {home}/cache --submissions {home}/submissions {SHORT} {more}"
+    variables = {"PY": sys.executable, "RECIPE": recipe, "DATA": str(data), "JOBS": "1", "ARGS": arguments}
+    ended = subprocess.run(
+        ["make", "-o", ".venv/.ready", *targets.split(), *(f"{key}={value}" for key, value in variables.items())],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"},
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def test_irmas_goes_from_its_archives_to_scores_with_and_without_sliding_windows(irmas: Path, tmp_path: Path) -> None:
+    printed = make(tmp_path, "features train tune predict score", irmas)
+    assert "13 clips, 3 labels, folds [0, 1]" in printed
+    assert "f1_macro on 4 mixtures" in printed
+    submission = pd.read_csv(tmp_path / "submissions" / "irmas.csv")
+    assert list(submission.columns) == ["clip", *CODES]
+    assert submission["clip"].tolist() == ["01 - A Piece - Opus 1-1.wav", "01 - A Piece - Opus 1-2.wav", *LAST]
+    sliding, _, centre = printed.partition(".csv against")[2].partition("without sliding windows")
+    for figures in (sliding, centre):
+        assert "Hamming score" in figures and "macro F1" in figures
+        header, *rows = figures[figures.index("label ") :].strip().splitlines()
+        assert header.split()[:5] == ["label", "clips", "decided", "false", "missed"]
+        assert [row.split()[:2] for row in rows[:3]] == [["cel", "3"], ["flu", "3"], ["voi", "1"]]
+    assert "thresholds.json" in sliding and "thresholds_centre.json" in centre
+
+
+def test_resnet18_learns_from_images_of_short_time_spectra(irmas: Path, tmp_path: Path) -> None:
+    make(tmp_path, "features", irmas, recipe="irmas_resnet18")
+    make(tmp_path, "train", irmas, "--folds 0", recipe="irmas_resnet18")
+    make(tmp_path, "predict", irmas, recipe="irmas_resnet18")
+    run_home = tmp_path / "cache" / "irmas_resnet18" / "runs" / "irmas_resnet18"
+    checkpoint = load_checkpoint(run_home / "fold0" / "best.pt")
+    assert (checkpoint.n_bins, checkpoint.frames_per_second) == (256, 52)
+    assert len(pd.read_csv(tmp_path / "submissions" / "irmas_resnet18.csv")) == 5
