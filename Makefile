@@ -4,6 +4,7 @@ RECIPE ?= demo
 RUN    ?= $(RECIPE)
 JOBS   ?= -1
 ARGS   ?=
+NOTES  ?= cache/notes
 PYTHON ?= python3
 
 # Threads that spin while they wait for a core made training five times slower beside other work.
@@ -15,7 +16,7 @@ SCRIPT  = $(PY) -m $(1) --recipe recipes/$(RECIPE).yaml --run $(RUN) $(if $(DATA
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo demo_audio features survey train lr tune predict blend export score inspect test check format bench clean
+.PHONY: help setup demo demo_audio notes features survey baselines train lr tune predict blend ensemble export score inspect test check format bench clean
 
 help:  ## this list
 	@grep -E '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,11 +45,17 @@ demo: demo_audio features train predict score inspect  ## render instruments, th
 demo_audio: setup
 	$(PY) -m preprocess.render_demo --folder cache/demo_audio --jobs $(JOBS)
 
+notes: setup  ## render the notes of recipes pitch, pitch_twelve and pitch_chords (SETS="naturals twelve chords")
+	$(PY) -m preprocess.render_notes --folder $(NOTES) $(if $(SETS),--sets $(SETS)) $(if $(TAKES),--takes $(TAKES)) --jobs $(JOBS)
+
 features: setup  ## recordings -> cache/RECIPE/features.h5
 	$(call SCRIPT,preprocess.features,--jobs $(JOBS))
 
 survey: setup  ## what is in the data, before training
 	$(call SCRIPT,preprocess.survey,--jobs $(JOBS))
+
+baselines: setup  ## simple models on simple inputs, out of fold: a table, and accuracy over k
+	$(call SCRIPT,train.baselines,--jobs $(JOBS))
 
 train: setup  ## features -> cache/RECIPE/runs/RUN
 	$(call SCRIPT,train.fit,--jobs $(JOBS))
@@ -64,6 +71,11 @@ predict: setup  ## networks -> submissions/RUN.csv (INPUT=folder_or_file for rec
 
 blend: setup  ## submissions of RUNS="a b c" -> submissions/RUN.csv
 	$(call SCRIPT,predict.blend_runs,--runs $(RUNS))
+
+ensemble: RECIPE = $(firstword $(RECIPES))
+ensemble: RUN = ensemble
+ensemble: setup  ## RECIPES="a b" on the same DATA, what is missing of them, blended -> submissions/RUN.csv
+	$(call SCRIPT,predict.ensemble,--jobs $(JOBS) --recipes $(patsubst %,recipes/%.yaml,$(RECIPES)))
 
 export: setup  ## one folder to hand on: weights, ONNX, recipe, labels, thresholds, model card
 	$(call SCRIPT,predict.export)

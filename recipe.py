@@ -51,14 +51,16 @@ class Section:
 class Data(Section):
     """Which recordings there are and what is known of them."""
 
-    layout: Literal["folders", "csv", "esc50", "fsdkaggle2019", "irmas"] = "folders"
-    """How the folder is laid out: one folder a class, a table of names and labels, or as a known dataset is."""
+    layout: Literal["folders", "csv", "esc50", "fsdkaggle2019", "irmas", "notes"] = "folders"
+    """How the folder is laid out: a folder a class, a table of labels, as a known dataset is, or named by its notes."""
     folder: str = ""
     """The dataset's folder."""
     table: str | None = None
     """The CSV of layout `csv` (fname,labels[,fold,group,split,trust]); by default labels.csv in the folder."""
     labels: list[str] | None = None
     """The vocabulary, in order; by default the dataset's own, or every label of the training clips, sorted."""
+    note_octaves: bool = True
+    """Labels of layout `notes`: notes with their octaves (A3), or pitch classes (A)."""
     folds: Annotated[int, Between(2, 100)] = 5
     """Number of folds, where the dataset brings none of its own; groups stay whole, labels are spread evenly."""
     seed: Natural = 0

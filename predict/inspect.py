@@ -15,6 +15,7 @@ from command import read_command
 from errors import run_script
 from predict.findings import Findings, describe, find
 from predict.media import picture_uri, sound_uri
+from predict.mistakes import MOST_SHOWN, confusion_matrix, describe_mistakes, top_losses
 from predict.submission import read_submission
 from predict.thresholds import read_thresholds
 from predict.truth import find_truth
@@ -58,6 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     findings = find(scores, thresholds, truth)
     print(f"{path}: {len(findings.clips)} clips, {len(findings.labels)} labels, decided at {thresholds.source}\n")
     print(describe(findings, EACH))
+    if mistakes := describe_mistakes(findings, EACH):
+        print(mistakes)
     table = read_clips(places.clips_csv)
     recordings = dict(zip(table["clip"], table["path"], strict=True))
     with open_store(places.store) as store:
@@ -117,6 +120,7 @@ def _sound(path: str | None) -> str | None:
 
 def write_page(page: Path, run: str, decided_at: str, findings: Findings, cards: list[dict[str, Any]]) -> None:
     """Render the template into one file that needs no other."""
+    matrix = confusion_matrix(findings)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -127,6 +131,8 @@ def write_page(page: Path, run: str, decided_at: str, findings: Findings, cards:
         known=bool(findings.known.any()),
         figures=findings.figures(),
         confusions=findings.confusions()[:EACH],
+        matrix=matrix.tolist() if matrix is not None and len(matrix) <= MOST_SHOWN else None,
+        top_losses=top_losses(findings, EACH),
         cards=cards,
         reasons=REASONS,
         counts=Counter(reason for card in cards for reason in card["reasons"]),

@@ -14,8 +14,16 @@ CHOICES = {"split": ("train", "test"), "trust": ("curated", "noisy")}
 
 
 def write_clips(path: Path, table: pd.DataFrame) -> None:
-    """Write the table of clips as CSV, whole or not at all."""
-    write_table(path, COLUMNS, table[COLUMNS].itertuples(index=False))
+    """Write the table of clips as CSV, whole or not at all; one that says the same stays, with its time of change."""
+    if not _says_the_same(path, table[COLUMNS]):
+        write_table(path, COLUMNS, table[COLUMNS].itertuples(index=False))
+
+
+def _says_the_same(path: Path, table: pd.DataFrame) -> bool:
+    try:
+        return read_table(path, COLUMNS).equals(table.astype("str").reset_index(drop=True))
+    except BadInput:
+        return False
 
 
 def read_clips(path: Path) -> pd.DataFrame:

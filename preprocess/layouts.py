@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from errors import BadInput
-from preprocess import layout_csv, layout_esc50, layout_folders, layout_fsdkaggle2019, layout_irmas
+from preprocess import layout_csv, layout_esc50, layout_folders, layout_fsdkaggle2019, layout_irmas, layout_notes
 from preprocess.clips import COLUMNS, TEST_FOLD, check_clips, check_rows
 from preprocess.folds import assign_folds
 from preprocess.labels import choose_vocabulary, encode
@@ -22,6 +22,7 @@ READERS: dict[str, Callable[[Data, Path], Listing]] = {
     "esc50": layout_esc50.read,
     "fsdkaggle2019": layout_fsdkaggle2019.read,
     "irmas": layout_irmas.read,
+    "notes": layout_notes.read,
 }
 
 

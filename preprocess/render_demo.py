@@ -1,24 +1,19 @@
 """SCRIPT: render the demo's instrument set, in the layout of IRMAS, from notes and a General MIDI soundfont."""
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import soundfile
-from joblib import Parallel, delayed
-from tqdm import tqdm
 
 from command import count_jobs
 from errors import BadInput, run_script
 from preprocess.demo_score import INSTRUMENTS, Instrument, draw_piece, write_part
 from preprocess.demo_sound import RATE_HZ, draw_player, draw_venue, find_soundfont, play, record
+from preprocess.rendering import claim_folder, render_takes, write_sound, writing_to
 from preprocess.whole import written_whole
 
-PLAN = "rendered.json"
 EXCERPT_S = 3.0
 LEAD_S = 2.0
 """Rendered before an excerpt and cut off, so that it begins in the middle of the music."""
@@ -107,14 +102,7 @@ def render_take(take: Take, folder: Path) -> None:
         sound = record(venue, [part[round(LEAD_S * RATE_HZ) :] for part in parts], generator)
         if take.is_test:
             _write_labels(folder / file.with_suffix(".txt"), take.instruments)
-        _write_sound(folder / file, sound)
-
-
-def _write_sound(path: Path, sound: np.ndarray) -> None:
-    encoded = BytesIO()  # so that a full disk is an OSError, and not one of libsndfile's
-    soundfile.write(encoded, sound, RATE_HZ, subtype="PCM_16", format="FLAC")
-    with written_whole(path) as temporary:
-        temporary.write_bytes(encoded.getvalue())
+        write_sound(folder / file, sound)
 
 
 def _write_labels(path: Path, instruments: Sequence[Instrument]) -> None:
@@ -122,26 +110,11 @@ def _write_labels(path: Path, instruments: Sequence[Instrument]) -> None:
         temporary.write_text("".join(f"{instrument.code}\t\n" for instrument in instruments), encoding="utf-8")
 
 
-def claim_folder(folder: Path, plan: Plan) -> None:
-    """Write the plan into a new folder. Raises BadInput for a folder that holds anything but a set of this plan."""
-    path, wanted = folder / PLAN, json.dumps(asdict(plan))
-    if path.exists():
-        if path.read_text(encoding="utf-8").strip() != wanted:
-            raise BadInput(f"{path} is of another set than {wanted}: choose another --folder, or delete this one")
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise BadInput(f"--folder {folder} holds something that is no demo set: choose another, or delete it")
-    else:
-        with written_whole(path) as temporary:
-            temporary.write_text(wanted + "\n", encoding="utf-8")
-
-
 def render(folder: Path, plan: Plan, jobs: int) -> int:
     """Render what is missing of a set, and return the number of takes that were."""
-    claim_folder(folder, plan)
+    claim_folder(folder, asdict(plan))
     takes = [take for take in plan_takes(plan) if take.missing(folder)]
-    work = Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(render_take)(take, folder) for take in takes)
-    for _ in tqdm(work, total=len(takes), desc="rendering", unit="take", disable=None):
-        pass
+    render_takes(render_take, takes, folder, jobs)
     return len(takes)
 
 
@@ -164,12 +137,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
     plan = Plan(options.seed, options.train_clips, options.test_clips)
     find_soundfont()
-    try:
+    with writing_to(options.folder):
         n_takes = render(options.folder, plan, count_jobs(options.jobs))
-    except OSError as error:
-        raise BadInput(
-            f"{error.filename or options.folder} cannot be written ({error.strerror}): see --folder"
-        ) from None
     n_train = plan.train_clips * len(INSTRUMENTS)
     state = f"rendered {n_takes} takes of" if n_takes else "already there,"
     print(f"demo sound: {state} {n_train} training and {plan.test_clips} test clips, in {options.folder}")

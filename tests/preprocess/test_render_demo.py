@@ -95,7 +95,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     ended = run("--folder", tmp_path, *SMALL)
     assert ended.returncode == 2
     assert ended.stderr.count("\n") == 1
-    assert "no demo set" in ended.stderr
+    assert "not rendered here" in ended.stderr
     assert list(contents(tmp_path)) == ["mine.txt"]
 
 

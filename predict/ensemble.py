@@ -1,0 +1,126 @@
+"""SCRIPT make ensemble: several recipes on the same recordings, whatever is missing of them, and one submission."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+
+from command import count_jobs, read_command
+from errors import BadInput, run_script
+from predict.blend import WAYS, blend_tables, fit_weights
+from predict.findings import METRIC_NAMES
+from predict.joining import blend_across_folds, match_tables
+from predict.members import Member, bring_up
+from predict.submission import read_sample, read_submission, write_submission
+from predict.truth import known_truth, match_rows
+from preprocess.clips import read_clips
+from train.metrics import summarise
+from train.scores import Scores, read_scores, write_scores
+
+SHOWN = ("lwlrap", "map", "accuracy")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"{message}; see --help")
+
+
+@dataclass(frozen=True)
+class Blend:
+    """What becomes of the members' scores."""
+
+    weights: np.ndarray
+    """[n_members], for clips of no fold."""
+    by: str
+
+    def of(self, tables: Sequence[Scores]) -> Scores:
+        """One table from matched ones."""
+        return Scores(
+            tables[0].clips, tables[0].labels, blend_tables([one.values for one in tables], self.by, self.weights)
+        )
+
+
+def read_options(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    """The ensemble's own options, and the rest, which is for every step of every recipe."""
+    parser = _Parser(description="Train and predict several recipes, and blend them.", allow_abbrev=False)
+    parser.add_argument("--recipes", nargs="+", required=True, metavar="YAML", help="The recipes, two or more.")
+    parser.add_argument("--recipe", help=argparse.SUPPRESS)
+    parser.add_argument("--run", default="ensemble", help="Name of the blend.")
+    parser.add_argument("--by", choices=list(WAYS), default="mean", help="What becomes of a score a recipe.")
+    parser.add_argument("--fit", action="store_true", help="Weigh recipes by what is best on their out-of-fold scores.")
+    parser.add_argument("--jobs", type=int, default=-1, help="Processes that compute features; -1 is one a core.")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda.")
+    options, rest = parser.parse_known_args(arguments)
+    count_jobs(options.jobs)
+    return options, rest
+
+
+def read_members(options: argparse.Namespace, rest: Sequence[str]) -> list[Member]:
+    """The recipes by their files. Raises BadInput where they cannot make an ensemble."""
+    members = []
+    for path in map(Path, options.recipes):
+        name = path.stem
+        command = read_command(["--recipe", str(path), "--run", name, *rest], "One recipe of an ensemble.")
+        members.append(Member(path, command.recipe, command.places, tuple(rest)))
+    names = [member.name for member in members]
+    homes = {member.places.home for member in members}
+    if len(names) < 2 or len(homes) < len(names):
+        raise BadInput(f'an ensemble of {", ".join(names)}: name two or more different recipes, RECIPES="a b"')
+    if options.run in names or list((members[0].places.home / "runs" / options.run).glob("fold*")):
+        raise BadInput(f"--run {options.run} is a run of its own and would be replaced: name the blend, RUN=other")
+    return members
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options, rest = read_options(arguments)
+    members = read_members(options, rest)
+    bring_up(members, str(options.jobs), options.device)
+    places = read_command(["--recipe", str(members[0].path), "--run", options.run, *rest], "The blend.").places
+    names = [member.name for member in members]
+    submissions = match_tables(names, [read_submission(member.places.submission()) for member in members])
+    held_out = match_tables(names, [read_scores(member.places.oof_csv) for member in members])
+    blend, out_of_fold = weigh(members, held_out, options)
+    write_scores(places.oof_csv, out_of_fold.clips, out_of_fold.labels, out_of_fold.values)
+    blended, sample = blend.of(submissions), read_sample(places.sample_csv)
+    write_submission(places.submission(), blended, sample if sample and sample.clips == blended.clips else None)
+    print(f"{places.oof_csv}: out-of-fold scores of the blend")
+    print(f"{len(blended.clips)} clips, {len(blended.labels)} labels: {places.submission()}")
+
+
+def weigh(members: Sequence[Member], held_out: Sequence[Scores], options: argparse.Namespace) -> tuple[Blend, Scores]:
+    """How to blend, and the blend's out-of-fold scores, printed beside each member's."""
+    clips_csv = members[0].places.clips_csv
+    table, first = read_clips(clips_csv), held_out[0]
+    truth = known_truth(table, first, str(clips_csv))
+    if truth is None:
+        raise BadInput(f"{clips_csv} has no labels of the out-of-fold clips")
+    folds = table.set_index("clip").loc[truth.clips, "fold"].to_numpy()
+    scores = [match_rows(truth, one) for one in held_out]
+    weights = fit_weights(scores, truth.values, options.by) if options.fit else np.full(len(scores), 1 / len(scores))
+    blend = Blend(weights, options.by)
+    whole = blend.of(held_out)
+    if options.fit:  # a clip that is scored does not weigh the recipes; noisy clips are not scored
+        rows = {clip: row for row, clip in enumerate(whole.clips)}
+        whole.values[[rows[clip] for clip in truth.clips]] = blend_across_folds(scores, truth.values, folds, options.by)
+    print(f"out of fold, {len(truth.clips)} clips:")
+    for weight, name, values in [
+        *zip(weights, (member.name for member in members), scores, strict=True),
+        (1.0, f"{options.run}, by {options.by}", match_rows(truth, whole)),
+    ]:
+        print(
+            f"  {describe(summarise(torch.from_numpy(truth.values), torch.from_numpy(values)))}  {weight:.3f}  {name}"
+        )
+    return blend, whole
+
+
+def describe(summary: dict[str, Any]) -> str:
+    """Figures in a line."""
+    return "  ".join(f"{METRIC_NAMES[key]} {summary[key]:.4f}" for key in SHOWN if key in summary)
+
+
+if __name__ == "__main__":
+    run_script(main)
