@@ -176,6 +176,8 @@ class Network(Section):
     """Units of a hidden layer before the last; 0 is none. alexnet and vgg16_bn keep their own."""
     dropout: Share = 0.2
     """Dropout before each layer of the head."""
+    modulation_units: Annotated[int, Between(0, 4096)] = 0
+    """Units beside the trunk that hear how fast each band's loudness swings over a whole window; 0 is none."""
 
 
 @dataclass(frozen=True)

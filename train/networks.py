@@ -12,6 +12,7 @@ from train.crops import ShortClips
 from train.frontend import Frontend, WaveFrontend
 from train.heads import build_head
 from train.imagenet import OWN_CLASSIFIER, imagenet_network, own_head, trunk_of
+from train.modulation import ModulationUnits
 
 Activation = Literal["sigmoid", "softmax"]
 
@@ -27,11 +28,12 @@ class SoundNetwork(nn.Module):
         frames_per_column: int,
         *,
         dense: bool = True,
+        modulation: ModulationUnits | None = None,
     ) -> None:
         super().__init__()
-        self.frontend, self.trunk, self.head = frontend, trunk, head
+        self.frontend, self.trunk, self.head, self.modulation = frontend, trunk, head, modulation
         self.frames_per_column = frames_per_column
-        self.dense = dense
+        self.dense = dense and modulation is None
         """Whether the head may be given any run of columns, as a sliding window over one pass of the trunk does."""
         self.activation: Activation = "sigmoid"
         self.short_clips: ShortClips = "wrap"
@@ -41,8 +43,12 @@ class SoundNetwork(nn.Module):
         self.frozen = False
 
     def columns(self, x: Tensor) -> Tensor:
-        """[B, channels, n_columns]: what the trunk makes of each `frames_per_column` frames."""
-        return self.trunk(self.frontend(x))
+        """[B, channels, n_columns]: what the trunk makes of each `frames_per_column` frames, and what holds for all."""
+        columns: Tensor = self.trunk(self.frontend(x))
+        if self.modulation is None:
+            return columns
+        units = self.modulation(x).to(columns.dtype)
+        return torch.cat([columns, units[:, :, None].expand(-1, -1, columns.shape[-1])], 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.columns(x))
@@ -63,9 +69,10 @@ class SoundNetwork(nn.Module):
         return self
 
     def layer_groups(self) -> list[nn.Module]:
-        """First half of the trunk, second half, head: what may learn at rates of their own."""
+        """First half of the trunk, second half, head and what stands beside the trunk: each may have its own rate."""
         half = (len(self.trunk) + 1) // 2
-        return [self.trunk[:half], self.trunk[half:], self.head]
+        new = nn.ModuleList([self.head] if self.modulation is None else [self.modulation, self.head])
+        return [self.trunk[:half], self.trunk[half:], new]
 
 
 def network_of(
@@ -77,7 +84,12 @@ def network_of(
     *,
     pretrained: bool = False,
 ) -> SoundNetwork:
-    """The network of a whole recipe, which knows how its scores and its short clips are meant."""
+    """The network of a whole recipe, which knows how its scores and its short clips are meant.
+
+    Raises BadInput as build_network does.
+    """
+    if recipe.network.modulation_units and recipe.features.kind == "cqt_chroma":
+        raise BadInput("network.modulation_units: chroma has lost how loud a sound is; set it to 0")
     built = build_network(recipe.network, n_bins, n_labels, mean, std, pretrained=pretrained)
     built.activation = "softmax" if recipe.training.loss == "cross_entropy" else "sigmoid"
     built.short_clips, built.kind = recipe.training.short_clips, recipe.features.kind
@@ -100,17 +112,21 @@ def build_network(
     _check(network, n_bins)
     if network.name == "waveform":
         return SoundNetwork(WaveFrontend(mean, std), wave_trunk(), build_head(network, 512, n_labels), 1024)
+    n_units = network.modulation_units
+    modulation = ModulationUnits(n_units, network.dropout) if n_units else None
     frontend = Frontend(n_bins, mean, std, network.channels, network.normalise == "imagenet")
     n_channels = 1 if network.channels == "one" else 3
     if network.name == "cnn_small":
-        built = SoundNetwork(frontend, small_trunk(n_channels), build_head(network, 256, n_labels), 16)
+        head = build_head(network, 256 + n_units, n_labels)
+        built = SoundNetwork(frontend, small_trunk(n_channels), head, 16, modulation=modulation)
     elif network.name == "resnet_small":
-        built = SoundNetwork(frontend, small_residual_trunk(n_channels), build_head(network, 256, n_labels), 32)
+        head = build_head(network, 256 + n_units, n_labels)
+        built = SoundNetwork(frontend, small_residual_trunk(n_channels), head, 32, modulation=modulation)
     else:
         model = imagenet_network(network.name, network.weights if pretrained else None, n_channels)
         trunk, dense = trunk_of(model), network.name not in OWN_CLASSIFIER
-        head = build_head(network, _n_features(model), n_labels) if dense else own_head(model, n_labels)
-        built = SoundNetwork(frontend, trunk, head, 32, dense=dense)
+        head = build_head(network, _n_features(model) + n_units, n_labels) if dense else own_head(model, n_labels)
+        built = SoundNetwork(frontend, trunk, head, 32, dense=dense, modulation=modulation)
     return built.to(memory_format=torch.channels_last)
 
 
@@ -134,5 +150,7 @@ def _check(network: Network, n_bins: int) -> None:
         )
     if network.name != "waveform" and n_bins == 1:
         raise BadInput(f"network.name = {network.name} takes spectrograms, not samples: use network.name waveform")
+    if network.modulation_units and network.name in ("waveform", *OWN_CLASSIFIER):
+        raise BadInput(f"network.modulation_units: {network.name} has no place for them; set it to 0")
     if network.normalise == "imagenet" and network.channels != "copies":
         raise BadInput("network.normalise = imagenet: needs three channels, network.channels copies")

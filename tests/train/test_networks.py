@@ -123,11 +123,36 @@ def test_scores_are_sigmoids_or_for_one_label_a_clip_shares_of_one() -> None:
         (Network(name="resnet18"), 1, "network.name"),
         (Network(name="cnn_small", weights="imagenet"), 64, "training.start_from"),
         (Network(name="resnet18", normalise="imagenet"), 64, "network.channels"),
+        (Network(name="alexnet", modulation_units=8), 64, "network.modulation_units"),
+        (Network(name="waveform", modulation_units=8), 1, "network.modulation_units"),
     ],
 )
 def test_keys_that_do_not_go_together_are_refused(network: Network, n_bins: int, key: str) -> None:
     with pytest.raises(BadInput, match=key):
         build_network(network, n_bins, 5, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("name", ["cnn_small", "resnet18"])
+def test_modulation_units_stand_beside_the_trunk_and_learn_with_the_head(name: str) -> None:
+    network, x = build(name, modulation_units=8), frames_for(name)
+    bare = build(name)
+    assert bare.dense and not network.dense, "they hear a whole window, which windows cannot share"
+    network.train()(x).square().sum().backward()
+    assert not [key for key, weight in network.named_parameters() if weight.grad is None]
+    grouped = [id(weight) for layers in network.layer_groups() for weight in layers.parameters()]
+    assert sorted(grouped) == sorted(map(id, network.parameters()))
+    network.eval()
+    with torch.inference_mode():
+        columns = network.columns(x)
+        assert columns.shape[1] == bare.columns(x).shape[1] + 8
+        assert torch.equal(network.head(columns), network(x))
+        assert torch.equal(columns[:, -8:, 0], columns[:, -8:, -1])
+
+
+def test_modulation_units_need_loudness() -> None:
+    recipe = Recipe(features=Features(kind="cqt_chroma", n_bins=12), network=Network(modulation_units=8))
+    with pytest.raises(BadInput, match=r"network\.modulation_units"):
+        network_of(recipe, 12, 5)
 
 
 def test_the_small_network_is_small() -> None:

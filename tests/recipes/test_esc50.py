@@ -1,0 +1,117 @@
+"""The three recipes of ESC-50, by the commands a user types, on a small set laid out as its archive unpacks."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+import torchvision
+
+ROOT = Path(__file__).parents[2]
+SHORT = "--training.epochs 1 --training.crop_seconds 0.2 --prediction.window_seconds 0.2"
+N_CLASSES, N_FOLDS, RATE_HZ = 50, 5, 44_100
+
+
+@pytest.fixture(scope="module")
+def esc50(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ESC-50-master/ with audio/*.wav and meta/esc50.csv as published: 50 classes, one clip of each a fold."""
+    home = tmp_path_factory.mktemp("unpacked") / "ESC-50-master"
+    (home / "audio").mkdir(parents=True)
+    (home / "meta").mkdir()
+    random = np.random.default_rng(0)
+    time_s = np.arange(round(0.25 * RATE_HZ)) / RATE_HZ
+    rows = []
+    for fold in range(1, N_FOLDS + 1):
+        for target in range(N_CLASSES):
+            source = 100_000 + fold * 1_000 + target
+            name = f"{fold}-{source}-A-{target}.wav"
+            tone = 0.3 * np.sin(2 * np.pi * 200 * 1.09**target * random.uniform(0.98, 1.02) * time_s)
+            soundfile.write(home / "audio" / name, tone + 0.01 * random.standard_normal(len(time_s)), RATE_HZ)
+            rows.append((name, fold, target, f"class_{target:02}", target % 5 == 0, source, "A"))
+    columns = ["filename", "fold", "target", "category", "esc10", "src_file", "take"]
+    pd.DataFrame(rows, columns=columns).to_csv(home / "meta" / "esc50.csv", index=False)
+    (home / "README.md").write_text("# ESC-50", encoding="utf-8")
+    return home
+
+
+def run_make(
+    home: Path, targets: str, recipe: str, data: Path, more: str, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    places = f"--cache {home}/cache --submissions {home}/submissions"
+    variables = {"PY": sys.executable, "RECIPE": recipe, "DATA": str(data), "JOBS": "1", "ARGS": f"{places} {more}"}
+    return subprocess.run(
+        ["make", "-o", ".venv/.ready", *targets.split(), *(f"{key}={value}" for key, value in variables.items())],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"} | environment,
+    )
+
+
+def make(home: Path, targets: str, recipe: str, data: Path, more: str) -> str:
+    """`make TARGETS` with nothing on standard error but progress; standard output, or an AssertionError with both."""
+    ended = run_make(home, targets, recipe, data, more)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+def test_the_spectrogram_goes_from_the_unpacked_archive_to_scores_of_every_clip(esc50: Path, tmp_path: Path) -> None:
+    printed = make(tmp_path, "features train predict score", "esc50", esc50, f"{SHORT} --training.seeds 1")
+    assert "250 clips, 50 labels, folds [1, 2, 3, 4, 5]" in printed
+    submission = pd.read_csv(tmp_path / "submissions" / "esc50.csv")
+    assert list(submission.columns) == ["clip", *(f"class_{number:02}" for number in range(N_CLASSES))]
+    assert sorted(submission["clip"]) == sorted(path.name for path in (esc50 / "audio").iterdir())
+    out_of_fold = pd.read_csv(tmp_path / "cache" / "esc50" / "runs" / "esc50" / "oof.csv")
+    assert len(out_of_fold) == N_CLASSES * N_FOLDS
+
+
+def test_the_waveform_finds_its_learning_rate_and_learns_one_fold(esc50: Path, tmp_path: Path) -> None:
+    small = f"{SHORT} --prediction.hop_seconds 0.2"
+    printed = make(tmp_path, "features lr", "esc50_waveform", esc50, small)
+    assert "suggested training.max_lr" in printed
+    run_home = tmp_path / "cache" / "esc50_waveform" / "runs" / "esc50_waveform"
+    assert (run_home / "lr.png").read_bytes().startswith(b"\x89PNG")
+    make(tmp_path, "train", "esc50_waveform", esc50, f"{small} --folds 3")
+    assert len(pd.read_csv(run_home / "fold3" / "log.csv")) == 1
+
+
+@pytest.fixture(scope="module")
+def pictures(esc50: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with the features of esc50_imagenet."""
+    home = tmp_path_factory.mktemp("pictures")
+    make(home, "features", "esc50_imagenet", esc50, "")
+    return home
+
+
+def test_imagenet_s_network_is_fine_tuned_from_a_local_file(esc50: Path, pictures: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "resnet18.pth"
+    torch.manual_seed(0)
+    state = torchvision.models.resnet18().state_dict()
+    torch.save(state, weights)
+    more = f"{SHORT} --training.epochs 2 --training.freeze_epochs 1 --folds 2"
+    make(pictures, "train", "esc50_imagenet", esc50, f"{more} --network.name resnet18 --network.weights {weights}")
+    fold_home = pictures / "cache" / "esc50_imagenet" / "runs" / "esc50_imagenet" / "fold2"
+    learnt = torch.load(fold_home / "best.pt", weights_only=True)["network"]
+    stem = learnt["trunk.0.0.weight"]
+    assert stem.shape == (64, 3, 7, 7)
+    moved = (stem - state["conv1.weight"]).abs().mean() / state["conv1.weight"].abs().mean()
+    assert 0 < moved < 0.5, "the stem began as in the file, and learnt after the frozen epoch"
+
+
+def test_where_imagenet_cannot_be_downloaded_one_line_says_what_to_do(
+    esc50: Path, pictures: Path, tmp_path: Path
+) -> None:
+    before = sorted(path for path in pictures.rglob("*") if path.is_file())
+    offline = {"https_proxy": "http://127.0.0.1:9", "TORCH_HOME": str(tmp_path / "torch")}
+    ended = run_make(pictures, "train", "esc50_imagenet", esc50, "--run another", **offline)
+    said = [line for line in ended.stderr.splitlines() if not line.startswith("make")]
+    assert "Error 2" in ended.stderr
+    assert len(said) == 1, ended.stderr
+    for words in ("network.weights = imagenet", "resnet50", "cannot be downloaded", "path/to/file.pth"):
+        assert words in said[0]
+    assert sorted(path for path in pictures.rglob("*") if path.is_file()) == before
