@@ -36,7 +36,7 @@ def _small_tail(channels: int, *, pool: bool) -> list[nn.Module]:
 
 
 class ResidualBlock(nn.Module):
-    """Two 3 × 3 convolutions beside a shortcut; `stride` lessens bins and columns in the first."""
+    """Two 3 x 3 convolutions beside a shortcut; `stride` lessens bins and columns in the first."""
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()
