@@ -4,7 +4,6 @@ import itertools
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -62,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 train(job)
         report_folds(places, recipe, material, device)
     except KeyboardInterrupt:
-        stop("interrupted; last.pt is that of the last whole epoch, and --resume goes on from it", 130)
+        stop("interrupted; last.pt is as after the last whole epoch, and --resume goes on from it", 130)
 
 
 def check_jobs(jobs: Sequence[Job]) -> None:
@@ -86,8 +85,9 @@ def train_fold(job: Job, *, resume: bool, tensorboard: bool, bars: bool) -> None
     last = job.home / "last.pt"
     if resume and last.exists():
         learner.take_up(load_checkpoint(last), job.material.labels)
-    elif job.home.exists():
-        shutil.rmtree(job.home)
+    else:
+        shutil.rmtree(job.home, ignore_errors=True)
+        save_checkpoint(last, checkpoint_of(job, learner, {}, resumable=True))  # for an interrupt in the first epoch
     stepped: nn.Module = torch.compile(learner.network) if training.compile else learner.network  # type: ignore[assignment]
     epochs, hidden = range(learner.epoch, training.epochs), None if bars else True  # None: where there is no terminal
     with (
@@ -176,7 +176,18 @@ def keep(job: Job, learner: Learner, row: dict[str, float], log: EpochLog) -> No
     metric = job.recipe.training.metric
     score = float(learner.epoch) if metric == "last" else row[metric]
     learner.schedule.epoch_over(row["lwlrap"] if metric == "last" else score)
-    checkpoint = Checkpoint(
+    if score >= learner.best:
+        learner.best = score
+        save_checkpoint(job.home / "best.pt", checkpoint_of(job, learner, row, score=score))
+    log.add(row | {"memory_mb": peak_memory_mb(job.device)})
+    save_checkpoint(job.home / "last.pt", checkpoint_of(job, learner, row, score=score, resumable=True))
+
+
+def checkpoint_of(
+    job: Job, learner: Learner, row: dict[str, float], *, score: float = float("-inf"), resumable: bool = False
+) -> Checkpoint:
+    """The network as it is, with the figures of its epoch; `resumable` with all that training goes on from."""
+    return Checkpoint(
         network=learner.scored.state_dict(),
         recipe=as_dict(job.recipe),
         labels=job.material.labels,
@@ -187,12 +198,8 @@ def keep(job: Job, learner: Learner, row: dict[str, float], log: EpochLog) -> No
         epoch=learner.epoch,
         score=score,
         metrics=row,
+        resume=learner.state_dict() if resumable else None,
     )
-    if score >= learner.best:
-        learner.best = score
-        save_checkpoint(job.home / "best.pt", checkpoint)
-    log.add(row | {"memory_mb": peak_memory_mb(job.device)})
-    save_checkpoint(job.home / "last.pt", replace(checkpoint, resume=learner.state_dict()))
 
 
 if __name__ == "__main__":

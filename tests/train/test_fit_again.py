@@ -75,3 +75,21 @@ def test_an_interrupt_leaves_a_usable_checkpoint_and_one_line(cache: Path) -> No
     assert complaints.startswith("earmark: interrupted")
     assert len(complaints.splitlines()) == 1
     assert load_checkpoint(last).resume is not None
+
+
+def test_an_interrupt_in_the_first_epoch_loses_no_more_than_it(
+    cache: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    undisturbed = tmp_path_factory.mktemp("undisturbed")
+    write_study(undisturbed, noisy=3)
+    fit(undisturbed, *STATEFUL.split())
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit, match="130"):
+        patch.setattr("train.fit.batch_loss", interrupt)
+        fit(cache, *STATEFUL.split())
+    assert load_checkpoint(home_of(cache) / "fold0" / "last.pt").epoch == 0
+    fit(cache, *STATEFUL.split(), "--resume")
+    assert_same_run(undisturbed, cache)
