@@ -101,7 +101,7 @@ format: $(VENV)/.ready-dev
 	$(PY) -m ruff format .
 
 bench: setup  ## the benchmarks, one after another
-	@set -e; for name in features training at_once prediction; do $(PY) -m benchmarks.$$name; done
+	@set -e; for name in mel features long_recording training at_once prediction; do $(PY) -m benchmarks.$$name; done
 
 clean:  ## remove outputs, keep the environment
 	find cache submissions -mindepth 1 ! -name README.md -delete

@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 
 from benchmarks.machine import describe_machine
-from benchmarks.training import write_random_store
+from benchmarks.random_store import write_random_store
 from places import Places
 from preprocess.clips import write_clips
 from preprocess.labels import write_vocabulary

@@ -1,16 +1,14 @@
 """SCRIPT  make features against what one would otherwise use: ratios, each of two times taken in one run.
 
-    python -m benchmarks.features --hours 6
+    python -m benchmarks.features
 
-Needs a machine with nothing else to do, and recordings in --data. `--only mel,load` runs some of it.
+Needs a machine with nothing else to do, and recordings in --data. `--only jobs,load` runs some of it.
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from multiprocessing import get_context
@@ -19,22 +17,18 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import soundfile
-import torch
 
-from benchmarks.machine import describe_machine
-from preprocess.coding import Frames, coding_of
-from preprocess.crew import ENVIRONMENT, Crew
-from preprocess.decode import Samples, decode, decode_blocks
-from preprocess.frames import Transform, build_transform, frames_of
+from benchmarks.settings import FEATURES, RECORDINGS, ROOT
+from benchmarks.timing import as_a_worker, best, print_heading, race, report
+from preprocess.coding import coding_of
+from preprocess.crew import Crew
+from preprocess.decode import decode, decode_blocks
+from preprocess.frames import build_transform
 from preprocess.jobs import ClipJob, PartJob, source_stamp
 from preprocess.plan import Done, Wanted, cut_into_parts
 from preprocess.store import Row, Stored, digest_of, open_store
 from preprocess.store_writer import Piece, write_store
-from recipe import Features
 
-ROOT = Path(__file__).parent.parent
-FEATURES = Features(n_fft=2560, hop_samples=345, n_bins=128, top_db=80.0)
-"""128 mels of 44.1 kHz; top_db as librosa.power_to_db has it unless told otherwise."""
 KEYS = ["--features.n_fft", "2560", "--features.hop_samples", "345", "--features.top_db", "80"]
 USUAL = """
 import sys, librosa, numpy as np
@@ -49,76 +43,6 @@ if __name__ == "__main__":
     paths = sys.argv[3:]
     np.savez(sys.argv[1], *Parallel(n_jobs=int(sys.argv[2]))(delayed(features)(path) for path in paths))
 """
-
-
-def best(work: Callable[[], object], n_times: int = 5) -> float:
-    """Seconds of the fastest of some turns."""
-    times = []
-    for _ in range(n_times):
-        began = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - began)
-    return min(times)
-
-
-def race(*works: Callable[[], object], n_times: int) -> list[float]:
-    """Seconds of the fastest turn of each, taken in turns: a machine's speed drifts."""
-    return [min(times) for times in zip(*([best(work, 1) for work in works] for _ in range(n_times)), strict=True)]
-
-
-def report(what: str, ours_s: float, theirs_s: float, against: str, claim: str) -> None:
-    """A row: two times, and how often ours goes into theirs."""
-    print(f"| {what} | {ours_s:.4g} s | {against} {theirs_s:.4g} s | {theirs_s / ours_s:.2f} | {claim} |", flush=True)
-
-
-def logmel(transform: Transform, sound: Samples) -> list[Frames]:
-    """All frames of a sound."""
-    return list(transform([sound]))
-
-
-def bench_mel(paths: list[Path], _: Path) -> None:
-    """The mel stage alone, of noise and of recordings, with librosa's and with the bare FFT of the same frames."""
-    import ducc0
-    import librosa
-    import scipy.fft
-
-    def librosas(sound: Samples, top_db: float | None) -> object:
-        power = librosa.feature.melspectrogram(
-            y=sound, sr=44_100, n_fft=FEATURES.n_fft, hop_length=FEATURES.hop_samples, n_mels=128, fmin=20
-        )
-        return librosa.power_to_db(power, top_db=top_db)
-
-    noise = (0.1 * np.random.default_rng(0).standard_normal(5 * 44_100)).astype(np.float32)
-    for name, sounds in (("noise", [noise]), ("recordings", [decode(path, 44_100) for path in paths[::20]])):
-        for top_db in (80.0, None):
-            transform = build_transform(Features(n_fft=2560, hop_samples=345, n_bins=128, top_db=top_db))
-            ours = theirs = bare = fast = worst_db = 0.0
-            for sound in sounds:
-                padded = np.pad(sound, FEATURES.n_fft // 2)
-                views = np.lib.stride_tricks.sliding_window_view(padded, FEATURES.n_fft)[:: FEATURES.hop_samples]
-                contiguous = np.ascontiguousarray(views)
-                ours += best(partial(logmel, transform, sound), 30)
-                theirs += best(partial(librosas, sound, top_db), 15)
-                bare += best(partial(scipy.fft.rfft, contiguous), 30)
-                fast += best(partial(ducc0.fft.r2c, contiguous, axes=(1,), nthreads=1), 30)
-                frames = np.concatenate(list(transform([sound])))
-                frames = np.maximum(frames, frames.max() - (top_db or np.inf))
-                worst_db = max(worst_db, float(np.abs(frames - np.asarray(librosas(sound, top_db)).T).max()))
-            what = f"mel stage, {name}, top_db {top_db}, within {worst_db:.1g} dB"
-            report(what, ours / len(sounds), theirs / len(sounds), "librosa", ">= 2.2")
-            report(what, ours / len(sounds), bare / len(sounds), "bare scipy.fft, float32", ">= 0.5")
-            report(what, ours / len(sounds), fast / len(sounds), "bare ducc0.fft, float32", "")
-
-
-def bench_gpu(paths: list[Path], _: Path) -> None:
-    """The mel stage of a decoded recording on the GPU against the CPU's, transfers included."""
-    if not torch.cuda.is_available():
-        print("| mel stage on a GPU | no GPU here | | | |", flush=True)
-        return
-    sound = decode(paths[0], 44_100)
-    on_cpu, on_gpu = build_transform(FEATURES), build_transform(FEATURES, "cuda")
-    ours, theirs = (best(partial(logmel, transform, sound), 30) for transform in (on_gpu, on_cpu))
-    report("mel stage on a GPU", ours, theirs, "one core", "> 1")
 
 
 def run_ours(paths: list[Path], folder: Path, n_jobs: int) -> None:
@@ -225,46 +149,6 @@ def bench_load(_: list[Path], folder: Path) -> None:
         report("loading features.h5, every digest checked", best(store.read_all), raw, "numpy.fromfile", ">= 0.4")
 
 
-def write_long(path: Path, hours: float) -> None:
-    """Noise and tones at 44.1 kHz, 16 bit, written in blocks."""
-    random = np.random.default_rng(0)
-    with soundfile.SoundFile(path, "w", 44_100, 1, "PCM_16", format="RF64") as file:
-        for minute in range(round(60 * hours)):
-            tone = np.sin(2 * np.pi * (200 + minute) * np.arange(60 * 44_100) / 44_100)
-            file.write(0.2 * tone + 0.02 * random.standard_normal(len(tone)))
-
-
-def peak_of_worker(features: Features, path: Path, part: Path) -> int:
-    """Peak bytes of a process that computes one recording."""
-    script = (
-        "from pathlib import Path; from recipe import Features; from preprocess.worker import Worker\n"
-        "from preprocess.jobs import ClipJob, PartJob\n"
-        f"job = PartJob(Path({str(part)!r}), (ClipJob('long', {str(path)!r}),))\n"
-        f"Worker({features!r}, lambda message: None).compute(job)\n"
-        "print(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])"
-    )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True)
-    return int(done.stdout) * 1024
-
-
-def bench_memory(folder: Path, hours: float) -> None:
-    """Peak memory of a long recording that is decoded, resampled and transformed; frames against the whole at once."""
-    path = folder / "long.wav"
-    write_long(path, hours)
-    for name, features in (
-        ("resampled", Features(rate_hz=32_000)),
-        ("trimmed, top_db", Features(trim_top_db=60.0, top_db=80.0, min_seconds=1.0)),
-    ):
-        peak = peak_of_worker(features, path, folder / "long.h5")
-        print(f"| peak of a worker, {hours:g} h, {name} | {peak / 1e6:.0f} MB | | | < 400 MB |", flush=True)
-    if hours <= 1:
-        features = Features(rate_hz=32_000)
-        whole = frames_of(decode(path, features.rate_hz), features)
-        blocks = np.concatenate(list(build_transform(features)(decode_blocks(path, features.rate_hz))))
-        worst_db = np.abs(blocks - whole).max()
-        print(f"| its frames in blocks against the whole at once | {worst_db:.1g} dB | | | <= 1e-3 dB |", flush=True)
-
-
 def bench_idle(_: list[Path], folder: Path) -> None:
     """make features for 10,000 clips when there is nothing to do."""
     for label in ("a", "b"):
@@ -280,31 +164,17 @@ def bench_idle(_: list[Path], folder: Path) -> None:
 
 def main() -> None:
     """Run the benchmarks asked for, in the environment of a worker."""
-    if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
-        command = [sys.executable, "-m", "benchmarks.features", *sys.argv[1:]]
-        os.execve(sys.executable, command, os.environ | ENVIRONMENT)
-    benches = {
-        "mel": bench_mel,
-        "gpu": bench_gpu,
-        "step": bench_step,
-        "jobs": bench_jobs,
-        "load": bench_load,
-        "idle": bench_idle,
-    }
+    as_a_worker("benchmarks.features")
+    benches = {"step": bench_step, "jobs": bench_jobs, "load": bench_load, "idle": bench_idle}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared/data/esc10/audio", help="Recordings.")
-    parser.add_argument("--hours", type=float, default=0.5, help="Length of the long recording.")
-    parser.add_argument("--only", default=",".join([*benches, "memory"]), help="Benchmarks to run.")
+    parser.add_argument("--data", type=Path, default=RECORDINGS, help="Recordings.")
+    parser.add_argument("--only", default=",".join(benches), help="Benchmarks to run.")
     options = parser.parse_args()
     paths = sorted(path for path in options.data.absolute().rglob("*") if path.is_file())
-    print(f"{describe_machine(torch.device('cpu'))}, {os.cpu_count()} cores\n")
-    print("| what | ours | against | ratio | claim |\n|---|---|---|---|---|", flush=True)
+    print_heading()
     for name in options.only.split(","):
         with TemporaryDirectory() as folder:
-            if name == "memory":
-                bench_memory(Path(folder), options.hours)
-            else:
-                benches[name](paths, Path(folder))
+            benches[name](paths, Path(folder))
 
 
 if __name__ == "__main__":

@@ -28,12 +28,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.machine import describe_machine, matmul_flops_per_s
+from benchmarks.random_store import MEAN_DB, STD_DB, write_random_store
 from benchmarks.user_loader import CropDataset, loader_batches
 from command import read_command
 from errors import run_script
-from preprocess.store import Coding, Row, Stored, digest_of
-from preprocess.store_writer import Piece, write_store
-from recipe import Features, Recipe
+from recipe import Recipe
 from train.batches import Batch
 from train.device import arithmetic, pick_device
 from train.job import Job
@@ -53,8 +52,6 @@ AUGMENTED: dict[str, Any] = {
     "time_mask_probability": 0.5,
     "frequency_mask_probability": 0.5,
 }
-CLIP_SECONDS = (0.5, 10.0)
-MEAN_DB, STD_DB = -50.0, 10.0
 N_LABELS = 80
 EPOCH_CLIPS = 4970  # the curated clips of FSDKaggle2019
 WARM_STEPS = 3
@@ -159,25 +156,6 @@ class Bench:
             self.backward(self.batch, self.network)
         self.optimizer.zero_grad()
         return counter.get_total_flops()
-
-
-def write_random_store(path: Path, features: Features, n_clips: int) -> list[str]:
-    """A store of random clips in dB, of random lengths; returns their names."""
-    random, frames_per_second = np.random.default_rng(0), features.rate_hz / features.hop_samples
-    longest = round(CLIP_SECONDS[1] * frames_per_second)
-    pool = random.normal(MEAN_DB, STD_DB, (longest + 1000, features.n_bins)).astype(np.float16)
-    pieces = []
-    for number in range(n_clips):
-        seconds, start = random.uniform(*CLIP_SECONDS), int(random.integers(1000))
-        frames = pool[start : start + max(round(seconds * frames_per_second), 1)]
-        row = Row(str(number), 0, "", 0.0, seconds, len(frames), digest_of(frames))
-        pieces.append(Piece(row, partial(_between, frames), path))
-    write_store(path, features, Coding(np.dtype(np.float16), features.n_bins, frames_per_second), pieces)
-    return [str(number) for number in range(n_clips)]
-
-
-def _between(frames: Stored, start: int, stop: int) -> Stored:
-    return frames[start:stop]
 
 
 def job_of(memory: Memory, recipe: Recipe, device: torch.device) -> Job:

@@ -1,0 +1,32 @@
+"""A feature store of random clips, for benchmarks that need no sound."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from preprocess.store import Coding, Row, Stored, digest_of
+from preprocess.store_writer import Piece, write_store
+from recipe import Features
+
+CLIP_SECONDS = (0.5, 10.0)
+MEAN_DB, STD_DB = -50.0, 10.0
+
+
+def write_random_store(path: Path, features: Features, n_clips: int) -> list[str]:
+    """A store of random clips in dB, of random lengths; returns their names."""
+    random, frames_per_second = np.random.default_rng(0), features.rate_hz / features.hop_samples
+    longest = round(CLIP_SECONDS[1] * frames_per_second)
+    pool = random.normal(MEAN_DB, STD_DB, (longest + 1000, features.n_bins)).astype(np.float16)
+    pieces = []
+    for number in range(n_clips):
+        seconds, start = random.uniform(*CLIP_SECONDS), int(random.integers(1000))
+        frames = pool[start : start + max(round(seconds * frames_per_second), 1)]
+        row = Row(str(number), 0, "", 0.0, seconds, len(frames), digest_of(frames))
+        pieces.append(Piece(row, partial(_between, frames), path))
+    write_store(path, features, Coding(np.dtype(np.float16), features.n_bins, frames_per_second), pieces)
+    return [str(number) for number in range(n_clips)]
+
+
+def _between(frames: Stored, start: int, stop: int) -> Stored:
+    return frames[start:stop]

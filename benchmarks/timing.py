@@ -1,0 +1,43 @@
+"""Times of things that take turns, and the rows that say how they compare."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.machine import describe_machine
+from preprocess.crew import ENVIRONMENT
+
+
+def best(work: Callable[[], object], n_times: int = 5) -> float:
+    """Seconds of the fastest of some turns."""
+    times = []
+    for _ in range(n_times):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def race(*works: Callable[[], object], n_times: int) -> list[float]:
+    """Seconds of the fastest turn of each, taken in turns: a machine's speed drifts."""
+    return [min(times) for times in zip(*([best(work, 1) for work in works] for _ in range(n_times)), strict=True)]
+
+
+def report(what: str, ours_s: float, theirs_s: float, against: str, claim: str) -> None:
+    """A row: two times, and how often ours goes into theirs."""
+    print(f"| {what} | {ours_s:.4g} s | {against} {theirs_s:.4g} s | {theirs_s / ours_s:.2f} | {claim} |", flush=True)
+
+
+def as_a_worker(module: str) -> None:
+    """Begin again in the environment of a worker, if this process is not in it."""
+    if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
+        os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], os.environ | ENVIRONMENT)
+
+
+def print_heading() -> None:
+    """The machine, and the head of the table."""
+    print(f"{describe_machine(torch.device('cpu'))}, {os.cpu_count()} cores\n")
+    print("| what | ours | against | ratio | claim |\n|---|---|---|---|---|", flush=True)
