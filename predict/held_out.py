@@ -8,6 +8,7 @@ import torch
 from tqdm import tqdm
 
 from places import Places
+from predict.batching import Sound, collect, hear_all
 from predict.mixtures import mix
 from predict.stored import Frames, answer_clips, choose_held_out
 from predict.tagger import Answer, Run
@@ -41,29 +42,32 @@ class HeldOut:
         return all(len(answer.windows) <= 2 for answer in self.answers)
 
 
-def answer_held_out(places: Places, run: Run, device: torch.device) -> HeldOut:
+def answer_held_out(places: Places, run: Run, device: torch.device, n_jobs: int) -> HeldOut:
     """The curated training clips, each by the networks that never saw its fold."""
     clips = _curated(places, run)
     with open_store(places.store, run.recipe.features) as store:
-        answers = answer_clips(clips, run, store, device)
+        answers = answer_clips(clips, run, store, device, n_jobs)
     clips = clips[clips["clip"].isin(answers)]
     truth = encode(clips["labels"], run.labels, clips=clips["clip"])
     return HeldOut(list(answers.values()), truth, clips["fold"].to_numpy(), f"{len(truth)} out-of-fold clips")
 
 
-def answer_mixtures(places: Places, run: Run, device: torch.device, n_mixtures: int) -> HeldOut:
+def answer_mixtures(places: Places, run: Run, device: torch.device, n_jobs: int, n_mixtures: int) -> HeldOut:
     """Pieces mixed from the curated training clips of one fold each, by the networks that never saw it; seeded."""
     clips = _curated(places, run)
-    answers, labels = [], []
+    answers: list[Answer] = []
+    labels: list[str] = []
+    folds = np.sort(np.resize(np.unique(clips["fold"]), n_mixtures))
     with open_store(places.store, run.recipe.features) as store:
         frames = Frames(store, device)
-        clips = clips[clips["clip"].isin(frames.rows)]
-        folds = np.resize(np.unique(clips["fold"]), n_mixtures)
-        for number, fold in enumerate(tqdm(folds.tolist(), "mixtures", disable=None)):
-            theirs = clips[clips["fold"] == fold]
-            joined, mixed = mix(theirs, frames.read, run.recipe, run.frames_per_second, [fold, number])
-            answers.append(run.tagger(fold).tag(mixed))
-            labels.append(joined)
+        for fold in np.unique(folds).tolist():
+            tagger, theirs = run.tagger(fold), clips[(clips["fold"] == fold) & clips["clip"].isin(frames.rows)]
+            numbers = range(int((folds == fold).sum()))
+            mixed = (mix(theirs, frames.read, run.recipe, run.frames_per_second, [fold, number]) for number in numbers)
+            sounds = (Sound(joined, [piece]) for joined, piece in mixed)
+            for joined, heard in tqdm(collect(hear_all(tagger, sounds, device, n_jobs)), f"fold {fold}", disable=None):
+                answers.append(tagger.answer(heard, 0.0, np.inf))
+                labels.append(joined)
     return HeldOut(answers, encode(labels, run.labels), folds, f"{n_mixtures} mixtures of out-of-fold clips")
 
 

@@ -39,7 +39,7 @@ from train.scores import Scores
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--input", type=str | None, help="A recording or a folder of them, instead of the dataset.")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
-    parser.add_argument("--jobs", type=int, default=-1, help="Processes that decode --input; -1 is one a core.")
+    parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
     parser.add_argument("--wide", action="store_true", help="Window table with a column a label.")
     parser.add_argument("--export", nargs="*", choices=list(FORMATS), default=[], help=f"Also as {', '.join(FORMATS)}.")
     parser.add_argument("--top_labels", type=PositiveInt | None, help="Most labels of a window.")
@@ -76,7 +76,7 @@ def score_dataset(command: Command, run: Run, device: torch.device) -> Outcome:
         wanted, who = choose_clips(read_clips(places.clips_csv), run)
         failed = find_failed(wanted, store, places)
         print(who)
-        answers = answer_clips(wanted, run, store, device)
+        answers = answer_clips(wanted, run, store, device, count_jobs(command.options.jobs))
     sample = read_sample(places.sample_csv) if (wanted["split"] == "test").all() else None
     return Outcome(answers, list(failed.itertuples(index=False, name=None)), sample, "")
 

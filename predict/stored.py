@@ -1,5 +1,7 @@
 """The clips of a dataset, answered from the frames in its store."""
 
+from collections.abc import Iterator
+
 import pandas as pd
 import torch
 from torch import Tensor
@@ -7,6 +9,7 @@ from tqdm import tqdm
 
 from errors import BadInput
 from places import Places
+from predict.batching import Sound, collect, hear_all
 from predict.tagger import Answer, Run
 from preprocess.store import Store
 from preprocess.tables import read_table
@@ -58,18 +61,28 @@ class Frames:
         stored = torch.from_numpy(self.store.read(self.rows[clip]))
         return stored.to(self.device).float() * self.store.scale + self.store.offset
 
+    def blocks(self, clip: str) -> Iterator[Tensor]:
+        """The same as one block, read when it is wanted."""
+        yield self.read(clip)
+
     def times(self, clip: str) -> tuple[float, float]:
         """(start_s, duration_s): what of the recording comes before the first frame, and its length."""
         row = self.rows[clip]
         return float(self.store.start_s[row]), float(self.store.duration_s[row])
 
 
-def answer_clips(clips: pd.DataFrame, run: Run, store: Store, device: torch.device) -> dict[str, Answer]:
+def answer_clips(
+    clips: pd.DataFrame, run: Run, store: Store, device: torch.device, n_jobs: int = 1
+) -> dict[str, Answer]:
     """The answer for each clip that the store has: a clip of some network's training is left to the others."""
     frames = Frames(store, device)
     clips = clips[clips["clip"].isin(frames.rows)]
-    taggers = {fold: run.tagger(fold if fold in run.folds else None) for fold in clips["fold"].unique()}
-    answers = {}
-    for clip, fold in tqdm(list(zip(clips["clip"], clips["fold"], strict=True)), "predict", unit="clip", disable=None):
-        answers[clip] = taggers[fold].tag(frames.read(clip), *frames.times(clip))
-    return answers
+    answers: dict[str, Answer] = {}
+    with tqdm(total=len(clips), desc="predict", unit="clip", disable=None) as progress:
+        for fold in clips["fold"].unique().tolist():
+            tagger = run.tagger(fold if fold in run.folds else None)
+            sounds = (Sound(clip, frames.blocks(clip)) for clip in clips.loc[clips["fold"] == fold, "clip"])
+            for clip, heard in collect(hear_all(tagger, sounds, device, n_jobs)):
+                answers[clip] = tagger.answer(heard, *frames.times(clip))
+                progress.update()
+    return {clip: answers[clip] for clip in clips["clip"]}

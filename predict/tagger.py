@@ -14,15 +14,15 @@ from torch import Tensor
 
 from errors import BadInput
 from predict.blend import blend
-from predict.dense import can_share, score_sharing
+from predict.passes import can_share, score_clips
 from predict.spans import Plan, Span
 from predict.views import View, reach_of, views_of
 from recipe import Prediction, Recipe
 from train.checkpoint import Checkpoint, load_checkpoint, network_from, recipe_of
 from train.device import arithmetic
 from train.networks import SoundNetwork
-from train.validate import run_network, window_frames
-from train.windows import cut_windows, pool_windows
+from train.validate import window_frames
+from train.windows import pool_windows
 
 
 @dataclass(frozen=True)
@@ -66,33 +66,42 @@ class Tagger:
         `start_s` seconds of the recording come before its first frame (below zero: silence was put there), and
         `duration_s` is its length.
         """
-        return self.answer(list(self.hear([frames])), start_s, duration_s)
+        heard = [part for span in self.spans([frames]) for part in self.score([span])]
+        return self.answer(heard, start_s, duration_s)
 
-    def hear(self, blocks: Iterable[Tensor], skip: int = 0) -> Iterator[Heard]:
+    def spans(self, blocks: Iterable[Tensor], skip: int = 0) -> Iterator[Span]:
         """The windows of one clip, some at a time, as its frames arrive in blocks [n, n_bins] of any size.
 
         The first `skip` spans have been heard before, and are passed over.
         """
         window, hop = window_frames(self.prediction, self.frames_per_second)
-        views = views_of(self.prediction, self.frames_per_second)
         step = math.lcm(*(network.frames_per_column for network in self.networks))
-        margin = reach_of(views, window) + (window if self.prediction.mode == "dense" else 0)
-        for span in itertools.islice(Plan(window, hop, margin, step).spans(blocks), skip, None):
-            with arithmetic(span.frames.device, self.precision):
-                heard = [self._score(network, span, view, window) for network in self.networks for view in views]
-            by_network = torch.stack(heard).unflatten(0, (len(self.networks), len(views))).mean(1)
-            yield Heard(span.starts, blend(by_network, self.prediction.blend).cpu().numpy())
+        margin = reach_of(self._views(), window) + (window if self.prediction.mode == "dense" else 0)
+        return itertools.islice(Plan(window, hop, margin, step).spans(blocks), skip, None)
 
-    def _score(self, network: SoundNetwork, span: Span, view: View, window: int) -> Tensor:
-        """One network's probabilities [n_windows, n_labels] of one view of a span's windows."""
-        frames = view.louder(span.frames, network.kind)
-        starts = view.starts(span.starts - span.first, window, len(frames))
-        if len(frames) < view.window:
-            filled = cut_windows(frames, starts[:1], view.window, network.short_clips, network.kind)
-            return run_network(network, filled).expand(len(starts), -1)
-        if self.prediction.mode == "dense":
-            return score_sharing(network, frames, starts, view.window)
-        return run_network(network, cut_windows(frames, starts, view.window))
+    def score(self, spans: Sequence[Span]) -> list[Heard]:
+        """The windows of spans of any clips, scored together."""
+        if not spans:
+            return []
+        views = self._views()
+        with arithmetic(spans[0].frames.device, self.precision):
+            scores = [self._score(network, spans, view) for network in self.networks for view in views]
+        by_network = torch.stack(scores).unflatten(0, (len(self.networks), len(views))).mean(1)
+        blended = blend(by_network, self.prediction.blend).cpu()
+        parts = blended.split([len(span.starts) for span in spans])
+        return [Heard(span.starts, part.numpy()) for span, part in zip(spans, parts, strict=True)]
+
+    def _views(self) -> list[View]:
+        return views_of(self.prediction, self.frames_per_second)
+
+    def _score(self, network: SoundNetwork, spans: Sequence[Span], view: View) -> Tensor:
+        """One network's probabilities [n_windows, n_labels] of one view of all windows."""
+        window, _ = window_frames(self.prediction, self.frames_per_second)
+        heard = [
+            (view.louder(span.frames, network.kind), view.starts(span.starts - span.first, window, len(span.frames)))
+            for span in spans
+        ]
+        return score_clips(network, heard, view.window, dense=self.prediction.mode == "dense")
 
     def answer(self, heard: Sequence[Heard], start_s: float, duration_s: float) -> Answer:
         """What all windows of a clip come to."""

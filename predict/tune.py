@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 
-from command import read_command
+from command import count_jobs, read_command
 from errors import run_script
 from predict.held_out import HeldOut, answer_held_out, answer_mixtures
 from predict.tagger import load_run
@@ -30,17 +30,18 @@ def add_options(parser: ArgumentParser) -> None:
         help="Tune on so many pieces mixed from out-of-fold clips instead of on these clips as they are.",
     )
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
+    parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Tune thresholds on out-of-fold scores.", add_options)
     places, options = command.places, command.options
-    device = pick_device(options.device)
+    device, n_jobs = pick_device(options.device), count_jobs(options.jobs)
     run = load_run(places.run_home, command.recipe.prediction, device)
     if options.mixtures:
-        held_out = answer_mixtures(places, run, device, options.mixtures)
+        held_out = answer_mixtures(places, run, device, n_jobs, options.mixtures)
     else:
-        held_out = answer_held_out(places, run, device)
+        held_out = answer_held_out(places, run, device, n_jobs)
     if run.prediction.pooling == "share" and held_out.short:
         warning = "out-of-fold clips have one or two windows, too few for a share: try --mixtures 300"
         print(f"warning: {warning}", file=sys.stderr)
