@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+THRESHOLDS_NAME, CALIBRATION_NAME = "thresholds.json", "calibration.json"
+"""Beside a run's checkpoints: what was fitted on its out-of-fold scores."""
+
 
 @dataclass(frozen=True)
 class Places:

@@ -1,6 +1,7 @@
 """Clips as the networks that never saw them answer: what thresholds and calibration may be fitted on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -9,14 +10,15 @@ from tqdm import tqdm
 
 from places import Places
 from predict.batching import Sound, collect, hear_all
+from predict.calibration import soften
 from predict.mixtures import mix
 from predict.stored import Frames, answer_clips, choose_held_out
-from predict.tagger import Answer, Run
+from predict.tagger import Answer, Run, pool_views
 from preprocess.clips import read_clips
 from preprocess.labels import encode
 from preprocess.store import open_store
 from recipe import Prediction
-from train.windows import pool_windows
+from train.networks import Activation
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,21 @@ class HeldOut:
     """float32 [n_clips, n_labels]"""
     folds: np.ndarray
     """[n_clips] int64: whose networks answered."""
+    activation: Activation
     what: str
     """In words."""
 
-    def pooled(self, prediction: Prediction) -> np.ndarray:
-        """Scores [n_clips, n_labels] of the clips, pooled over their windows."""
-        windows = (torch.from_numpy(answer.windows) for answer in self.answers)
-        return np.stack([pool_windows(each, prediction).numpy() for each in windows])
+    def pooled(self, prediction: Prediction, temperature: float = 1.0) -> np.ndarray:
+        """Scores [n_clips, n_labels] of the clips, pooled over their windows at a temperature."""
+        views = [[answer.windows, *answer.copies] for answer in self.answers]
+        together = torch.from_numpy(np.concatenate([view for clip in views for view in clip]))
+        windows = iter(soften(together, temperature, self.activation).split([len(v) for clip in views for v in clip]))
+        return np.stack([pool_views(list(islice(windows, len(clip))), prediction).numpy() for clip in views])
+
+    def part(self, chosen: np.ndarray) -> "HeldOut":
+        """Some of the clips, by a boolean [n_clips]."""
+        answers = [answer for answer, here in zip(self.answers, chosen, strict=True) if here]
+        return replace(self, answers=answers, truth=self.truth[chosen], folds=self.folds[chosen])
 
     @property
     def short(self) -> bool:
@@ -49,7 +59,8 @@ def answer_held_out(places: Places, run: Run, device: torch.device, n_jobs: int)
         answers = answer_clips(clips, run, store, device, n_jobs)
     clips = clips[clips["clip"].isin(answers)]
     truth = encode(clips["labels"], run.labels, clips=clips["clip"])
-    return HeldOut(list(answers.values()), truth, clips["fold"].to_numpy(), f"{len(truth)} out-of-fold clips")
+    what = f"{len(truth)} out-of-fold clips"
+    return HeldOut(list(answers.values()), truth, clips["fold"].to_numpy(), run.activation, what)
 
 
 def answer_mixtures(places: Places, run: Run, device: torch.device, n_jobs: int, n_mixtures: int) -> HeldOut:
@@ -68,7 +79,8 @@ def answer_mixtures(places: Places, run: Run, device: torch.device, n_jobs: int,
             for joined, heard in tqdm(collect(hear_all(tagger, sounds, device, n_jobs)), f"fold {fold}", disable=None):
                 answers.append(tagger.answer(heard, 0.0, np.inf))
                 labels.append(joined)
-    return HeldOut(answers, encode(labels, run.labels), folds, f"{n_mixtures} mixtures of out-of-fold clips")
+    what = f"{n_mixtures} mixtures of out-of-fold clips"
+    return HeldOut(answers, encode(labels, run.labels), folds, run.activation, what)
 
 
 def _curated(places: Places, run: Run) -> pd.DataFrame:

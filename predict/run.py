@@ -86,6 +86,8 @@ def score_input(command: Command, run: Run, device: torch.device) -> Outcome:
     source = Path(command.options.input)
     recordings = find_recordings(source)
     journal = open_journal(command.places.run_home / "heard", run)
+    if run.prediction.view_copies:
+        warn("prediction.view_copies is for clips of a dataset: recordings are heard without copies")
     print(f"{len(recordings)} recordings, answered by the networks of {len(run.folds)} folds together")
     answers, failed = answer_recordings(
         recordings, run.tagger(), run.recipe.features, journal, device, count_jobs(command.options.jobs)

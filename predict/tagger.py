@@ -14,13 +14,14 @@ from torch import Tensor
 
 from errors import BadInput
 from predict.blend import blend
+from predict.calibration import read_temperature, soften
 from predict.passes import can_share, score_clips
 from predict.spans import Plan, Span
 from predict.views import View, reach_of, views_of
 from recipe import Prediction, Recipe
 from train.checkpoint import Checkpoint, load_checkpoint, network_from, recipe_of
 from train.device import arithmetic
-from train.networks import SoundNetwork
+from train.networks import Activation, SoundNetwork
 from train.validate import window_frames
 from train.windows import pool_windows
 
@@ -36,7 +37,9 @@ class Answer:
     windows: np.ndarray
     """Probabilities [n_windows, n_labels], blended over the networks."""
     scores: np.ndarray
-    """Probabilities [n_labels], pooled over the windows."""
+    """Probabilities [n_labels], pooled over the windows; the mean of those of the recording and its copies."""
+    copies: Sequence[np.ndarray] = ()
+    """Probabilities [n_windows, n_labels] of offline copies, heard as views of the recording."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Tagger:
     frames_per_second: float
     precision: str = "float32"
     """Arithmetic of the networks, as in training."""
+    temperature: float = 1.0
+    """That calibrates scores of windows."""
 
     def tag(self, frames: Tensor, start_s: float = 0.0, duration_s: float = np.inf) -> Answer:
         """The answer for one clip's frames, float32 [n_frames, n_bins] in the features' unit.
@@ -103,17 +108,30 @@ class Tagger:
         ]
         return score_clips(network, heard, view.window, dense=self.prediction.mode == "dense")
 
-    def answer(self, heard: Sequence[Heard], start_s: float, duration_s: float) -> Answer:
-        """What all windows of a clip come to."""
-        windows = np.concatenate([part.scores for part in heard])
+    def answer(
+        self, heard: Sequence[Heard], start_s: float, duration_s: float, copies: Sequence[Sequence[Heard]] = ()
+    ) -> Answer:
+        """What all windows of a clip come to, and those of its copies."""
         window, _ = window_frames(self.prediction, self.frames_per_second)
         starts = np.concatenate([part.start_frames for part in heard])
+        windows = [self._calibrated(each) for each in (heard, *copies)]
         return Answer(
             start_s=np.clip(start_s + starts / self.frames_per_second, 0, duration_s),
             end_s=np.clip(start_s + (starts + window) / self.frames_per_second, 0, duration_s),
-            windows=windows,
-            scores=pool_windows(torch.from_numpy(windows), self.prediction).numpy(),
+            windows=windows[0].numpy(),
+            scores=pool_views(windows, self.prediction).numpy(),
+            copies=[each.numpy() for each in windows[1:]],
         )
+
+    def _calibrated(self, heard: Sequence[Heard]) -> Tensor:
+        """Probabilities [n_windows, n_labels] of a clip at the run's temperature."""
+        scores = torch.from_numpy(np.concatenate([part.scores for part in heard]))
+        return soften(scores, self.temperature, self.networks[0].activation)
+
+
+def pool_views(windows: Sequence[Tensor], prediction: Prediction) -> Tensor:
+    """Scores [n_labels] of a clip, pooled over the windows [n_windows, n_labels] of each of its views."""
+    return torch.stack([pool_windows(each, prediction) for each in windows]).mean(0)
 
 
 @dataclass(frozen=True)
@@ -129,17 +147,28 @@ class Run:
     frames_per_second: float
     digest: str
     """Of all checkpoints."""
+    temperature: float = 1.0
+    """That calibrates scores of windows."""
+
+    @property
+    def activation(self) -> Activation:
+        """How the networks' logits become probabilities."""
+        return next(each.activation for group in self.folds.values() for each in group)
 
     def tagger(self, fold: int | None = None) -> Tagger:
         """All networks blended, or only those that never saw the clips of `fold`."""
         networks = [each for group in self.folds.values() for each in group] if fold is None else self.folds[fold]
-        return Tagger(networks, self.labels, self.prediction, self.frames_per_second, self.recipe.training.precision)
+        precision = self.recipe.training.precision
+        return Tagger(
+            networks, self.labels, self.prediction, self.frames_per_second, precision, temperature=self.temperature
+        )
 
 
 def load_run(run_home: Path, prediction: Prediction, device: torch.device | str = "cpu") -> Run:
     """The best network of each fold and seed of a run, ready to answer on `device`.
 
-    Raises BadInput where there are none, or where they were not trained on the same labels and features.
+    Raises BadInput where there are none, where they were not trained on the same labels and features, and where
+    `prediction.calibrate` asks for a temperature that was not fitted.
     """
     paths = sorted(run_home.glob("fold*/best.pt"))
     if not paths:
@@ -154,7 +183,8 @@ def load_run(run_home: Path, prediction: Prediction, device: torch.device | str 
     if prediction.mode == "dense" and not all(can_share(each) for group in folds.values() for each in group):
         print(f"network {recipe.network.name} needs each window by itself: prediction.mode is exact", file=sys.stderr)
         prediction = replace(prediction, mode="exact")
-    return Run(folds, list(first.labels), recipe, prediction, first.frames_per_second, _digest(paths))
+    temperature = read_temperature(run_home, prediction)
+    return Run(folds, list(first.labels), recipe, prediction, first.frames_per_second, _digest(paths), temperature)
 
 
 def _digest(paths: Sequence[Path]) -> str:
