@@ -16,7 +16,7 @@ SCRIPT  = $(PY) -m $(1) --recipe recipes/$(RECIPE).yaml --run $(RUN) $(if $(DATA
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo demo_audio notes features survey baselines train lr tune predict blend ensemble export score inspect test check format bench clean
+.PHONY: help setup demo demo_audio notes features survey baselines train lr calibrate tune predict blend ensemble export score inspect test check format bench clean
 
 help:  ## this list
 	@grep -E '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -63,11 +63,14 @@ train: setup  ## features -> cache/RECIPE/runs/RUN
 lr: setup  ## the learning-rate finder
 	$(call SCRIPT,train.find_lr)
 
+calibrate: setup  ## the temperature of a run's scores, on out-of-fold scores
+	$(call SCRIPT,predict.calibrate,--jobs $(JOBS))
+
 tune: setup  ## thresholds of a run, on out-of-fold scores
-	$(call SCRIPT,predict.tune)
+	$(call SCRIPT,predict.tune,--jobs $(JOBS))
 
 predict: setup  ## networks -> submissions/RUN.csv (INPUT=folder_or_file for recordings of no dataset)
-	$(call SCRIPT,predict.run,$(if $(INPUT),--input '$(INPUT)'))
+	$(call SCRIPT,predict.run,--jobs $(JOBS) $(if $(INPUT),--input '$(INPUT)'))
 
 blend: setup  ## submissions of RUNS="a b c" -> submissions/RUN.csv
 	$(call SCRIPT,predict.blend_runs,--runs $(RUNS))

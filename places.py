@@ -3,6 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+CALIBRATION_NAME = "calibration.json"
+THRESHOLDS_NAME, CENTRE_NAME = "thresholds.json", "thresholds_centre.json"
+"""Beside a run's checkpoints, fitted on its out-of-fold scores: thresholds for a clip's windows, and for the one in its
+middle alone."""
+
 
 @dataclass(frozen=True)
 class Places:

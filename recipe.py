@@ -348,6 +348,10 @@ class Prediction(Section):
     """Score above which a window has a label, for share."""
     blend: Literal["mean", "geometric"] = "mean"
     """How the networks of a run become one."""
+    calibrate: bool = False
+    """Soften or sharpen scores by the temperature that make calibrate fitted, so that they are as often right."""
+    view_copies: bool = False
+    """Views: hear a clip's offline copies as well, and average; make features then copies test clips, too."""
     view_shifts_s: list[Annotated[float, Between(-60, 60)]] = field(default_factory=list)
     """Views: hear each window so much later (below 0: earlier) as well, and average."""
     view_gains_db: list[Annotated[float, Between(-60, 60)]] = field(default_factory=list)

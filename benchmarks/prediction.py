@@ -12,8 +12,9 @@ import itertools
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -27,12 +28,14 @@ from jsonargparse import ArgumentParser
 from benchmarks.machine import describe_machine
 from command import Command, read_command
 from errors import run_script
+from predict.batching import Sound, collect, hear_all
 from predict.journal import Journal
 from predict.listener import Listener
 from predict.recordings import Recording, find_recordings
 from predict.stored import answer_clips, choose_held_out
+from predict.submission import write_submission, write_windows
 from predict.tagger import Tagger, load_run
-from predict.unseen import answer_recordings
+from predict.unseen import answer_recordings, as_frames
 from preprocess.clips import read_clips
 from preprocess.coding import coding_of
 from preprocess.labels import encode
@@ -41,6 +44,7 @@ from recipe import Count, Prediction, Recipe
 from train.device import pick_device
 from train.metrics import lwlrap, mean_average_precision
 from train.networks import network_of
+from train.scores import Scores
 
 N_LABELS = 80
 MEAN_DB, STD_DB = -50.0, 10.0
@@ -51,7 +55,9 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
     parser.add_argument("--jobs", type=Count, default=os.cpu_count() or 1, help="Processes that decode.")
     parser.add_argument("--minutes", type=float, default=2.0, help="Length of the recording whose windows are timed.")
-    parser.add_argument("--recordings", type=Count, default=60, help=f"Recordings of {CLIP_SECONDS:g} s in the folder.")
+    parser.add_argument(
+        "--recordings", type=Count, default=300, help=f"Recordings of {CLIP_SECONDS:g} s in the folder."
+    )
     parser.add_argument("--networks", type=Count, default=1, help="Networks that answer together.")
     parser.add_argument("--rounds", type=Count, default=3, help="Turns of each contender.")
 
@@ -79,7 +85,7 @@ def untrained(recipe: Recipe, n_networks: int, device: torch.device) -> Tagger:
     return Tagger(networks, labels, recipe.prediction, coding.frames_per_second, recipe.training.precision)
 
 
-def race(contenders: dict[str, Callable[[], int]], device: torch.device, n_rounds: int) -> dict[str, float]:
+def race(contenders: Mapping[str, Callable[[], int]], device: torch.device, n_rounds: int) -> dict[str, float]:
     """Things done a second by contenders that return how many: the median of rounds, after one to warm up."""
     rates: dict[str, list[float]] = {name: [] for name in contenders}
     for round_, (name, contender) in itertools.product(range(n_rounds + 1), contenders.items()):
@@ -109,33 +115,56 @@ def time_windows(command: Command, tagger: Tagger, device: torch.device) -> None
 
 
 def time_recordings(command: Command, tagger: Tagger, device: torch.device) -> None:
-    """Recordings a second: heard alone, scored alone, and both at once."""
+    """Recordings a second, from files to CSVs: heard alone, scored alone, and both at once.
+
+    Both at once share all the cores. Beside it stand each alone on its share of them, in whole cores, that makes the
+    slower of the two the fastest; and both in turn, each on all cores.
+    """
     features, n_jobs = command.recipe.features, command.options.jobs
     with TemporaryDirectory() as folder:
         recordings = write_noise(Path(folder) / "noise", command.options.recordings, features.rate_hz)
-        paths = [str(each.path) for each in recordings]
-        journals = (Journal(Path(folder) / str(number)) for number in itertools.count())
-        coding = coding_of(features)
         with Listener(features, n_jobs) as listener:
-            blocks = [[torch.from_numpy(block) for block in hearing] for hearing in listener.listen(paths)]
+            stored = [list(hearing) for hearing in listener.listen([str(each.path) for each in recordings])]
+        journals = (Journal(Path(folder) / str(number)) for number in itertools.count())
 
-        def hear() -> int:
-            with Listener(features, n_jobs) as listener:
-                return sum(1 for hearing in listener.listen(paths) if [len(block) for block in hearing])
+        def hear(n_cores: int) -> int:
+            with Listener(features, n_cores) as listener:
+                hearings = listener.listen([str(each.path) for each in recordings])
+                return sum(1 for hearing in hearings if [len(block) for block in hearing])
 
-        def score() -> int:
-            for clip in blocks:
-                tagger.tag(torch.cat(clip).to(device).float() * coding.scale + coding.offset)
-            return len(blocks)
+        def score(n_cores: int) -> int:
+            sounds = (Sound(number, as_frames(blocks, features, device)) for number, blocks in enumerate(stored))
+            return len(list(collect(hear_all(tagger, sounds, device, n_cores))))
 
-        def both() -> int:
-            return len(answer_recordings(recordings, tagger, features, next(journals), device, n_jobs)[0])
+        def both(n_cores: int) -> int:
+            answers, _ = answer_recordings(recordings, tagger, features, next(journals), device, n_cores)
+            values = np.stack([answer.scores for answer in answers.values()])
+            write_submission(Path(folder) / "scores.csv", Scores(list(answers), tagger.labels, values), None)
+            write_windows(Path(folder) / "windows.csv", answers, tagger.labels)
+            return len(answers)
 
-        contenders = {"decoding and features alone": hear, "networks alone": score, "files to scores": both}
+        alone = race({"hear": partial(hear, n_jobs), "score": partial(score, n_jobs)}, device, 1)
+        n_hear = share_of(n_jobs, alone["hear"], alone["score"]) if device.type == "cpu" else n_jobs
+        n_score = max(n_jobs - n_hear, 1)
+        contenders = {
+            f"decoding and features, {n_hear} of {n_jobs} cores": partial(hear, n_hear),
+            f"networks, {n_score} of {n_jobs} cores": partial(score, n_score),
+            f"decoding and features, {n_jobs} cores": partial(hear, n_jobs),
+            f"networks, {n_jobs} cores": partial(score, n_jobs),
+            f"files to CSVs, {n_jobs} cores": partial(both, n_jobs),
+        }
         rates = race(contenders, device, command.options.rounds)
-    slower = min(rates["decoding and features alone"], rates["networks alone"])
     for name, rate in rates.items():
-        print(f"{name:<28} {rate:9.1f} recordings of {CLIP_SECONDS:g} s/s   {rate / slower:5.2f} x the slower alone")
+        print(f"{name:<38} {rate:8.1f} recordings of {CLIP_SECONDS:g} s/s")
+    one, other, all_one, all_other, together = rates.values()
+    in_turn = 1 / (1 / all_one + 1 / all_other)
+    print(f"files to CSVs: {together / min(one, other):.2f} x the slower alone on its share of the cores")
+    print(f"files to CSVs: {together / in_turn:.2f} x both in turn on all cores ({in_turn:.1f}/s)")
+
+
+def share_of(n_cores: int, hear_rate: float, score_rate: float) -> int:
+    """Of `n_cores`, those that hear, where the slower of the two stages is the fastest; rates are on all cores."""
+    return max(range(1, max(n_cores, 2)), key=lambda n: min(hear_rate * n, score_rate * (n_cores - n)))
 
 
 def write_noise(folder: Path, n_recordings: int, rate_hz: int) -> list[Recording]:

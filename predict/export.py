@@ -1,4 +1,4 @@
-"""SCRIPT make export: one folder to hand on, with weights, ONNX, recipe, labels, thresholds and a model card."""
+"""SCRIPT make export: one folder to hand on, with weights, ONNX, recipe, labels, what was fitted, a model card."""
 
 import shutil
 import tempfile
@@ -15,9 +15,11 @@ from safetensors.torch import save_file
 
 from command import Command, read_command
 from errors import run_script
+from places import CALIBRATION_NAME, THRESHOLDS_NAME
+from predict.fitted import read_fitted
 from predict.onnx_file import write_onnx
 from predict.tagger import Run, load_run
-from predict.thresholds import THRESHOLDS_NAME, read_thresholds
+from predict.thresholds import read_thresholds, with_tuned_windows
 from predict.truth import Truth, known_truth, match_rows
 from preprocess.clips import read_clips
 from preprocess.labels import write_vocabulary
@@ -36,7 +38,8 @@ def add_options(parser: ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Write a run as one folder to hand on.", add_options)
     folder = Path(command.options.out or command.places.submission("_model"))
-    run = load_run(command.places.run_home, command.recipe.prediction)
+    home = command.places.run_home
+    run = load_run(home, with_tuned_windows(home, command.recipe.prediction))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         new = Path(temporary) / "new"
@@ -60,9 +63,9 @@ def write_parts(folder: Path, command: Command, run: Run) -> None:
     recipe = as_dict(run.recipe) | {"prediction": as_dict(run.prediction)}
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8")
     write_vocabulary(folder / "labels.csv", run.labels)
-    thresholds = command.places.run_home / THRESHOLDS_NAME
-    if thresholds.exists():
-        shutil.copy(thresholds, folder)
+    for name in (THRESHOLDS_NAME, CALIBRATION_NAME):
+        if (command.places.run_home / name).exists():
+            shutil.copy(command.places.run_home / name, folder)
     (folder / "README.md").write_text(write_card(command, run), encoding="utf-8")
 
 
@@ -81,6 +84,7 @@ def write_card(command: Command, run: Run) -> str:
         hop_frames=hop,
         thresholds=read_thresholds(places.run_home, run.labels, run.prediction),
         thresholds_name=THRESHOLDS_NAME,
+        calibration=read_fitted(places.run_home / CALIBRATION_NAME, "temperature", "make calibrate"),
         **describe_training(command),
     )
 

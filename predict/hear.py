@@ -2,7 +2,7 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -17,6 +17,8 @@ from recipe import Features
 
 BLOCK_BYTES = 1 << 19
 """Of frames sent at once: 30 s of 64 frames a second and 128 bins."""
+KEPT_BYTES = 1 << 24
+"""Of frames that wait until a recording's highest value is known: 8 min of 64 frames a second and 128 bins."""
 
 
 def hear(path: str, features: Features, transform: Transform) -> Iterator[Message]:
@@ -24,16 +26,32 @@ def hear(path: str, features: Features, transform: Transform) -> Iterator[Messag
     coding = coding_of(features)
     try:
         recording = Recording(path, features, watched)
-        floor = -np.inf
+        frames = transform(recording)
         if features.top_db is not None:
-            floor = max(float(frames.max(initial=-np.inf)) for frames in transform(recording)) - features.top_db
-        for block in _gathered(transform(recording)):
-            yield encode(np.maximum(block, np.float32(floor)), coding)
+            frames = _raised(lambda: transform(recording), features.top_db)
+        for block in _gathered(frames):
+            yield encode(block, coding)
         yield End(recording.start_s, recording.duration_s)
     except DecodeError as error:
         yield Failed(error.reason)
     except Exception as error:  # one recording's trouble is never another's
         yield Failed(f"{type(error).__name__}: {error}")
+
+
+def _raised(make: Callable[[], Iterator[Frames]], top_db: float) -> Iterator[Frames]:
+    """Frames with values raised to `top_db` below their highest; many are made twice, and never all in memory."""
+    kept: list[Frames] = []
+    n_bytes, highest = 0, -np.inf
+    for block in make():
+        highest = max(highest, float(block.max(initial=-np.inf)))
+        n_bytes += block.nbytes
+        if n_bytes > KEPT_BYTES:
+            kept.clear()
+        else:
+            kept.append(block)
+    floor = np.float32(highest - top_db)
+    for block in kept if n_bytes <= KEPT_BYTES else make():
+        yield np.maximum(block, floor)
 
 
 def _gathered(blocks: Iterator[Frames]) -> Iterator[Frames]:

@@ -1,6 +1,7 @@
 """Clips as the networks that never saw them answer: what thresholds and calibration may be fitted on."""
 
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -8,14 +9,16 @@ import torch
 from tqdm import tqdm
 
 from places import Places
+from predict.batching import Sound, collect, hear_all
+from predict.calibration import soften
 from predict.mixtures import mix
 from predict.stored import Frames, answer_clips, choose_held_out
-from predict.tagger import Answer, Run
+from predict.tagger import Answer, Run, pool_views
 from preprocess.clips import read_clips
 from preprocess.labels import encode
 from preprocess.store import open_store
 from recipe import Prediction, Tuning
-from train.windows import pool_windows
+from train.networks import Activation
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,21 @@ class HeldOut:
     """float32 [n_clips, n_labels]"""
     folds: np.ndarray
     """[n_clips] int64: whose networks answered."""
+    activation: Activation
     what: str
     """In words."""
 
-    def pooled(self, prediction: Prediction) -> np.ndarray:
-        """Scores [n_clips, n_labels] of the clips, pooled over their windows."""
-        windows = (torch.from_numpy(answer.windows) for answer in self.answers)
-        return np.stack([pool_windows(each, prediction).numpy() for each in windows])
+    def pooled(self, prediction: Prediction, temperature: float = 1.0) -> np.ndarray:
+        """Scores [n_clips, n_labels] of the clips, pooled over their windows at a temperature."""
+        views = [[answer.windows, *answer.copies] for answer in self.answers]
+        together = torch.from_numpy(np.concatenate([view for clip in views for view in clip]))
+        windows = iter(soften(together, temperature, self.activation).split([len(v) for clip in views for v in clip]))
+        return np.stack([pool_views(list(islice(windows, len(clip))), prediction).numpy() for clip in views])
+
+    def part(self, chosen: np.ndarray) -> "HeldOut":
+        """Some of the clips, by a boolean [n_clips]."""
+        answers = [answer for answer, here in zip(self.answers, chosen, strict=True) if here]
+        return replace(self, answers=answers, truth=self.truth[chosen], folds=self.folds[chosen])
 
     @property
     def short(self) -> bool:
@@ -41,30 +52,35 @@ class HeldOut:
         return all(len(answer.windows) <= 2 for answer in self.answers)
 
 
-def answer_held_out(places: Places, run: Run, device: torch.device) -> HeldOut:
+def answer_held_out(places: Places, run: Run, device: torch.device, n_jobs: int) -> HeldOut:
     """The curated training clips, each by the networks that never saw its fold."""
     clips = _curated(places, run)
     with open_store(places.store, run.recipe.features) as store:
-        answers = answer_clips(clips, run, store, device)
+        answers = answer_clips(clips, run, store, device, n_jobs)
     clips = clips[clips["clip"].isin(answers)]
     truth = encode(clips["labels"], run.labels, clips=clips["clip"])
-    return HeldOut(list(answers.values()), truth, clips["fold"].to_numpy(), f"{len(truth)} out-of-fold clips")
+    what = f"{len(truth)} out-of-fold clips"
+    return HeldOut(list(answers.values()), truth, clips["fold"].to_numpy(), run.activation, what)
 
 
-def answer_mixtures(places: Places, run: Run, device: torch.device, tuning: Tuning) -> HeldOut:
+def answer_mixtures(places: Places, run: Run, device: torch.device, n_jobs: int, tuning: Tuning) -> HeldOut:
     """Pieces mixed from the curated training clips of one fold each, by the networks that never saw it; seeded."""
-    clips = _curated(places, run)
-    answers, labels, recipe = [], [], replace(run.recipe, tuning=tuning)
+    clips, recipe = _curated(places, run), replace(run.recipe, tuning=tuning)
+    answers: list[Answer] = []
+    labels: list[str] = []
+    folds = np.sort(np.resize(np.unique(clips["fold"]), tuning.mixtures))
     with open_store(places.store, run.recipe.features) as store:
         frames = Frames(store, device)
-        clips = clips[clips["clip"].isin(frames.rows)]
-        folds = np.resize(np.unique(clips["fold"]), tuning.mixtures)
-        for number, fold in enumerate(tqdm(folds.tolist(), "mixtures", disable=None)):
-            theirs = clips[clips["fold"] == fold]
-            joined, mixed = mix(theirs, frames.read, recipe, run.frames_per_second, [fold, number])
-            answers.append(run.tagger(fold).tag(mixed))
-            labels.append(joined)
-    return HeldOut(answers, encode(labels, run.labels), folds, f"{tuning.mixtures} mixtures of out-of-fold clips")
+        for fold in np.unique(folds).tolist():
+            tagger, theirs = run.tagger(fold), clips[(clips["fold"] == fold) & clips["clip"].isin(frames.rows)]
+            numbers = range(int((folds == fold).sum()))
+            mixed = (mix(theirs, frames.read, recipe, run.frames_per_second, [fold, number]) for number in numbers)
+            sounds = (Sound(joined, [piece]) for joined, piece in mixed)
+            for joined, heard in tqdm(collect(hear_all(tagger, sounds, device, n_jobs)), f"fold {fold}", disable=None):
+                answers.append(tagger.answer(heard, 0.0, np.inf))
+                labels.append(joined)
+    what = f"{tuning.mixtures} mixtures of out-of-fold clips"
+    return HeldOut(answers, encode(labels, run.labels), folds, run.activation, what)
 
 
 def _curated(places: Places, run: Run) -> pd.DataFrame:

@@ -4,13 +4,14 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
 from predict.hearing import End
 from predict.tagger import Heard, Run
 from preprocess.jobs import source_stamp
-from preprocess.whole import written_whole
+from preprocess.whole import temporary_beside
 
 HEARD_BY = ("window_seconds", "hop_seconds", "mode", "blend", "view_shifts_s", "view_gains_db", "view_windows_s")
 """The keys of `prediction` that the scores of windows depend on."""
@@ -44,11 +45,16 @@ class Journal:
         return Entry(self.folder / f"{key.hexdigest()[:24]}.npz")
 
 
-@dataclass(frozen=True)
 class Entry:
-    """One recording's page."""
+    """One recording's page: spans are added to a draft as they are heard, and all of them make the finished page.
 
-    path: Path
+    A recording of one span has no draft.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.heard: list[Heard] = []
+        self._n_kept = 0
 
     @property
     def draft(self) -> Path:
@@ -57,41 +63,48 @@ class Entry:
     def finished(self) -> Finished | None:
         """All windows of the recording, if it was heard to its end."""
         try:
-            with np.load(self.path, allow_pickle=False) as page:
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as page:
                 heard = Heard(page["starts"], page["scores"])
                 return Finished([heard], float(page["start_s"]), float(page["duration_s"]))
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
             return None
 
     def begun(self) -> list[Heard]:
-        """The spans heard so far; a last one that is not whole is cut off."""
-        heard: list[Heard] = []
-        if not self.draft.exists():
-            return heard
-        with self.draft.open("r+b") as file:
-            whole = 0
-            try:
-                while True:
-                    starts, scores = np.load(file, allow_pickle=False), np.load(file, allow_pickle=False)
-                    heard.append(Heard(starts, scores))
-                    whole = file.tell()
-            except (EOFError, ValueError, OSError):
-                file.truncate(whole)
-        return heard
+        """The spans that an interrupted run has kept; a last one that is not whole is cut off."""
+        self.heard.clear()
+        if self.draft.exists():
+            with self.draft.open("r+b") as file:
+                whole = 0
+                try:
+                    while True:
+                        starts, scores = np.load(file, allow_pickle=False), np.load(file, allow_pickle=False)
+                        self.heard.append(Heard(starts, scores))
+                        whole = file.tell()
+                except (EOFError, ValueError, OSError):
+                    file.truncate(whole)
+        self._n_kept = len(self.heard)
+        return self.heard
 
     def add(self, heard: Heard) -> None:
         """Keep another span."""
+        self.heard.append(heard)
+        if len(self.heard) == 1:
+            return
         self.draft.parent.mkdir(parents=True, exist_ok=True)
         with self.draft.open("ab") as file:
-            np.save(file, heard.start_frames)
-            np.save(file, heard.scores)
+            for part in self.heard[self._n_kept :]:
+                np.save(file, part.start_frames)
+                np.save(file, part.scores)
+        self._n_kept = len(self.heard)
 
     def finish(self, end: End) -> Finished:
         """Keep the whole recording in place of its spans."""
-        finished = Finished(self.begun(), end.start_s, end.duration_s)
-        starts = np.concatenate([part.start_frames for part in finished.heard])
-        scores = np.concatenate([part.scores for part in finished.heard])
-        with written_whole(self.path) as temporary, temporary.open("wb") as file:
+        starts = np.concatenate([part.start_frames for part in self.heard])
+        scores = np.concatenate([part.scores for part in self.heard])
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = temporary_beside(self.path)  # not synced: what a power cut takes is heard again
+        with temporary.open("wb") as file:
             np.savez(file, starts=starts, scores=scores, start_s=end.start_s, duration_s=end.duration_s)
+        temporary.replace(self.path)
         self.draft.unlink(missing_ok=True)
-        return finished
+        return Finished(self.heard, end.start_s, end.duration_s)

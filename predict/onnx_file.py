@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from predict.blend import Blend, blend
+from predict.calibration import soften
 from predict.tagger import Run
 from preprocess.coding import coding_of
 from preprocess.whole import written_whole
@@ -16,23 +17,25 @@ from train.validate import window_frames
 
 
 class WindowScores(nn.Module):
-    """Frames [n_windows, n_frames, n_bins] in the features' unit → probabilities [n_windows, n_labels]."""
+    """Frames [n_windows, n_frames, n_bins] in the features' unit → probabilities [n_windows, n_labels], calibrated."""
 
-    def __init__(self, networks: Sequence[SoundNetwork], how: Blend) -> None:
+    def __init__(self, networks: Sequence[SoundNetwork], how: Blend, temperature: float) -> None:
         super().__init__()
-        self.networks, self.how = nn.ModuleList(networks), how
+        self.networks, self.how, self.temperature = nn.ModuleList(networks), how, temperature
+        self.activation = networks[0].activation
 
     def forward(self, frames: Tensor) -> Tensor:
         scores = []
         for network in self.networks:
             assert isinstance(network, SoundNetwork)
             scores.append(network.probabilities(network(frames)))
-        return blend(torch.stack(scores), self.how)
+        return soften(blend(torch.stack(scores), self.how), self.temperature, self.activation)
 
 
 def write_onnx(path: Path, run: Run) -> None:
     """Write a run's networks, blended; any number of windows, each of `prediction.window_seconds`."""
-    module = WindowScores([each for group in run.folds.values() for each in group], run.prediction.blend).eval()
+    networks = [each for group in run.folds.values() for each in group]
+    module = WindowScores(networks, run.prediction.blend, run.temperature).eval()
     window, _ = window_frames(run.prediction, run.frames_per_second)
     example = torch.zeros(2, window, coding_of(run.recipe.features).n_bins)
     with written_whole(path) as temporary:

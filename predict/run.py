@@ -41,7 +41,7 @@ from train.windows import pool_windows
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--input", type=str | None, help="A recording or a folder of them, instead of the dataset.")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
-    parser.add_argument("--jobs", type=int, default=-1, help="Processes that decode --input; -1 is one a core.")
+    parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
     parser.add_argument("--wide", action="store_true", help="Window table with a column a label.")
     parser.add_argument("--export", nargs="*", choices=list(FORMATS), default=[], help=f"Also as {', '.join(FORMATS)}.")
     parser.add_argument("--top_labels", type=PositiveInt | None, help="Most labels of a window.")
@@ -78,7 +78,7 @@ def score_dataset(command: Command, run: Run, device: torch.device) -> Outcome:
         wanted, who = choose_clips(read_clips(places.clips_csv), run)
         failed = find_failed(wanted, store, places)
         print(who)
-        answers = answer_clips(wanted, run, store, device)
+        answers = answer_clips(wanted, run, store, device, count_jobs(command.options.jobs))
     sample = read_sample(places.sample_csv) if (wanted["split"] == "test").all() else None
     return Outcome(answers, list(failed.itertuples(index=False, name=None)), sample, "")
 
@@ -88,6 +88,8 @@ def score_input(command: Command, run: Run, device: torch.device) -> Outcome:
     source = Path(command.options.input)
     recordings = find_recordings(source)
     journal = open_journal(command.places.run_home / "heard", run)
+    if run.prediction.view_copies:
+        warn("prediction.view_copies is for clips of a dataset: recordings are heard without copies")
     print(f"{len(recordings)} recordings, answered by the networks of {len(run.folds)} folds together")
     answers, failed = answer_recordings(
         recordings, run.tagger(), run.recipe.features, journal, device, count_jobs(command.options.jobs)

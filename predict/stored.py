@@ -1,5 +1,8 @@
 """The clips of a dataset, answered from the frames in its store."""
 
+import itertools
+from collections.abc import Iterator
+
 import pandas as pd
 import torch
 from torch import Tensor
@@ -7,11 +10,13 @@ from tqdm import tqdm
 
 from errors import BadInput
 from places import Places
+from predict.batching import Sound, collect, hear_all
 from predict.tagger import Answer, Run
 from preprocess.store import Store
 from preprocess.tables import read_table
 
 FAILED_COLUMNS = ["clip", "reason"]
+COPY = "name some in features.pitch_shifts, time_stretches or noise_snrs_db, and run make features with the same keys"
 
 
 def choose_clips(table: pd.DataFrame, run: Run) -> tuple[pd.DataFrame, str]:
@@ -47,16 +52,26 @@ def find_failed(wanted: pd.DataFrame, store: Store, places: Places) -> pd.DataFr
 
 
 class Frames:
-    """Recordings in a store, as they were recorded and not their offline copies, by clip."""
+    """Clips in a store, as they were recorded and as their offline copies sound, by name."""
 
     def __init__(self, store: Store, device: torch.device) -> None:
         self.store, self.device = store, device
         self.rows = {clip: row for row, clip in enumerate(store.clips) if store.variants[row] == 0}
 
-    def read(self, clip: str) -> Tensor:
-        """A clip's frames float32 [n_frames, n_bins] in the features' unit, on the device."""
-        stored = torch.from_numpy(self.store.read(self.rows[clip]))
+    def read(self, clip: str, variant: int = 0) -> Tensor:
+        """A clip's frames float32 [n_frames, n_bins] in the features' unit, on the device; variant 0 is as recorded."""
+        stored = torch.from_numpy(self.store.read(self.rows[clip] + variant))
         return stored.to(self.device).float() * self.store.scale + self.store.offset
+
+    def n_copies(self, clip: str) -> int:
+        """How many offline copies there are; their rows follow the recording's."""
+        after = itertools.islice(self.store.variants, self.rows[clip] + 1, None)
+        return sum(1 for _ in itertools.takewhile(bool, after))
+
+    def sounds(self, clip: str, *, copies: bool) -> Iterator[Sound[str]]:
+        """The recording, and its copies behind it."""
+        for variant in range(1 + (self.n_copies(clip) if copies else 0)):
+            yield Sound(clip, (self.read(clip, number) for number in [variant]))
 
     def times(self, clip: str) -> tuple[float, float]:
         """(start_s, duration_s): what of the recording comes before the first frame, and its length."""
@@ -64,12 +79,25 @@ class Frames:
         return float(self.store.start_s[row]), float(self.store.duration_s[row])
 
 
-def answer_clips(clips: pd.DataFrame, run: Run, store: Store, device: torch.device) -> dict[str, Answer]:
-    """The answer for each clip that the store has: a clip of some network's training is left to the others."""
-    frames = Frames(store, device)
+def answer_clips(
+    clips: pd.DataFrame, run: Run, store: Store, device: torch.device, n_jobs: int = 1
+) -> dict[str, Answer]:
+    """The answer for each clip that the store has: a clip of some network's training is left to the others.
+
+    Raises BadInput where `prediction.view_copies` asks for copies that are not there.
+    """
+    frames, copies = Frames(store, device), run.prediction.view_copies
     clips = clips[clips["clip"].isin(frames.rows)]
-    taggers = {fold: run.tagger(fold if fold in run.folds else None) for fold in clips["fold"].unique()}
-    answers = {}
-    for clip, fold in tqdm(list(zip(clips["clip"], clips["fold"], strict=True)), "predict", unit="clip", disable=None):
-        answers[clip] = taggers[fold].tag(frames.read(clip), *frames.times(clip))
-    return answers
+    if copies and (lacking := [clip for clip in clips["clip"] if not frames.n_copies(clip)]):
+        raise BadInput(f"prediction.view_copies = true: clip {lacking[0]!r} has no copies in {store.path}: {COPY}")
+    answers: dict[str, Answer] = {}
+    with tqdm(total=len(clips), desc="predict", unit="clip", disable=None) as progress:
+        for fold in clips["fold"].unique().tolist():
+            tagger, theirs = run.tagger(fold if fold in run.folds else None), clips.loc[clips["fold"] == fold, "clip"]
+            sounds = (sound for clip in theirs for sound in frames.sounds(clip, copies=copies))
+            heard = collect(hear_all(tagger, sounds, device, n_jobs))
+            for clip, views in itertools.groupby(heard, lambda each: each[0]):
+                recording, *others = [view for _, view in views]
+                answers[clip] = tagger.answer(recording, *frames.times(clip), others)
+                progress.update()
+    return {clip: answers[clip] for clip in clips["clip"]}

@@ -1,8 +1,9 @@
 """The CSVs of a submission: scores of clips, the windows behind them, the decisions; written whole, and checked."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -94,29 +95,38 @@ def write_windows(
     path: Path, answers: Mapping[str, Answer], labels: Sequence[str], filters: Filters | None = None
 ) -> None:
     """Write the windows of each clip as `clip,start_s,end_s,label,score`, a row a window and label that is shown."""
+    cells = [_as_cell(label) for label in labels]
     with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
-        writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow(WINDOW_COLUMNS)
+        lines.write(",".join(WINDOW_COLUMNS) + "\n")
         for clip, answer in answers.items():
             shown = filters.shown(answer.windows) if filters else np.ones(answer.windows.shape, bool)
-            writer.writerows(_window_rows(clip, answer, labels, shown))
-
-
-def _window_rows(clip: str, answer: Answer, labels: Sequence[str], shown: np.ndarray) -> Iterator[tuple[str, ...]]:
-    """The rows of one clip: milliseconds, and six digits of a score, are finer than either is known."""
-    for row, column in np.argwhere(shown).tolist():
-        start_s, end_s, score = answer.start_s[row], answer.end_s[row], answer.windows[row, column]
-        yield clip, f"{start_s:.3f}", f"{end_s:.3f}", labels[column], f"{score:.6g}"
+            scores = answer.windows.tolist()
+            starts = _window_starts(clip, answer)
+            for row, column in np.argwhere(shown).tolist():
+                lines.write(f"{starts[row]},{cells[column]},{scores[row][column]:.6g}\n")
 
 
 def write_windows_wide(path: Path, answers: Mapping[str, Answer], labels: Sequence[str]) -> None:
     """Write the windows of each clip as `clip,start_s,end_s,<label>,<label>…`, a row a window."""
     with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
-        writer = csv.writer(lines, lineterminator="\n")
-        writer.writerow([*WINDOW_COLUMNS[:3], *labels])
+        lines.write(",".join([*WINDOW_COLUMNS[:3], *map(_as_cell, labels)]) + "\n")
         for clip, answer in answers.items():
-            for start_s, end_s, scores in zip(answer.start_s, answer.end_s, answer.windows.tolist(), strict=True):
-                writer.writerow([clip, f"{start_s:.3f}", f"{end_s:.3f}", *(f"{score:.6g}" for score in scores)])
+            for start, scores in zip(_window_starts(clip, answer), answer.windows.tolist(), strict=True):
+                lines.write(",".join([start, *(f"{score:.6g}" for score in scores)]) + "\n")
+
+
+def _window_starts(clip: str, answer: Answer) -> list[str]:
+    """What the rows of each window of a clip begin with: milliseconds, finer than a window's place is known."""
+    cell = _as_cell(clip)
+    times = zip(answer.start_s.tolist(), answer.end_s.tolist(), strict=True)
+    return [f"{cell},{start_s:.3f},{end_s:.3f}" for start_s, end_s in times]
+
+
+def _as_cell(text: str) -> str:
+    """A cell of a CSV, in quotes where it needs them."""
+    line = StringIO()
+    csv.writer(line, lineterminator="").writerow([text])
+    return line.getvalue()
 
 
 def write_decisions(path: Path, scores: Scores, decisions: np.ndarray) -> None:

@@ -14,15 +14,16 @@ from torch import Tensor
 
 from errors import BadInput
 from predict.blend import blend
-from predict.dense import can_share, score_sharing
+from predict.calibration import read_temperature, soften
+from predict.passes import can_share, score_clips
 from predict.spans import Plan, Span
 from predict.views import View, reach_of, views_of
 from recipe import Prediction, Recipe
 from train.checkpoint import Checkpoint, load_checkpoint, network_from, recipe_of
 from train.device import arithmetic
-from train.networks import SoundNetwork
-from train.validate import run_network, window_frames
-from train.windows import cut_windows, pool_windows
+from train.networks import Activation, SoundNetwork
+from train.validate import window_frames
+from train.windows import pool_windows
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,9 @@ class Answer:
     windows: np.ndarray
     """Probabilities [n_windows, n_labels], blended over the networks."""
     scores: np.ndarray
-    """Probabilities [n_labels], pooled over the windows."""
+    """Probabilities [n_labels], pooled over the windows; the mean of those of the recording and its copies."""
+    copies: Sequence[np.ndarray] = ()
+    """Probabilities [n_windows, n_labels] of offline copies, heard as views of the recording."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Tagger:
     frames_per_second: float
     precision: str = "float32"
     """Arithmetic of the networks, as in training."""
+    temperature: float = 1.0
+    """That calibrates scores of windows."""
 
     def tag(self, frames: Tensor, start_s: float = 0.0, duration_s: float = np.inf) -> Answer:
         """The answer for one clip's frames, float32 [n_frames, n_bins] in the features' unit.
@@ -66,45 +71,67 @@ class Tagger:
         `start_s` seconds of the recording come before its first frame (below zero: silence was put there), and
         `duration_s` is its length.
         """
-        return self.answer(list(self.hear([frames])), start_s, duration_s)
+        heard = [part for span in self.spans([frames]) for part in self.score([span])]
+        return self.answer(heard, start_s, duration_s)
 
-    def hear(self, blocks: Iterable[Tensor], skip: int = 0) -> Iterator[Heard]:
+    def spans(self, blocks: Iterable[Tensor], skip: int = 0) -> Iterator[Span]:
         """The windows of one clip, some at a time, as its frames arrive in blocks [n, n_bins] of any size.
 
         The first `skip` spans have been heard before, and are passed over.
         """
         window, hop = window_frames(self.prediction, self.frames_per_second)
-        views = views_of(self.prediction, self.frames_per_second)
         step = math.lcm(*(network.frames_per_column for network in self.networks))
-        margin = reach_of(views, window) + (window if self.prediction.mode == "dense" else 0)
-        for span in itertools.islice(Plan(window, hop, margin, step).spans(blocks), skip, None):
-            with arithmetic(span.frames.device, self.precision):
-                heard = [self._score(network, span, view, window) for network in self.networks for view in views]
-            by_network = torch.stack(heard).unflatten(0, (len(self.networks), len(views))).mean(1)
-            yield Heard(span.starts, blend(by_network, self.prediction.blend).cpu().numpy())
+        margin = reach_of(self._views(), window) + (window if self.prediction.mode == "dense" else 0)
+        return itertools.islice(Plan(window, hop, margin, step).spans(blocks), skip, None)
 
-    def _score(self, network: SoundNetwork, span: Span, view: View, window: int) -> Tensor:
-        """One network's probabilities [n_windows, n_labels] of one view of a span's windows."""
-        frames = view.louder(span.frames, network.kind)
-        starts = view.starts(span.starts - span.first, window, len(frames))
-        if len(frames) < view.window:
-            filled = cut_windows(frames, starts[:1], view.window, network.short_clips, network.kind)
-            return run_network(network, filled).expand(len(starts), -1)
-        if self.prediction.mode == "dense":
-            return score_sharing(network, frames, starts, view.window)
-        return run_network(network, cut_windows(frames, starts, view.window))
+    def score(self, spans: Sequence[Span]) -> list[Heard]:
+        """The windows of spans of any clips, scored together."""
+        if not spans:
+            return []
+        views = self._views()
+        with arithmetic(spans[0].frames.device, self.precision):
+            scores = [self._score(network, spans, view) for network in self.networks for view in views]
+        by_network = torch.stack(scores).unflatten(0, (len(self.networks), len(views))).mean(1)
+        blended = blend(by_network, self.prediction.blend).cpu()
+        parts = blended.split([len(span.starts) for span in spans])
+        return [Heard(span.starts, part.numpy()) for span, part in zip(spans, parts, strict=True)]
 
-    def answer(self, heard: Sequence[Heard], start_s: float, duration_s: float) -> Answer:
-        """What all windows of a clip come to."""
-        windows = np.concatenate([part.scores for part in heard])
+    def _views(self) -> list[View]:
+        return views_of(self.prediction, self.frames_per_second)
+
+    def _score(self, network: SoundNetwork, spans: Sequence[Span], view: View) -> Tensor:
+        """One network's probabilities [n_windows, n_labels] of one view of all windows."""
+        window, _ = window_frames(self.prediction, self.frames_per_second)
+        heard = [
+            (view.louder(span.frames, network.kind), view.starts(span.starts - span.first, window, len(span.frames)))
+            for span in spans
+        ]
+        return score_clips(network, heard, view.window, dense=self.prediction.mode == "dense")
+
+    def answer(
+        self, heard: Sequence[Heard], start_s: float, duration_s: float, copies: Sequence[Sequence[Heard]] = ()
+    ) -> Answer:
+        """What all windows of a clip come to, and those of its copies."""
         window, _ = window_frames(self.prediction, self.frames_per_second)
         starts = np.concatenate([part.start_frames for part in heard])
+        windows = [self._calibrated(each) for each in (heard, *copies)]
         return Answer(
             start_s=np.clip(start_s + starts / self.frames_per_second, 0, duration_s),
             end_s=np.clip(start_s + (starts + window) / self.frames_per_second, 0, duration_s),
-            windows=windows,
-            scores=pool_windows(torch.from_numpy(windows), self.prediction).numpy(),
+            windows=windows[0].numpy(),
+            scores=pool_views(windows, self.prediction).numpy(),
+            copies=[each.numpy() for each in windows[1:]],
         )
+
+    def _calibrated(self, heard: Sequence[Heard]) -> Tensor:
+        """Probabilities [n_windows, n_labels] of a clip at the run's temperature."""
+        scores = torch.from_numpy(np.concatenate([part.scores for part in heard]))
+        return soften(scores, self.temperature, self.networks[0].activation)
+
+
+def pool_views(windows: Sequence[Tensor], prediction: Prediction) -> Tensor:
+    """Scores [n_labels] of a clip, pooled over the windows [n_windows, n_labels] of each of its views."""
+    return torch.stack([pool_windows(each, prediction) for each in windows]).mean(0)
 
 
 @dataclass(frozen=True)
@@ -120,17 +147,28 @@ class Run:
     frames_per_second: float
     digest: str
     """Of all checkpoints."""
+    temperature: float = 1.0
+    """That calibrates scores of windows."""
+
+    @property
+    def activation(self) -> Activation:
+        """How the networks' logits become probabilities."""
+        return next(each.activation for group in self.folds.values() for each in group)
 
     def tagger(self, fold: int | None = None) -> Tagger:
         """All networks blended, or only those that never saw the clips of `fold`."""
         networks = [each for group in self.folds.values() for each in group] if fold is None else self.folds[fold]
-        return Tagger(networks, self.labels, self.prediction, self.frames_per_second, self.recipe.training.precision)
+        precision = self.recipe.training.precision
+        return Tagger(
+            networks, self.labels, self.prediction, self.frames_per_second, precision, temperature=self.temperature
+        )
 
 
 def load_run(run_home: Path, prediction: Prediction, device: torch.device | str = "cpu") -> Run:
     """The best network of each fold and seed of a run, ready to answer on `device`.
 
-    Raises BadInput where there are none, or where they were not trained on the same labels and features.
+    Raises BadInput where there are none, where they were not trained on the same labels and features, and where
+    `prediction.calibrate` asks for a temperature that was not fitted.
     """
     paths = sorted(run_home.glob("fold*/best.pt"))
     if not paths:
@@ -145,7 +183,8 @@ def load_run(run_home: Path, prediction: Prediction, device: torch.device | str 
     if prediction.mode == "dense" and not all(can_share(each) for group in folds.values() for each in group):
         print(f"network {recipe.network.name} needs each window by itself: prediction.mode is exact", file=sys.stderr)
         prediction = replace(prediction, mode="exact")
-    return Run(folds, list(first.labels), recipe, prediction, first.frames_per_second, _digest(paths))
+    temperature = read_temperature(run_home, prediction)
+    return Run(folds, list(first.labels), recipe, prediction, first.frames_per_second, _digest(paths), temperature)
 
 
 def _digest(paths: Sequence[Path]) -> str:

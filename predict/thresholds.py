@@ -1,6 +1,5 @@
 """Decisions from scores: a label is present where its score reaches its threshold, tuned on out-of-fold scores only."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from errors import BadInput
-from preprocess.whole import written_whole
-from recipe import Prediction, as_dict
+from places import CENTRE_NAME, THRESHOLDS_NAME
+from predict.calibration import read_temperature
+from predict.fitted import other_keys, read_fitted, write_fitted
+from recipe import Prediction
 
 DEFAULT = 0.5
-THRESHOLDS_NAME, CENTRE_NAME = "thresholds.json", "thresholds_centre.json"
-"""Of the files beside a run's checkpoints: for a clip's windows, and for the one in its middle alone."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def read_thresholds(run_home: Path, labels: list[str], prediction: Prediction) -
     content = _read(path)
     if content is None:
         return Thresholds(default, f"{DEFAULT} for every label")
-    if changed := _differing(content, prediction):
+    if changed := _changed(content, run_home, prediction):
         return Thresholds(default, f"{DEFAULT} for every label ({path} is for {changed}: run make tune)")
     try:
         values = np.array([content["thresholds"][label] for label in labels], np.float32)
@@ -59,7 +58,7 @@ def read_thresholds(run_home: Path, labels: list[str], prediction: Prediction) -
 def with_tuned_windows(run_home: Path, prediction: Prediction) -> Prediction:
     """`prediction` with the window threshold that was tuned for a run together with its thresholds, if it was."""
     content = _read(run_home / THRESHOLDS_NAME)
-    if content is None or prediction.pooling != "share" or _differing(content, prediction):
+    if content is None or prediction.pooling != "share" or _changed(content, run_home, prediction):
         return prediction
     return replace(prediction, window_threshold=float(content["prediction"]["window_threshold"]))
 
@@ -69,28 +68,24 @@ def write_thresholds(
 ) -> Path:
     """Write a run's thresholds, what they were tuned for, and `tuned`: how, and what came of it."""
     by_label = dict(zip(labels, (round(float(value), 6) for value in values), strict=True))
-    content = {**tuned, "thresholds": by_label, "prediction": as_dict(prediction)}
+    content = {**tuned, "thresholds": by_label, "temperature": read_temperature(run_home, prediction)}
     path = run_home / name_for(prediction)
-    with written_whole(path) as temporary:
-        temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    write_fitted(path, content, prediction)
     return path
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     """A thresholds file, if there is one. Raises BadInput where it is none."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and isinstance(content.get("thresholds"), dict):
-            return content
-        raise ValueError("it has no thresholds")
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise BadInput(f"{path} is no table of thresholds ({error}): run make tune again, or remove it") from None
+    content = read_fitted(path, "thresholds", "make tune")
+    if content and not isinstance(content["thresholds"], dict):
+        raise BadInput(f"{path} is no table of thresholds: run make tune again, or remove it")
+    return content
 
 
-def _differing(content: dict[str, Any], prediction: Prediction) -> str:
-    """The keys in which the windows that thresholds were tuned for are other than these, with their values."""
-    theirs = content.get("prediction", {})
-    keys = [key for key, value in as_dict(prediction).items() if theirs.get(key, value) != value]
-    return ", ".join(f"prediction.{key} {theirs[key]}" for key in keys if key != "window_threshold")
+def _changed(content: dict[str, Any], run_home: Path, prediction: Prediction) -> str:
+    """In what the scores that thresholds were tuned for are other than these, in words; '' if in nothing."""
+    changed = other_keys(content, prediction, ("window_threshold",))
+    temperature = content.get("temperature", 1.0)
+    if not changed and temperature != read_temperature(run_home, prediction):
+        return f"a temperature of {temperature:.3f}"
+    return changed

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jsonargparse import ArgumentParser
 
-from command import Command, read_command
+from command import Command, count_jobs, read_command
 from errors import run_script
 from predict.held_out import HeldOut, answer_held_out, answer_mixtures
 from predict.tagger import Run, load_run
@@ -26,24 +26,26 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--per_label", action="store_true", help="As tuning.per_label true.")
     parser.add_argument("--mixtures", type=Natural | None, help="Instead of tuning.mixtures.")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
+    parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Tune thresholds on out-of-fold scores.", add_options)
-    tuning, device = tuning_of(command), pick_device(command.options.device)
-    run = load_run(command.places.run_home, command.recipe.prediction, device)
+    places, options, tuning = command.places, command.options, tuning_of(command)
+    device, n_jobs = pick_device(options.device), count_jobs(options.jobs)
+    run = load_run(places.run_home, command.recipe.prediction, device)
     if tuning.mixtures:
-        held_out = answer_mixtures(command.places, run, device, tuning)
+        held_out = answer_mixtures(places, run, device, n_jobs, tuning)
     else:
-        held_out = answer_held_out(command.places, run, device)
+        held_out = answer_held_out(places, run, device, n_jobs)
     if run.prediction.pooling == "share" and held_out.short:
         warning = "out-of-fold clips have one or two windows, too few for a share: try --mixtures 300"
         print(f"warning: {warning}", file=sys.stderr)
-    tune_windows(command.places.run_home, run, run.prediction, held_out, tuning)
+    tune_windows(places.run_home, run, run.prediction, held_out, tuning)
     one_window = centred(run.prediction)
     if not held_out.short and one_window != run.prediction:
         print("\nwithout sliding windows, by the one in the middle of each:")
-        tune_windows(command.places.run_home, run, one_window, held_out, tuning)
+        tune_windows(places.run_home, run, one_window, held_out, tuning)
 
 
 def tuning_of(command: Command) -> Tuning:

@@ -2,18 +2,19 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from predict.batching import Sound, hear_all
 from predict.journal import Entry, Journal
 from predict.listener import Hearing, Listener
 from predict.recordings import Recording
-from predict.tagger import Answer, Tagger
+from predict.tagger import Answer, Heard, Tagger
 from preprocess.coding import coding_of
-from preprocess.decode import DecodeError
+from preprocess.store import Stored
 from recipe import Features
 
 QUIET_S = 10.0
@@ -36,31 +37,37 @@ def answer_recordings(
     missing = [each for each in recordings if finished[each.clip] is None]
     failed: list[tuple[str, str]] = []
     with Listener(features, n_jobs) as listener, _Progress(len(recordings), len(recordings) - len(missing)) as progress:
-        for recording, hearing in zip(missing, listener.listen([str(each.path) for each in missing]), strict=True):
-            try:
-                entry = journal.entry(recording.path)
-                _hear(recording, tagger, entry, _blocks(hearing, features, device), progress)
-                finished[recording.clip] = entry.finish(hearing.end)
-            except DecodeError as error:
-                failed.append((recording.clip, error.reason))
-            progress.done(len(failed))
+        hearings = zip(missing, listener.listen([str(each.path) for each in missing]), strict=True)
+        sounds = (_sound(recording, hearing, journal, features, device) for recording, hearing in hearings)
+        for (recording, hearing, entry), heard in hear_all(tagger, sounds, device, n_jobs):
+            match heard:
+                case Heard():
+                    entry.add(heard)
+                    progress.reached(recording.clip, heard.start_frames[-1] / tagger.frames_per_second)
+                case None:
+                    finished[recording.clip] = entry.finish(hearing.end)
+                    progress.done(len(failed))
+                case error:
+                    failed.append((recording.clip, error.reason))
+                    progress.done(len(failed))
     answers = {
         clip: tagger.answer(whole.heard, whole.start_s, whole.duration_s) for clip, whole in finished.items() if whole
     }
     return answers, failed
 
 
-def _hear(recording: Recording, tagger: Tagger, entry: Entry, blocks: Iterator[Tensor], progress: "_Progress") -> None:
-    """Hear one recording to its end, and keep each span at once. Raises DecodeError."""
-    for part in tagger.hear(blocks, skip=len(entry.begun())):
-        entry.add(part)
-        progress.reached(recording.clip, part.start_frames[-1] / tagger.frames_per_second)
+def _sound(
+    recording: Recording, hearing: Hearing, journal: Journal, features: Features, device: torch.device
+) -> Sound[tuple[Recording, Hearing, Entry]]:
+    """A recording as it is heard, from where the journal ends."""
+    entry = journal.entry(recording.path)
+    return Sound((recording, hearing, entry), as_frames(hearing, features, device), len(entry.begun()))
 
 
-def _blocks(hearing: Hearing, features: Features, device: torch.device) -> Iterator[Tensor]:
-    """Frames on the device in the features' unit, float32."""
+def as_frames(blocks: Iterable[Stored], features: Features, device: torch.device) -> Iterator[Tensor]:
+    """Stored blocks [n_frames, n_bins] as float32 on the device, in the features' unit."""
     coding = coding_of(features)
-    for block in hearing:
+    for block in blocks:
         yield torch.from_numpy(block).to(device).float() * coding.scale + coding.offset
 
 

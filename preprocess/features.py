@@ -45,12 +45,12 @@ def write_tables(layout: Layout, places: Places) -> None:
         write_table(places.sample_csv, list(layout.sample.columns), layout.sample.itertuples(index=False))
 
 
-def clips_wanted(layout: Layout, features: Features) -> dict[str, Wanted]:
-    """The clips of a layout by name, with offline copies of those to train on."""
+def clips_wanted(layout: Layout, features: Features, *, copy_all: bool) -> dict[str, Wanted]:
+    """The clips of a layout by name, with offline copies of those to train on, or of all."""
     n_copies = len(features.pitch_shifts) + len(features.time_stretches) + len(features.noise_snrs_db)
     columns = (layout.table[name] for name in ("clip", "path", "split"))
     return {
-        clip: Wanted(ClipJob(clip, path, n_copies if split == "train" else 0), source_stamp(path))
+        clip: Wanted(ClipJob(clip, path, n_copies if copy_all or split == "train" else 0), source_stamp(path))
         for clip, path, split in zip(*columns, strict=True)
     }
 
@@ -159,7 +159,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with locked(places.home):
             write_tables(layout, places)
-            failures = make_store(clips_wanted(layout, features), features, places, n_jobs, options.device)
+            wanted = clips_wanted(layout, features, copy_all=command.recipe.prediction.view_copies)
+            failures = make_store(wanted, features, places, n_jobs, options.device)
     except OSError as error:
         raise BadInput(
             f"{places.home}: {error.strerror or error}; what was finished is kept, run the same command again"

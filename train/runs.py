@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from errors import BadInput
-from places import Places
+from places import CALIBRATION_NAME, CENTRE_NAME, THRESHOLDS_NAME, Places
 from preprocess.whole import written_whole
 from recipe import Recipe, as_dict
 
@@ -21,7 +21,7 @@ def fold_home(run_home: Path, recipe: Recipe, fold: int, seed: int) -> Path:
 
 
 def begin_run(places: Places, recipe: Recipe, *, resume: bool) -> None:
-    """Write the run's recipe. A run of another recipe is set aside first; tables of earlier weights go.
+    """Write the run's recipe. A run of another recipe is set aside first; what earlier weights gave goes.
 
     Raises BadInput where `resume` meets another recipe, naming the keys that differ, and where the recipe reads what
     this run is about to overwrite.
@@ -37,10 +37,9 @@ def begin_run(places: Places, recipe: Recipe, *, resume: bool) -> None:
         aside = free_name(places.run_home)
         places.run_home.rename(aside)
         print(f"run {places.run} was trained with {differing}: it is now run {aside.name}")
-    for table in (places.oof_csv, places.run_home / "by_label.csv", places.run_home / "confusion.csv"):
-        table.unlink(missing_ok=True)
-    for thresholds in places.run_home.glob("thresholds*.json"):
-        thresholds.unlink()
+    fitted = (THRESHOLDS_NAME, CENTRE_NAME, CALIBRATION_NAME)
+    for name in (places.oof_csv.name, "by_label.csv", "confusion.csv", *fitted):
+        (places.run_home / name).unlink(missing_ok=True)
     with written_whole(path) as temporary:
         temporary.write_text(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), encoding="utf-8")
 

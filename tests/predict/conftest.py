@@ -39,12 +39,15 @@ class Home:
         cache, submissions = str(self.places.cache), str(self.places.submissions)
         return ["--name", "tiny", "--cache", cache, "--submissions", submissions, *WINDOW]
 
-    def write_store(self, unreadable: Sequence[str] = (), start_s: float = 0.0) -> None:
-        """Frames of every recording but the `unreadable` ones, which go to failed.csv."""
+    def write_store(
+        self, unreadable: Sequence[str] = (), start_s: float = 0.0, louder_db: Sequence[float] = ()
+    ) -> None:
+        """Frames of every recording but the `unreadable` ones, which go to failed.csv; louder ones as its copies."""
         pieces = []
         for clip, path in zip(self.table["clip"], self.table["path"], strict=True):
             if clip not in unreadable:
-                pieces.append(make_piece(clip, Path(path), start_s))
+                gains_db = enumerate([0.0, *louder_db])
+                pieces += [make_piece(clip, Path(path), start_s, variant, gain_db) for variant, gain_db in gains_db]
         write_store(self.places.store, FEATURES, Coding(np.dtype("float16"), 24, FRAMES_PER_SECOND), pieces)
         reasons = pd.DataFrame({"clip": [*unreadable, "another's.wav"], "reason": "the file is empty"})
         reasons.to_csv(self.places.failed_csv, index=False)
@@ -81,11 +84,11 @@ class Home:
         save_checkpoint(self.places.run_home / folder / "best.pt", checkpoint)
 
 
-def make_piece(clip: str, path: Path, start_s: float) -> Piece:
+def make_piece(clip: str, path: Path, start_s: float, variant: int = 0, gain_db: float = 0.0) -> Piece:
     """The frames of a recording as one piece of a store."""
     samples, rate_hz = soundfile.read(path, dtype="float32")
-    frames = frames_of(samples[round(start_s * rate_hz) :], FEATURES).astype(np.float16)
-    row = Row(clip, 0, "", start_s, len(samples) / rate_hz, len(frames), digest_of(frames))
+    frames = (frames_of(samples[round(start_s * rate_hz) :], FEATURES) + gain_db).astype(np.float16)
+    row = Row(clip, variant, "", start_s, len(samples) / rate_hz, len(frames), digest_of(frames))
     return Piece(row, lambda start, stop: frames[start:stop], path)
 
 

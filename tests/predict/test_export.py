@@ -1,5 +1,6 @@
 """make export, by its command line: the folder is whole, its ONNX file answers as PyTorch does, its weights load."""
 
+import json
 from pathlib import Path
 
 import onnxruntime  # type: ignore[import-untyped]
@@ -9,25 +10,26 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from predict import export, tune
+from predict import calibrate, export, tune
 from predict.tagger import Tagger, load_run
 from recipe import Prediction
 from tests.predict.conftest import LABELS, Home
 from train.networks import network_of
 from train.scores import write_scores
 
-PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25, blend="geometric")
+PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25, blend="geometric", calibrate=True)
 
 
 def test_an_export_can_be_used_without_the_run(home: Home) -> None:
-    geometric = [*home.arguments, "--prediction.blend", "geometric"]
+    geometric = [*home.arguments, "--prediction.blend", "geometric", "--prediction.calibrate", "true"]
+    calibrate.main(geometric)
     tune.main(geometric)
     train = home.table[home.table["split"] == "train"]
     truth = torch.tensor([[label == each for each in LABELS] for label in train["labels"]]).float().numpy()
     write_scores(home.places.oof_csv, train["clip"].tolist(), LABELS, truth)
     export.main(geometric)
     folder = home.places.submission("_model")
-    files = ["README.md", "labels.csv", "model.onnx", "recipe.yaml", "thresholds.json"]
+    files = ["README.md", "calibration.json", "labels.csv", "model.onnx", "recipe.yaml", "thresholds.json"]
     weights = [f"{name}.safetensors" for name in ("fold0", "fold1")]
     assert sorted(path.name for path in folder.iterdir()) == sorted([*files, *weights])
     run = load_run(home.places.run_home, PREDICTION)
@@ -60,6 +62,9 @@ def check_papers(folder: Path) -> None:
     assert "6 training clips of 6 sources" in card
     assert "2 networks `cnn_small`, one a fold," in card
     assert "thresholds.json" in card
+    temperature = json.loads((folder / "calibration.json").read_text(encoding="utf-8"))["temperature"]
+    assert temperature != 1
+    assert f"a temperature of {temperature:.3f}, fitted on 6 out-of-fold clips" in card
 
 
 def test_an_export_replaces_the_one_before_whole_or_not_at_all(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

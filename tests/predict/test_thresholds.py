@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from errors import BadInput
-from predict.thresholds import THRESHOLDS_NAME, read_thresholds, with_tuned_windows, write_thresholds
+from places import THRESHOLDS_NAME
+from predict.thresholds import read_thresholds, with_tuned_windows, write_thresholds
 from recipe import Prediction
 
 LABELS = ["rain", "雨, heavy"]

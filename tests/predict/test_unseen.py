@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from errors import BadInput
 from predict.hearing import End
@@ -19,11 +18,9 @@ from predict.recordings import find_recordings, name_of
 from predict.run import main
 from predict.spans import Span
 from predict.tagger import Heard, Tagger, load_run
-from predict.views import View
 from preprocess.decode import DecodeError
 from recipe import Prediction
 from tests.predict.conftest import FEATURES, Home
-from train.networks import SoundNetwork
 from train.scores import read_scores
 
 PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25)
@@ -90,25 +87,26 @@ def test_an_interrupted_recording_goes_on_at_its_last_span(
     home: Home, field: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("predict.spans.WINDOWS_AT_ONCE", 2)
+    monkeypatch.setattr("predict.batching.BATCH_WINDOWS", {"cpu": 2})
     arguments = [*home.arguments, "--input", str(field / "day 2" / "11.wav"), "--jobs", "1"]
     scored: list[int] = []
-    original = Tagger._score
+    original = Tagger.score
 
-    def counted(self: Tagger, network: SoundNetwork, span: Span, view: View, window: int) -> torch.Tensor:
+    def counted(self: Tagger, spans: Sequence[Span]) -> list[Heard]:
         if len(scored) == stop_at:
             raise KeyboardInterrupt
-        scored.append(len(span.starts))
-        return original(self, network, span, view, window)
+        scored.extend(len(span.starts) for span in spans)
+        return original(self, spans)
 
-    monkeypatch.setattr(Tagger, "_score", counted)
-    stop_at = 4
+    monkeypatch.setattr(Tagger, "score", counted)
+    stop_at = 2
     with pytest.raises(KeyboardInterrupt):
         main(arguments)
     assert not home.places.submission("_on_11.csv").exists()
     stop_at = -1
     scored.clear()
     main(arguments)
-    assert scored == [2] * 4  # eight windows in four spans, two of which had been heard by both networks
+    assert scored == [2] * 2  # eight windows in four spans, two of which had been heard
     one = pd.read_csv(home.places.submission("_on_11_windows.csv"))
     shutil.rmtree(home.places.run_home / "heard")
     main(arguments)
@@ -116,14 +114,15 @@ def test_an_interrupted_recording_goes_on_at_its_last_span(
 
 
 def test_a_span_that_is_not_whole_is_heard_again(home: Home, field: Path) -> None:
-    run = load_run(home.places.run_home, PREDICTION)
-    entry = open_journal(home.places.run_home / "heard", run).entry(field / "06.wav")
+    journal = open_journal(home.places.run_home / "heard", load_run(home.places.run_home, PREDICTION))
+    entry = journal.entry(field / "06.wav")
     parts = [Heard(np.arange(3), np.full((3, 3), value, np.float32)) for value in (0.1, 0.2)]
     for part in parts:
         entry.add(part)
     whole = entry.draft.read_bytes()
     for length in (len(whole) - 1, len(whole) // 2 + 10):
         entry.draft.write_bytes(whole[:length])
+        entry = journal.entry(field / "06.wav")
         (kept,) = entry.begun()
         np.testing.assert_array_equal(kept.scores, parts[0].scores)
         entry.add(parts[1])
@@ -135,6 +134,18 @@ def test_a_span_that_is_not_whole_is_heard_again(home: Home, field: Path) -> Non
     np.testing.assert_array_equal(finished.heard[0].scores, np.concatenate([part.scores for part in written.heard]))
     assert (finished.start_s, finished.duration_s) == (-0.5, 7.0)
     assert not entry.draft.exists()
+
+
+def test_a_damaged_page_is_written_again(home: Home, field: Path) -> None:
+    journal = open_journal(home.places.run_home / "heard", load_run(home.places.run_home, PREDICTION))
+    entry = journal.entry(field / "06.wav")
+    entry.add(Heard(np.arange(3), np.zeros((3, 3), np.float32)))
+    assert not entry.draft.exists()
+    entry.finish(End(0.0, 7.0))
+    whole = entry.path.read_bytes()
+    for length in (0, 10, len(whole) // 2, len(whole) - 1):
+        entry.path.write_bytes(whole[:length])
+        assert journal.entry(field / "06.wav").finished() is None
 
 
 def test_a_journal_belongs_to_weights_and_windows(home: Home) -> None:

@@ -188,7 +188,7 @@ def test_two_at_once_in_one_folder_are_refused(recordings: Path) -> None:
         make(recordings)
 
 
-def test_copies_are_made_of_training_clips_alone(tmp_path: Path) -> None:
+def test_copies_are_made_of_training_clips_alone_or_of_all_as_views(tmp_path: Path) -> None:
     names = [f"{number}.wav" for number in range(6)]
     for seed, name in enumerate(names):
         soundfile.write(tmp_path / name, np.random.default_rng(seed).uniform(-0.5, 0.5, 8_000), 16_000)
@@ -210,6 +210,12 @@ def test_copies_are_made_of_training_clips_alone(tmp_path: Path) -> None:
         assert store.variants.tolist() == [0, 1, 2, 3, 4] * 4 + [0, 0]
         assert np.diff(store.offsets).tolist() == [51, 51, 51, 26, 51] * 4 + [51, 51]
         assert len(set(store.digests)) == 22
+        training = store.digests[:20]
+    make(tmp_path, "made", "--data.layout", "csv", *copies, "--prediction.view_copies", "true")
+    with open_store(store_of(tmp_path)) as store:
+        assert store.clips == [name for name in names for _ in range(5)]
+        assert store.digests[:20] == training
+        assert len(set(store.digests)) == 30
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from predict import spans
-from predict.dense import can_share
+from predict.passes import can_share
 from predict.tagger import Tagger, load_run
 from recipe import Network, Prediction
 from tests.predict.conftest import Home
