@@ -96,7 +96,9 @@ def read_temperature(run_home: Path, prediction: Prediction) -> float:
     content = read_fitted(path, "temperature", "make calibrate")
     if content is None:
         raise BadInput(f"prediction.calibrate = true: {path} is not there; run make calibrate first")
-    if changed := other_keys(content, prediction, ("calibrate", "window_threshold")):
+    # One window alone is a window at the temperature of all.
+    free = ("calibrate", "window_threshold", *(["pooling"] if prediction.pooling == "centre" else []))
+    if changed := other_keys(content, prediction, free):
         raise BadInput(f"{path} is for {changed}: run make calibrate again")
     value = content["temperature"]
     if not isinstance(value, int | float) or not value > 0:

@@ -1,4 +1,4 @@
-"""How the demo's notes sound: a General MIDI soundfont, then a room, a microphone, noise and a level."""
+"""How rendered notes sound: a General MIDI soundfont, then a room, a microphone, noise and a level."""
 
 import math
 from collections.abc import Sequence
