@@ -45,15 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     material = load_material(recipe, places, device)
     folds = choose_folds(options.folds, material.fold_names())
     lessons = {fold: taught(material, recipe, fold, device) for fold in folds}
+    first, home = recipe.training.seed, places.run_home
     jobs = [
-        Job(
-            recipe,
-            lessons[fold],
-            fold,
-            recipe.training.seed + seed,
-            fold_home(places.run_home, recipe, fold, seed),
-            device,
-        )
+        Job(recipe, lessons[fold], fold, first + seed, fold_home(home, recipe, fold, seed), device)
         for fold, seed in itertools.product(folds, range(recipe.training.seeds))
     ]
     n_at_once = count_at_once(count_jobs(options.jobs), jobs)

@@ -1,4 +1,4 @@
-"""A teacher keeps, adds and leaves out noisy labels, fold by fold, and never by networks that saw the clips held out."""
+"""A teacher keeps, adds and leaves out noisy labels fold by fold, by networks that never saw the clips held out."""
 
 from pathlib import Path
 
