@@ -238,6 +238,12 @@ class Training(Section):
     """Share of a noisy clip's target that is its label, the rest being what the network says (soft bootstrap)."""
     corrections: str | None = None
     """CSV `clip,labels` of better labels for training clips; the word drop for labels leaves a clip out."""
+    teacher: str | None = None
+    """Folder of another run: its network of the same fold, which never saw the clips held out, judges noisy labels."""
+    teacher_keeps: Share = 0.2
+    """A noisy clip keeps a label that the teacher scores so high; where it keeps and gains none, it is left out."""
+    teacher_adds: Share = 0.8
+    """A noisy clip gains a label that the teacher scores so high."""
 
     # augmentation
     short_clips: Literal["wrap", "floor", "repeat"] = "wrap"

@@ -20,6 +20,7 @@ from train.device import pick_device
 from train.job import Job
 from train.material import load_material
 from train.memory import HOST_SHARE
+from train.teacher import taught
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _train(work: Callable[[Job], None], parcel: Parcel) -> None:
     os.environ["OMP_NUM_THREADS"] = str(parcel.n_threads)
     torch.set_num_threads(parcel.n_threads)
     device = pick_device("cpu")
-    material = load_material(parcel.recipe, parcel.places, device)
+    material = taught(load_material(parcel.recipe, parcel.places, device), parcel.recipe, parcel.fold, device)
     work(Job(parcel.recipe, material, parcel.fold, parcel.seed, parcel.home, device))
 
 

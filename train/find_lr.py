@@ -20,6 +20,7 @@ from train.job import Job
 from train.learner import Learner, seed_torch, start_learner
 from train.losses import batch_loss
 from train.material import choose_folds, load_material
+from train.teacher import taught
 
 SMOOTHING = 0.9
 DIVERGED = 4.0
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     material = load_material(recipe, places, device)
     there = material.fold_names()
     fold = choose_folds(str(there[0] if options.fold is None else options.fold), there)[0]
+    material = taught(material, recipe, fold, device)
     job = Job(recipe, material, fold, recipe.training.seed, places.run_home, device)
     learner = start_learner(material, recipe, fold, job.seed, options.steps, device)
     job.check_sizes(learner.network)

@@ -25,6 +25,7 @@ from train.material import choose_folds, load_material
 from train.metrics import METRICS, describe_gaps, summarise
 from train.out_of_fold import report_folds
 from train.runs import begin_run, fold_home
+from train.teacher import describe_teaching, taught
 from train.validate import score_clips
 
 
@@ -42,8 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = pick_device(options.device)
     material = load_material(recipe, places, device)
     folds = choose_folds(options.folds, material.fold_names())
+    lessons = {fold: taught(material, recipe, fold, device) for fold in folds}
+    first, home = recipe.training.seed, places.run_home
     jobs = [
-        Job(recipe, material, fold, recipe.training.seed + seed, fold_home(places.run_home, recipe, fold, seed), device)
+        Job(recipe, lessons[fold], fold, first + seed, fold_home(home, recipe, fold, seed), device)
         for fold, seed in itertools.product(folds, range(recipe.training.seeds))
     ]
     n_at_once = count_at_once(count_jobs(options.jobs), jobs)
@@ -52,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{len(material.memory.clips)} clips, {len(material.labels)} labels, folds {folds} on {device}")
     for line in describe_gaps(material.targets, material.labels):
         print(line)
+    if recipe.training.teacher:
+        print(*(describe_teaching(material, lessons[fold], fold) for fold in folds), sep="\n")
     train = partial(train_fold, resume=options.resume, tensorboard=options.tensorboard, bars=n_at_once == 1)
     try:
         if n_at_once > 1:

@@ -87,14 +87,17 @@ def start_learner(
 
 def find_start(path: Path, fold: int) -> Path:
     """The checkpoint to start from: `path`, or in a run's folder that of the same fold, which never saw its clips."""
-    if not path.is_dir():
-        return path
-    there = sorted(path.glob("fold*/best.pt"))
+    return of_fold(path, fold, "training.start_from")[0] if path.is_dir() else path
+
+
+def of_fold(run_home: Path, fold: int, key: str) -> list[Path]:
+    """The best networks of a fold in another run's folder, one a seed. Raises BadInput that names the recipe's key."""
+    there = sorted(run_home.glob("fold*/best.pt"))
     same = [each for each in there if each.parent.name.removeprefix("fold").partition("_")[0] == str(fold)]
     if not same:
         names = ", ".join(each.parent.name for each in there) or "none"
-        raise BadInput(f"training.start_from = {path}: no best.pt of fold {fold} ({names} there); name one checkpoint")
-    return same[0]
+        raise BadInput(f"{key} = {run_home}: no best.pt of fold {fold} ({names} there); name a run that has it")
+    return same
 
 
 def start_from(network: SoundNetwork, labels: list[str], path: Path) -> str:

@@ -51,7 +51,7 @@ def free_name(home: Path) -> Path:
 
 
 def _check_reading(places: Places, recipe: Recipe) -> None:
-    for key in ("corrections", "start_from"):
+    for key in ("corrections", "start_from", "teacher"):
         value = getattr(recipe.training, key)
         if value and Path(value).resolve().is_relative_to(places.run_home.resolve()):
             raise BadInput(

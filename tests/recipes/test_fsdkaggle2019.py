@@ -1,0 +1,88 @@
+"""Both recipes of Freesound Audio Tagging 2019, by the commands a user types, on seconds of sound in its folders."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+ROOT = Path(__file__).parent.parent.parent
+TONES_HZ = {"Zip": 300.0, "Bark": 1_500.0, "Accordion": 6_000.0}
+SAMPLE = ["fname", "Bark", "Zip", "Accordion"]
+SHORT = (
+    "--data.folds 2 --training.epochs 1 --training.batch_size 4 --cache {home}/cache --submissions {home}/submissions"
+)
+
+
+def make(home: Path, targets: str, data: Path, recipe: str, run: str, more: str = "") -> str:
+    """`make TARGETS`; standard output, or an AssertionError with both."""
+    variables = {
+        "PY": sys.executable,
+        "RECIPE": recipe,
+        "RUN": run,
+        "JOBS": "1",
+        "DATA": str(data),
+        "ARGS": f"{SHORT.format(home=home)} {more}",
+    }
+    ended = subprocess.run(
+        ["make", "-o", ".venv/.ready", *targets.split(), *(f"{key}={value}" for key, value in variables.items())],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"},
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def freesound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The competition's folder as downloaded: two training pools, a test folder, a sample submission in no order."""
+    folder, random = tmp_path_factory.mktemp("freesound"), np.random.default_rng(0)
+    combinations = ["Zip", "Bark", "Accordion", "Bark,Zip"]
+    for pool, n_clips in {"train_curated": 8, "train_noisy": 8}.items():
+        labels = [combinations[number % 4] for number in range(n_clips)]
+        names = [f"{pool[6:8]}{number}.wav" for number in range(n_clips)]
+        for name, joined in zip(names, labels, strict=True):
+            write_tones(folder / pool / name, joined.split(","), 0.4 + random.uniform(0, 0.8), random)
+        pd.DataFrame({"fname": names, "labels": labels}).to_csv(folder / f"{pool}.csv", index=False)
+    names = ["zz.wav", "0a.wav", "mm.wav"]
+    for name, seconds in zip(names, [0.3, 5.0, 2.0], strict=True):
+        write_tones(folder / "test" / name, ["Bark"], seconds, random)
+    sample = pd.DataFrame({"fname": names} | dict.fromkeys(SAMPLE[1:], 0))
+    sample.to_csv(folder / "sample_submission.csv", index=False)
+    return folder
+
+
+def write_tones(path: Path, labels: list[str], seconds: float, random: np.random.Generator) -> None:
+    """A tone a label, with silence before and after it."""
+    path.parent.mkdir(exist_ok=True)
+    time_s = np.arange(round(seconds * 44_100)) / 44_100
+    tones = sum(0.2 * np.sin(2 * np.pi * TONES_HZ[label] * time_s) for label in labels)
+    sound = tones + 0.01 * random.standard_normal(len(time_s))
+    soundfile.write(path, np.concatenate([np.zeros(8_820), sound, np.zeros(8_820)]), 44_100)
+
+
+@pytest.mark.parametrize("recipe", ["fsdkaggle2019", "fsdkaggle2019_winner"])
+def test_a_teacher_then_its_pupil_fill_the_sample_submission(recipe: str, freesound: Path, tmp_path: Path) -> None:
+    make(tmp_path, "features train", freesound, recipe, "curated", "--training.noisy_rate 0")
+    runs = tmp_path / "cache" / recipe / "runs"
+    # A teacher of one epoch is sure of nothing: it keeps everything.
+    taught = f"--training.teacher {runs}/curated --training.teacher_keeps 0"
+    printed = make(tmp_path, "train predict", freesound, recipe, recipe, taught)
+    assert "fold0 the teacher keeps " in printed
+    submission = pd.read_csv(tmp_path / "submissions" / f"{recipe}.csv")
+    sample = pd.read_csv(freesound / "sample_submission.csv")
+    assert list(submission.columns) == list(sample.columns) == SAMPLE
+    assert list(submission["fname"]) == list(sample["fname"])
+    scores = submission.iloc[:, 1:].to_numpy()
+    assert ((scores > 0) & (scores < 1)).all()
+    out_of_fold = pd.read_csv(runs / recipe / "oof.csv")
+    assert len(out_of_fold) == 16
+    assert (runs / recipe / "suspicious.csv").exists()
+    clips = pd.read_csv(tmp_path / "cache" / recipe / "clips.csv")
+    assert dict(clips["trust"].value_counts()) == {"curated": 11, "noisy": 8}

@@ -1,0 +1,64 @@
+"""Noisy labels judged by another run: the network of the same fold scores them, to keep, add or leave out."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from errors import BadInput
+from recipe import Recipe, as_dict
+from train.checkpoint import Checkpoint, load_checkpoint, network_from
+from train.device import arithmetic
+from train.learner import of_fold
+from train.material import Material
+from train.validate import score_clips
+
+
+def taught(material: Material, recipe: Recipe, fold: int, device: torch.device) -> Material:
+    """What the networks of `fold` learn from: its noisy clips as `training.teacher` corrects them, if there is one.
+
+    The teacher's networks of the same fold never saw the clips that will be scored, so nothing of them comes back by
+    way of the new labels. Raises BadInput where the teacher has no such network, or one of other labels or features.
+    """
+    training = recipe.training
+    if training.teacher is None:
+        return material
+    rows = np.flatnonzero(material.noisy.numpy() & material.kept & (material.folds != fold))
+    scores = []
+    for path in of_fold(Path(training.teacher), fold, "training.teacher"):
+        checkpoint = load_checkpoint(path)
+        _check(path, checkpoint, material, recipe)
+        network = network_from(checkpoint, device)
+        with arithmetic(device, training.precision):
+            scores.append(score_clips(network, material.memory, rows.tolist(), recipe.prediction))
+    targets, kept = material.targets.clone(), material.kept.copy()
+    targets[rows] = judge(targets[rows], torch.stack(scores).mean(0), training.teacher_keeps, training.teacher_adds)
+    kept[rows] = targets[rows].any(1).numpy()
+    return replace(material, targets=targets, kept=kept)
+
+
+def judge(targets: Tensor, scores: Tensor, keeps: float, adds: float) -> Tensor:
+    """Targets [n, n_labels] without the labels that score below `keeps`, with those that score `adds` or more."""
+    return ((targets >= 0.5) & (scores >= keeps) | (scores >= adds)).to(targets.dtype)
+
+
+def describe_teaching(before: Material, after: Material, fold: int) -> str:
+    """How many noisy clips a teacher kept as they were, relabelled and left out."""
+    rows = before.noisy.numpy() & before.kept & (before.folds != fold)
+    kept = rows & after.kept
+    same = int((before.targets == after.targets).all(1).numpy()[kept].sum())
+    return (
+        f"fold{fold} the teacher keeps {same} of {rows.sum()} noisy clips as they are, relabels {kept.sum() - same} "
+        f"and leaves out {rows.sum() - kept.sum()}"
+    )
+
+
+def _check(path: Path, teacher: Checkpoint, material: Material, recipe: Recipe) -> None:
+    """Raise BadInput unless the teacher answers the same question about the same frames."""
+    features = as_dict(recipe.features)
+    differing = [key for key, value in teacher.recipe["features"].items() if features.get(key) != value]
+    if teacher.labels != material.labels or differing:
+        what = f"features.{differing[0]}" if differing else "labels"
+        raise BadInput(f"training.teacher: {path} was trained on other {what}: train it by the same recipe")
