@@ -1,0 +1,157 @@
+r"""SCRIPT What each way with noisy labels brings: lwlrap of out-of-fold curated clips, a run a step and seed.
+
+    python -m benchmarks.noisy_labels --data path/to/fsdkaggle2019_mini --views teacher_both
+    python -m benchmarks.noisy_labels --data path/to/fsdkaggle2019_mini --steps curated naive teacher --seeds [0,1,2]
+
+A small network, 64 mels and a short schedule, alike for all steps: each takes about 310 batches of 16 a fold, so that
+none learns longer than another, and keeps its last epoch. A run that is finished is not trained again.
+"""
+
+import itertools
+import statistics
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from benchmarks.machine import describe_machine
+from command import read_command
+from errors import BadInput, run_script
+from places import Places
+from predict.stored import answer_clips
+from predict.tagger import load_run
+from preprocess.clips import read_clips
+from preprocess.features import main as make_features
+from preprocess.labels import encode
+from preprocess.store import open_store
+from preprocess.tables import read_table, write_table
+from recipe import Natural
+from train.checkpoint import load_checkpoint, recipe_of
+from train.fit import main as train
+from train.metrics import lwlrap
+from train.scores import Scores, read_scores
+
+SMALL = (
+    "--name noisy_labels --features.n_fft 2048 --features.hop_samples 690 --features.n_bins 64 "
+    "--training.batch_size 16 --training.crop_seconds 1.5 --training.progressive [0.5,1] --training.metric last "
+    "--training.power_mix_probability 0 --training.time_mask_probability 0 --training.frequency_mask_probability 0 "
+    "--prediction.window_seconds 1.5 --prediction.hop_seconds 0.75"
+)
+NOISY = "--training.noisy_rate 1 --training.epochs 13"
+TAUGHT = f"{NOISY} --training.teacher {{runs}}/curated{{seed}}"
+MIXED = "--training.power_mix_probability 0.5 --training.power_mix_clips 2"
+HIDDEN = "--training.time_mask_probability 0.5 --training.time_mask_share 0.1 --training.frequency_mask_probability 0.5"
+STEPS = {
+    "curated": "--training.noisy_rate 0 --training.epochs 26",
+    "naive": NOISY,
+    "bootstrap": f"{NOISY} --training.bootstrap_beta 0.7",
+    "fewer": "--training.noisy_rate 0.5 --training.noisy_weight 0.5 --training.epochs 17",
+    "corrections": f"{NOISY} --training.corrections {{runs}}/curated{{seed}}/noisy_corrections.csv",
+    "finetuned": "--training.noisy_rate 0 --training.epochs 10 --training.max_lr 5e-4 "
+    "--training.start_from {runs}/naive{seed}",
+    "teacher": TAUGHT,
+    "teacher_bootstrap": f"{TAUGHT} --training.bootstrap_beta 0.7",
+    "teacher_mixing": f"{TAUGHT} {MIXED}",
+    "teacher_masks": f"{TAUGHT} {HIDDEN}",
+    "teacher_both": f"{TAUGHT} {MIXED} {HIDDEN}",
+    "curated_both": f"--training.noisy_rate 0 --training.epochs 26 {MIXED} {HIDDEN}",
+}
+"""Options of each step beside SMALL; `{runs}/<step>{seed}` is an earlier step's run."""
+VIEWS: dict[str, dict[str, Any]] = {
+    "shifts of 0.2 s": {"view_shifts_s": [-0.2, 0.2]},
+    "gains of 6 dB": {"view_gains_db": [-6.0, 6.0]},
+    "windows of 1 and 2.5 s": {"view_windows_s": [1.0, 2.5]},
+}
+"""Test-time augmentation, by what of `prediction` it sets."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = read_options(arguments)
+    base = ["--recipe", options.recipe, *SMALL.split(), "--cache", options.cache, "--jobs", str(options.jobs)]
+    common = [*base, *(["--data.folder", options.data] if options.data else [])]
+    places = read_command(base[:-2], "").places
+    print(describe_machine(torch.device("cpu")))
+    make_features(common)
+    reached: dict[str, list[float]] = {}
+    for seed, step in itertools.product(options.seeds, options.steps):
+        reached.setdefault(step, []).append(learn(common, places, step, seed))
+        print(f"{step} seed {seed}: {reached[step][-1]:.4f}", flush=True)
+    print(describe(reached))
+    for run in [f"{options.views}{seed}" for seed in options.seeds if options.views]:
+        print(*(f"{run} heard {name}: {value:.4f}" for name, value in hear(places, run).items()), sep="\n")
+
+
+def read_options(arguments: Sequence[str] | None) -> Namespace:
+    parser = ArgumentParser(description="What each way with noisy labels brings.", exit_on_error=False)
+    parser.add_argument("--recipe", type=str, default="recipes/fsdkaggle2019.yaml", help="Whose keys SMALL changes.")
+    parser.add_argument("--data", type=str | None, help="The dataset's folder; by default the recipe's.")
+    parser.add_argument("--cache", type=str, default="cache", help="Folder of stores and runs.")
+    parser.add_argument("--steps", nargs="*", choices=list(STEPS), default=list(STEPS), help="Steps, in order.")
+    parser.add_argument("--seeds", type=list[Natural], default=[0, 10], help="Seeds of each step's networks.")
+    parser.add_argument("--views", choices=list(STEPS), help="Step whose runs are heard in several views as well.")
+    parser.add_argument("--jobs", type=int, default=-1, help="Networks trained at once; -1 is one a core.")
+    try:
+        return parser.parse_args(arguments)
+    except ArgumentError as error:
+        raise BadInput(f"{error}; see --help") from None
+
+
+def learn(common: Sequence[str], places: Places, step: str, seed: int) -> float:
+    """Train a step's run, unless it is there, and return its figure."""
+    runs = places.home / "runs"
+    home = runs / f"{step}{seed}"
+    if not (home / "oof.csv").exists():
+        if step == "corrections":
+            write_corrections(runs / f"curated{seed}")
+        options = STEPS[step].format(runs=runs, seed=seed).split()
+        train([*common, "--run", home.name, "--training.seed", str(seed), *options])
+    return score(places, read_scores(home / "oof.csv"))
+
+
+def write_corrections(home: Path) -> None:
+    """Of a run's suspicious clips the noisy ones: curated labels are not touched."""
+    rows = read_table(home / "suspicious.csv", ["clip", "labels", "trust"])
+    noisy = rows.loc[rows["trust"] == "noisy", ["clip", "labels"]]
+    write_table(home / "noisy_corrections.csv", ["clip", "labels"], noisy.itertuples(index=False, name=None))
+
+
+def score(places: Places, scores: Scores) -> float:
+    """lwlrap of the curated clips among `scores`."""
+    table = read_clips(places.clips_csv)
+    curated = table[(table["split"] == "train") & (table["trust"] == "curated")]
+    rows = {clip: row for row, clip in enumerate(scores.clips)}
+    truth = torch.from_numpy(encode(curated["labels"], scores.labels, clips=curated["clip"]))
+    return lwlrap(truth, torch.from_numpy(scores.values[[rows[clip] for clip in curated["clip"]]]))
+
+
+def hear(places: Places, run_name: str) -> dict[str, float]:
+    """The figure of a run by each of VIEWS, curated clips answered by the networks that never saw their fold."""
+    table = read_clips(places.clips_csv)
+    curated = table[(table["split"] == "train") & (table["trust"] == "curated")]
+    home, found = places.home / "runs" / run_name, {}
+    plain = recipe_of(load_checkpoint(next(iter(sorted(home.glob("fold*/best.pt")))))).prediction
+    for name, views in {"as it is": {}, **VIEWS}.items():
+        run = load_run(home, replace(plain, **views))
+        with open_store(places.store, run.recipe.features) as store:
+            answers = answer_clips(curated, run, store, torch.device("cpu"))
+        values = np.stack([answer.scores for answer in answers.values()])
+        found[name] = score(places, Scores(list(answers), run.labels, values))
+    return found
+
+
+def describe(reached: dict[str, list[float]]) -> str:
+    """A line a step: its figures by seed, their mean, and what it is beyond the first step."""
+    first = statistics.mean(next(iter(reached.values())))
+    return "\n".join(
+        f"{step:<18} {' '.join(f'{value:.4f}' for value in values)}  mean {statistics.mean(values):.4f} "
+        f"{statistics.mean(values) - first:+.4f}"
+        for step, values in reached.items()
+    )
+
+
+if __name__ == "__main__":
+    run_script(main)

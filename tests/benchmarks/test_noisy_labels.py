@@ -1,0 +1,47 @@
+"""The study of noisy labels trains every step on the folder as downloaded, and prints what it reached."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from benchmarks import noisy_labels
+
+
+def test_it_prints_each_step_s_figures_and_what_it_brings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps = {step: noisy_labels.STEPS[step] for step in ("curated", "corrections", "teacher")}
+    steps = {step: re.sub("epochs [0-9]+", "epochs 1", options) for step, options in steps.items()}
+    monkeypatch.setattr(noisy_labels, "STEPS", steps | {"teacher": f"{steps['teacher']} --training.teacher_keeps 0"})
+    monkeypatch.setattr(noisy_labels, "VIEWS", {"gains": {"view_gains_db": [6.0]}})
+    arguments = ["--data", str(write_folder(tmp_path)), "--cache", str(tmp_path / "cache"), "--jobs", "1"]
+    arguments += ["--steps", *steps, "--seeds", "[3]", "--views", "teacher"]
+    noisy_labels.main(arguments)
+    printed = capsys.readouterr().out
+    for step in steps:
+        assert re.search(rf"^{step} +0\.\d{{4}}  mean 0\.\d{{4}} [+-]0\.\d{{4}}$", printed, re.M)
+    first = re.search(r"teacher seed 3: (\S+)", printed)
+    heard = re.search(r"teacher3 heard as it is: (\S+)", printed)
+    assert first and heard
+    assert float(heard[1]) == pytest.approx(float(first[1]), abs=1e-3)
+    assert "teacher3 heard gains: " in printed
+    noisy_labels.main(arguments)
+    assert "loss" not in capsys.readouterr().out
+
+
+def write_folder(home: Path) -> Path:
+    """Ten curated and ten noisy clips of half a second, one test clip."""
+    folder, random = home / "freesound", np.random.default_rng(0)
+    for pool in ("train_curated", "train_noisy", "test"):
+        (folder / pool).mkdir(parents=True)
+        names = [f"{pool}{number}.wav" for number in range(10 if pool != "test" else 1)]
+        for name in names:
+            soundfile.write(folder / pool / name, 0.1 * random.standard_normal(22_050), 44_100)
+        labels = ["Zip" if number % 2 else "Bark" for number in range(len(names))]
+        pd.DataFrame({"fname": names, "labels": labels}).to_csv(folder / f"{pool}.csv", index=False)
+    pd.DataFrame({"fname": names, "Zip": 0, "Bark": 0}).to_csv(folder / "sample_submission.csv", index=False)
+    return folder
