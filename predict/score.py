@@ -1,7 +1,6 @@
 """SCRIPT make score: a submission against the truth, overall and by label."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,22 +12,21 @@ from errors import BadInput, run_script
 from predict.findings import METRIC_NAMES
 from predict.submission import read_submission
 from predict.thresholds import Thresholds, read_thresholds
-from predict.truth import Truth, find_truth, match_rows
+from predict.truth import Truth, add_submission_options, find_truth, match_rows, submission_path
 from train import metrics
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--truth", type=str | None, help="CSV of the truth; by default the labels in clips.csv.")
-    parser.add_argument("--submission", type=str | None, help="CSV of the scores; by default the run's.")
+    add_submission_options(parser)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Score a submission against the truth.", add_options)
-    path = Path(command.options.submission or command.places.submission())
+    path = submission_path(command)
     scores = read_submission(path)
-    truth = find_truth(command.options.truth, command.places.clips_csv, scores)
+    truth = find_truth(command.options.truth, None if command.options.input else command.places.clips_csv, scores)
     if truth is None:
-        raise BadInput(f"{command.places.clips_csv} has no labels of these clips: give them, make score TRUTH=file.csv")
+        raise BadInput(f"no labels are known of the clips of {path}: give them, make score TRUTH=file.csv")
     values = match_rows(truth, scores)
     thresholds = read_thresholds(command.places.run_home, scores.labels, command.recipe.prediction)
     print(
