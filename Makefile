@@ -84,10 +84,10 @@ export: setup  ## one folder to hand on: weights, ONNX, recipe, labels, threshol
 	$(call SCRIPT,predict.export)
 
 score: setup  ## score submissions/RUN.csv (TRUTH=file.csv, or the dataset's own labels)
-	$(call SCRIPT,predict.score,$(if $(TRUTH),--truth '$(TRUTH)'))
+	$(call SCRIPT,predict.score,$(if $(TRUTH),--truth '$(TRUTH)') $(if $(INPUT),--input '$(INPUT)'))
 
 inspect: setup  ## a look at the result, and submissions/RUN.html
-	$(call SCRIPT,predict.inspect)
+	$(call SCRIPT,predict.inspect,$(if $(TRUTH),--truth '$(TRUTH)') $(if $(INPUT),--input '$(INPUT)'))
 
 # A process a core, one thread each: threads that wait for a core another test has cost more than they bring.
 test: $(VENV)/.ready-dev  ## the tests

@@ -1,7 +1,7 @@
-r"""SCRIPT Speed of prediction: windows that share one pass beside windows by themselves, and files to scores.
+"""SCRIPT Speed of prediction: windows that share one pass beside windows by themselves, and files to CSVs.
 
     python -m benchmarks.prediction
-    python -m benchmarks.prediction --recipe recipes/esc50.yaml --prediction.window_seconds 3
+    python -m benchmarks.prediction --recipe recipes/esc50.yaml --only scores
 
 Speed is measured with an untrained network on random frames and on recordings of noise; the contenders take turns, and
 the medians of their rounds are printed. Where the recipe has a trained run, its out-of-fold clips and, if they are
@@ -17,14 +17,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import soundfile
 import torch
 from jsonargparse import ArgumentParser
 
+from benchmarks.known import answer_known, measure
 from benchmarks.machine import describe_machine
 from command import Command, read_command
 from errors import run_script
@@ -32,27 +31,25 @@ from predict.batching import Sound, collect, hear_all
 from predict.journal import Journal
 from predict.listener import Listener
 from predict.recordings import Recording, find_recordings
-from predict.stored import answer_clips, choose_held_out
 from predict.submission import write_submission, write_windows
-from predict.tagger import Tagger, load_run
+from predict.tagger import Tagger
 from predict.unseen import answer_recordings, as_frames
-from preprocess.clips import read_clips
 from preprocess.coding import coding_of
-from preprocess.labels import encode
-from preprocess.store import open_store
-from recipe import Count, Prediction, Recipe
+from recipe import Count, Recipe
 from train.device import pick_device
-from train.metrics import lwlrap, mean_average_precision
 from train.networks import network_of
 from train.scores import Scores
 
 N_LABELS = 80
 MEAN_DB, STD_DB = -50.0, 10.0
 CLIP_SECONDS = 10.0
+WINDOW_S, HOP_S = 3.0, 1.0
+PARTS = ("windows", "files", "scores")
 
 
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
+    parser.add_argument("--only", type=str, default=",".join(PARTS), help=f"Some of {', '.join(PARTS)}.")
     parser.add_argument("--jobs", type=Count, default=os.cpu_count() or 1, help="Processes that decode.")
     parser.add_argument("--minutes", type=float, default=2.0, help="Length of the recording whose windows are timed.")
     parser.add_argument(
@@ -64,13 +61,15 @@ def add_options(parser: ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Speed and agreement of the ways to predict.", add_options)
-    device = pick_device(command.options.device)
+    device, parts = pick_device(command.options.device), command.options.only.split(",")
     tagger = untrained(command.recipe, command.options.networks, device)
     window, hop = command.recipe.prediction.window_seconds, command.recipe.prediction.hop_seconds
     print(f"{describe_machine(device)}\n{command.recipe.network.name}, windows of {window:g} s every {hop:g} s")
-    time_windows(command, tagger, device)
-    time_recordings(command, tagger, device)
-    if list(command.places.run_home.glob("fold*/best.pt")):
+    if "windows" in parts:
+        time_windows(command, tagger, device)
+    if "files" in parts:
+        time_recordings(command, tagger, device)
+    if "scores" in parts and list(command.places.run_home.glob("fold*/best.pt")):
         compare_scores(command, device)
 
 
@@ -178,47 +177,20 @@ def write_noise(folder: Path, n_recordings: int, rate_hz: int) -> list[Recording
 
 
 def compare_scores(command: Command, device: torch.device) -> None:
-    """What a trained run scores by the recipe's exact windows, and what each other way changes."""
-    window_s, hop_s = command.recipe.prediction.window_seconds, command.recipe.prediction.hop_seconds
-    ways: dict[str, dict[str, Any]] = {
-        "exact": {},
-        "dense": {"mode": "dense"},
-        "mean of networks geometric": {"blend": "geometric"},
-        "pooling max": {"pooling": "max"},
-        "pooling top_k": {"pooling": "top_k"},
-        "pooling power": {"pooling": "power"},
-        f"views {hop_s / 2:g} s earlier, later": {"view_shifts_s": [-hop_s / 2, hop_s / 2]},
-        "views 6 dB quieter, louder": {"view_gains_db": [-6.0, 6.0]},
-        f"view of {window_s * 2 / 3:g} s": {"view_windows_s": [window_s * 2 / 3]},
-        f"view of {window_s * 4 / 3:g} s": {"view_windows_s": [window_s * 4 / 3]},
-    }
-    table = read_clips(command.places.clips_csv)
-    base: dict[str, tuple[float, float]] = {}
-    for name, changed in ways.items():
-        figures = measure(command, table, replace(command.recipe.prediction, **({"mode": "exact"} | changed)), device)
-        base = base or figures
-        for clips, (ranking, precision) in figures.items():
-            differences = f"({ranking - base[clips][0]:+.4f})  mAP {precision:.4f} ({precision - base[clips][1]:+.4f})"
-            print(f"{clips:<26} {name:<28} lwlrap {ranking:.4f} {differences}")
-
-
-def measure(
-    command: Command, table: pd.DataFrame, prediction: Prediction, device: torch.device
-) -> dict[str, tuple[float, float]]:
-    """(lwlrap, mAP) of the run's curated out-of-fold clips, and of its labelled test clips."""
-    run = load_run(command.places.run_home, prediction, device)
-    held_out = choose_held_out(table[table["trust"] == "curated"], run)
-    test = table[(table["split"] == "test") & (table["labels"] != "")]
-    found = {}
-    with open_store(command.places.store, run.recipe.features) as store:
-        for name, clips in ((f"{len(held_out)} out-of-fold clips", held_out), (f"{len(test)} test clips", test)):
-            answers = answer_clips(clips, run, store, device)
-            if answers:
-                known = clips[clips["clip"].isin(answers)]
-                truth = torch.from_numpy(encode(known["labels"], run.labels, clips=known["clip"]))
-                scores = torch.from_numpy(np.stack([answer.scores for answer in answers.values()]))
-                found[name] = (lwlrap(truth, scores), mean_average_precision(truth, scores))
-    return found
+    """What a trained run's clips score by windows that share one pass, beside windows by themselves."""
+    exact = replace(command.recipe.prediction, window_seconds=WINDOW_S, hop_seconds=HOP_S, mode="exact")
+    figures = {}
+    for mode in ("exact", "dense"):
+        prediction = replace(exact, mode=mode)
+        groups = answer_known(command, prediction, device)
+        figures[mode] = {clips: measure(group, prediction) for clips, group in groups.items()}
+    for clips, (ranking, precision) in figures["exact"].items():
+        dense = figures["dense"][clips]
+        print(
+            f"{clips}, windows of {WINDOW_S:g} s every {HOP_S:g} s: "
+            f"exact lwlrap {ranking:.4f}, mAP {precision:.4f}; "
+            f"dense {dense[0]:.4f} ({dense[0] - ranking:+.4f}), {dense[1]:.4f} ({dense[1] - precision:+.4f})"
+        )
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +12,19 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 from tqdm import tqdm
 
-from command import read_command
+from command import Command, read_command
 from errors import run_script
 from predict.findings import Findings, describe, find
+from predict.gallery import BEGINNING_S, Gallery, RecordingGallery, StoreGallery
 from predict.media import picture_uri, sound_uri
 from predict.mistakes import MOST_SHOWN, confusion_matrix, describe_mistakes, top_losses
+from predict.recordings import find_recordings
 from predict.submission import read_submission
 from predict.thresholds import read_thresholds
-from predict.truth import find_truth
+from predict.truth import add_submission_options, find_truth, submission_path
 from preprocess.clips import read_clips
 from preprocess.decode import DecodeError
-from preprocess.store import Store, open_store
+from preprocess.store import open_store
 from preprocess.whole import written_whole
 
 TEMPLATE = Path(__file__).with_name("inspect.html.j2")
@@ -42,8 +45,7 @@ REASONS = {
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--truth", type=str | None, help="CSV of the truth; by default the labels in clips.csv.")
-    parser.add_argument("--submission", type=str | None, help="CSV of the scores; by default the run's.")
+    add_submission_options(parser)
     parser.add_argument(
         "--clips", type=PositiveInt, default=60, help="Most clips on the page, each with picture and sound."
     )
@@ -52,22 +54,32 @@ def add_options(parser: ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Summarise a submission, and write a page of its clips.", add_options)
     places, options = command.places, command.options
-    path = Path(options.submission or places.submission())
+    path = submission_path(command)
     scores = read_submission(path)
-    truth = find_truth(options.truth, places.clips_csv, scores)
+    truth = find_truth(options.truth, None if options.input else places.clips_csv, scores)
     thresholds = read_thresholds(places.run_home, scores.labels, command.recipe.prediction)
     findings = find(scores, thresholds, truth)
     print(f"{path}: {len(findings.clips)} clips, {len(findings.labels)} labels, decided at {thresholds.source}\n")
     print(describe(findings, EACH))
     if mistakes := describe_mistakes(findings, EACH):
         print(mistakes)
-    table = read_clips(places.clips_csv)
-    recordings = dict(zip(table["clip"], table["path"], strict=True))
-    with open_store(places.store) as store:
-        cards = build_cards(findings, choose_cards(findings, options.clips), store, recordings)
+    with open_gallery(command) as gallery:
+        cards = build_cards(findings, choose_cards(findings, options.clips), gallery)
     page = path.with_suffix(".html")
-    write_page(page, places.run, thresholds.source, findings, cards)
+    write_page(page, path.stem, thresholds.source, findings, cards, BEGINNING_S if options.input else None)
     print(f"\nthe page: {page}")
+
+
+@contextmanager
+def open_gallery(command: Command) -> Iterator[Gallery]:
+    """Pictures and sound of the recordings that `--input` names, or else of the dataset's clips."""
+    places = command.places
+    if command.options.input:
+        yield RecordingGallery(find_recordings(Path(command.options.input)), command.recipe.features)
+        return
+    table = read_clips(places.clips_csv)
+    with open_store(places.store) as store:
+        yield StoreGallery(store, dict(zip(table["clip"], table["path"], strict=True)))
 
 
 def choose_cards(findings: Findings, most: int) -> dict[int, list[str]]:
@@ -87,22 +99,19 @@ def choose_cards(findings: Findings, most: int) -> dict[int, list[str]]:
     return chosen | {row: ["example"] for row in itertools.islice(others, most - len(chosen))}
 
 
-def build_cards(
-    findings: Findings, chosen: dict[int, list[str]], store: Store, recordings: dict[str, str]
-) -> list[dict[str, Any]]:
+def build_cards(findings: Findings, chosen: dict[int, list[str]], gallery: Gallery) -> list[dict[str, Any]]:
     """What the page shows of each chosen clip: its picture, sound, highest scores and true labels."""
-    rows = {clip: row for row, clip in enumerate(store.clips) if store.variants[row] == 0}
     cards = []
     for index, reasons in tqdm(chosen.items(), "page", unit="clip", disable=None):
         clip = findings.clips[index]
-        row = rows.get(clip)
+        frames = gallery.frames(clip)
         cards.append(
             {
                 "clip": clip,
                 "reasons": reasons,
-                "picture": None if row is None else picture_uri(store.read(row) * store.scale + store.offset),
-                "duration_s": None if row is None else float(store.duration_s[row]),
-                "sound": _sound(recordings.get(clip)),
+                "picture": None if frames is None else picture_uri(frames),
+                "duration_s": gallery.duration_s(clip),
+                "sound": _sound(gallery.path(clip)),
                 "known": bool(findings.known[index]),
                 "labels": findings.top_labels(index, TOP),
             }
@@ -110,16 +119,23 @@ def build_cards(
     return cards
 
 
-def _sound(path: str | None) -> str | None:
+def _sound(path: Path | None) -> str | None:
     """The recording as a data URI, or None where it is no longer there or cannot be read."""
     try:
-        return sound_uri(Path(path), SOUND_S) if path else None
+        return sound_uri(path, SOUND_S) if path else None
     except DecodeError:
         return None
 
 
-def write_page(page: Path, run: str, decided_at: str, findings: Findings, cards: list[dict[str, Any]]) -> None:
-    """Render the template into one file that needs no other."""
+def write_page(
+    page: Path,
+    run: str,
+    decided_at: str,
+    findings: Findings,
+    cards: list[dict[str, Any]],
+    picture_s: float | None = None,
+) -> None:
+    """Render the template into one file that needs no other; pictures are of whole clips, or of `picture_s` of them."""
     matrix = confusion_matrix(findings)
     environment = Environment(
         loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
@@ -137,6 +153,7 @@ def write_page(page: Path, run: str, decided_at: str, findings: Findings, cards:
         reasons=REASONS,
         counts=Counter(reason for card in cards for reason in card["reasons"]),
         sound_s=SOUND_S,
+        picture_s=picture_s,
     )
     with written_whole(page) as temporary:
         temporary.write_text(html, encoding="utf-8")

@@ -8,6 +8,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from predict import spans
 from predict.hearing import End
 from predict.tagger import Heard, Run
 from preprocess.jobs import source_stamp
@@ -29,7 +30,7 @@ class Finished:
 def open_journal(folder: Path, run: Run) -> "Journal":
     """The journal of what a run's networks hear by its windows; other weights and windows have others."""
     windows = [getattr(run.prediction, key) for key in HEARD_BY]
-    mark = hashlib.sha256(json.dumps([run.digest, windows]).encode())
+    mark = hashlib.sha256(json.dumps([run.digest, windows, spans.WINDOWS_AT_ONCE]).encode())
     return Journal(folder / mark.hexdigest()[:16])
 
 

@@ -28,11 +28,11 @@ def find_recordings(source: Path) -> list[Recording]:
     return [Recording(source.name, check_name(source))]
 
 
-def name_of(source: Path) -> str:
-    """A word for a file or a folder that a file's name may hold.
+def suffix_of(source: Path) -> str:
+    """What tells the files of a submission of recordings apart from those of the run's dataset.
 
-    >>> name_of(Path("field trip/2024 é.wav"))
-    '2024_é'
+    >>> suffix_of(Path("field trip/2024 é.wav"))
+    '_on_2024_é'
     """
     whole = source.resolve()
-    return re.sub(r"[^\w.-]+", "_", whole.name if whole.is_dir() else whole.stem) or "recordings"
+    return "_on_" + (re.sub(r"[^\w.-]+", "_", whole.name if whole.is_dir() else whole.stem) or "recordings")

@@ -15,7 +15,7 @@ from errors import BadInput, run_script
 from predict.detections import Filters, detect
 from predict.exports import FORMATS
 from predict.journal import open_journal
-from predict.recordings import find_recordings, name_of
+from predict.recordings import find_recordings, suffix_of
 from predict.stored import FAILED_COLUMNS, answer_clips, choose_clips, find_failed
 from predict.submission import (
     CENTRE_SUFFIX,
@@ -97,7 +97,7 @@ def score_input(command: Command, run: Run, device: torch.device) -> Outcome:
     if not answers:
         clip, reason = failed[0]
         raise BadInput(f"none of the {len(recordings)} recordings of {source} could be read ({clip}: {reason})")
-    return Outcome(answers, failed, None, f"_on_{name_of(source)}")
+    return Outcome(answers, failed, None, suffix_of(source))
 
 
 def write_outcome(command: Command, run: Run, outcome: Outcome) -> None:

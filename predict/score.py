@@ -13,33 +13,33 @@ from errors import BadInput, run_script
 from predict.findings import METRIC_NAMES
 from predict.submission import CENTRE_SUFFIX, read_submission
 from predict.thresholds import Thresholds, centred, read_thresholds
-from predict.truth import Truth, find_truth, match_rows
+from predict.truth import Truth, add_submission_options, find_truth, match_rows, submission_path
 from recipe import Prediction
 from train import metrics
 from train.scores import Scores
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--truth", type=str | None, help="CSV of the truth; by default the labels in clips.csv.")
-    parser.add_argument("--submission", type=str | None, help="CSV of the scores; by default the run's.")
+    add_submission_options(parser)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Score a submission against the truth.", add_options)
-    path = Path(command.options.submission or command.places.submission())
+    options, path = command.options, submission_path(command)
     prediction, centre = command.recipe.prediction, command.places.submission(CENTRE_SUFFIX)
     print_score(command, path, read_submission(path), prediction)
-    if not command.options.submission and centre.exists():
+    if not options.submission and not options.input and centre.exists():
         print("\nwithout sliding windows, by the one in the middle of each clip:")
         print_score(command, centre, read_submission(centre), centred(prediction))
 
 
 def print_score(command: Command, path: Path, scores: Scores, prediction: Prediction) -> None:
     """Say everything of scores made with these windows. Raises BadInput where no truth is known."""
-    truth = find_truth(command.options.truth, command.places.clips_csv, scores)
+    options, places = command.options, command.places
+    truth = find_truth(options.truth, None if options.input else places.clips_csv, scores)
     if truth is None:
-        raise BadInput(f"{command.places.clips_csv} has no labels of these clips: give them, make score TRUTH=file.csv")
-    thresholds = read_thresholds(command.places.run_home, scores.labels, prediction)
+        raise BadInput(f"no labels are known of the clips of {path}: give them, make score TRUTH=file.csv")
+    thresholds = read_thresholds(places.run_home, scores.labels, prediction)
     print(
         f"{path} against {truth.source}: {len(truth.clips)} of {len(scores.clips)} clips, {len(scores.labels)} labels"
     )

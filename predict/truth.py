@@ -1,4 +1,4 @@
-"""What is known of the clips of a submission: from a truth table, or from the table of clips."""
+"""Which submission is meant, and what is known of its clips: from a truth table, or from the table of clips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,8 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from jsonargparse import ArgumentParser
 
+from command import Command
 from errors import BadInput
+from predict.recordings import suffix_of
 from preprocess.clips import read_clips
 from preprocess.labels import encode, join_labels, split_labels
 from preprocess.tables import read_table
@@ -66,13 +69,27 @@ def _read_columns(path: Path, table: pd.DataFrame, clips: Sequence[str], labels:
     return values.astype("float32").to_numpy()
 
 
-def find_truth(truth_csv: str | None, clips_csv: Path, scores: Scores) -> Truth | None:
+def add_submission_options(parser: ArgumentParser) -> None:
+    """Which submission, and what is known of its clips."""
+    parser.add_argument("--truth", type=str | None, help="CSV of the truth; by default the labels in clips.csv.")
+    parser.add_argument("--submission", type=str | None, help="CSV of the scores; by default the run's.")
+    parser.add_argument("--input", type=str | None, help="The recordings it is of, where they are of no dataset.")
+
+
+def submission_path(command: Command) -> Path:
+    """The submission that the options of add_submission_options name."""
+    options = command.options
+    of_input = suffix_of(Path(options.input)) + ".csv" if options.input else ".csv"
+    return Path(options.submission or command.places.submission(of_input))
+
+
+def find_truth(truth_csv: str | None, clips_csv: Path | None, scores: Scores) -> Truth | None:
     """The truth of a submission: a truth table with exactly its clips, or failing one what the table of clips knows.
 
     Raises BadInput that names the first clip in only one of the two.
     """
     if not truth_csv:
-        return known_truth(read_clips(clips_csv), scores, str(clips_csv))
+        return known_truth(read_clips(clips_csv), scores, str(clips_csv)) if clips_csv else None
     truth = read_truth(Path(truth_csv), scores.labels)
     for clips, others, fault in (
         (scores.clips, truth.clips, f"of the submission has no row in {truth_csv}"),

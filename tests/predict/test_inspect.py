@@ -3,7 +3,9 @@
 import base64
 import io
 import re
+import shutil
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,10 +13,13 @@ import soundfile
 from PIL import Image
 
 from errors import BadInput
-from predict import run
+from predict import run, score
 from predict.inspect import main
 from predict.media import HEIGHT, WIDTH, picture_uri
-from tests.predict.conftest import Home
+from recipe import as_dict
+from tests.predict.conftest import FEATURES, Home
+
+FEATURE_KEYS = [f"--features.{key}={value}" for key, value in as_dict(FEATURES).items() if value not in (None, [])]
 
 
 class Page(HTMLParser):
@@ -93,6 +98,34 @@ def test_recordings_that_are_gone_leave_the_picture(home: Home) -> None:
     main(home.arguments)
     page = Page(home.places.submission(".html").read_text(encoding="utf-8"))
     assert (len(page.all("img")), len(page.all("audio"))) == (6, 0)
+
+
+def test_recordings_of_no_dataset_have_a_page_too(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    field = tmp_path / "field"
+    field.mkdir()
+    for number in (8, 11):
+        shutil.copy(home.table["path"].iloc[number], field / f"{number}.wav")
+    heard = [*home.arguments, *FEATURE_KEYS, "--input", str(field)]
+    run.main([*heard, "--jobs", "1"])
+    home.places.store.unlink()
+    home.places.clips_csv.unlink()
+    main(heard)
+    page = Page(home.places.submission("_on_field.html").read_text(encoding="utf-8"))
+    assert len(page.all("article")) == len(page.all("img")) == len(page.all("audio")) == 2
+    assert "pictures: the first 60" in page.text
+    with Image.open(decoded(page.all("img")[0]["src"])) as image:
+        assert image.height == 24
+    assert "_on_field.csv: 2 clips" in capsys.readouterr().out
+    with pytest.raises(BadInput, match="TRUTH="):
+        score.main(heard)
+    truth = tmp_path / "truth.csv"
+    truth.write_text("fname,labels\n11.wav,low\n8.wav,low\n", encoding="utf-8")
+    score.main([*heard, "--truth", str(truth)])
+    assert "2 of 2 clips" in capsys.readouterr().out
+    main([*heard, "--truth", str(truth)])
+    assert "2 clips of known labels" in capsys.readouterr().out
 
 
 def test_a_missing_submission_says_what_to_run(home: Home) -> None:

@@ -14,7 +14,7 @@ from errors import BadInput
 from predict.hearing import End
 from predict.journal import open_journal
 from predict.listener import Hearing, Listener
-from predict.recordings import find_recordings, name_of
+from predict.recordings import find_recordings, suffix_of
 from predict.run import main
 from predict.spans import Span
 from predict.tagger import Heard, Tagger, load_run
@@ -186,8 +186,8 @@ def test_leaving_early_ends_every_process(field: Path) -> None:
 def test_recordings_are_found_and_named(field: Path, tmp_path: Path) -> None:
     assert [each.clip for each in find_recordings(field)][:4] == ["06.wav", "07.wav", "08.wav", "broken.mp3"]
     assert [each.clip for each in find_recordings(field / "notes.txt")] == ["notes.txt"]
-    assert name_of(field) == "field_trip"
-    assert name_of(field / "day 2" / "09.wav") == "09"
+    assert suffix_of(field) == "_on_field_trip"
+    assert suffix_of(field / "day 2" / "09.wav") == "_on_09"
     (tmp_path / "empty").mkdir()
     for source, words in ((tmp_path / "none", "not there"), (tmp_path / "empty", "no recording")):
         with pytest.raises(BadInput, match=words):

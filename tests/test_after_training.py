@@ -1,0 +1,119 @@
+"""What is done with a trained run, by the commands a user types: calibrate, tune, predict anything, blend, export."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnxruntime  # type: ignore[import-untyped]
+import pandas as pd
+import pytest
+import soundfile
+import torch
+
+from predict import run
+from preprocess import features
+from tests.test_pipeline import ROOT, SMALL, freesound_folder, make
+from train import fit
+
+KEYS = " --data.layout fsdkaggle2019 --features.noise_snrs_db [20]"
+SECONDS = 400
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small take longer on several threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with two predicted runs of two folds on curated and noisy clips; their recordings, and a long one."""
+    home = tmp_path_factory.mktemp("trained")
+    noise = np.random.default_rng(0).standard_normal(16_000 * SECONDS)
+    soundfile.write(home / "long.flac", 0.1 * noise, 16_000)
+    data = str(freesound_folder(home / "freesound"))
+    features.main([*keys(home, "one"), "--data.folder", data, "--jobs", "1"])
+    for seed, name in enumerate(("one", "other")):
+        fit.main([*keys(home, name), "--training.seed", str(seed)])
+        run.main([*keys(home, name), "--training.seed", str(seed), "--jobs", "1"])
+    return home
+
+
+def keys(home: Path, name: str) -> list[str]:
+    options = SMALL.format(home=home, epochs=1) + KEYS
+    return ["--recipe", str(ROOT / "recipes" / "demo.yaml"), "--run", name, *options.split()]
+
+
+def scores_of(home: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(home / "submissions" / f"{name}.csv", index_col=0)
+
+
+def test_calibrated_scores_are_tuned_predicted_and_handed_on(trained: Path) -> None:
+    plain = scores_of(trained, "one")
+    calibrated = KEYS + " --prediction.calibrate true"
+    printed = make(trained, "calibrate tune predict export", epochs=1, more=calibrated, RUN="one")
+    assert "calibration error" in printed
+    assert "labels decided at" in printed
+    assert "thresholds.json" in printed.partition("labels decided at")[2]
+    scores = scores_of(trained, "one")
+    assert list(scores.index) == list(plain.index)
+    assert (scores - plain).abs().to_numpy().max() > 1e-3
+    folder = trained / "submissions" / "one_model"
+    assert {"calibration.json", "thresholds.json", "model.onnx", "README.md"} <= {
+        path.name for path in folder.iterdir()
+    }
+    temperature = json.loads((folder / "calibration.json").read_text(encoding="utf-8"))["temperature"]
+    assert f"{temperature:.3f}" in (folder / "README.md").read_text(encoding="utf-8")
+    session = onnxruntime.InferenceSession(folder / "model.onnx")
+    (answer,) = session.run(None, {"frames": np.zeros((3, *session.get_inputs()[0].shape[1:]), np.float32)})
+    assert answer.shape == (3, 2)
+
+
+def test_runs_are_blended_with_fitted_weights(trained: Path) -> None:
+    printed = make(trained, "blend", epochs=1, more=KEYS + " --by geometric --fit", RUN="both", RUNS="one other")
+    assert "fitted weights" in printed
+    scores = scores_of(trained, "both")
+    assert list(scores.index) == list(scores_of(trained, "one").index)
+    assert scores.columns.tolist() == ["Zip", "Bark"]
+
+
+def test_copies_of_test_clips_are_views(trained: Path) -> None:
+    plain = scores_of(trained, "other")
+    more = KEYS + " --prediction.view_copies true"
+    make(trained, "features predict", data=trained / "freesound", epochs=1, more=more, RUN="other")
+    scores = scores_of(trained, "other")
+    assert list(scores.index) == list(plain.index)
+    assert (scores - plain).abs().to_numpy().max() > 1e-4
+
+
+def test_a_killed_prediction_goes_on_and_its_recording_is_looked_at(trained: Path) -> None:
+    recording, home = str(trained / "long.flac"), trained / "cache" / "demo" / "runs" / "other" / "heard"
+    command = [sys.executable, "-m", "predict.run", *keys(trained, "other"), "--input", recording, "--jobs", "1"]
+    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
+    while process.poll() is None and sum(part.stat().st_size for part in home.rglob("*.part")) < 10_000:
+        time.sleep(0.005)
+    assert process.poll() is None, "it was done before it could be killed"
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    (draft,) = home.rglob("*.part")
+    exports = " --export audacity raven json parquet --merge"
+    make(trained, "predict", epochs=1, more=KEYS + exports, RUN="other", INPUT=recording)
+    assert not draft.exists()
+    submissions = trained / "submissions"
+    windows = pd.read_csv(submissions / "other_on_long_windows.csv")
+    assert windows["end_s"].max() == pytest.approx(SECONDS, abs=0.1)
+    assert windows["start_s"].nunique() == len(windows) / 2
+    assert windows["start_s"].drop_duplicates().diff().max() == pytest.approx(0.25, abs=0.01)
+    names = {path.name.removeprefix("other_on_long") for path in submissions.glob("other_on_long*")}
+    assert names == {".csv", "_windows.csv", "_labels.csv", ".json", ".parquet", "_audacity", "_raven"}
+    printed = make(trained, "inspect", epochs=1, more=KEYS, RUN="other", INPUT=recording)
+    assert str(submissions / "other_on_long.html") in printed
