@@ -29,7 +29,7 @@ def test_it_prints_a_rate_and_a_ratio_for_each_contender(capsys: pytest.CaptureF
     assert "cnn_small, batch 4 of 38 frames x 32 bins, torch.float32" in out
     contenders = ["one constant batch", "frames on the device", "frames in the file", "DataLoader, 1 workers"]
     for contender in contenders:
-        line = re.search(rf"{contender} +(\S+) +(\S+) +(\S+)\n", out)
+        line = re.search(rf"{contender} +(\S+) +(\S+) +(\S+) +\S+ to \S+\n", out)
         assert line
         steps_per_s, clips_per_s, ratio = map(float, line.groups())
         assert clips_per_s == pytest.approx(4 * steps_per_s, rel=0.02)
