@@ -5,13 +5,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import psutil
 import torch
-from joblib import Parallel, delayed
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from errors import BadInput
 from places import Places
@@ -60,19 +61,33 @@ def train_at_once(work: Callable[[Job], None], jobs: Sequence[Job], places: Plac
     parcels = [
         Parcel(job.recipe, places, job.fold, job.seed, job.home, share) for job, share in zip(jobs, shares, strict=True)
     ]
-    parallel = Parallel(n_at_once, backend="loky", return_as="generator_unordered", batch_size=1)
+    pool = ProcessPoolExecutor(n_at_once, get_context("spawn"))
     try:
-        for _ in parallel(delayed(_train)(work, parcel) for parcel in parcels):
-            pass
-    except TerminatedWorkerError:
+        for trained in as_completed(_submit(pool, work, parcels)):
+            trained.result()
+    except BrokenProcessPool:
         raise BadInput(
             "a training process was killed, perhaps for want of memory: go on with --resume --jobs 1"
         ) from None
+    except BaseException:
+        for child in active_children():
+            child.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _submit(pool: ProcessPoolExecutor, work: Callable[[Job], None], parcels: Sequence[Parcel]) -> list[Future[None]]:
+    """Start the processes, deaf to Ctrl-C: that is the parent's to handle, which ends them."""
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return [pool.submit(_train, work, parcel) for parcel in parcels]
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def _train(work: Callable[[Job], None], parcel: Parcel) -> None:
     """In a process of its own: read the frames, and train."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it ends this process
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     os.environ["OMP_NUM_THREADS"] = str(parcel.n_threads)
     torch.set_num_threads(parcel.n_threads)
