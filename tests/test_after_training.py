@@ -114,6 +114,7 @@ def test_a_killed_prediction_goes_on_and_its_recording_is_looked_at(trained: Pat
     assert windows["start_s"].nunique() == len(windows) / 2
     assert windows["start_s"].drop_duplicates().diff().max() == pytest.approx(0.25, abs=0.01)
     names = {path.name.removeprefix("other_on_long") for path in submissions.glob("other_on_long*")}
-    assert names == {".csv", "_windows.csv", "_labels.csv", ".json", ".parquet", "_audacity", "_raven"}
+    tables = {".csv", "_windows.csv", "_labels.csv", "_centre.csv"}
+    assert names == tables | {".json", ".parquet", "_audacity", "_raven"}
     printed = make(trained, "inspect", epochs=1, more=KEYS, RUN="other", INPUT=recording)
     assert str(submissions / "other_on_long.html") in printed

@@ -61,7 +61,8 @@ def train_at_once(work: Callable[[Job], None], jobs: Sequence[Job], places: Plac
     parcels = [
         Parcel(job.recipe, places, job.fold, job.seed, job.home, share) for job, share in zip(jobs, shares, strict=True)
     ]
-    pool = ProcessPoolExecutor(n_at_once, get_context("spawn"))
+    spawning = get_context("spawn")
+    pool = ProcessPoolExecutor(n_at_once, spawning)
     try:
         for trained in as_completed(_submit(pool, work, parcels)):
             trained.result()
@@ -71,7 +72,8 @@ def train_at_once(work: Callable[[Job], None], jobs: Sequence[Job], places: Plac
         ) from None
     except BaseException:
         for child in active_children():
-            child.kill()
+            if isinstance(child, spawning.Process):  # joblib's idle workers are listed too, and not ours to end
+                child.kill()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
