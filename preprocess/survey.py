@@ -2,12 +2,14 @@
 
 import json
 import os
+import signal
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 
-from joblib import Parallel, delayed
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from jsonargparse import ArgumentParser
 
 from command import count_jobs, read_command
@@ -21,27 +23,26 @@ from preprocess.whole import written_whole
 
 
 def listen_to_all(paths: Sequence[str], n_jobs: int) -> list[Heard | Unheard]:
-    """Measure every recording, in the order of `paths` whatever the jobs."""
-    measured: dict[int, Heard | Unheard] = {}
-    work = Parallel(n_jobs, return_as="generator_unordered")(
-        delayed(_listen_quietly)(row, path) for row, path in enumerate(paths)
-    )
-    try:
-        with Progress(len(paths)) as progress:
-            for row, one in work:
-                measured[row] = one
+    """Measure every recording, in the order of `paths`."""
+    measured = []
+    # processes for one job as well: a decoder that hangs ends its own (preprocess.watch), and that must not be this one
+    deaf = (signal.signal, (signal.SIGINT, signal.SIG_IGN))  # Ctrl-C is the parent's to handle
+    with ProcessPoolExecutor(n_jobs, get_context("spawn"), *deaf) as pool, Progress(len(paths)) as progress:
+        try:
+            for one in pool.map(_listen_quietly, paths, chunksize=max(1, min(8, len(paths) // n_jobs))):
+                measured.append(one)
                 progress.add(one.duration_s if isinstance(one, Heard) else 0.0, isinstance(one, Unheard))
-    except TerminatedWorkerError:
-        raise BadInput(
-            "a decoder crashed or hung on a recording: make features finds which and sets it apart in failed.csv; "
-            "move that one away and survey again"
-        ) from None
-    return [measured[row] for row in range(len(paths))]
+        except BrokenProcessPool:
+            raise BadInput(
+                "a decoder crashed or hung on a recording: make features finds which and sets it apart in failed.csv; "
+                "move that one away and survey again"
+            ) from None
+    return measured
 
 
-def _listen_quietly(row: int, path: str) -> tuple[int, Heard | Unheard]:
+def _listen_quietly(path: str) -> Heard | Unheard:
     with _muted():
-        return row, listen(path)
+        return listen(path)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +62,22 @@ def test_survey_of_a_small_set_for_one_and_two_jobs(
     assert "copy.flac (high) = low0.wav (low)" in printed.out
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGALRM])
+def crash(path: str) -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def hang(path: str) -> None:
+    os.kill(os.getpid(), signal.SIGALRM)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("how", [crash, hang])
 def test_a_decoder_that_crashes_or_hangs_stops_with_a_line_and_no_file(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Callable[[str], None], n_jobs: int
 ) -> None:
-    monkeypatch.setattr(survey, "_listen_quietly", lambda row, path: os.kill(os.getpid(), how))
+    monkeypatch.setattr(survey, "_listen_quietly", how)
     with pytest.raises(BadInput, match="crashed"):
-        survey.main(options(folder, tmp_path / "cache", 2))
+        survey.main(options(folder, tmp_path / "cache", n_jobs))
     assert not (tmp_path / "cache").exists()
 
 
