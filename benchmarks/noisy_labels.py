@@ -29,7 +29,7 @@ from preprocess.features import main as make_features
 from preprocess.labels import encode
 from preprocess.store import open_store
 from preprocess.tables import read_table, write_table
-from recipe import Natural
+from recipe.sections import Natural
 from train.checkpoint import load_checkpoint, recipe_of
 from train.fit import main as train
 from train.metrics import lwlrap

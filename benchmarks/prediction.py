@@ -35,7 +35,8 @@ from predict.submission import write_submission, write_windows
 from predict.tagger import Tagger
 from predict.unseen import answer_recordings, as_frames
 from preprocess.coding import coding_of
-from recipe import Count, Recipe
+from recipe import Recipe
+from recipe.sections import Count
 from train.device import pick_device
 from train.networks import network_of
 from train.scores import Scores

@@ -19,7 +19,8 @@ from errors import BadInput, run_script
 from predict.stored import Frames
 from preprocess.clips import read_clips
 from preprocess.store import open_store
-from recipe import Count, Prediction
+from recipe import Prediction
+from recipe.sections import Count
 from train.device import pick_device
 
 

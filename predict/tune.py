@@ -14,7 +14,8 @@ from predict.held_out import HeldOut, answer_held_out, answer_mixtures
 from predict.tagger import Run, load_run
 from predict.thresholds import DEFAULT, centred, write_thresholds
 from predict.tuning import METRICS, Choice, Pooled, decide_across, measure, tune_together
-from recipe import Natural, Prediction, Tuning
+from recipe import Prediction, Tuning
+from recipe.sections import Natural
 from train.device import pick_device
 
 WINDOW_THRESHOLDS = np.arange(0.02, 0.99, 0.02).round(2).tolist()

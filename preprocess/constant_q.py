@@ -6,7 +6,8 @@ import numpy as np
 
 from preprocess.coding import Frames
 from preprocess.decode import Samples
-from recipe import CHROMA_OCTAVES, Features
+from recipe import Features
+from recipe.features import CHROMA_OCTAVES
 
 SEGMENT_S = 30.0
 """Frames computed at once, in seconds; a shorter recording is computed whole."""

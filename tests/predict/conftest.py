@@ -16,7 +16,8 @@ from preprocess.frames import frames_of
 from preprocess.labels import write_vocabulary
 from preprocess.store import Coding, Row, digest_of, open_store
 from preprocess.store_writer import Piece, write_store
-from recipe import Features, Network, Recipe, Section, as_dict
+from recipe import Features, Network, Recipe, as_dict
+from recipe.sections import Section
 from train.checkpoint import Checkpoint, save_checkpoint
 from train.networks import network_of
 

@@ -1,0 +1,53 @@
+"""Sections `prediction` and `tuning`: how a run answers, and how its thresholds are chosen."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from recipe.sections import Between, Count, Natural, Seconds, Section, Share
+
+
+@dataclass(frozen=True)
+class Prediction(Section):
+    """How it answers, for held-out folds as for new recordings."""
+
+    window_seconds: Seconds = 3.0
+    """Length of a window."""
+    hop_seconds: Seconds = 1.0
+    """From one window's start to the next's."""
+    mode: Literal["dense", "exact"] = "exact"
+    """dense: the network passes over a clip once and windows share its columns. exact: over each window by itself."""
+    pooling: Literal["mean", "max", "top_k", "power", "share", "centre"] = "mean"
+    """How a clip's windows become one score a label; share is that of the windows above `window_threshold`, centre
+    takes the middle window alone."""
+    top_k: Count = 3
+    """Windows whose mean is taken, the highest of each label, for top_k."""
+    power: Annotated[float, Between(1, 100)] = 3.0
+    """Exponent of the power mean: 1 is the mean, 100 almost the maximum."""
+    window_threshold: Share = 0.5
+    """Score above which a window has a label, for share."""
+    blend: Literal["mean", "geometric"] = "mean"
+    """How the networks of a run become one."""
+    calibrate: bool = False
+    """Soften or sharpen scores by the temperature that make calibrate fitted, so that they are as often right."""
+    view_copies: bool = False
+    """Views: hear a clip's offline copies as well, and average; make features then copies test clips, too."""
+    view_shifts_s: list[Annotated[float, Between(-60, 60)]] = field(default_factory=list)
+    """Views: hear each window so much later (below 0: earlier) as well, and average."""
+    view_gains_db: list[Annotated[float, Between(-60, 60)]] = field(default_factory=list)
+    """Views: hear each window so much louder (below 0: quieter) as well, and average."""
+    view_windows_s: list[Seconds] = field(default_factory=list)
+    """Views: hear so much about each window's middle as well, and average."""
+
+
+@dataclass(frozen=True)
+class Tuning(Section):
+    """How make tune chooses thresholds: on out-of-fold scores, and never on test clips."""
+
+    metric: Literal["f1_micro", "f1_macro", "hamming"] = "f1_micro"
+    """What thresholds make the most of."""
+    per_label: bool = False
+    """A threshold a label, instead of one for all."""
+    mixtures: Natural = 0
+    """Tune on so many pieces mixed from out-of-fold clips, instead of on these clips as they are."""
+    entries: Share = 0.5
+    """Voices of such a piece that come and go, but for the first; the others sound from beginning to end."""
