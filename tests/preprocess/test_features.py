@@ -1,13 +1,5 @@
-"""make features from the command line: resumable, repairable, the same for any number of jobs."""
+"""make features from the command line: repairable, the same for any number of jobs."""
 
-import os
-import resource
-import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,68 +8,10 @@ import pytest
 import soundfile
 
 from errors import BadInput
-from preprocess import features as script
 from preprocess.crew import Crew
 from preprocess.lock import locked
-from preprocess.plan import Wanted
 from preprocess.store import open_store
-
-ROOT = Path(__file__).parent.parent.parent
-QUICK = [
-    "--features.rate_hz",
-    "16000",
-    "--features.n_fft",
-    "512",
-    "--features.hop_samples",
-    "160",
-    "--features.n_bins",
-    "32",
-]
-
-
-@pytest.fixture
-def recordings(tmp_path: Path) -> Path:
-    """Two classes of nine recordings of a tenth to half a second."""
-    for number in range(18):
-        folder = tmp_path / "data" / ("cat" if number % 2 else "dog")
-        folder.mkdir(parents=True, exist_ok=True)
-        noise = np.random.default_rng(number).uniform(-0.5, 0.5, 1_600 + 400 * number)
-        soundfile.write(folder / f"{number:02}.wav", noise, 16_000)
-    return tmp_path / "data"
-
-
-@pytest.fixture
-def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The clips that were computed, filled as they are."""
-    clips: list[str] = []
-
-    def compute(missing: list[Wanted], *rest: object) -> object:
-        clips.extend(sorted(one.job.clip for one in missing))
-        return real(missing, *rest)  # type: ignore[arg-type]
-
-    real = script.compute
-    monkeypatch.setattr(script, "compute", compute)
-    return clips
-
-
-def arguments(folder: Path, home: str = "made", *more: str) -> list[str]:
-    where = ["--data.folder", str(folder), "--cache", str(folder.parent / "cache"), "--name", home, "--data.folds", "2"]
-    return [*where, *QUICK, "--jobs", "2", *more]
-
-
-def make(folder: Path, home: str = "made", *more: str) -> int:
-    return script.main(arguments(folder, home, *more))
-
-
-def store_of(folder: Path, home: str = "made") -> Path:
-    return folder.parent / "cache" / home / "features.h5"
-
-
-def same_bytes_as_clean(folder: Path, *more: str) -> bool:
-    """Whether the store is what an undisturbed run makes."""
-    shutil.rmtree(store_of(folder, "clean").parent, ignore_errors=True)
-    make(folder, "clean", *more)
-    return store_of(folder).read_bytes() == store_of(folder, "clean").read_bytes()
+from tests.preprocess.feature_runs import make, same_bytes_as_clean, store_of
 
 
 def test_the_store_is_the_same_for_one_job_and_two(recordings: Path) -> None:
@@ -216,56 +150,3 @@ def test_copies_are_made_of_training_clips_alone_or_of_all_as_views(tmp_path: Pa
         assert store.clips == [name for name in names for _ in range(5)]
         assert store.digests[:20] == training
         assert len(set(store.digests)) == 30
-
-
-@pytest.fixture
-def many(recordings: Path) -> Path:
-    """300 recordings, links to the few: enough to be stopped among."""
-    for number in range(300):
-        source = sorted(recordings.rglob("??.wav"))[number % 18]
-        (source.parent / f"link{number}.wav").hardlink_to(source)
-    return recordings
-
-
-def start(folder: Path, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "preprocess.features", *arguments(folder)]
-    return subprocess.Popen(
-        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=before
-    )
-
-
-def wait_for_parts(folder: Path, process: subprocess.Popen[str]) -> None:
-    parts = store_of(folder).with_name("parts")
-    while not list(parts.glob("*.h5")) and process.poll() is None:
-        time.sleep(0.002)
-
-
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_what_was_finished_before_a_stop_is_not_repeated(many: Path, computed: list[str], how: signal.Signals) -> None:
-    process = start(many)
-    wait_for_parts(many, process)
-    os.killpg(process.pid, how)
-    _, errors = process.communicate(timeout=20)
-    assert not store_of(many).exists()
-    assert process.returncode == (-9 if how == signal.SIGKILL else 130)
-    assert "Traceback" not in errors
-    assert how == signal.SIGKILL or "interrupted; what was finished is kept" in errors
-    make(many)
-    assert 0 < len(computed) < 318
-    assert same_bytes_as_clean(many)
-    assert not store_of(many).with_name("parts").exists()
-
-
-@pytest.mark.parametrize("n_bytes", [60_000, 300_000])
-def test_a_full_disk_stops_in_a_line_and_is_resumed(many: Path, n_bytes: int) -> None:
-    """Files that may not grow stand in for the disk: first the parts do not fit, then the whole."""
-    process = start(many, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, n_bytes)))
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 2, errors
-    last = errors.strip().splitlines()[-1]
-    assert last.startswith("earmark: ") and "File too large" in last and "what was finished is kept" in last
-    assert "Traceback" not in errors
-    assert not store_of(many).exists()
-    assert not [path for path in store_of(many).parent.rglob("*") if path.name.endswith(".tmp")]
-    make(many)
-    assert same_bytes_as_clean(many)

@@ -1,0 +1,44 @@
+"""A small set of recordings for make features, and which of it are computed."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from preprocess import features as script
+from preprocess.plan import Wanted
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Path:
+    """Two classes of nine recordings of a tenth to half a second."""
+    for number in range(18):
+        folder = tmp_path / "data" / ("cat" if number % 2 else "dog")
+        folder.mkdir(parents=True, exist_ok=True)
+        noise = np.random.default_rng(number).uniform(-0.5, 0.5, 1_600 + 400 * number)
+        soundfile.write(folder / f"{number:02}.wav", noise, 16_000)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The clips that were computed, filled as they are."""
+    clips: list[str] = []
+
+    def compute(missing: list[Wanted], *rest: object) -> object:
+        clips.extend(sorted(one.job.clip for one in missing))
+        return real(missing, *rest)  # type: ignore[arg-type]
+
+    real = script.compute
+    monkeypatch.setattr(script, "compute", compute)
+    return clips
+
+
+@pytest.fixture
+def many(recordings: Path) -> Path:
+    """300 recordings, links to the few: enough to be stopped among."""
+    for number in range(300):
+        source = sorted(recordings.rglob("??.wav"))[number % 18]
+        (source.parent / f"link{number}.wav").hardlink_to(source)
+    return recordings
