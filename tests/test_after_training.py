@@ -18,10 +18,11 @@ import torch
 
 from predict import run
 from preprocess import features
-from tests.test_pipeline import ROOT, SMALL, freesound_folder, make
+from tests.test_pipeline import freesound_folder
+from tests.typed import ROOT, SMALL, make, places
 from train import fit
 
-KEYS = " --data.layout fsdkaggle2019 --features.noise_snrs_db [20]"
+KEYS = f"{SMALL} --training.epochs 1 --data.layout fsdkaggle2019 --features.noise_snrs_db [20]"
 SECONDS = 400
 
 
@@ -49,8 +50,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def keys(home: Path, name: str) -> list[str]:
-    options = SMALL.format(home=home, epochs=1) + KEYS
-    return ["--recipe", str(ROOT / "recipes" / "demo.yaml"), "--run", name, *options.split()]
+    return ["--recipe", str(ROOT / "recipes" / "demo.yaml"), "--run", name, *f"{places(home)} {KEYS}".split()]
 
 
 def scores_of(home: Path, name: str) -> pd.DataFrame:
@@ -59,8 +59,8 @@ def scores_of(home: Path, name: str) -> pd.DataFrame:
 
 def test_calibrated_scores_are_tuned_predicted_and_handed_on(trained: Path) -> None:
     plain = scores_of(trained, "one")
-    calibrated = KEYS + " --prediction.calibrate true"
-    printed = make(trained, "calibrate tune predict export", epochs=1, more=calibrated, RUN="one")
+    calibrated = f"{KEYS} --prediction.calibrate true"
+    printed = make(trained, "calibrate tune predict export", calibrated, RUN="one")
     assert "calibration error" in printed
     assert "labels decided at" in printed
     assert "thresholds.json" in printed.partition("labels decided at")[2]
@@ -79,7 +79,7 @@ def test_calibrated_scores_are_tuned_predicted_and_handed_on(trained: Path) -> N
 
 
 def test_runs_are_blended_with_fitted_weights(trained: Path) -> None:
-    printed = make(trained, "blend", epochs=1, more=KEYS + " --by geometric --fit", RUN="both", RUNS="one other")
+    printed = make(trained, "blend", f"{KEYS} --by geometric --fit", RUN="both", RUNS="one other")
     assert "fitted weights" in printed
     scores = scores_of(trained, "both")
     assert list(scores.index) == list(scores_of(trained, "one").index)
@@ -88,8 +88,8 @@ def test_runs_are_blended_with_fitted_weights(trained: Path) -> None:
 
 def test_copies_of_test_clips_are_views(trained: Path) -> None:
     plain = scores_of(trained, "other")
-    more = KEYS + " --prediction.view_copies true"
-    make(trained, "features predict", data=trained / "freesound", epochs=1, more=more, RUN="other")
+    more = f"{KEYS} --prediction.view_copies true"
+    make(trained, "features predict", more, DATA=trained / "freesound", RUN="other")
     scores = scores_of(trained, "other")
     assert list(scores.index) == list(plain.index)
     assert (scores - plain).abs().to_numpy().max() > 1e-4
@@ -106,7 +106,7 @@ def test_a_killed_prediction_goes_on_and_its_recording_is_looked_at(trained: Pat
     process.wait()
     (draft,) = home.rglob("*.part")
     exports = " --export audacity raven json parquet --merge"
-    make(trained, "predict", epochs=1, more=KEYS + exports, RUN="other", INPUT=recording)
+    make(trained, "predict", KEYS + exports, RUN="other", INPUT=recording)
     assert not draft.exists()
     submissions = trained / "submissions"
     windows = pd.read_csv(submissions / "other_on_long_windows.csv")
@@ -116,5 +116,5 @@ def test_a_killed_prediction_goes_on_and_its_recording_is_looked_at(trained: Pat
     names = {path.name.removeprefix("other_on_long") for path in submissions.glob("other_on_long*")}
     tables = {".csv", "_windows.csv", "_labels.csv", "_centre.csv"}
     assert names == tables | {".json", ".parquet", "_audacity", "_raven"}
-    printed = make(trained, "inspect", epochs=1, more=KEYS, RUN="other", INPUT=recording)
+    printed = make(trained, "inspect", KEYS, RUN="other", INPUT=recording)
     assert str(submissions / "other_on_long.html") in printed

@@ -1,8 +1,5 @@
 """The whole road, by the commands a user types, on seconds of synthetic sound."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,49 +8,14 @@ import pandas as pd
 import pytest
 import soundfile
 
-ROOT = Path(__file__).parent.parent
-SMALL = (
-    "--data.layout folders --data.folds 2 --features.rate_hz 16000 --features.hop_samples 250 --features.n_fft 512 "
-    "--features.n_bins 32 --features.fmax_hz null --training.epochs {epochs} --training.crop_seconds 0.5 "
-    "--training.batch_size 5 --prediction.window_seconds 0.5 --prediction.hop_seconds 0.25 "
-    "--cache {home}/cache --submissions {home}/submissions"
-)
-
-
-def make(
-    home: Path, targets: str, *, data: Path | None = None, epochs: int = 12, more: str = "", **variables: str
-) -> str:
-    """`make TARGETS` on the demo's recipe shrunk to seconds; standard output, or an AssertionError with both."""
-    ended = run_make(home, targets, data=data, epochs=epochs, more=more, **variables)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
-
-
-def run_make(
-    home: Path, targets: str, *, data: Path | None = None, epochs: int = 12, more: str = "", **variables: str
-) -> subprocess.CompletedProcess[str]:
-    set_variables = {
-        "PY": sys.executable,
-        "RECIPE": "demo",
-        "JOBS": "1",
-        "ARGS": SMALL.format(home=home, epochs=epochs) + more,
-        **({"DATA": str(data)} if data else {}),
-        **variables,
-    }
-    return subprocess.run(
-        ["make", "-o", ".venv/.ready", *targets.split(), *(f"{key}={value}" for key, value in set_variables.items())],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"},
-    )
+from tests.typed import SMALL, make, run_make
 
 
 def test_four_make_commands_go_from_recordings_to_a_scored_csv(
     tmp_path: Path, tone_folders: Callable[..., Path]
 ) -> None:
     data = tone_folders()
-    printed = make(tmp_path, "features train predict score inspect", data=data)
+    printed = make(tmp_path, "features train predict score inspect", f"{SMALL} --training.epochs 12", DATA=data)
     submission = pd.read_csv(tmp_path / "submissions" / "demo.csv")
     assert list(submission.columns) == ["clip", "low, deep", "mid", "高い"]
     assert len(submission) == 30
@@ -77,7 +39,7 @@ def test_same_seed_gives_identical_features_and_scores_whatever_the_jobs(
 ) -> None:
     data = tone_folders(clips=4)
     for name, jobs in (("one", "1"), ("two", "2")):
-        make(tmp_path / name, "features train predict", data=data, epochs=2, JOBS=jobs)
+        make(tmp_path / name, "features train predict", f"{SMALL} --training.epochs 2", DATA=data, JOBS=jobs)
     one, two = tmp_path / "one", tmp_path / "two"
     stores = [(home / "cache" / "demo" / "features.h5").read_bytes() for home in (one, two)]
     assert stores[0] == stores[1]
@@ -87,7 +49,7 @@ def test_same_seed_gives_identical_features_and_scores_whatever_the_jobs(
 
 def test_test_clips_of_any_length_are_predicted_in_the_sample_s_order(tmp_path: Path) -> None:
     data = freesound_folder(tmp_path / "freesound")
-    make(tmp_path, "features train predict", data=data, epochs=2, more=" --data.layout fsdkaggle2019")
+    make(tmp_path, "features train predict", f"{SMALL} --training.epochs 2 --data.layout fsdkaggle2019", DATA=data)
     sample = pd.read_csv(data / "sample_submission.csv")
     submission = pd.read_csv(tmp_path / "submissions" / "demo.csv")
     assert list(submission.columns) == list(sample.columns)
@@ -121,23 +83,23 @@ def write_noise(path: Path, n_samples: int, random: np.random.Generator) -> None
 def test_an_unreadable_recording_costs_itself_alone(tmp_path: Path, tone_folders: Callable[..., Path]) -> None:
     data = tone_folders()
     (data / "mid" / "broken.wav").write_bytes(b"<html>not found</html>")
-    make(tmp_path, "features", data=data)
+    make(tmp_path, "features", SMALL, DATA=data)
     failed = pd.read_csv(tmp_path / "cache" / "demo" / "failed.csv")
     assert list(failed["clip"]) == ["broken.wav"]
-    make(tmp_path, "train predict", data=data, epochs=1)
+    make(tmp_path, "train predict", f"{SMALL} --training.epochs 1", DATA=data)
     assert "broken.wav" not in set(pd.read_csv(tmp_path / "submissions" / "demo.csv")["clip"])
 
 
 @pytest.mark.parametrize(
     ("targets", "more", "words"),
     [
-        ("features", " --data.folder {home}/nowhere", ["nowhere"]),
-        ("features", " --data.folder {home}/empty", ["empty"]),
-        ("features", ' --data.labels [\\"mid\\"]', ["data.labels"]),
-        ("features", " --data.folds 40", ["40", "fold"]),
-        ("train", " --features.n_bins 16", ["features.h5", "n_bins", "make features"]),
-        ("predict", " --run other", ["other", "make train"]),
-        ("score", " --truth {home}/truth.csv", ["truth.csv"]),
+        ("features", "--data.folder {home}/nowhere", ["nowhere"]),
+        ("features", "--data.folder {home}/empty", ["empty"]),
+        ("features", '--data.labels [\\"mid\\"]', ["data.labels"]),
+        ("features", "--data.folds 40", ["40", "fold"]),
+        ("train", "--features.n_bins 16", ["features.h5", "n_bins", "make features"]),
+        ("predict", "--run other", ["other", "make train"]),
+        ("score", "--truth {home}/truth.csv", ["truth.csv"]),
     ],
 )
 def test_bad_input_stops_with_one_line(
@@ -145,7 +107,7 @@ def test_bad_input_stops_with_one_line(
 ) -> None:
     home = prepared
     before = sorted(path for path in home.rglob("*") if path.is_file())
-    ended = run_make(home, targets, data=home / "tones", more=more.format(home=home))
+    ended = run_make(home, targets, f"{SMALL} {more.format(home=home)}", DATA=home / "tones")
     said = [line for line in ended.stderr.splitlines() if not line.startswith("make")]
     assert len(said) == 1, ended.stderr
     assert "Error 2" in ended.stderr
@@ -164,5 +126,5 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (home / "tones" / label).mkdir(parents=True)
         for number in range(4):
             write_noise(home / "tones" / label / f"{label}{number}.wav", 16_000, random)
-    make(home, "features train predict", data=home / "tones", epochs=1)
+    make(home, "features train predict", f"{SMALL} --training.epochs 1", DATA=home / "tones")
     return home

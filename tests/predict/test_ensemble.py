@@ -1,8 +1,5 @@
 """make ensemble: recipes of different features trained, predicted and blended, and nothing done twice."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,26 +10,8 @@ import pytest
 from errors import BadInput
 from predict.ensemble import main
 from preprocess.clips import COLUMNS, write_clips
+from tests.typed import SMALL, make, run_make
 from train.scores import read_scores, write_scores
-
-ROOT = Path(__file__).parent.parent.parent
-SMALL = (
-    "--data.layout folders --data.folds 2 --features.rate_hz 16000 --features.hop_samples 250 --features.n_fft 512 "
-    "--features.n_bins 32 --features.fmax_hz null --training.epochs 2 --training.crop_seconds 0.5 "
-    "--training.batch_size 5 --prediction.window_seconds 0.5 --prediction.hop_seconds 0.25 "
-    "--cache {home}/cache --submissions {home}/submissions --data.folder {data}"
-)
-
-
-def make(home: Path, data: Path, more: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
-    values = {"PY": sys.executable, "JOBS": "1", "ARGS": SMALL.format(home=home, data=data) + more, **variables}
-    return subprocess.run(
-        ["make", "-o", ".venv/.ready", "ensemble", *(f"{key}={value}" for key, value in values.items())],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"},
-    )
 
 
 def made(home: Path) -> dict[str, int]:
@@ -45,19 +24,18 @@ def test_recipes_become_one_submission_and_nothing_is_done_twice(
     tmp_path: Path, tone_folders: Callable[..., Path]
 ) -> None:
     data = tone_folders(clips=4)
-    ended = make(tmp_path, data, RECIPES="demo esc50", RUN="both")
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    small = f"{SMALL} --training.epochs 2 --training.seeds 1 --data.folder {data}"
+    printed = make(tmp_path, "ensemble", small, RECIPES="demo esc50", RUN="both")
     mean = sum(read_scores(tmp_path / "submissions" / f"{name}.csv").values for name in ("demo", "esc50")) / 2
     blended = read_scores(tmp_path / "submissions" / "both.csv")
     np.testing.assert_allclose(blended.values, mean, atol=1e-6)
     assert read_scores(tmp_path / "cache" / "demo" / "runs" / "both" / "oof.csv").clips
-    assert "both, by mean" in ended.stdout
-    assert "accuracy" in ended.stdout
+    assert "both, by mean" in printed
+    assert "accuracy" in printed
     before = made(tmp_path)
-    again = make(tmp_path, data, RECIPES="demo esc50", RUN="both")
-    assert again.returncode == 0, again.stderr
+    again = make(tmp_path, "ensemble", small, RECIPES="demo esc50", RUN="both")
     assert made(tmp_path) == before
-    assert again.stdout.count("trained already") == again.stdout.count("predicted already") == 2
+    assert again.count("trained already") == again.count("predicted already") == 2
 
 
 @pytest.fixture
@@ -123,7 +101,7 @@ def test_what_makes_no_ensemble_is_refused_before_anything_is_done(
 
 
 def test_a_step_that_fails_ends_it_with_its_own_line(tmp_path: Path) -> None:
-    ended = make(tmp_path, tmp_path / "nowhere", RECIPES="demo esc50")
+    ended = run_make(tmp_path, "ensemble", f"{SMALL} --data.folder {tmp_path}/nowhere", RECIPES="demo esc50")
     said = [line for line in ended.stderr.splitlines() if not line.startswith("make")]
     assert len(said) == 1, ended.stderr
     assert "nowhere" in said[0]

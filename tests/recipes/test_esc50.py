@@ -1,8 +1,5 @@
 """The three recipes of ESC-50, by the commands a user types, on a small set laid out as its archive unpacks."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +9,8 @@ import soundfile
 import torch
 import torchvision
 
-ROOT = Path(__file__).parents[2]
+from tests.typed import make, run_make
+
 SHORT = "--training.epochs 1 --training.crop_seconds 0.2 --prediction.window_seconds 0.2"
 N_CLASSES, N_FOLDS, RATE_HZ = 50, 5, 44_100
 
@@ -39,29 +37,8 @@ def esc50(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def run_make(
-    home: Path, targets: str, recipe: str, data: Path, more: str, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    places = f"--cache {home}/cache --submissions {home}/submissions"
-    variables = {"PY": sys.executable, "RECIPE": recipe, "DATA": str(data), "JOBS": "1", "ARGS": f"{places} {more}"}
-    return subprocess.run(
-        ["make", "-o", ".venv/.ready", *targets.split(), *(f"{key}={value}" for key, value in variables.items())],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"} | environment,
-    )
-
-
-def make(home: Path, targets: str, recipe: str, data: Path, more: str) -> str:
-    """`make TARGETS` with nothing on standard error but progress; standard output, or an AssertionError with both."""
-    ended = run_make(home, targets, recipe, data, more)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
-
-
 def test_the_spectrogram_goes_from_the_unpacked_archive_to_scores_of_every_clip(esc50: Path, tmp_path: Path) -> None:
-    printed = make(tmp_path, "features train predict score", "esc50", esc50, f"{SHORT} --training.seeds 1")
+    printed = make(tmp_path, "features train predict score", f"{SHORT} --training.seeds 1", RECIPE="esc50", DATA=esc50)
     assert "250 clips, 50 labels, folds [1, 2, 3, 4, 5]" in printed
     submission = pd.read_csv(tmp_path / "submissions" / "esc50.csv")
     assert list(submission.columns) == ["clip", *(f"class_{number:02}" for number in range(N_CLASSES))]
@@ -72,11 +49,11 @@ def test_the_spectrogram_goes_from_the_unpacked_archive_to_scores_of_every_clip(
 
 def test_the_waveform_finds_its_learning_rate_and_learns_one_fold(esc50: Path, tmp_path: Path) -> None:
     small = f"{SHORT} --prediction.hop_seconds 0.2"
-    printed = make(tmp_path, "features lr", "esc50_waveform", esc50, small)
+    printed = make(tmp_path, "features lr", small, RECIPE="esc50_waveform", DATA=esc50)
     assert "suggested training.max_lr" in printed
     run_home = tmp_path / "cache" / "esc50_waveform" / "runs" / "esc50_waveform"
     assert (run_home / "lr.png").read_bytes().startswith(b"\x89PNG")
-    make(tmp_path, "train", "esc50_waveform", esc50, f"{small} --folds 3")
+    make(tmp_path, "train", f"{small} --folds 3", RECIPE="esc50_waveform", DATA=esc50)
     assert len(pd.read_csv(run_home / "fold3" / "log.csv")) == 1
 
 
@@ -84,7 +61,7 @@ def test_the_waveform_finds_its_learning_rate_and_learns_one_fold(esc50: Path, t
 def pictures(esc50: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the features of esc50_imagenet."""
     home = tmp_path_factory.mktemp("pictures")
-    make(home, "features", "esc50_imagenet", esc50, "")
+    make(home, "features", "", RECIPE="esc50_imagenet", DATA=esc50)
     return home
 
 
@@ -94,7 +71,8 @@ def test_imagenet_s_network_is_fine_tuned_from_a_local_file(esc50: Path, picture
     state = torchvision.models.resnet18().state_dict()
     torch.save(state, weights)
     more = f"{SHORT} --training.epochs 2 --training.freeze_epochs 1 --folds 2"
-    make(pictures, "train", "esc50_imagenet", esc50, f"{more} --network.name resnet18 --network.weights {weights}")
+    more += f" --network.name resnet18 --network.weights {weights}"
+    make(pictures, "train", more, RECIPE="esc50_imagenet", DATA=esc50)
     fold_home = pictures / "cache" / "esc50_imagenet" / "runs" / "esc50_imagenet" / "fold2"
     learnt = torch.load(fold_home / "best.pt", weights_only=True)["network"]
     stem = learnt["trunk.0.0.weight"]
@@ -108,7 +86,7 @@ def test_where_imagenet_cannot_be_downloaded_one_line_says_what_to_do(
 ) -> None:
     before = sorted(path for path in pictures.rglob("*") if path.is_file())
     offline = {"https_proxy": "http://127.0.0.1:9", "TORCH_HOME": str(tmp_path / "torch")}
-    ended = run_make(pictures, "train", "esc50_imagenet", esc50, "--run another", **offline)
+    ended = run_make(pictures, "train", "--run another", offline, RECIPE="esc50_imagenet", DATA=esc50)
     said = [line for line in ended.stderr.splitlines() if not line.startswith("make")]
     assert "Error 2" in ended.stderr
     assert len(said) == 1, ended.stderr

@@ -1,8 +1,5 @@
 """Both recipes of Freesound Audio Tagging 2019, by the commands a user types, on seconds of sound in its folders."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,33 +7,11 @@ import pandas as pd
 import pytest
 import soundfile
 
-ROOT = Path(__file__).parent.parent.parent
+from tests.typed import make
+
 TONES_HZ = {"Zip": 300.0, "Bark": 1_500.0, "Accordion": 6_000.0}
 SAMPLE = ["fname", "Bark", "Zip", "Accordion"]
-SHORT = (
-    "--data.folds 2 --training.epochs 1 --training.batch_size 4 --cache {home}/cache --submissions {home}/submissions"
-)
-
-
-def make(home: Path, targets: str, data: Path, recipe: str, run: str, more: str = "") -> str:
-    """`make TARGETS`; standard output, or an AssertionError with both."""
-    variables = {
-        "PY": sys.executable,
-        "RECIPE": recipe,
-        "RUN": run,
-        "JOBS": "1",
-        "DATA": str(data),
-        "ARGS": f"{SHORT.format(home=home)} {more}",
-    }
-    ended = subprocess.run(
-        ["make", "-o", ".venv/.ready", *targets.split(), *(f"{key}={value}" for key, value in variables.items())],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"},
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
+SHORT = "--data.folds 2 --training.epochs 1 --training.batch_size 4"
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +44,12 @@ def write_tones(path: Path, labels: list[str], seconds: float, random: np.random
 
 @pytest.mark.parametrize("recipe", ["fsdkaggle2019", "fsdkaggle2019_winner"])
 def test_a_teacher_then_its_pupil_fill_the_sample_submission(recipe: str, freesound: Path, tmp_path: Path) -> None:
-    make(tmp_path, "features train", freesound, recipe, "curated", "--training.noisy_rate 0")
+    curated = f"{SHORT} --training.noisy_rate 0"
+    make(tmp_path, "features train", curated, RECIPE=recipe, RUN="curated", DATA=freesound)
     runs = tmp_path / "cache" / recipe / "runs"
     # A teacher of one epoch is sure of nothing: it keeps everything.
-    taught = f"--training.teacher {runs}/curated --training.teacher_keeps 0"
-    printed = make(tmp_path, "train predict", freesound, recipe, recipe, taught)
+    taught = f"{SHORT} --training.teacher {runs}/curated --training.teacher_keeps 0"
+    printed = make(tmp_path, "train predict", taught, RECIPE=recipe, DATA=freesound)
     assert "fold0 the teacher keeps " in printed
     submission = pd.read_csv(tmp_path / "submissions" / f"{recipe}.csv")
     sample = pd.read_csv(freesound / "sample_submission.csv")

@@ -1,8 +1,5 @@
 """The recipe of IRMAS, by the commands a user types, on a small set laid out as its archives unpack."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +7,9 @@ import pandas as pd
 import pytest
 import soundfile
 
+from tests.typed import make
 from train.checkpoint import load_checkpoint
 
-ROOT = Path(__file__).parents[2]
 CODES = ("cel", "flu", "voi")
 RATE_HZ = 44_100
 LAST = ["03 - b-1.wav", "03 - b-2.wav", "c-10.wav"]
@@ -51,23 +48,8 @@ def write_tones(path: Path, instruments: list[int], seconds: float, random: np.r
     soundfile.write(path, np.sum(tones, axis=0)[:, None] + 0.01 * random.standard_normal((len(time_s), 2)), RATE_HZ)
 
 
-def make(home: Path, targets: str, data: Path, more: str = "", recipe: str = "irmas") -> str:
-    """`make TARGETS` on the recipe; standard output, or an AssertionError with both."""
-    arguments = f"--cache {home}/cache --submissions {home}/submissions {SHORT} {more}"
-    variables = {"PY": sys.executable, "RECIPE": recipe, "DATA": str(data), "JOBS": "1", "ARGS": arguments}
-    ended = subprocess.run(
-        ["make", "-o", ".venv/.ready", *targets.split(), *(f"{key}={value}" for key, value in variables.items())],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"},
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
-
-
 def test_irmas_goes_from_its_archives_to_scores_with_and_without_sliding_windows(irmas: Path, tmp_path: Path) -> None:
-    printed = make(tmp_path, "features train tune predict score", irmas)
+    printed = make(tmp_path, "features train tune predict score", SHORT, RECIPE="irmas", DATA=irmas)
     assert "13 clips, 3 labels, folds [0, 1]" in printed
     assert "f1_macro on 4 mixtures" in printed
     submission = pd.read_csv(tmp_path / "submissions" / "irmas.csv")
@@ -83,9 +65,9 @@ def test_irmas_goes_from_its_archives_to_scores_with_and_without_sliding_windows
 
 
 def test_resnet18_learns_from_images_of_short_time_spectra(irmas: Path, tmp_path: Path) -> None:
-    make(tmp_path, "features", irmas, recipe="irmas_resnet18")
-    make(tmp_path, "train", irmas, "--folds 0", recipe="irmas_resnet18")
-    make(tmp_path, "predict", irmas, recipe="irmas_resnet18")
+    make(tmp_path, "features", SHORT, RECIPE="irmas_resnet18", DATA=irmas)
+    make(tmp_path, "train", f"{SHORT} --folds 0", RECIPE="irmas_resnet18", DATA=irmas)
+    make(tmp_path, "predict", SHORT, RECIPE="irmas_resnet18", DATA=irmas)
     run_home = tmp_path / "cache" / "irmas_resnet18" / "runs" / "irmas_resnet18"
     checkpoint = load_checkpoint(run_home / "fold0" / "best.pt")
     assert (checkpoint.n_bins, checkpoint.frames_per_second) == (256, 52)

@@ -1,8 +1,5 @@
 """The pitch recipes as they are, by the commands a user types, on seconds of tones whose names say their notes."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import librosa
@@ -13,25 +10,10 @@ import soundfile
 
 from command import read_command
 from preprocess.layouts import read_layout
+from tests.typed import ROOT, make
 
-ROOT = Path(__file__).parent.parent.parent
 RATE_HZ = 22_050
-SMALL = (
-    "--training.epochs 1 --training.batch_size 4 --data.folds 2 --cache {home}/cache --submissions {home}/submissions"
-)
-
-
-def make(home: Path, targets: str, recipe: str, data: Path) -> str:
-    variables = {"PY": sys.executable, "RECIPE": recipe, "DATA": data, "JOBS": "1", "ARGS": SMALL.format(home=home)}
-    ended = subprocess.run(
-        ["make", "-o", ".venv/.ready", *targets.split(), *(f"{key}={value}" for key, value in variables.items())],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"},
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
+SMALL = "--training.epochs 1 --training.batch_size 4 --data.folds 2"
 
 
 def write_tones(folder: Path, names: list[str]) -> Path:
@@ -53,7 +35,7 @@ def _write(folder: Path, names: list[str], overtones: int, time_s: np.ndarray) -
 
 def test_notes_by_their_names_become_a_scored_submission(tmp_path: Path) -> None:
     data = write_tones(tmp_path / "tones", ["A3", "C3", "G3"])
-    printed = make(tmp_path, "features train predict score inspect", "pitch", data)
+    printed = make(tmp_path, "features train predict score inspect", SMALL, RECIPE="pitch", DATA=data)
     submission = pd.read_csv(tmp_path / "submissions" / "pitch.csv")
     assert list(submission.columns) == ["clip", "C3", "G3", "A3"]
     assert set(submission["clip"]) == {f"test/oboe/{name}_1.wav" for name in ("A3", "C3", "G3")}

@@ -1,0 +1,40 @@
+"""make commands as users type them, with what they write below a folder of the test's."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+SMALL = (
+    "--data.layout folders --data.folds 2 --features.rate_hz 16000 --features.hop_samples 250 --features.n_fft 512 "
+    "--features.n_bins 32 --features.fmax_hz null --training.crop_seconds 0.5 --training.batch_size 5 "
+    "--prediction.window_seconds 0.5 --prediction.hop_seconds 0.25"
+)
+"""A recipe shrunk to seconds of sound."""
+
+
+def places(home: Path) -> str:
+    """Options by which everything lands below `home`."""
+    return f"--cache {home}/cache --submissions {home}/submissions"
+
+
+def run_make(
+    home: Path, targets: str, args: str, environment: dict[str, str] | None = None, **variables: object
+) -> subprocess.CompletedProcess[str]:
+    """`make TARGETS VARIABLE=...` with these ARGS, in one process of one thread; any warning is an error."""
+    values = {"PY": sys.executable, "JOBS": "1", "ARGS": f"{places(home)} {args}", **variables}
+    return subprocess.run(
+        ["make", "-o", ".venv/.ready", *targets.split(), *(f"{key}={value}" for key, value in values.items())],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"} | (environment or {}),
+    )
+
+
+def make(home: Path, targets: str, args: str, **variables: object) -> str:
+    """The same; standard output, or an AssertionError with that and standard error."""
+    ended = run_make(home, targets, args, None, **variables)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
