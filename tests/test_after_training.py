@@ -22,6 +22,7 @@ from tests.test_pipeline import freesound_folder
 from tests.typed import ROOT, SMALL, make, places
 from train import fit
 
+pytestmark = pytest.mark.xdist_group("trained")
 KEYS = f"{SMALL} --training.epochs 1 --data.layout fsdkaggle2019 --features.noise_snrs_db [20]"
 SECONDS = 400
 

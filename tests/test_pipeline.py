@@ -15,7 +15,9 @@ def test_four_make_commands_go_from_recordings_to_a_scored_csv(
     tmp_path: Path, tone_folders: Callable[..., Path]
 ) -> None:
     data = tone_folders()
+    (data / "mid" / "broken.wav").write_bytes(b"<html>not found</html>")  # costs itself alone
     printed = make(tmp_path, "features train predict score inspect", f"{SMALL} --training.epochs 12", DATA=data)
+    assert list(pd.read_csv(tmp_path / "cache" / "demo" / "failed.csv")["clip"]) == ["broken.wav"]
     submission = pd.read_csv(tmp_path / "submissions" / "demo.csv")
     assert list(submission.columns) == ["clip", "low, deep", "mid", "高い"]
     assert len(submission) == 30
@@ -34,17 +36,11 @@ def test_four_make_commands_go_from_recordings_to_a_scored_csv(
     assert list(windows.columns) == ["clip", "start_s", "end_s", "label", "score"]
 
 
-def test_same_seed_gives_identical_features_and_scores_whatever_the_jobs(
-    tmp_path: Path, tone_folders: Callable[..., Path]
-) -> None:
-    data = tone_folders(clips=4)
-    for name, jobs in (("one", "1"), ("two", "2")):
-        make(tmp_path / name, "features train predict", f"{SMALL} --training.epochs 2", DATA=data, JOBS=jobs)
-    one, two = tmp_path / "one", tmp_path / "two"
-    stores = [(home / "cache" / "demo" / "features.h5").read_bytes() for home in (one, two)]
-    assert stores[0] == stores[1]
-    for name in ("demo.csv", "demo_windows.csv"):
-        assert (one / "submissions" / name).read_bytes() == (two / "submissions" / name).read_bytes()
+@pytest.mark.xdist_group("prepared")
+def test_same_seed_gives_identical_features_and_scores_whatever_the_jobs(prepared: Path, tmp_path: Path) -> None:
+    make(tmp_path, "features train predict", f"{SMALL} --training.epochs 1", DATA=prepared / "tones", JOBS=2)
+    for name in ("cache/demo/features.h5", "submissions/demo.csv", "submissions/demo_windows.csv"):
+        assert (prepared / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
 def test_test_clips_of_any_length_are_predicted_in_the_sample_s_order(tmp_path: Path) -> None:
@@ -80,16 +76,7 @@ def write_noise(path: Path, n_samples: int, random: np.random.Generator) -> None
     soundfile.write(path, 0.1 * random.standard_normal(n_samples), 16_000)
 
 
-def test_an_unreadable_recording_costs_itself_alone(tmp_path: Path, tone_folders: Callable[..., Path]) -> None:
-    data = tone_folders()
-    (data / "mid" / "broken.wav").write_bytes(b"<html>not found</html>")
-    make(tmp_path, "features", SMALL, DATA=data)
-    failed = pd.read_csv(tmp_path / "cache" / "demo" / "failed.csv")
-    assert list(failed["clip"]) == ["broken.wav"]
-    make(tmp_path, "train predict", f"{SMALL} --training.epochs 1", DATA=data)
-    assert "broken.wav" not in set(pd.read_csv(tmp_path / "submissions" / "demo.csv")["clip"])
-
-
+@pytest.mark.xdist_group("prepared")
 @pytest.mark.parametrize(
     ("targets", "more", "words"),
     [

@@ -24,7 +24,7 @@ def test_recipes_become_one_submission_and_nothing_is_done_twice(
     tmp_path: Path, tone_folders: Callable[..., Path]
 ) -> None:
     data = tone_folders(clips=4)
-    small = f"{SMALL} --training.epochs 2 --data.folder {data}"
+    small = f"{SMALL} --training.epochs 1 --data.folder {data}"
     printed = make(tmp_path, "ensemble", small, RECIPES="demo esc50", RUN="both")
     mean = sum(read_scores(tmp_path / "submissions" / f"{name}.csv").values for name in ("demo", "esc50")) / 2
     blended = read_scores(tmp_path / "submissions" / "both.csv")

@@ -14,6 +14,7 @@ from preprocess.note_sets import TEST, TRAIN
 from preprocess.notes import CLASSES, clean_note
 from preprocess.render_notes import main
 
+pytestmark = pytest.mark.xdist_group("rendered notes")
 ROOT = Path(__file__).parent.parent.parent
 
 

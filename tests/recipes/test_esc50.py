@@ -11,6 +11,7 @@ import torchvision
 
 from tests.typed import make, run_make
 
+pytestmark = pytest.mark.xdist_group("esc50")
 SHORT = "--training.epochs 1 --training.crop_seconds 0.2 --prediction.window_seconds 0.2"
 N_CLASSES, N_FOLDS, RATE_HZ = 50, 5, 44_100
 

@@ -67,7 +67,7 @@ def test_irmas_goes_from_its_archives_to_scores_with_and_without_sliding_windows
 def test_resnet18_learns_from_images_of_short_time_spectra(irmas: Path, tmp_path: Path) -> None:
     make(tmp_path, "features", SHORT, RECIPE="irmas_resnet18", DATA=irmas)
     make(tmp_path, "train", f"{SHORT} --folds 0", RECIPE="irmas_resnet18", DATA=irmas)
-    make(tmp_path, "predict", SHORT, RECIPE="irmas_resnet18", DATA=irmas)
+    make(tmp_path, "predict", f"{SHORT} --prediction.hop_seconds 3", RECIPE="irmas_resnet18", DATA=irmas)
     run_home = tmp_path / "cache" / "irmas_resnet18" / "runs" / "irmas_resnet18"
     checkpoint = load_checkpoint(run_home / "fold0" / "best.pt")
     assert (checkpoint.n_bins, checkpoint.frames_per_second) == (256, 52)

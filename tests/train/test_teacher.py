@@ -13,6 +13,7 @@ from tests.train.studies import OPTIONS, fit, home_of, write_study
 from train.material import load_material
 from train.teacher import describe_teaching, judge, taught
 
+pytestmark = pytest.mark.xdist_group("mislabelled")
 LONG = ["--training.metric", "last", "--training.epochs", "12"]
 
 
@@ -23,19 +24,20 @@ def test_labels_are_kept_added_and_taken_by_their_scores() -> None:
     assert better.tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0], [1, 0, 0]]
 
 
-@pytest.fixture
-def mislabelled(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def mislabelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Nine curated clips a fold learnt well by a teacher, and noisy ones of which the last six have wrong labels."""
-    write_study(tmp_path, n_clips=45, noisy=18)
-    path = tmp_path / "recipe" / "clips.csv"
+    home = tmp_path_factory.mktemp("mislabelled")
+    write_study(home, n_clips=45, noisy=18)
+    path = home / "recipe" / "clips.csv"
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     wrong = table.index[-6:]
     table.loc[wrong, "labels"] = table.loc[wrong, "labels"].map(
         {"hum": "low, deep", "low, deep": "高い", "高い": "hum"}
     )
     table.to_csv(path, index=False)
-    fit(tmp_path, *LONG, "--run", "teacher", "--training.noisy_rate", "0")
-    return tmp_path
+    fit(home, *LONG, "--run", "teacher", "--training.noisy_rate", "0")
+    return home
 
 
 def test_wrong_labels_go_right_ones_stay_and_curated_clips_are_as_they_were(mislabelled: Path) -> None:
