@@ -16,7 +16,7 @@ from jsonargparse import ArgumentParser
 from benchmarks.known import answer_known, measure
 from command import Command, read_command
 from errors import BadInput, run_script
-from predict.stored import Frames
+from predict.stored import StoredClips
 from preprocess.clips import read_clips
 from preprocess.store import open_store
 from recipe import Prediction
@@ -71,7 +71,7 @@ def has_copies(command: Command) -> bool:
         raise BadInput(f"{command.places.run_home} holds no networks: run make train first")
     table = read_clips(command.places.clips_csv)
     with open_store(command.places.store) as store:
-        frames = Frames(store, pick_device("cpu"))
+        frames = StoredClips(store, pick_device("cpu"))
         return all(frames.n_copies(clip) for clip in table["clip"] if clip in frames.rows)
 
 

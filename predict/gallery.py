@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from predict.recordings import Recording
+from predict.stored import StoredClips
 from preprocess.coding import Frames
 from preprocess.decode import DecodeError, Samples, decode_blocks
 from preprocess.frames import build_transform
@@ -34,18 +36,15 @@ class StoreGallery:
     """The clips of a dataset, whole."""
 
     def __init__(self, store: Store, paths: Mapping[str, str]) -> None:
-        self.store, self.paths = store, paths
-        self.rows = {clip: row for row, clip in enumerate(store.clips) if store.variants[row] == 0}
+        self.stored, self.paths = StoredClips(store, torch.device("cpu")), paths
 
     def frames(self, clip: str) -> Frames | None:
         """The clip's frames as the networks hear them."""
-        if clip not in self.rows:
-            return None
-        return self.store.read(self.rows[clip]) * np.float32(self.store.scale) + np.float32(self.store.offset)
+        return self.stored.read(clip).numpy() if clip in self.stored.rows else None
 
     def duration_s(self, clip: str) -> float | None:
         """As it was when it was read."""
-        return float(self.store.duration_s[self.rows[clip]]) if clip in self.rows else None
+        return self.stored.times(clip)[1] if clip in self.stored.rows else None
 
     def path(self, clip: str) -> Path | None:
         """As the table of clips has it."""

@@ -12,7 +12,7 @@ from places import Places
 from predict.batching import Sound, collect, hear_all
 from predict.calibration import soften
 from predict.mixtures import mix
-from predict.stored import Frames, answer_clips, choose_held_out
+from predict.stored import StoredClips, answer_clips, choose_held_out
 from predict.tagger import Answer, Run, pool_views
 from preprocess.clips import read_clips
 from preprocess.labels import encode
@@ -70,7 +70,7 @@ def answer_mixtures(places: Places, run: Run, device: torch.device, n_jobs: int,
     labels: list[str] = []
     folds = np.sort(np.resize(np.unique(clips["fold"]), tuning.mixtures))
     with open_store(places.store, run.recipe.features) as store:
-        frames = Frames(store, device)
+        frames = StoredClips(store, device)
         for fold in np.unique(folds).tolist():
             tagger, theirs = run.tagger(fold), clips[(clips["fold"] == fold) & clips["clip"].isin(frames.rows)]
             numbers = range(int((folds == fold).sum()))

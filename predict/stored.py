@@ -51,7 +51,7 @@ def find_failed(wanted: pd.DataFrame, store: Store, places: Places) -> pd.DataFr
     return known.loc[known["clip"].isin(absent), FAILED_COLUMNS]
 
 
-class Frames:
+class StoredClips:
     """Clips in a store, as they were recorded and as their offline copies sound, by name."""
 
     def __init__(self, store: Store, device: torch.device) -> None:
@@ -86,7 +86,7 @@ def answer_clips(
 
     Raises BadInput where `prediction.view_copies` asks for copies that are not there.
     """
-    frames, copies = Frames(store, device), run.prediction.view_copies
+    frames, copies = StoredClips(store, device), run.prediction.view_copies
     clips = clips[clips["clip"].isin(frames.rows)]
     if copies and (lacking := [clip for clip in clips["clip"] if not frames.n_copies(clip)]):
         raise BadInput(f"prediction.view_copies = true: clip {lacking[0]!r} has no copies in {store.path}: {COPY}")

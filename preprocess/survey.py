@@ -2,11 +2,9 @@
 
 import json
 import os
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from jsonargparse import ArgumentParser
 
 from command import count_jobs, read_command
 from errors import BadInput, run_script
+from preprocess.deaf import starting_deaf
 from preprocess.layouts import read_layout
 from preprocess.listen import Heard, Unheard, listen
 from preprocess.progress import Progress
@@ -26,10 +25,11 @@ def listen_to_all(paths: Sequence[str], n_jobs: int) -> list[Heard | Unheard]:
     """Measure every recording, in the order of `paths`."""
     measured = []
     # processes for one job as well: a decoder that hangs ends its own (preprocess.watch), and that must not be this one
-    deaf = (signal.signal, (signal.SIGINT, signal.SIG_IGN))  # Ctrl-C is the parent's to handle
-    with ProcessPoolExecutor(n_jobs, get_context("spawn"), *deaf) as pool, Progress(len(paths)) as progress:
+    with ProcessPoolExecutor(n_jobs, get_context("spawn"), _mute) as pool, Progress(len(paths)) as progress:
+        with starting_deaf():
+            heard = pool.map(listen, paths, chunksize=max(1, min(8, len(paths) // n_jobs)))
         try:
-            for one in pool.map(_listen_quietly, paths, chunksize=max(1, min(8, len(paths) // n_jobs))):
+            for one in heard:
                 measured.append(one)
                 progress.add(one.duration_s if isinstance(one, Heard) else 0.0, isinstance(one, Unheard))
         except BrokenProcessPool:
@@ -40,23 +40,9 @@ def listen_to_all(paths: Sequence[str], n_jobs: int) -> list[Heard | Unheard]:
     return measured
 
 
-def _listen_quietly(path: str) -> Heard | Unheard:
-    with _muted():
-        return listen(path)
-
-
-@contextmanager
-def _muted() -> Iterator[None]:
+def _mute() -> None:
     """Keep what decoders written in C mutter about damaged files from the terminal."""
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def add_options(parser: ArgumentParser) -> None:

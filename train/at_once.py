@@ -1,27 +1,27 @@
 """Several networks at once, a process each: on a CPU, two of one thread learn faster than each in turn of two."""
 
 import os
-import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import active_children, get_context
 from pathlib import Path
 
+import numpy as np
 import psutil
 import torch
 
 from errors import BadInput
 from places import Places
+from preprocess.deaf import starting_deaf
 from recipe import Recipe
 from train.device import pick_device
 from train.job import Job
 from train.material import load_material
 from train.memory import HOST_SHARE
-from train.teacher import taught
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,9 @@ class Parcel:
 
     recipe: Recipe
     places: Places
+    targets: np.ndarray
+    kept: np.ndarray
+    """Of the job's material, as a teacher may have left them."""
     fold: int
     seed: int
     home: Path
@@ -58,13 +61,13 @@ def share_threads(n_networks: int, n_at_once: int, n_threads: int) -> list[int]:
 def train_at_once(work: Callable[[Job], None], jobs: Sequence[Job], places: Places, n_at_once: int) -> None:
     """Have `work` train each job's network, `n_at_once` at a time. Raises the first BadInput of any."""
     shares = share_threads(len(jobs), n_at_once, torch.get_num_threads())
-    parcels = [
-        Parcel(job.recipe, places, job.fold, job.seed, job.home, share) for job, share in zip(jobs, shares, strict=True)
-    ]
+    parcels = [_pack(job, places, share) for job, share in zip(jobs, shares, strict=True)]
     spawning = get_context("spawn")
     pool = ProcessPoolExecutor(n_at_once, spawning)
     try:
-        for trained in as_completed(_submit(pool, work, parcels)):
+        with starting_deaf():
+            networks = [pool.submit(_train, work, parcel) for parcel in parcels]
+        for trained in as_completed(networks):
             trained.result()
     except BrokenProcessPool:
         raise BadInput(
@@ -79,13 +82,9 @@ def train_at_once(work: Callable[[Job], None], jobs: Sequence[Job], places: Plac
         pool.shutdown(cancel_futures=True)
 
 
-def _submit(pool: ProcessPoolExecutor, work: Callable[[Job], None], parcels: Sequence[Parcel]) -> list[Future[None]]:
-    """Start the processes, deaf to Ctrl-C: that is the parent's to handle, which ends them."""
-    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        return [pool.submit(_train, work, parcel) for parcel in parcels]
-    finally:
-        signal.signal(signal.SIGINT, handler)
+def _pack(job: Job, places: Places, n_threads: int) -> Parcel:
+    material = job.material
+    return Parcel(job.recipe, places, material.targets.numpy(), material.kept, job.fold, job.seed, job.home, n_threads)
 
 
 def _train(work: Callable[[Job], None], parcel: Parcel) -> None:
@@ -94,7 +93,8 @@ def _train(work: Callable[[Job], None], parcel: Parcel) -> None:
     os.environ["OMP_NUM_THREADS"] = str(parcel.n_threads)
     torch.set_num_threads(parcel.n_threads)
     device = pick_device("cpu")
-    material = taught(load_material(parcel.recipe, parcel.places, device), parcel.recipe, parcel.fold, device)
+    material = load_material(parcel.recipe, parcel.places, device)
+    material = replace(material, targets=torch.from_numpy(parcel.targets), kept=parcel.kept)
     work(Job(parcel.recipe, material, parcel.fold, parcel.seed, parcel.home, device))
 
 

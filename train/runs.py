@@ -1,6 +1,7 @@
 """A run's folder: its recipe, and a folder a network."""
 
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,11 +70,11 @@ def _read(path: Path) -> dict[str, Any]:
     return values
 
 
-def differing_keys(theirs: dict[str, Any], ours: dict[str, Any]) -> str:
-    """The keys in which two recipes learn differently, with the values of the first; '' where they do not."""
+def differing_keys(theirs: dict[str, Any], ours: dict[str, Any], sections: Sequence[str] = LEARNT_BY) -> str:
+    """The keys in which `sections` of two recipes differ, with the values of the first; '' where they do not."""
     return ", ".join(
         f"{section}.{key} = {theirs.get(section, {}).get(key)}"
-        for section in LEARNT_BY
+        for section in sections
         for key, value in ours[section].items()
         if theirs.get(section, {}).get(key) != (list(value) if isinstance(value, tuple) else value)
     )

@@ -13,6 +13,7 @@ from train.checkpoint import Checkpoint, load_checkpoint, network_from
 from train.device import arithmetic
 from train.learner import of_fold
 from train.material import Material
+from train.runs import differing_keys
 from train.validate import score_clips
 
 
@@ -57,8 +58,8 @@ def describe_teaching(before: Material, after: Material, fold: int) -> str:
 
 def _check(path: Path, teacher: Checkpoint, material: Material, recipe: Recipe) -> None:
     """Raise BadInput unless the teacher answers the same question about the same frames."""
-    features = as_dict(recipe.features)
-    differing = [key for key, value in teacher.recipe["features"].items() if features.get(key) != value]
+    differing = differing_keys(teacher.recipe, as_dict(recipe), ["features"])
     if teacher.labels != material.labels or differing:
-        what = f"features.{differing[0]}" if differing else "labels"
-        raise BadInput(f"training.teacher: {path} was trained on other {what}: train it by the same recipe")
+        raise BadInput(
+            f"training.teacher: {path} was trained with {differing or 'other labels'}: train it by the same recipe"
+        )

@@ -57,6 +57,10 @@ class Home:
         """Another table of clips."""
         write_clips(self.places.clips_csv, table)
 
+    def give_test_labels(self, label: str) -> None:
+        """A table of clips in which every test clip has `label`."""
+        self.write_table(self.table.assign(labels=self.table["labels"].where(self.table["split"] != "test", label)))
+
     def frames(self, index: int) -> torch.Tensor:
         """The stored frames [n_frames, n_bins] of a clip of the table."""
         with open_store(self.places.store) as store:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from errors import BadInput
-from predict.stored import Frames, answer_clips
+from predict.stored import StoredClips, answer_clips
 from predict.tagger import load_run
 from preprocess.store import open_store
 from recipe import Prediction
@@ -23,7 +23,7 @@ def test_each_clip_is_answered_by_the_networks_of_its_fold(home: Home, n_jobs: i
     run = load_run(home.places.run_home, PREDICTION)
     with open_store(home.places.store) as store:
         answers = answer_clips(home.table, run, store, CPU, n_jobs)
-        frames = Frames(store, CPU)
+        frames = StoredClips(store, CPU)
         assert list(answers) == home.table["clip"].tolist()
         for clip, fold in zip(home.table["clip"], home.table["fold"], strict=True):
             tagger = run.tagger(None if fold < 0 else fold)
@@ -40,7 +40,7 @@ def test_a_clip_s_score_is_the_mean_of_its_copies_and_its_own(home: Home, poolin
     test = home.table[home.table["split"] == "test"]
     with open_store(home.places.store) as store:
         answers = answer_clips(test, run, store, CPU)
-        frames = Frames(store, CPU)
+        frames = StoredClips(store, CPU)
         for clip in test["clip"]:
             assert frames.n_copies(clip) == 2
             views = [

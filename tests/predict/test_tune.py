@@ -37,9 +37,7 @@ def test_test_clips_have_no_say(home: Home) -> None:
     main(home.arguments)
     path = home.places.run_home / "thresholds.json"
     before = path.read_bytes()
-    table = home.table.copy()
-    table.loc[table["split"] == "test", "labels"] = LABELS[1]
-    home.write_table(table)
+    home.give_test_labels(LABELS[1])
     main(home.arguments)
     assert path.read_bytes() == before
 

@@ -1,7 +1,5 @@
 """make notes: files named by what sounds in them, the same for any jobs, whole or not at all."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import librosa
@@ -13,29 +11,16 @@ from errors import BadInput
 from preprocess.note_sets import TEST, TRAIN
 from preprocess.notes import CLASSES, clean_note
 from preprocess.render_notes import main
+from tests.typed import make
 
 pytestmark = pytest.mark.xdist_group("rendered notes")
-ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The naturals and the chords, once each, by the command a user types."""
     folder = tmp_path_factory.mktemp("notes")
-    variables = {
-        "PY": f"{sys.executable} -W error",
-        "JOBS": "1",
-        "SETS": "naturals chords",
-        "TAKES": "1",
-        "NOTES": folder / "sets",
-    }
-    ended = subprocess.run(
-        ["make", "-o", ".venv/.ready", "notes", *(f"{key}={value}" for key, value in variables.items())],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    make(folder, "notes", "", SETS="naturals chords", TAKES=1, NOTES=folder / "sets")
     return folder / "sets"
 
 

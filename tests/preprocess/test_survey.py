@@ -75,7 +75,7 @@ def hang(path: str) -> None:
 def test_a_decoder_that_crashes_or_hangs_stops_with_a_line_and_no_file(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Callable[[str], None], n_jobs: int
 ) -> None:
-    monkeypatch.setattr(survey, "_listen_quietly", how)
+    monkeypatch.setattr(survey, "listen", how)
     with pytest.raises(BadInput, match="crashed"):
         survey.main(options(folder, tmp_path / "cache", n_jobs))
     assert not (tmp_path / "cache").exists()
