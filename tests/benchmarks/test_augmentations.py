@@ -1,0 +1,41 @@
+"""The study of augmentations trains a run without each that the recipe uses, and prints what they reached."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from benchmarks import augmentations
+from tests.train.studies import N_BINS, write_study
+
+
+def test_it_prints_the_figures_of_a_run_without_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe, cache = tmp_path / "recipe.yaml", tmp_path / "cache"
+    recipe.write_text(
+        yaml.safe_dump(
+            {
+                "features": {"n_bins": N_BINS},
+                "training": {
+                    "batch_size": 4,
+                    "crop_seconds": 1.6,
+                    "gain_probability": 0.5,
+                    "time_roll_probability": 1.0,
+                },
+                "prediction": {"window_seconds": 1.6, "hop_seconds": 0.8},
+            }
+        ),
+        encoding="utf-8",
+    )
+    write_study(cache)
+    asked = f"--recipe {recipe} --cache {cache} --epochs 1 --jobs 1 --pieces 6 --voices 2"
+    augmentations.main(asked.split())
+    printed = capsys.readouterr().out
+    runs = ["all_augmentations", "without_time_roll", "without_gain"]
+    figures = re.findall(r"^(\w+) +mAP [01]\.\d{4}  macro F1 [01]\.\d{4}$", printed, re.M)
+    assert sorted(figures) == sorted(runs)
+    for run in runs[1:]:
+        kept = yaml.safe_load((cache / "recipe" / "runs" / run / "recipe.yaml").read_text(encoding="utf-8"))
+        assert kept["training"][run.replace("without_", "") + "_probability"] == 0
+    augmentations.main(asked.split())
+    assert "loss" not in capsys.readouterr().out
