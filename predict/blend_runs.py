@@ -9,9 +9,9 @@ from jsonargparse import ArgumentParser
 
 from command import Command, read_command
 from errors import BadInput, run_script
-from predict.blend import WAYS, blend_tables, fit_weights
 from predict.submission import read_sample, read_submission, write_submission
 from predict.truth import known_truth, match_rows
+from predict.weighted import WAYS, blend_tables, fit_weights
 from preprocess.clips import read_clips
 from train.metrics import lwlrap, mean_average_precision
 from train.scores import Scores, read_scores

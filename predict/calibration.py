@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from errors import BadInput
@@ -46,6 +45,7 @@ def log_loss(truth: np.ndarray, scores: np.ndarray, activation: Activation) -> f
 
 def fit_temperature(pooled: Callable[[float], np.ndarray], truth: np.ndarray, activation: Activation) -> float:
     """The temperature whose scores, `pooled` of it, have the least log loss."""
+    from scipy.optimize import minimize_scalar  # half a second, that all who read a temperature would pay
 
     def loss(logarithm: float) -> float:
         return log_loss(truth, pooled(float(np.exp(logarithm))), activation)

@@ -11,12 +11,12 @@ import torch
 
 from command import count_jobs, read_command
 from errors import BadInput, run_script
-from predict.blend import WAYS, blend_tables, fit_weights
 from predict.findings import METRIC_NAMES
 from predict.joining import blend_across_folds, match_tables
 from predict.members import Member, bring_up
 from predict.submission import read_sample, read_submission, write_submission
 from predict.truth import known_truth, match_rows
+from predict.weighted import WAYS, blend_tables, fit_weights
 from preprocess.clips import read_clips
 from train.metrics import summarise
 from train.scores import Scores, read_scores, write_scores

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from errors import BadInput
-from predict.blend import blend_tables, fit_weights
+from predict.weighted import blend_tables, fit_weights
 from train.scores import Scores
 
 

@@ -8,8 +8,8 @@ import pytest
 from scipy.stats import gmean
 
 from errors import BadInput
-from predict.blend import blend_tables, fit_weights
 from predict.blend_runs import main
+from predict.weighted import blend_tables, fit_weights
 from tests.predict.conftest import LABELS, Home
 from train.scores import read_scores, write_scores
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from errors import BadInput
-from predict.blend import blend_tables, fit_weights
 from predict.joining import blend_across_folds, match_tables
+from predict.weighted import blend_tables, fit_weights
 from train.scores import Scores
 
 RANDOM = np.random.default_rng(0)
