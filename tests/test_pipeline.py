@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 import soundfile
 
-from tests.typed import SMALL, make, run_make
+from errors import BadInput
+from tests.typed import SMALL, make, run_here, run_make
 
 
 def test_four_make_commands_go_from_recordings_to_a_scored_csv(
@@ -45,7 +46,7 @@ def test_same_seed_gives_identical_features_and_scores_whatever_the_jobs(prepare
 
 def test_test_clips_of_any_length_are_predicted_in_the_sample_s_order(tmp_path: Path) -> None:
     data = freesound_folder(tmp_path / "freesound")
-    make(tmp_path, "features train predict", f"{SMALL} --training.epochs 2 --data.layout fsdkaggle2019", DATA=data)
+    run_here(tmp_path, "features train predict", f"{SMALL} --training.epochs 2 --data.layout fsdkaggle2019", data=data)
     sample = pd.read_csv(data / "sample_submission.csv")
     submission = pd.read_csv(tmp_path / "submissions" / "demo.csv")
     assert list(submission.columns) == list(sample.columns)
@@ -81,25 +82,40 @@ def write_noise(path: Path, n_samples: int, random: np.random.Generator) -> None
     ("targets", "more", "words"),
     [
         ("features", "--data.folder {home}/nowhere", ["nowhere"]),
-        ("features", "--data.folder {home}/empty", ["empty"]),
-        ("features", '--data.labels [\\"mid\\"]', ["data.labels"]),
-        ("features", "--data.folds 40", ["40", "fold"]),
         ("train", "--features.n_bins 16", ["features.h5", "n_bins", "make features"]),
-        ("predict", "--run other", ["other", "make train"]),
-        ("score", "--truth {home}/truth.csv", ["truth.csv"]),
     ],
 )
-def test_bad_input_stops_with_one_line(
-    tmp_path_factory: pytest.TempPathFactory, prepared: Path, targets: str, more: str, words: list[str]
-) -> None:
-    home = prepared
-    before = sorted(path for path in home.rglob("*") if path.is_file())
-    ended = run_make(home, targets, f"{SMALL} {more.format(home=home)}", DATA=home / "tones")
+def test_bad_input_stops_make_with_one_line(prepared: Path, targets: str, more: str, words: list[str]) -> None:
+    before = files_below(prepared)
+    ended = run_make(prepared, targets, f"{SMALL} {more.format(home=prepared)}", DATA=prepared / "tones")
     said = [line for line in ended.stderr.splitlines() if not line.startswith("make")]
     assert len(said) == 1, ended.stderr
     assert "Error 2" in ended.stderr
     assert all(word in said[0] for word in words), said
-    assert sorted(path for path in home.rglob("*") if path.is_file()) == before
+    assert files_below(prepared) == before
+
+
+@pytest.mark.xdist_group("prepared")
+@pytest.mark.parametrize(
+    ("target", "more", "words"),
+    [
+        ("features", "--data.folder {home}/empty", ["empty"]),
+        ("features", "--data.labels '[\"mid\"]'", ["data.labels"]),
+        ("features", "--data.folds 40", ["40", "fold"]),
+        ("predict", "--run other", ["other", "make train"]),
+        ("score", "--truth {home}/truth.csv", ["truth.csv"]),
+    ],
+)
+def test_bad_input_is_named_and_nothing_is_written(prepared: Path, target: str, more: str, words: list[str]) -> None:
+    before = files_below(prepared)
+    with pytest.raises(BadInput) as caught:
+        run_here(prepared, target, f"{SMALL} {more.format(home=prepared)}", data=prepared / "tones")
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert files_below(prepared) == before
+
+
+def files_below(home: Path) -> list[Path]:
+    return sorted(path for path in home.rglob("*") if path.is_file())
 
 
 @pytest.fixture(scope="module")
@@ -113,5 +129,5 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (home / "tones" / label).mkdir(parents=True)
         for number in range(4):
             write_noise(home / "tones" / label / f"{label}{number}.wav", 16_000, random)
-    make(home, "features train predict", f"{SMALL} --training.epochs 1", DATA=home / "tones")
+    run_here(home, "features train predict", f"{SMALL} --training.epochs 1", data=home / "tones")
     return home

@@ -1,9 +1,13 @@
-"""make commands as users type them, with what they write below a folder of the test's."""
+"""make commands as users type them, and their scripts without `make`; all that they write lies below one folder."""
 
 import os
+import shlex
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+
+import torch
 
 ROOT = Path(__file__).parent.parent
 SMALL = (
@@ -12,6 +16,7 @@ SMALL = (
     "--prediction.window_seconds 0.5 --prediction.hop_seconds 0.25"
 )
 """A recipe shrunk to seconds of sound."""
+SCRIPTS = {"features": "preprocess.features", "train": "train.fit", "predict": "predict.run", "score": "predict.score"}
 
 
 def places(home: Path) -> str:
@@ -38,3 +43,17 @@ def make(home: Path, targets: str, args: str, **variables: object) -> str:
     ended = run_make(home, targets, args, None, **variables)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
+
+
+def run_here(home: Path, targets: str, args: str, recipe: str = "demo", **options: object) -> None:
+    """The scripts of these targets in this process: PyTorch takes seconds to import, in each of `make`'s again."""
+    known = {"recipe": ROOT / "recipes" / f"{recipe}.yaml", "run": recipe, "data.folder": options.pop("data", None)}
+    given = [part for key, value in (known | options).items() if value for part in (f"--{key}", str(value))]
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for target in targets.split():
+            jobs = [] if target == "score" else ["--jobs", "1"]
+            import_module(SCRIPTS[target]).main([*given, *jobs, *shlex.split(f"{places(home)} {args}")])
+    finally:
+        torch.set_num_threads(n_threads)

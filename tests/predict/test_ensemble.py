@@ -10,7 +10,7 @@ import pytest
 from errors import BadInput
 from predict.ensemble import main
 from preprocess.clips import COLUMNS, write_clips
-from tests.typed import SMALL, make, run_make
+from tests.typed import ROOT, SMALL, make, places, run_make
 from train.scores import read_scores, write_scores
 
 
@@ -21,7 +21,7 @@ def made(home: Path) -> dict[str, int]:
 
 
 def test_recipes_become_one_submission_and_nothing_is_done_twice(
-    tmp_path: Path, tone_folders: Callable[..., Path]
+    tmp_path: Path, tone_folders: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = tone_folders(clips=4)
     small = f"{SMALL} --training.epochs 1 --data.folder {data}"
@@ -33,7 +33,9 @@ def test_recipes_become_one_submission_and_nothing_is_done_twice(
     assert "both, by mean" in printed
     assert "accuracy" in printed
     before = made(tmp_path)
-    again = make(tmp_path, "ensemble", small, RECIPES="demo esc50", RUN="both")
+    recipes = [str(ROOT / "recipes" / f"{name}.yaml") for name in ("demo", "esc50")]
+    main(["--recipes", *recipes, "--run", "both", *f"{places(tmp_path)} {small}".split()])
+    again = capsys.readouterr().out
     assert made(tmp_path) == before
     assert again.count("trained already") == again.count("predicted already") == 2
 

@@ -9,7 +9,7 @@ import soundfile
 import torch
 import torchvision
 
-from tests.typed import make, run_make
+from tests.typed import make, run_here, run_make
 
 pytestmark = pytest.mark.xdist_group("esc50")
 SHORT = "--training.epochs 1 --training.batch_size 25 --training.crop_seconds 0.2 --prediction.window_seconds 0.2"
@@ -54,7 +54,7 @@ def test_the_waveform_finds_its_learning_rate_and_learns_one_fold(esc50: Path, t
     assert "suggested training.max_lr" in printed
     run_home = tmp_path / "cache" / "esc50_waveform" / "runs" / "esc50_waveform"
     assert (run_home / "lr.png").read_bytes().startswith(b"\x89PNG")
-    make(tmp_path, "train", f"{small} --folds 3", RECIPE="esc50_waveform", DATA=esc50)
+    run_here(tmp_path, "train", f"{small} --folds 3", "esc50_waveform", data=esc50)
     assert len(pd.read_csv(run_home / "fold3" / "log.csv")) == 1
 
 
@@ -62,7 +62,7 @@ def test_the_waveform_finds_its_learning_rate_and_learns_one_fold(esc50: Path, t
 def pictures(esc50: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with the features of esc50_imagenet."""
     home = tmp_path_factory.mktemp("pictures")
-    make(home, "features", "", RECIPE="esc50_imagenet", DATA=esc50)
+    run_here(home, "features", "", "esc50_imagenet", data=esc50)
     return home
 
 
@@ -73,7 +73,7 @@ def test_imagenet_s_network_is_fine_tuned_from_a_local_file(esc50: Path, picture
     torch.save(state, weights)
     more = f"{SHORT} --training.epochs 2 --training.freeze_epochs 1 --folds 2"
     more += f" --network.name resnet18 --network.weights {weights}"
-    make(pictures, "train", more, RECIPE="esc50_imagenet", DATA=esc50)
+    run_here(pictures, "train", more, "esc50_imagenet", data=esc50)
     fold_home = pictures / "cache" / "esc50_imagenet" / "runs" / "esc50_imagenet" / "fold2"
     learnt = torch.load(fold_home / "best.pt", weights_only=True)["network"]
     stem = learnt["trunk.0.0.weight"]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from tests.typed import make
+from tests.typed import make, run_here
 
 TONES_HZ = {"Zip": 300.0, "Bark": 1_500.0, "Accordion": 6_000.0}
 SAMPLE = ["fname", "Bark", "Zip", "Accordion"]
@@ -45,7 +45,7 @@ def write_tones(path: Path, labels: list[str], seconds: float, random: np.random
 @pytest.mark.parametrize("recipe", ["fsdkaggle2019", "fsdkaggle2019_winner"])
 def test_a_teacher_then_its_pupil_fill_the_sample_submission(recipe: str, freesound: Path, tmp_path: Path) -> None:
     curated = f"{SHORT} --training.noisy_rate 0"
-    make(tmp_path, "features train", curated, RECIPE=recipe, RUN="curated", DATA=freesound)
+    run_here(tmp_path, "features train", curated, recipe, run="curated", data=freesound)
     runs = tmp_path / "cache" / recipe / "runs"
     # A teacher of one epoch is sure of nothing: it keeps everything.
     taught = f"{SHORT} --training.teacher {runs}/curated --training.teacher_keeps 0"

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from tests.typed import make
+from tests.typed import make, run_here
 from train.checkpoint import load_checkpoint
 
 CODES = ("cel", "flu", "voi")
@@ -65,9 +65,8 @@ def test_irmas_goes_from_its_archives_to_scores_with_and_without_sliding_windows
 
 
 def test_resnet18_learns_from_images_of_short_time_spectra(irmas: Path, tmp_path: Path) -> None:
-    make(tmp_path, "features", SHORT, RECIPE="irmas_resnet18", DATA=irmas)
-    make(tmp_path, "train", f"{SHORT} --folds 0", RECIPE="irmas_resnet18", DATA=irmas)
-    make(tmp_path, "predict", f"{SHORT} --prediction.hop_seconds 3", RECIPE="irmas_resnet18", DATA=irmas)
+    for target, more in (("features", ""), ("train", "--folds 0"), ("predict", "--prediction.hop_seconds 3")):
+        run_here(tmp_path, target, f"{SHORT} {more}", "irmas_resnet18", data=irmas)
     run_home = tmp_path / "cache" / "irmas_resnet18" / "runs" / "irmas_resnet18"
     checkpoint = load_checkpoint(run_home / "fold0" / "best.pt")
     assert (checkpoint.n_bins, checkpoint.frames_per_second) == (256, 52)

@@ -1,8 +1,5 @@
 """make baselines: the command a user types, its table against slow second reckoning, and data of several labels."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,24 +9,16 @@ import pytest
 import soundfile
 
 from errors import BadInput
+from tests.typed import make
 from train.baselines import NEIGHBOURS, Study, choose_k, main
 from train.simple_inputs import SIZES
 
-ROOT = Path(__file__).parent.parent.parent
 KEYS = ["--training.crop_seconds", "0.5", "--features.rate_hz", "16000", "--jobs", "1", "--neighbours", "8"]
 
 
 def test_the_command_writes_a_table_and_a_plot(tmp_path: Path, tone_folders: Callable[..., Path]) -> None:
-    keys = f"--data.layout folders --data.folds 2 --features.rate_hz 16000 --cache {tmp_path}/cache"
-    variables = {"PY": sys.executable, "RECIPE": "esc50", "DATA": tone_folders(clips=6), "JOBS": "2", "ARGS": keys}
-    ended = subprocess.run(
-        ["make", "-o", ".venv/.ready", "baselines", *(f"{key}={value}" for key, value in variables.items())],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"},
-    )
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    keys = "--data.layout folders --data.folds 2 --features.rate_hz 16000"
+    printed = make(tmp_path, "baselines", keys, RECIPE="esc50", DATA=tone_folders(clips=6), JOBS=2)
     home = tmp_path / "cache" / "esc50"
     table = pd.read_csv(home / "baselines.csv")
     assert set(table["input"]) == set(SIZES)
@@ -39,7 +28,7 @@ def test_the_command_writes_a_table_and_a_plot(tmp_path: Path, tone_folders: Cal
     assert table.loc[table["input"] == "fft", "score"].min() > 0.8, "tones are told apart by their spectra"
     assert (table["lowest_fold"] <= table["score"]).all() and (table["score"] <= table["highest_fold"]).all()
     assert (home / "baselines.png").read_bytes().startswith(b"\x89PNG")
-    assert "spectrogram" in ended.stdout
+    assert "spectrogram" in printed
 
 
 def write_several(folder: Path) -> None:
