@@ -3,8 +3,9 @@ r"""SCRIPT What each way with noisy labels brings: lwlrap of out-of-fold curated
     python -m benchmarks.noisy_labels --data path/to/fsdkaggle2019_mini --views teacher_both
     python -m benchmarks.noisy_labels --data path/to/fsdkaggle2019_mini --steps curated naive teacher --seeds [0,1,2]
 
-A small network, 64 mels and a short schedule, alike for all steps: each takes about 310 batches of 16 a fold, so that
-none learns longer than another, and keeps its last epoch. A run that is finished is not trained again.
+A small network, 64 mels and as many batches of 16 a fold (about 24 for each of `--epochs`) in all steps, so that none
+learns longer than another; only `finetuned` adds half as many to those of `naive`. Each keeps its last epoch. A finished
+run is not trained again.
 """
 
 import itertools
@@ -29,7 +30,7 @@ from preprocess.features import main as make_features
 from preprocess.labels import encode
 from preprocess.store import open_store
 from preprocess.tables import read_table, write_table
-from recipe.sections import Natural
+from recipe.sections import Count, Natural
 from train.checkpoint import load_checkpoint, recipe_of
 from train.fit import main as train
 from train.metrics import lwlrap
@@ -41,26 +42,27 @@ SMALL = (
     "--training.power_mix_probability 0 --training.time_mask_probability 0 --training.frequency_mask_probability 0 "
     "--prediction.window_seconds 1.5 --prediction.hop_seconds 0.75"
 )
-NOISY = "--training.noisy_rate 1 --training.epochs 13"
-TAUGHT = f"{NOISY} --training.teacher {{runs}}/curated{{seed}}"
+NOISY = "--training.noisy_rate 1 --training.epochs {epochs}"
+CURATED = "--training.noisy_rate 0 --training.epochs {twice}"
+TAUGHT = f"{NOISY} --training.teacher {{runs}}/curated{{tag}}"
 MIXED = "--training.power_mix_probability 0.5 --training.power_mix_clips 2"
 HIDDEN = "--training.time_mask_probability 0.5 --training.time_mask_share 0.1 --training.frequency_mask_probability 0.5"
 STEPS = {
-    "curated": "--training.noisy_rate 0 --training.epochs 26",
+    "curated": CURATED,
     "naive": NOISY,
     "bootstrap": f"{NOISY} --training.bootstrap_beta 0.7",
-    "fewer": "--training.noisy_rate 0.5 --training.noisy_weight 0.5 --training.epochs 17",
-    "corrections": f"{NOISY} --training.corrections {{runs}}/curated{{seed}}/noisy_corrections.csv",
-    "finetuned": "--training.noisy_rate 0 --training.epochs 10 --training.max_lr 5e-4 "
-    "--training.start_from {runs}/naive{seed}",
+    "fewer": "--training.noisy_rate 0.5 --training.noisy_weight 0.5 --training.epochs {third_more}",
+    "corrections": f"{NOISY} --training.corrections {{runs}}/curated{{tag}}/noisy_corrections.csv",
+    "finetuned": "--training.noisy_rate 0 --training.epochs {epochs} --training.max_lr 5e-4 "
+    "--training.start_from {runs}/naive{tag}",
     "teacher": TAUGHT,
     "teacher_bootstrap": f"{TAUGHT} --training.bootstrap_beta 0.7",
     "teacher_mixing": f"{TAUGHT} {MIXED}",
     "teacher_masks": f"{TAUGHT} {HIDDEN}",
-    "teacher_both": f"{TAUGHT} {MIXED} {HIDDEN}",
-    "curated_both": f"--training.noisy_rate 0 --training.epochs 26 {MIXED} {HIDDEN}",
+    "curated_both": f"{CURATED} {MIXED} {HIDDEN}",
+    "teacher_both": f"{NOISY} --training.teacher {{runs}}/curated_both{{tag}} {MIXED} {HIDDEN}",
 }
-"""Options of each step beside SMALL; `{runs}/<step>{seed}` is an earlier step's run."""
+"""Options of each step beside SMALL; `{runs}/<step>{tag}` is an earlier step's run, as long and of the same seed."""
 VIEWS: dict[str, dict[str, Any]] = {
     "shifts of 0.2 s": {"view_shifts_s": [-0.2, 0.2]},
     "gains of 6 dB": {"view_gains_db": [-6.0, 6.0]},
@@ -78,10 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     make_features(common)
     reached: dict[str, list[float]] = {}
     for seed, step in itertools.product(options.seeds, options.steps):
-        reached.setdefault(step, []).append(learn(common, places, step, seed))
+        reached.setdefault(step, []).append(learn(common, places, step, seed, options.epochs))
         print(f"{step} seed {seed}: {reached[step][-1]:.4f}", flush=True)
     print(describe(reached))
-    for run in [f"{options.views}{seed}" for seed in options.seeds if options.views]:
+    for run in [f"{options.views}{tag_of(seed, options.epochs)}" for seed in options.seeds if options.views]:
         print(*(f"{run} heard {name}: {value:.4f}" for name, value in hear(places, run).items()), sep="\n")
 
 
@@ -90,8 +92,9 @@ def read_options(arguments: Sequence[str] | None) -> Namespace:
     parser.add_argument("--recipe", type=str, default="recipes/fsdkaggle2019.yaml", help="Whose keys SMALL changes.")
     parser.add_argument("--data", type=str | None, help="The dataset's folder; by default the recipe's.")
     parser.add_argument("--cache", type=str, default="cache", help="Folder of stores and runs.")
+    parser.add_argument("--epochs", type=Count, default=52, help="Of steps with as many noisy clips as curated ones.")
     parser.add_argument("--steps", nargs="*", choices=list(STEPS), default=list(STEPS), help="Steps, in order.")
-    parser.add_argument("--seeds", type=list[Natural], default=[0, 10], help="Seeds of each step's networks.")
+    parser.add_argument("--seeds", type=list[Natural], default=[0, 10, 20], help="Seeds of each step's networks.")
     parser.add_argument("--views", choices=list(STEPS), help="Step whose runs are heard in several views as well.")
     parser.add_argument("--jobs", type=int, default=-1, help="Networks trained at once; -1 is one a core.")
     try:
@@ -100,16 +103,22 @@ def read_options(arguments: Sequence[str] | None) -> Namespace:
         raise BadInput(f"{error}; see --help") from None
 
 
-def learn(common: Sequence[str], places: Places, step: str, seed: int) -> float:
+def learn(common: Sequence[str], places: Places, step: str, seed: int, epochs: int) -> float:
     """Train a step's run, unless it is there, and return its figure."""
-    runs = places.home / "runs"
-    home = runs / f"{step}{seed}"
+    runs, tag = places.home / "runs", tag_of(seed, epochs)
+    home = runs / f"{step}{tag}"
     if not (home / "oof.csv").exists():
         if step == "corrections":
-            write_corrections(runs / f"curated{seed}")
-        options = STEPS[step].format(runs=runs, seed=seed).split()
+            write_corrections(runs / f"curated{tag}")
+        lengths = {"epochs": epochs, "twice": 2 * epochs, "third_more": round(4 / 3 * epochs)}
+        options = STEPS[step].format(runs=runs, tag=tag, **lengths).split()
         train([*common, "--run", home.name, "--training.seed", str(seed), *options])
     return score(places, read_scores(home / "oof.csv"))
+
+
+def tag_of(seed: int, epochs: int) -> str:
+    """What a run's name has behind its step's."""
+    return f"_{epochs}epochs_seed{seed}"
 
 
 def write_corrections(home: Path) -> None:
