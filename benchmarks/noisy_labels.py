@@ -4,8 +4,8 @@ r"""SCRIPT What each way with noisy labels brings: lwlrap of out-of-fold curated
     python -m benchmarks.noisy_labels --data path/to/fsdkaggle2019_mini --steps curated naive teacher --seeds [0,1,2]
 
 A small network, 64 mels and as many batches of 16 a fold (about 24 for each of `--epochs`) in all steps, so that none
-learns longer than another; only `finetuned` adds half as many to those of `naive`. Each keeps its last epoch. A finished
-run is not trained again.
+learns longer than another; only `finetuned` adds half as many to those of `naive`. Each keeps its last epoch.
+A run that is finished is not trained again.
 """
 
 import itertools
