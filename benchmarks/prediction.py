@@ -12,7 +12,8 @@ import itertools
 import os
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -128,13 +129,14 @@ def time_recordings(command: Command, tagger: Tagger, device: torch.device) -> N
         journals = (Journal(Path(folder) / str(number)) for number in itertools.count())
 
         def hear(n_cores: int) -> int:
-            with Listener(features, n_cores) as listener:
+            with on_cores(n_cores), Listener(features, n_cores) as listener:
                 hearings = listener.listen([str(each.path) for each in recordings])
                 return sum(1 for hearing in hearings if [len(block) for block in hearing])
 
         def score(n_cores: int) -> int:
             sounds = (Sound(number, as_frames(blocks, features, device)) for number, blocks in enumerate(stored))
-            return len(list(collect(hear_all(tagger, sounds, device, n_cores))))
+            with on_cores(n_cores):
+                return len(list(collect(hear_all(tagger, sounds, device, n_cores))))
 
         def both(n_cores: int) -> int:
             answers, _ = answer_recordings(recordings, tagger, features, next(journals), device, n_cores)
@@ -160,6 +162,19 @@ def time_recordings(command: Command, tagger: Tagger, device: torch.device) -> N
     in_turn = 1 / (1 / all_one + 1 / all_other)
     print(f"files to CSVs: {together / min(one, other):.2f} x the slower alone on its share of the cores")
     print(f"files to CSVs: {together / in_turn:.2f} x both in turn on all cores ({in_turn:.1f}/s)")
+
+
+@contextmanager
+def on_cores(n_cores: int) -> Iterator[None]:
+    """This thread, and the threads and processes it starts, on so many cores and no other, where the system can."""
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    if allowed:
+        os.sched_setaffinity(0, sorted(allowed)[:n_cores])
+    try:
+        yield
+    finally:
+        if allowed:
+            os.sched_setaffinity(0, allowed)
 
 
 def share_of(n_cores: int, hear_rate: float, score_rate: float) -> int:
