@@ -1,5 +1,6 @@
 """What every test may lean on: synthetic recordings, and the real ones where they are at hand."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import soundfile
 
 ROOT = Path(__file__).parent.parent
 REAL_SOUND = ROOT.parent / "shared" / "data"
+
+# Tensors as small as these take ten times as long on two busy cores as on one; PyTorch reads it when it is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture

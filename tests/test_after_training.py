@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ import onnxruntime  # type: ignore[import-untyped]
 import pandas as pd
 import pytest
 import soundfile
-import torch
 
 from predict import run
 from preprocess import features
@@ -25,15 +23,6 @@ from train import fit
 pytestmark = pytest.mark.xdist_group("trained")
 KEYS = f"{SMALL} --training.epochs 1 --data.layout fsdkaggle2019 --features.noise_snrs_db [20]"
 SECONDS = 400
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small take longer on several threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

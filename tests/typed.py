@@ -7,8 +7,6 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-import torch
-
 ROOT = Path(__file__).parent.parent
 SMALL = (
     "--data.layout folders --data.folds 2 --features.rate_hz 16000 --features.hop_samples 250 --features.n_fft 512 "
@@ -27,14 +25,14 @@ def places(home: Path) -> str:
 def run_make(
     home: Path, targets: str, args: str, environment: dict[str, str] | None = None, **variables: object
 ) -> subprocess.CompletedProcess[str]:
-    """`make TARGETS VARIABLE=...` with these ARGS, in one process of one thread; any warning is an error."""
+    """`make TARGETS VARIABLE=...` with these ARGS, in one process at a time; any warning is an error."""
     values = {"PY": sys.executable, "JOBS": "1", "ARGS": f"{places(home)} {args}", **variables}
     return subprocess.run(
         ["make", "-o", ".venv/.ready", *targets.split(), *(f"{key}={value}" for key, value in values.items())],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        env=os.environ | {"PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"} | (environment or {}),
+        env=os.environ | {"PYTHONWARNINGS": "error"} | (environment or {}),
     )
 
 
@@ -49,11 +47,6 @@ def run_here(home: Path, targets: str, args: str, recipe: str = "demo", **option
     """The scripts of these targets in this process: PyTorch takes seconds to import, in each of `make`'s again."""
     known = {"recipe": ROOT / "recipes" / f"{recipe}.yaml", "run": recipe, "data.folder": options.pop("data", None)}
     given = [part for key, value in (known | options).items() if value for part in (f"--{key}", str(value))]
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        for target in targets.split():
-            jobs = [] if target == "score" else ["--jobs", "1"]
-            import_module(SCRIPTS[target]).main([*given, *jobs, *shlex.split(f"{places(home)} {args}")])
-    finally:
-        torch.set_num_threads(n_threads)
+    for target in targets.split():
+        jobs = [] if target == "score" else ["--jobs", "1"]
+        import_module(SCRIPTS[target]).main([*given, *jobs, *shlex.split(f"{places(home)} {args}")])

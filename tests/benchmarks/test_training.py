@@ -1,7 +1,6 @@
 """The benchmark of training runs on whatever device there is, and prints what it claims to."""
 
 import re
-from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -10,15 +9,6 @@ import torch
 from benchmarks.training import AUGMENTED, main
 from benchmarks.user_loader import CropDataset, loader_batches
 from recipe import Training
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors are slower on two busy cores than on one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_it_prints_a_rate_and_a_ratio_for_each_contender(capsys: pytest.CaptureFixture[str]) -> None:

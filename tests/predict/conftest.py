@@ -1,6 +1,6 @@
 """A trained run in miniature: seconds of tones, their store and table of clips, and networks nobody trained."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -95,15 +95,6 @@ def make_piece(clip: str, path: Path, start_s: float, variant: int = 0, gain_db:
     frames = (frames_of(samples[round(start_s * rate_hz) :], FEATURES) + gain_db).astype(np.float16)
     row = Row(clip, variant, "", start_s, len(samples) / rate_hz, len(frames), digest_of(frames))
     return Piece(row, lambda start, stop: frames[start:stop], path)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small take longer on several threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

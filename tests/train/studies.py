@@ -86,7 +86,7 @@ def assert_same(one: Any, other: Any) -> None:
 def start(cache: Path, *more: str) -> subprocess.Popen[str]:
     """The command as a process of its own."""
     command = [sys.executable, "-m", "train.fit", *OPTIONS, "--cache", str(cache), *more]
-    environment = os.environ | {"PYTHONWARNINGS": "error", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {"PYTHONWARNINGS": "error"}
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,15 +33,9 @@ def test_two_at_once_are_the_networks_of_one_by_one(cache: Path, tmp_path: Path)
     together = {path: path.read_bytes() for path in sorted(home.glob("fold*/best.pt"))}
     kept = [load_checkpoint(path) for path in together]
     scores = (home / "oof.csv").read_bytes()
-    n_threads = torch.get_num_threads()
-    try:
-        torch.set_num_threads(1)
-        fit(cache)
-    finally:
-        torch.set_num_threads(n_threads)
-    if n_threads <= 2:  # with more, the last fold had several threads to itself
-        assert (home / "oof.csv").read_bytes() == scores
-    for one, path in list(zip(kept, together, strict=True))[:2]:
+    fit(cache)
+    assert (home / "oof.csv").read_bytes() == scores
+    for one, path in zip(kept, together, strict=True):
         assert_same(one.network, load_checkpoint(path).network)
 
 
