@@ -1,4 +1,4 @@
-r"""SCRIPT What each way with noisy labels brings: lwlrap of out-of-fold curated clips, a run a step and seed.
+r"""SCRIPT What each way with noisy labels brings to out-of-fold curated clips, a run a step and seed.
 
     python -m benchmarks.noisy_labels --data path/to/fsdkaggle2019_mini --views teacher_both
     python -m benchmarks.noisy_labels --data path/to/fsdkaggle2019_mini --steps curated naive teacher --seeds [0,1,2]
@@ -33,7 +33,7 @@ from preprocess.tables import read_table, write_table
 from recipe.sections import Count, Natural
 from train.checkpoint import load_checkpoint, recipe_of
 from train.fit import main as train
-from train.metrics import lwlrap
+from train.metrics import lwlrap, mean_average_precision
 from train.scores import Scores, read_scores
 
 SMALL = (
@@ -63,6 +63,8 @@ STEPS = {
     "teacher_both": f"{NOISY} --training.teacher {{runs}}/curated_both{{tag}} {MIXED} {HIDDEN}",
 }
 """Options of each step beside SMALL; `{runs}/<step>{tag}` is an earlier step's run, as long and of the same seed."""
+Figures = tuple[float, float]
+"""lwlrap and mAP."""
 VIEWS: dict[str, dict[str, Any]] = {
     "shifts of 0.2 s": {"view_shifts_s": [-0.2, 0.2]},
     "gains of 6 dB": {"view_gains_db": [-6.0, 6.0]},
@@ -78,13 +80,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     places = read_command(base[:-2], "").places
     print(describe_machine(torch.device("cpu")))
     make_features(common)
-    reached: dict[str, list[float]] = {}
+    reached: dict[str, list[Scores]] = {}
     for seed, step in itertools.product(options.seeds, options.steps):
         reached.setdefault(step, []).append(learn(common, places, step, seed, options.epochs))
-        print(f"{step} seed {seed}: {reached[step][-1]:.4f}", flush=True)
-    print(describe(reached))
+        print(f"{step} seed {seed}: {in_words(measure(places, reached[step][-1]))}", flush=True)
+    for step, scores in reached.items():
+        print(describe(step, [measure(places, one) for one in scores], measure(places, together(scores))))
     for run in [f"{options.views}{tag_of(seed, options.epochs)}" for seed in options.seeds if options.views]:
-        print(*(f"{run} heard {name}: {value:.4f}" for name, value in hear(places, run).items()), sep="\n")
+        print(*(f"{run} heard {name}: {in_words(figures)}" for name, figures in hear(places, run).items()), sep="\n")
 
 
 def read_options(arguments: Sequence[str] | None) -> Namespace:
@@ -103,8 +106,8 @@ def read_options(arguments: Sequence[str] | None) -> Namespace:
         raise BadInput(f"{error}; see --help") from None
 
 
-def learn(common: Sequence[str], places: Places, step: str, seed: int, epochs: int) -> float:
-    """Train a step's run, unless it is there, and return its figure."""
+def learn(common: Sequence[str], places: Places, step: str, seed: int, epochs: int) -> Scores:
+    """Train a step's run, unless it is there, and return its out-of-fold scores."""
     runs, tag = places.home / "runs", tag_of(seed, epochs)
     home = runs / f"{step}{tag}"
     if not (home / "oof.csv").exists():
@@ -113,7 +116,7 @@ def learn(common: Sequence[str], places: Places, step: str, seed: int, epochs: i
         lengths = {"epochs": epochs, "twice": 2 * epochs, "third_more": round(4 / 3 * epochs)}
         options = STEPS[step].format(runs=runs, tag=tag, **lengths).split()
         train([*common, "--run", home.name, "--training.seed", str(seed), *options])
-    return score(places, read_scores(home / "oof.csv"))
+    return read_scores(home / "oof.csv")
 
 
 def tag_of(seed: int, epochs: int) -> str:
@@ -128,17 +131,23 @@ def write_corrections(home: Path) -> None:
     write_table(home / "noisy_corrections.csv", ["clip", "labels"], noisy.itertuples(index=False, name=None))
 
 
-def score(places: Places, scores: Scores) -> float:
-    """lwlrap of the curated clips among `scores`."""
+def measure(places: Places, scores: Scores) -> Figures:
+    """The figures of the curated clips among `scores`."""
     table = read_clips(places.clips_csv)
     curated = table[(table["split"] == "train") & (table["trust"] == "curated")]
     rows = {clip: row for row, clip in enumerate(scores.clips)}
     truth = torch.from_numpy(encode(curated["labels"], scores.labels, clips=curated["clip"]))
-    return lwlrap(truth, torch.from_numpy(scores.values[[rows[clip] for clip in curated["clip"]]]))
+    theirs = torch.from_numpy(scores.values[[rows[clip] for clip in curated["clip"]]])
+    return lwlrap(truth, theirs), mean_average_precision(truth, theirs)
 
 
-def hear(places: Places, run_name: str) -> dict[str, float]:
-    """The figure of a run by each of VIEWS, curated clips answered by the networks that never saw their fold."""
+def together(scores: Sequence[Scores]) -> Scores:
+    """The mean of several seeds' networks."""
+    return replace(scores[0], values=np.mean([one.values for one in scores], axis=0))
+
+
+def hear(places: Places, run_name: str) -> dict[str, Figures]:
+    """The figures of a run by each of VIEWS, curated clips answered by the networks that never saw their fold."""
     table = read_clips(places.clips_csv)
     curated = table[(table["split"] == "train") & (table["trust"] == "curated")]
     home, found = places.home / "runs" / run_name, {}
@@ -148,18 +157,21 @@ def hear(places: Places, run_name: str) -> dict[str, float]:
         with open_store(places.store, run.recipe.features) as store:
             answers = answer_clips(curated, run, store, torch.device("cpu"))
         values = np.stack([answer.scores for answer in answers.values()])
-        found[name] = score(places, Scores(list(answers), run.labels, values))
+        found[name] = measure(places, Scores(list(answers), run.labels, values))
     return found
 
 
-def describe(reached: dict[str, list[float]]) -> str:
-    """A line a step: its figures by seed, their mean, and what it is beyond the first step."""
-    first = statistics.mean(next(iter(reached.values())))
-    return "\n".join(
-        f"{step:<18} {' '.join(f'{value:.4f}' for value in values)}  mean {statistics.mean(values):.4f} "
-        f"{statistics.mean(values) - first:+.4f}"
-        for step, values in reached.items()
-    )
+def in_words(figures: Figures) -> str:
+    return f"lwlrap {figures[0]:.4f}, mAP {figures[1]:.4f}"
+
+
+def describe(step: str, reached: Sequence[Figures], blended: Figures) -> str:
+    """A line: the mean and the spread of a step's figures over seeds, and those of all seeds' networks together."""
+    parts = []
+    for name, values, whole in zip(("lwlrap", "mAP"), zip(*reached, strict=True), blended, strict=True):
+        mean = statistics.mean(values)
+        parts.append(f"{name} {mean:.4f} ({min(values):.4f} to {max(values):.4f}, together {whole:.4f})")
+    return f"{step:<18} {', '.join(parts)}"
 
 
 if __name__ == "__main__":

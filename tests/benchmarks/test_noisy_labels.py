@@ -17,23 +17,16 @@ def test_it_prints_each_step_s_figures_and_what_it_brings(
     steps = {step: noisy_labels.STEPS[step] for step in ("curated", "corrections", "teacher")}
     monkeypatch.setattr(noisy_labels, "STEPS", steps | {"teacher": f"{steps['teacher']} --training.teacher_keeps 0"})
     monkeypatch.setattr(noisy_labels, "VIEWS", {"gains": {"view_gains_db": [6.0]}})
-    arguments = [
-        "--data",
-        str(write_folder(tmp_path)),
-        "--cache",
-        str(tmp_path / "cache"),
-        "--jobs",
-        "1",
-        "--epochs",
-        "1",
-    ]
-    arguments += ["--steps", *steps, "--seeds", "[3]", "--views", "teacher"]
+    arguments = ["--data", str(write_folder(tmp_path)), "--cache", str(tmp_path / "cache")]
+    arguments += ["--jobs", "1", "--epochs", "1", "--steps", *steps, "--seeds", "[3]", "--views", "teacher"]
     noisy_labels.main(arguments)
     printed = capsys.readouterr().out
     for step in steps:
-        assert re.search(rf"^{step} +0\.\d{{4}}  mean 0\.\d{{4}} [+-]0\.\d{{4}}$", printed, re.M)
-    first = re.search(r"teacher seed 3: (\S+)", printed)
-    heard = re.search(r"teacher_1epochs_seed3 heard as it is: (\S+)", printed)
+        assert re.search(
+            rf"^{step} +lwlrap 0\.\d{{4}} \(.*together 0\.\d{{4}}\), mAP 0\.\d{{4}} \(.*\)$", printed, re.M
+        )
+    first = re.search(r"teacher seed 3: lwlrap ([\d.]+)", printed)
+    heard = re.search(r"teacher_1epochs_seed3 heard as it is: lwlrap ([\d.]+)", printed)
     assert first and heard
     assert float(heard[1]) == pytest.approx(float(first[1]), abs=1e-3)
     assert "teacher_1epochs_seed3 heard gains: " in printed
