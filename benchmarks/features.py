@@ -26,7 +26,7 @@ from preprocess.decode import decode, decode_blocks
 from preprocess.frames import build_transform
 from preprocess.jobs import ClipJob, PartJob, source_stamp
 from preprocess.plan import Done, Wanted, cut_into_parts
-from preprocess.store import Row, Stored, digest_of, open_store
+from preprocess.store import Row, digest_of, open_store
 from preprocess.store_writer import Piece, write_store
 
 KEYS = ["--features.n_fft", "2560", "--features.hop_samples", "345", "--features.top_db", "80"]
@@ -131,12 +131,10 @@ def bench_load(_: list[Path], folder: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 1 << 14, (2_000_000, 128), np.uint16).view(np.float16)
     starts = range(0, len(frames), 400)
 
-    def slice_of(first: int, start: int, stop: int) -> Stored:
-        return frames[first + start : first + stop]
-
+    rows = [frames[at : at + 400] for at in starts]
     pieces = [
-        Piece(Row(f"{at}.wav", 0, "1:1", 0, 5, 400, digest_of(frames[at : at + 400])), partial(slice_of, at), folder)
-        for at in starts
+        Piece.in_memory(Row(f"{at}.wav", 0, "1:1", 0, 5, 400, digest_of(row)), row, folder)
+        for at, row in zip(starts, rows, strict=True)
     ]
     store_path, raw_path = folder / "load.h5", folder / "load.raw"
     write_store(store_path, FEATURES, coding_of(FEATURES), pieces)

@@ -1,11 +1,10 @@
 """A feature store of random clips, for benchmarks that need no sound."""
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from preprocess.store import Coding, Row, Stored, digest_of
+from preprocess.store import Coding, Row, digest_of
 from preprocess.store_writer import Piece, write_store
 from recipe import Features
 
@@ -23,10 +22,6 @@ def write_random_store(path: Path, features: Features, n_clips: int) -> list[str
         seconds, start = random.uniform(*CLIP_SECONDS), int(random.integers(1000))
         frames = pool[start : start + max(round(seconds * frames_per_second), 1)]
         row = Row(str(number), 0, "", 0.0, seconds, len(frames), digest_of(frames))
-        pieces.append(Piece(row, partial(_between, frames), path))
+        pieces.append(Piece.in_memory(row, frames, path))
     write_store(path, features, Coding(np.dtype(np.float16), features.n_bins, frames_per_second), pieces)
     return [str(number) for number in range(n_clips)]
-
-
-def _between(frames: Stored, start: int, stop: int) -> Stored:
-    return frames[start:stop]

@@ -68,7 +68,9 @@ class Part:
         first, self._hasher = sum(row.n_frames for row in self.rows), xxhash.xxh3_128()
         stored_floor = encode(np.array([floor], np.float32), self.coding)
         for start in range(0, self._n_frames, BLOCK_FRAMES):
-            block = np.maximum(self._read(first, start, min(start + BLOCK_FRAMES, self._n_frames)), stored_floor)
+            block = np.empty((min(BLOCK_FRAMES, self._n_frames - start), self.coding.n_bins), self.coding.dtype)
+            self._fill(first, start, block)
+            np.maximum(block, stored_floor, out=block)
             self._spool.seek((first + start) * self._frame_bytes)
             self._spool.write(block.data)
             self._hasher.update(block.data)
@@ -80,17 +82,17 @@ class Part:
         self._spool.truncate()
         self._open_row()
 
-    def _read(self, first: int, start: int, stop: int) -> Stored:
+    def _fill(self, first: int, start: int, out: Stored) -> None:
+        """Frames from `start` on of the row that begins with frame `first`."""
         self._spool.seek((first + start) * self._frame_bytes)
-        values = np.frombuffer(self._spool.read((stop - start) * self._frame_bytes), self.coding.dtype)
-        return values.reshape(-1, self.coding.n_bins)
+        self._spool.readinto(out.data)
 
     def write(self) -> None:
         """Write the rows under the part's name, and let go of the frames."""
         starts = np.cumsum([0, *(row.n_frames for row in self.rows)]).tolist()
         with self._spool:
             pieces = [
-                Piece(row, partial(self._read, start), self.path)
+                Piece(row, partial(self._fill, start), self.path)
                 for row, start in zip(self.rows, starts[:-1], strict=True)
             ]
             write_store(self.path, self.features, self.coding, pieces, lasting=False)

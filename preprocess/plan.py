@@ -4,9 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from preprocess.jobs import ClipJob, PartJob
 from preprocess.store import Row, Store, Stored, open_store
@@ -68,13 +65,14 @@ def piece_of(store: Store, index: int) -> Piece:
     """A row of a store, to be copied to another; it keeps no file open."""
     frame_bytes = store.n_bins * store.dtype.itemsize
     at = store.frames_at + int(store.offsets[index]) * frame_bytes
-    return Piece(store.row(index), partial(_read, store.path, at, store.dtype, store.n_bins), store.path)
+    return Piece(store.row(index), partial(_fill, store.path, at), store.path)
 
 
-def _read(path: Path, at: int, dtype: np.dtype[Any], n_bins: int, start: int, stop: int) -> Stored:
-    """Frames of a row that begins at byte `at`."""
-    first = at + start * n_bins * dtype.itemsize
-    return np.fromfile(path, dtype, (stop - start) * n_bins, offset=first).reshape(-1, n_bins)
+def _fill(path: Path, at: int, start: int, out: Stored) -> None:
+    """Frames from `start` on of a row that begins at byte `at`; where the file ends early, their digest will tell."""
+    with path.open("rb", buffering=0) as file:
+        file.seek(at + start * out.strides[0])
+        file.readinto(out.data)
 
 
 def cut_into_parts(wanted: Iterable[Wanted], n_jobs: int, name: Callable[[], Path]) -> Iterator[PartJob]:

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import xxhash
 
+from preprocess.coding import as_float32
 from preprocess.disk import Disk
 from preprocess.seal import SEAL_BYTES, write_seal
 from preprocess.store import READ_BYTES, SCHEMA, Coding, Damaged, Row, Stored, fingerprint
@@ -19,6 +20,8 @@ from recipe import Features, as_dict
 
 PACKAGES = ("numpy", "ducc0", "soundfile", "av", "soxr", "librosa", "h5py")
 """Whose versions a store records."""
+CACHED_FRAMES = 512
+"""So many float32 frames of 128 bins stay in a core's own cache."""
 
 
 @dataclass(frozen=True)
@@ -26,34 +29,51 @@ class Piece:
     """A row to be written, and where its frames come from."""
 
     row: Row
-    read: Callable[[int, int], Stored]
-    """Frames `start` to `stop` of the row, in the stored type."""
+    fill: Callable[[int, Stored], None]
+    """Put the row's frames from the first number on into `[n_frames, n_bins]` of the stored type."""
     origin: Path
     """The file they come from, for messages."""
 
+    @classmethod
+    def in_memory(cls, row: Row, frames: Stored, origin: Path) -> "Piece":
+        """A row whose frames are at hand."""
+
+        def fill(start: int, out: Stored) -> None:
+            out[:] = frames[start : start + len(out)]
+
+        return cls(row, fill, origin)
+
 
 class _Statistics:
-    """Sums of values and of their squares, by bin."""
+    """Sums of values and of their squares, by bin.
+
+    They are of what a value is beyond the first frame's: so float32 is exact enough, also where a bin hardly changes.
+    """
 
     def __init__(self, coding: Coding) -> None:
         self.coding, self.n_frames = coding, 0
+        self.first = np.zeros(coding.n_bins, np.float32)
         self.sums, self.squares = np.zeros(coding.n_bins), np.zeros(coding.n_bins)
 
     def add(self, stored: Stored) -> None:
-        values = stored.astype(np.float64)
-        self.n_frames += len(values)
-        self.sums += values.sum(axis=0)
-        self.squares += np.square(values, out=values).sum(axis=0)
+        for start in range(0, len(stored), CACHED_FRAMES):
+            values = as_float32(stored[start : start + CACHED_FRAMES])
+            if not self.n_frames:
+                self.first = values[0].copy()
+            values -= self.first
+            self.n_frames += len(values)
+            self.sums += np.einsum("tb->b", values)
+            self.squares += np.einsum("tb,tb->b", values, values)
 
     def write(self, file: h5py.File) -> None:
         """Mean and standard deviation of all values, and of each bin."""
-        n = max(1, self.n_frames)
-        mean, square = self.sums / n, self.squares / n
-        coding = self.coding
+        n, coding = max(1, self.n_frames), self.coding
+        mean = self.first + self.sums / n
+        variance = np.maximum(0, self.squares / n - (self.sums / n) ** 2)
         file["bin_mean"] = np.float32(mean * coding.scale + coding.offset)
-        file["bin_std"] = np.float32(np.sqrt(np.maximum(0, square - mean**2)) * coding.scale)
+        file["bin_std"] = np.float32(np.sqrt(variance) * coding.scale)
         file.attrs["mean"] = mean.mean() * coding.scale + coding.offset
-        file.attrs["std"] = np.sqrt(max(0.0, square.mean() - mean.mean() ** 2)) * coding.scale
+        file.attrs["std"] = np.sqrt(variance.mean() + mean.var()) * coding.scale
 
 
 def write_store(path: Path, features: Features, coding: Coding, pieces: Sequence[Piece], lasting: bool = True) -> None:
@@ -108,38 +128,35 @@ def _write_frames(
     total = sum(piece.row.n_frames for piece in pieces)
     frames = file.create_dataset("frames", (total, coding.n_bins), coding.dtype)
     statistics, at = _Statistics(coding), 0
-    for blocks in _gathered(_checked_blocks(pieces, coding)):
+    for block in _checked_blocks(pieces, coding):
         if lasting:
-            for block in blocks:
-                statistics.add(block)
-        together = np.concatenate(blocks)
-        frames.write_direct(together, dest_sel=np.s_[at : at + len(together)])
+            statistics.add(block)
+        frames.write_direct(block, dest_sel=np.s_[at : at + len(block)])
         disk.check()
-        at += len(together)
+        at += len(block)
     statistics.write(file)
     return (frames.id.get_offset() or SEAL_BYTES) if total else SEAL_BYTES, frames.nbytes
 
 
 def _checked_blocks(pieces: Iterable[Piece], coding: Coding) -> Iterator[Stored]:
-    """The frames of pieces in blocks of at most READ_BYTES. Raises Damaged where one is not what its digest says."""
-    step = max(1, READ_BYTES // (coding.n_bins * coding.dtype.itemsize))
+    """The frames of pieces in blocks of READ_BYTES, one after the other in the same memory: fresh memory costs as much
+    time as reading into it, and a write costs h5py as much as hashing a megabyte.
+
+    Raises Damaged where a piece is not what its digest says.
+    """
+    buffer = np.empty((max(1, READ_BYTES // (coding.n_bins * coding.dtype.itemsize)), coding.n_bins), coding.dtype)
+    filled = 0
     for piece in pieces:
-        hasher = xxhash.xxh3_128()
-        for start in range(0, piece.row.n_frames, step):
-            block = piece.read(start, min(start + step, piece.row.n_frames))
-            hasher.update(block.data)
-            yield block
+        hasher, start = xxhash.xxh3_128(), 0
+        while start < piece.row.n_frames:
+            here = buffer[filled : filled + piece.row.n_frames - start]
+            piece.fill(start, here)
+            hasher.update(here.data)
+            start, filled = start + len(here), filled + len(here)
+            if filled == len(buffer):
+                yield buffer
+                filled = 0
         if hasher.hexdigest() != piece.row.digest:
             raise Damaged(piece.origin, f"the frames of {piece.row.clip!r} are damaged")
-
-
-def _gathered(blocks: Iterable[Stored]) -> Iterator[list[Stored]]:
-    """Blocks in groups of READ_BYTES or a little more: a write costs h5py as much time as hashing a megabyte."""
-    group: list[Stored] = []
-    for block in blocks:
-        group.append(block)
-        if sum(one.nbytes for one in group) >= READ_BYTES:
-            yield group
-            group = []
-    if group:
-        yield group
+    if filled:
+        yield buffer[:filled]

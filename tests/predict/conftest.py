@@ -94,7 +94,7 @@ def make_piece(clip: str, path: Path, start_s: float, variant: int = 0, gain_db:
     samples, rate_hz = soundfile.read(path, dtype="float32")
     frames = (frames_of(samples[round(start_s * rate_hz) :], FEATURES) + gain_db).astype(np.float16)
     row = Row(clip, variant, "", start_s, len(samples) / rate_hz, len(frames), digest_of(frames))
-    return Piece(row, lambda start, stop: frames[start:stop], path)
+    return Piece.in_memory(row, frames, path)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocess.coding import coding_of, decode_frames, encode
+from preprocess.coding import as_float32, coding_of, decode_frames, encode
 from recipe import Features
 
 CODINGS = {
@@ -33,6 +33,17 @@ def test_order_and_ends_are_kept(name: str, values: list[float]) -> None:
     stored = encode(np.sort(np.array(values, np.float32))[:, None], coding)
     assert (np.diff(stored[:, 0].astype(np.float64)) >= 0).all()
     assert np.isfinite(stored.astype(np.float64)).all()
+
+
+@pytest.mark.parametrize("dtype", ["float16", "uint8", "int16"])
+def test_every_stored_number_is_numpy_s_as_float32(dtype: str) -> None:
+    stored = (
+        np.arange(1 << 16, dtype=np.uint32).astype(np.uint8 if dtype == "uint8" else np.uint16).view(dtype)[:, None]
+    )
+    stored = stored[np.isfinite(stored[:, 0])]
+    values = as_float32(stored)
+    assert values.dtype == np.float32
+    np.testing.assert_array_equal(values.view(np.uint32), stored.astype(np.float32).view(np.uint32))
 
 
 def test_frames_per_second_are_the_kinds() -> None:

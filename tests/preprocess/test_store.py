@@ -1,6 +1,5 @@
 """The store: what was written is read, and any harm to it is noticed."""
 
-from functools import partial
 from pathlib import Path
 
 import h5py
@@ -19,10 +18,6 @@ FEATURES = Features()
 N_BINS = 5
 
 
-def _slice(frames: Stored, start: int, stop: int) -> Stored:
-    return frames[start:stop]
-
-
 def write(
     path: Path, lengths: list[int], dtype: str = "float16", scale: float = 1.0, offset: float = 0.0
 ) -> list[Stored]:
@@ -30,7 +25,7 @@ def write(
     random = np.random.default_rng(0)
     rows = [(random.uniform(-90, 90, (length, N_BINS))).astype(dtype) for length in lengths]
     pieces = [
-        Piece(
+        Piece.in_memory(
             Row(
                 f"clip «{index // 2}»,\n{index // 2}.wav",
                 index % 2,
@@ -40,7 +35,7 @@ def write(
                 len(frames),
                 digest_of(frames),
             ),
-            partial(_slice, frames),
+            frames,
             path,
         )
         for index, frames in enumerate(rows)
@@ -78,6 +73,18 @@ def test_everything_written_is_read(tmp_path: Path, dtype: str, scale: float, of
         assert store.damaged_rows() == []
         np.testing.assert_allclose([store.mean, store.std], [values.mean(), values.std()], rtol=1e-6)
         np.testing.assert_allclose(store.bin_mean, values.mean(axis=0), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(store.bin_std, values.std(axis=0), rtol=1e-5)
+
+
+def test_statistics_hold_where_a_bin_hardly_changes(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    frames = (-90 + np.array([0, 0.1, 20]) * random.standard_normal((5_000, 3))).astype(np.float16)
+    piece = Piece.in_memory(Row("a", 0, "1:1", 0, 1, len(frames), digest_of(frames)), frames, tmp_path)
+    write_store(tmp_path / "features.h5", FEATURES, Coding(np.dtype("float16"), 3, 1.0), [piece])
+    values = frames.astype(np.float64)
+    with open_store(tmp_path / "features.h5") as store:
+        np.testing.assert_allclose([store.mean, store.std], [values.mean(), values.std()], rtol=1e-5)
+        np.testing.assert_allclose(store.bin_mean, values.mean(axis=0), rtol=1e-5)
         np.testing.assert_allclose(store.bin_std, values.std(axis=0), rtol=1e-5)
 
 
@@ -185,7 +192,7 @@ def test_a_store_that_points_outside_itself_is_refused(stored: tuple[Path, list[
 
 def test_a_piece_that_is_not_what_its_digest_says_is_not_written(tmp_path: Path) -> None:
     frames = np.zeros((4, N_BINS), np.float16)
-    piece = Piece(Row("a", 0, "1:1", 0, 1, 4, digest_of(frames)), partial(_slice, frames + 1), tmp_path / "part.h5")
+    piece = Piece.in_memory(Row("a", 0, "1:1", 0, 1, 4, digest_of(frames)), frames + 1, tmp_path / "part.h5")
     with pytest.raises(Damaged, match=r"part.h5: the frames of 'a'"):
         write_store(tmp_path / "features.h5", FEATURES, Coding(np.dtype("float16"), N_BINS, 1.0), [piece])
     assert list(tmp_path.iterdir()) == []

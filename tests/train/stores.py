@@ -1,7 +1,6 @@
 """Small stores and memories of random frames for tests of training."""
 
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,6 @@ def random_frames(dtype: str, n_frames: int, n_bins: int, seed: int) -> NDArray[
     return random.integers(info.min, info.max, (n_frames, n_bins), endpoint=True).astype(dtype)
 
 
-def _between(frames: NDArray[Any], start: int, stop: int) -> NDArray[Any]:
-    return frames[start:stop]
-
-
 def write_small_store(
     path: Path,
     lengths: Mapping[Name, int],
@@ -45,9 +40,9 @@ def write_small_store(
     """Write a store with so many frames of each clip and variant, in that order; return the stored frames."""
     stored = {name: random_frames(dtype, length, n_bins, seed) for seed, (name, length) in enumerate(lengths.items())}
     pieces = [
-        Piece(
+        Piece.in_memory(
             Row(clip, variant, "1:1", float(number), len(frames) / frames_per_second, len(frames), digest_of(frames)),
-            partial(_between, frames),
+            frames,
             path,
         )
         for number, ((clip, variant), frames) in enumerate(stored.items())

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from preprocess.clips import write_clips
 from preprocess.labels import write_vocabulary
-from preprocess.store import Coding, Row, Stored, digest_of
+from preprocess.store import Coding, Row, digest_of
 from preprocess.store_writer import Piece, write_store
 from recipe import Features
 from train.fit import main
@@ -28,10 +28,6 @@ OPTIONS = (
     f"--features.n_bins {N_BINS} --training.batch_size 4 --training.crop_seconds 1.6 --training.epochs 3 "
     "--prediction.window_seconds 1.6 --prediction.hop_seconds 0.8 --device cpu"
 ).split()
-
-
-def _reader(stored: Stored) -> Callable[[int, int], Stored]:
-    return lambda start, stop: stored[start:stop]
 
 
 def write_study(cache: Path, n_clips: int = 18, folds: int = 3, noisy: int = 0, labels: Sequence[str] = LABELS) -> None:
@@ -47,7 +43,7 @@ def write_study(cache: Path, n_clips: int = 18, folds: int = 3, noisy: int = 0, 
         frames[:, 2 * label : 2 * label + 2] += 25
         stored, clip = frames.astype(np.float16), f"clip {number}.wav"
         row = Row(clip, 0, "1:1", 0.0, len(stored) / FRAMES_PER_SECOND, len(stored), digest_of(stored))
-        pieces.append(Piece(row, _reader(stored), home))
+        pieces.append(Piece.in_memory(row, stored, home))
         trust = "noisy" if number >= n_clips - noisy else "curated"
         rows.append((clip, f"/sound/{clip}", labels[label], number // len(labels) % folds, "train", clip, trust))
     columns = ["clip", "path", "labels", "fold", "split", "group", "trust"]
