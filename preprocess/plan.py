@@ -10,7 +10,7 @@ from preprocess.store import Row, Store, Stored, open_store
 from preprocess.store_writer import Piece
 from recipe import Features
 
-MOST_CLIPS, MOST_BYTES = 32, 1 << 27
+MOST_CLIPS, MOST_BYTES = 64, 1 << 27
 """Of a part, which is lost when its worker is killed."""
 FEWEST_CLIPS, FEWEST_BYTES = 8, 1 << 22
 """Of a part, and so of a worker: less is not worth the half second in which a process starts."""

@@ -110,8 +110,9 @@ class Store:
         self.bin_mean: npt.NDArray[np.float32] = file["bin_mean"][:]
         self.bin_std: npt.NDArray[np.float32] = file["bin_std"][:]
         self.clips, self.digests, self.sources = (_text(file[key]) for key in ("clip", "digest", "source"))
-        self.dtype: np.dtype[Any] = file["frames"].dtype
-        self.n_bins = int(file["frames"].shape[1])
+        frames = file["frames"]
+        self.dtype: np.dtype[Any] = frames.dtype
+        self.n_bins = int(frames.shape[1])
 
     def row(self, index: int) -> Row:
         """Everything of one row but its frames."""
@@ -207,9 +208,12 @@ def _check_schema(path: Path, file: h5py.File, array_start: int) -> None:
     if file.userblock_size != SEAL_BYTES or file.attrs.get("schema") != SCHEMA:
         raise Damaged(path, f"it is no feature store of schema {SCHEMA}")
     for name in (*TABLES, "frames"):
-        if not isinstance(file.get(name, getlink=True), h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
+        hard = isinstance(file.get(name, getlink=True), h5py.HardLink)
+        table = file[name] if hard else None
+        if not isinstance(table, h5py.Dataset):
             raise Damaged(path, f"its {name} are not in the file itself")
-        if file[name].external or file[name].is_virtual:
+        if table.external or table.is_virtual:
             raise Damaged(path, f"its {name} lie in other files")
-    if file["frames"].size and file["frames"].id.get_offset() != array_start:
+    frames = file["frames"]
+    if frames.size and frames.id.get_offset() != array_start:
         raise Damaged(path, "its frames are not where they were written")
