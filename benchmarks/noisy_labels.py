@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from torch import Tensor
 
 from benchmarks.machine import describe_machine
 from command import read_command
@@ -63,6 +64,7 @@ STEPS = {
     "teacher_both": f"{NOISY} --training.teacher {{runs}}/curated_both{{tag}} {MIXED} {HIDDEN}",
 }
 """Options of each step beside SMALL; `{runs}/<step>{tag}` is an earlier step's run, as long and of the same seed."""
+RESAMPLINGS = 500
 Figures = tuple[float, float]
 """lwlrap and mAP."""
 VIEWS: dict[str, dict[str, Any]] = {
@@ -84,8 +86,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for seed, step in itertools.product(options.seeds, options.steps):
         reached.setdefault(step, []).append(learn(common, places, step, seed, options.epochs))
         print(f"{step} seed {seed}: {in_words(measure(places, reached[step][-1]))}", flush=True)
-    for step, scores in reached.items():
-        print(describe(step, [measure(places, one) for one in scores], measure(places, together(scores))))
+    blends = [together(scores) for scores in reached.values()]
+    for (step, scores), blended in zip(reached.items(), blends, strict=True):
+        print(describe(step, [measure(places, one) for one in scores], measure(places, blended)))
+        if blended is not blends[0]:
+            print(f"{'':<18} beyond the first, together: {describe_gain(places, blends[0], blended)}")
     for run in [f"{options.views}{tag_of(seed, options.epochs)}" for seed in options.seeds if options.views]:
         print(*(f"{run} heard {name}: {in_words(figures)}" for name, figures in hear(places, run).items()), sep="\n")
 
@@ -133,12 +138,30 @@ def write_corrections(home: Path) -> None:
 
 def measure(places: Places, scores: Scores) -> Figures:
     """The figures of the curated clips among `scores`."""
+    truth, theirs = of_curated(places, scores)
+    return lwlrap(truth, theirs), mean_average_precision(truth, theirs)
+
+
+def of_curated(places: Places, scores: Scores) -> tuple[Tensor, Tensor]:
+    """Truth and scores [n_curated, n_labels], in the order of the table of clips."""
     table = read_clips(places.clips_csv)
     curated = table[(table["split"] == "train") & (table["trust"] == "curated")]
     rows = {clip: row for row, clip in enumerate(scores.clips)}
     truth = torch.from_numpy(encode(curated["labels"], scores.labels, clips=curated["clip"]))
-    theirs = torch.from_numpy(scores.values[[rows[clip] for clip in curated["clip"]]])
-    return lwlrap(truth, theirs), mean_average_precision(truth, theirs)
+    return truth, torch.from_numpy(scores.values[[rows[clip] for clip in curated["clip"]]])
+
+
+def describe_gain(places: Places, first: Scores, other: Scores) -> str:
+    """How much better the other is, and between what the middle 90 % of RESAMPLINGS of the clips have it."""
+    truth, mine = of_curated(places, first)
+    theirs = of_curated(places, other)[1]
+    generator, parts = torch.Generator().manual_seed(0), []
+    drawn = [torch.randint(len(truth), (len(truth),), generator=generator) for _ in range(RESAMPLINGS)]
+    for name, figure in (("lwlrap", lwlrap), ("mAP", mean_average_precision)):
+        gains = [figure(truth[rows], theirs[rows]) - figure(truth[rows], mine[rows]) for rows in drawn]
+        low, high = np.quantile(gains, [0.05, 0.95])
+        parts.append(f"{name} {figure(truth, theirs) - figure(truth, mine):+.4f} ({low:+.4f} to {high:+.4f})")
+    return ", ".join(parts)
 
 
 def together(scores: Sequence[Scores]) -> Scores:

@@ -25,6 +25,7 @@ def test_it_prints_each_step_s_figures_and_what_it_brings(
         assert re.search(
             rf"^{step} +lwlrap 0\.\d{{4}} \(.*together 0\.\d{{4}}\), mAP 0\.\d{{4}} \(.*\)$", printed, re.M
         )
+    assert printed.count("beyond the first, together: lwlrap ") == len(steps) - 1
     first = re.search(r"teacher seed 3: lwlrap ([\d.]+)", printed)
     heard = re.search(r"teacher_1epochs_seed3 heard as it is: lwlrap ([\d.]+)", printed)
     assert first and heard
