@@ -10,7 +10,6 @@ to `--voices` labels; with `--voices 1` they are clips of one label. A run that 
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 
 import torch
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -74,7 +73,7 @@ def augmentations(training: Training) -> list[str]:
 def score(places: Places, recipe: Recipe, options: Namespace) -> tuple[float, float]:
     """(mAP by the mean of windows, macro F1 as decided by the recipe, its thresholds tuned on these very pieces)."""
     device, tuning = pick_device("cpu"), replace(recipe.tuning, mixtures=options.pieces, entries=ENTRIES)
-    run = load_run(Path(places.run_home), recipe.prediction, device)
+    run = load_run(places.run_home, recipe.prediction, device)
     mixed = replace(run.recipe.training, power_mix_clips=options.voices, power_mix_db=options.within_db)
     run = replace(run, recipe=replace(run.recipe, training=mixed))
     heard = answer_mixtures(places, run, device, 1, tuning)
