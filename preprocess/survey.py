@@ -26,9 +26,9 @@ def listen_to_all(paths: Sequence[str], n_jobs: int) -> list[Heard | Unheard]:
     measured = []
     # processes for one job as well: a decoder that hangs ends its own (preprocess.watch), and that must not be this one
     with ProcessPoolExecutor(n_jobs, get_context("spawn"), _mute) as pool, Progress(len(paths)) as progress:
-        with starting_deaf():
-            heard = pool.map(listen, paths, chunksize=max(1, min(8, len(paths) // n_jobs)))
         try:
+            with starting_deaf():
+                heard = pool.map(listen, paths, chunksize=max(1, min(8, len(paths) // n_jobs)))
             for one in heard:
                 measured.append(one)
                 progress.add(one.duration_s if isinstance(one, Heard) else 0.0, isinstance(one, Unheard))
