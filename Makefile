@@ -91,7 +91,7 @@ inspect: setup  ## a look at the result, and submissions/RUN.html
 
 # A process a core, one thread each: threads that wait for a core another test has cost more than they bring.
 test: $(VENV)/.ready-dev  ## the tests
-	$(PY) -m pytest --numprocesses auto --dist loadgroup
+	$(PY) -m pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/.ready-dev  ## lint, types and house rules
 	$(PY) -m ruff check .

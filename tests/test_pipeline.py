@@ -37,7 +37,6 @@ def test_four_make_commands_go_from_recordings_to_a_scored_csv(
     assert list(windows.columns) == ["clip", "start_s", "end_s", "label", "score"]
 
 
-@pytest.mark.xdist_group("prepared")
 def test_same_seed_gives_identical_features_and_scores_whatever_the_jobs(prepared: Path, tmp_path: Path) -> None:
     make(tmp_path, "features train predict", f"{SMALL} --training.epochs 1", DATA=prepared / "tones", JOBS=2)
     for name in ("cache/demo/features.h5", "submissions/demo.csv", "submissions/demo_windows.csv"):
@@ -77,7 +76,6 @@ def write_noise(path: Path, n_samples: int, random: np.random.Generator) -> None
     soundfile.write(path, 0.1 * random.standard_normal(n_samples), 16_000)
 
 
-@pytest.mark.xdist_group("prepared")
 @pytest.mark.parametrize(
     ("targets", "more", "words"),
     [
@@ -95,7 +93,6 @@ def test_bad_input_stops_make_with_one_line(prepared: Path, targets: str, more: 
     assert files_below(prepared) == before
 
 
-@pytest.mark.xdist_group("prepared")
 @pytest.mark.parametrize(
     ("target", "more", "words"),
     [

@@ -14,7 +14,14 @@ SMALL = (
     "--prediction.window_seconds 0.5 --prediction.hop_seconds 0.25"
 )
 """A recipe shrunk to seconds of sound."""
-SCRIPTS = {"features": "preprocess.features", "train": "train.fit", "predict": "predict.run", "score": "predict.score"}
+SCRIPTS = {
+    "features": "preprocess.features",
+    "train": "train.fit",
+    "calibrate": "predict.calibrate",
+    "tune": "predict.tune",
+    "predict": "predict.run",
+    "score": "predict.score",
+}
 
 
 def places(home: Path) -> str:

@@ -10,7 +10,7 @@ import pytest
 from errors import BadInput
 from predict.ensemble import main
 from preprocess.clips import COLUMNS, write_clips
-from tests.typed import ROOT, SMALL, make, places, run_make
+from tests.typed import ROOT, SMALL, make, places, run_here, run_make
 from train.scores import read_scores, write_scores
 
 
@@ -25,7 +25,9 @@ def test_recipes_become_one_submission_and_nothing_is_done_twice(
 ) -> None:
     data = tone_folders(clips=4)
     small = f"{SMALL} --training.epochs 1 --data.folder {data}"
+    run_here(tmp_path, "features train", small)
     printed = make(tmp_path, "ensemble", small, RECIPES="demo esc50", RUN="both")
+    assert printed.count("trained already") == 1
     mean = sum(read_scores(tmp_path / "submissions" / f"{name}.csv").values for name in ("demo", "esc50")) / 2
     blended = read_scores(tmp_path / "submissions" / "both.csv")
     np.testing.assert_allclose(blended.values, mean, atol=1e-6)

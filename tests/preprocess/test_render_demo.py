@@ -14,7 +14,6 @@ from preprocess.layouts import read_layout
 from preprocess.render_demo import Plan, main, plan_takes
 from recipe import Data
 
-pytestmark = pytest.mark.xdist_group("rendered demo")
 ROOT = Path(__file__).parent.parent.parent
 SMALL = ["--train-clips", "2", "--test-clips", "3"]
 

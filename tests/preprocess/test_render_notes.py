@@ -13,8 +13,6 @@ from preprocess.notes import CLASSES, clean_note
 from preprocess.render_notes import main
 from tests.typed import make
 
-pytestmark = pytest.mark.xdist_group("rendered notes")
-
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:

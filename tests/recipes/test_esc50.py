@@ -11,7 +11,6 @@ import torchvision
 
 from tests.typed import make, run_here, run_make
 
-pytestmark = pytest.mark.xdist_group("esc50")
 SHORT = "--training.epochs 1 --training.batch_size 25 --training.crop_seconds 0.2 --prediction.window_seconds 0.2"
 N_CLASSES, N_FOLDS, RATE_HZ = 50, 5, 44_100
 
@@ -38,8 +37,12 @@ def esc50(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
-def test_the_spectrogram_goes_from_the_unpacked_archive_to_scores_of_every_clip(esc50: Path, tmp_path: Path) -> None:
-    printed = make(tmp_path, "features train predict", SHORT, RECIPE="esc50", DATA=esc50)
+def test_the_spectrogram_goes_from_the_unpacked_archive_to_scores_of_every_clip(
+    esc50: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_here(tmp_path, "features train", SHORT, "esc50", data=esc50)
+    printed = capsys.readouterr().out
+    make(tmp_path, "predict", SHORT, RECIPE="esc50", DATA=esc50)
     assert "250 clips, 50 labels, folds [1, 2, 3, 4, 5]" in printed
     submission = pd.read_csv(tmp_path / "submissions" / "esc50.csv")
     assert list(submission.columns) == ["clip", *(f"class_{number:02}" for number in range(N_CLASSES))]
@@ -50,7 +53,8 @@ def test_the_spectrogram_goes_from_the_unpacked_archive_to_scores_of_every_clip(
 
 def test_the_waveform_finds_its_learning_rate_and_learns_one_fold(esc50: Path, tmp_path: Path) -> None:
     small = f"{SHORT} --prediction.hop_seconds 0.2"
-    printed = make(tmp_path, "features lr", small, RECIPE="esc50_waveform", DATA=esc50)
+    run_here(tmp_path, "features", small, "esc50_waveform", data=esc50)
+    printed = make(tmp_path, "lr", f"{small} --steps 40", RECIPE="esc50_waveform", DATA=esc50)
     assert "suggested training.max_lr" in printed
     run_home = tmp_path / "cache" / "esc50_waveform" / "runs" / "esc50_waveform"
     assert (run_home / "lr.png").read_bytes().startswith(b"\x89PNG")

@@ -48,9 +48,12 @@ def write_tones(path: Path, instruments: list[int], seconds: float, random: np.r
     soundfile.write(path, np.sum(tones, axis=0)[:, None] + 0.01 * random.standard_normal((len(time_s), 2)), RATE_HZ)
 
 
-def test_irmas_goes_from_its_archives_to_scores_with_and_without_sliding_windows(irmas: Path, tmp_path: Path) -> None:
-    printed = make(tmp_path, "features train tune predict score", SHORT, RECIPE="irmas", DATA=irmas)
-    assert "13 clips, 3 labels, folds [0, 1]" in printed
+def test_irmas_goes_from_its_archives_to_scores_with_and_without_sliding_windows(
+    irmas: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_here(tmp_path, "features train", SHORT, "irmas", data=irmas)
+    assert "13 clips, 3 labels, folds [0, 1]" in capsys.readouterr().out
+    printed = make(tmp_path, "tune predict score", SHORT, RECIPE="irmas", DATA=irmas)
     assert "f1_macro on 4 mixtures" in printed
     submission = pd.read_csv(tmp_path / "submissions" / "irmas.csv")
     assert list(submission.columns) == ["clip", *CODES]

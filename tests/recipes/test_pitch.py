@@ -10,7 +10,7 @@ import soundfile
 
 from command import read_command
 from preprocess.layouts import read_layout
-from tests.typed import ROOT, make
+from tests.typed import ROOT, make, run_here
 
 RATE_HZ = 22_050
 SMALL = "--training.epochs 1 --training.batch_size 4 --data.folds 2"
@@ -33,9 +33,13 @@ def _write(folder: Path, names: list[str], overtones: int, time_s: np.ndarray) -
         soundfile.write(folder / f"{name}_1.wav", 0.1 * sound, RATE_HZ)
 
 
-def test_notes_by_their_names_become_a_submission_and_a_page(tmp_path: Path) -> None:
+def test_notes_by_their_names_become_a_submission_and_a_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     data = write_tones(tmp_path / "tones", ["A3", "C3", "G3"])
-    printed = make(tmp_path, "features train predict inspect", SMALL, RECIPE="pitch", DATA=data)
+    run_here(tmp_path, "features train", SMALL, "pitch", data=data)
+    printed = capsys.readouterr().out
+    make(tmp_path, "predict inspect", SMALL, RECIPE="pitch", DATA=data)
     submission = pd.read_csv(tmp_path / "submissions" / "pitch.csv")
     assert list(submission.columns) == ["clip", "C3", "G3", "A3"]
     assert set(submission["clip"]) == {f"test/oboe/{name}_1.wav" for name in ("A3", "C3", "G3")}

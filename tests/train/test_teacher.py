@@ -13,7 +13,6 @@ from tests.train.studies import OPTIONS, fit, home_of, write_study
 from train.material import load_material
 from train.teacher import describe_teaching, judge, taught
 
-pytestmark = pytest.mark.xdist_group("mislabelled")
 LONG = ["--training.metric", "last", "--training.epochs", "12"]
 
 
