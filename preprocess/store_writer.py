@@ -139,8 +139,8 @@ def _write_frames(
 
 
 def _checked_blocks(pieces: Iterable[Piece], coding: Coding) -> Iterator[Stored]:
-    """The frames of pieces in blocks of READ_BYTES, one after the other in the same memory: fresh memory costs as much
-    time as reading into it, and a write costs h5py as much as hashing a megabyte.
+    """The frames of pieces in blocks of READ_BYTES, one after the other in the same memory: reading into fresh memory
+    took three times as long, and a write costs h5py as much as hashing a megabyte.
 
     Raises Damaged where a piece is not what its digest says.
     """
