@@ -23,6 +23,7 @@ from predict.tagger import load_run
 from predict.tune import pool
 from predict.tuning import measure, tune_together
 from recipe import Recipe, Training
+from recipe.sections import Count
 from train.augmenting import STEPS
 from train.device import pick_device
 from train.fit import main as train
@@ -39,23 +40,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(describe_machine(torch.device("cpu")))
     asked = ["--training.epochs", str(options.epochs), "--folds", options.folds, "--jobs", str(options.jobs)]
     for name in ["", *augmentations(command.recipe.training)]:
-        run_name = f"without_{name}" if name else "all_augmentations"
+        step = f"without_{name}" if name else "all_augmentations"
+        run_name = f"{step}_{options.epochs}epochs"
         places = replace(command.places, run=run_name)
         less = [f"--training.{name}_probability", "0"] if name else []
         train([*base, *asked, "--resume", "--run", run_name, *less])
         m_ap, f1 = score(places, command.recipe, options)
-        print(f"{run_name:<28} mAP {m_ap:.4f}  macro F1 {f1:.4f}", flush=True)
+        print(f"{step:<28} mAP {m_ap:.4f}  macro F1 {f1:.4f}", flush=True)
 
 
 def read_options(arguments: Sequence[str] | None) -> Namespace:
     parser = ArgumentParser(description="What each augmentation of a recipe brings.", exit_on_error=False)
     parser.add_argument("--recipe", type=str, default="recipes/irmas.yaml", help="Whose augmentations.")
     parser.add_argument("--cache", type=str, default="cache", help="Folder of stores and runs.")
-    parser.add_argument("--epochs", type=int, default=40, help="Of each network.")
+    parser.add_argument("--epochs", type=Count, default=40, help="Of each network.")
     parser.add_argument("--folds", type=str, default="0", help="Folds to train, as 0,1.")
     parser.add_argument("--jobs", type=int, default=-1, help="Networks trained at once; -1 is one a core.")
-    parser.add_argument("--pieces", type=int, default=300, help="To mix from held-out clips.")
-    parser.add_argument("--voices", type=int, default=5, help="At most, in a piece.")
+    parser.add_argument("--pieces", type=Count, default=300, help="To mix from held-out clips.")
+    parser.add_argument("--voices", type=Count, default=5, help="At most, in a piece.")
     parser.add_argument(
         "--within_db", type=float, default=8.0, help="Voices are quieter than the first by at most this."
     )

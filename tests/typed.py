@@ -18,7 +18,6 @@ SCRIPTS = {
     "features": "preprocess.features",
     "train": "train.fit",
     "calibrate": "predict.calibrate",
-    "tune": "predict.tune",
     "predict": "predict.run",
     "score": "predict.score",
 }

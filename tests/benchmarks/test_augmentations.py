@@ -35,7 +35,9 @@ def test_it_prints_the_figures_of_a_run_without_each(tmp_path: Path, capsys: pyt
     figures = re.findall(r"^(\w+) +mAP [01]\.\d{4}  macro F1 [01]\.\d{4}$", printed, re.M)
     assert sorted(figures) == sorted(runs)
     for run in runs[1:]:
-        kept = yaml.safe_load((cache / "recipe" / "runs" / run / "recipe.yaml").read_text(encoding="utf-8"))
+        kept = yaml.safe_load(
+            (cache / "recipe" / "runs" / f"{run}_1epochs" / "recipe.yaml").read_text(encoding="utf-8")
+        )
         assert kept["training"][run.replace("without_", "") + "_probability"] == 0
     augmentations.main(asked.split())
     assert "loss" not in capsys.readouterr().out
