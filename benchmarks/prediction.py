@@ -29,6 +29,7 @@ from benchmarks.machine import describe_machine
 from command import Command, read_command
 from errors import run_script
 from predict.batching import Sound, collect, hear_all
+from predict.fused import fused
 from predict.journal import Journal
 from predict.listener import Listener
 from predict.recordings import Recording, find_recordings
@@ -81,7 +82,7 @@ def untrained(recipe: Recipe, n_networks: int, device: torch.device) -> Tagger:
     networks = []
     for seed in range(n_networks):
         torch.manual_seed(seed)
-        networks.append(network_of(recipe, coding.n_bins, N_LABELS, MEAN_DB, STD_DB).to(device).eval())
+        networks.append(fused(network_of(recipe, coding.n_bins, N_LABELS, MEAN_DB, STD_DB).to(device).eval()))
     labels = [f"label {index}" for index in range(N_LABELS)]
     return Tagger(networks, labels, recipe.prediction, coding.frames_per_second, recipe.training.precision)
 

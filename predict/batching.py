@@ -1,7 +1,8 @@
 """Many clips at once: neighbouring clips share a batch, and batches are scored in threads while the next ones arrive.
 
 A thread scores a batch by itself. Threads that share one batch wait for each other, and beside processes that decode on
-the same cores they wait long.
+the same cores they wait long. The thread that passes on what arrives shares nothing either: OpenMP's threads, spinning
+until its next block, took a third of this process's time.
 """
 
 from collections import deque
@@ -16,6 +17,7 @@ from torch import Tensor
 from predict.spans import Span
 from predict.tagger import Heard, Tagger
 from preprocess.decode import DecodeError
+from train.device import one_thread
 
 MOST_THREADS = 16
 """Beyond so many cores, each thread takes several."""
@@ -45,7 +47,8 @@ def hear_all(
     """
     n_threads = min(n_jobs, MOST_THREADS) if device.type == "cpu" else 1
     waiting: deque[Future[list[tuple[Key, Heard | End]]]] = deque()
-    with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(n_jobs // n_threads,)) as threads:
+    pool = ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(n_jobs // n_threads,))
+    with one_thread(), pool as threads:
         for batch in _batches(tagger, sounds, BATCH_WINDOWS.get(device.type, 64)):
             waiting.append(threads.submit(_score, tagger, batch))
             while len(waiting) > n_threads or (waiting and waiting[0].done()):

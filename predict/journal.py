@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
+from typing import BinaryIO
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from predict import spans
 from predict.hearing import End
 from predict.tagger import Heard, Run
 from preprocess.jobs import source_stamp
-from preprocess.whole import temporary_beside
+from preprocess.whole import written_whole
 
 HEARD_BY = ("window_seconds", "hop_seconds", "mode", "blend", "view_shifts_s", "view_gains_db", "view_windows_s")
 """The keys of `prediction` that the scores of windows depend on."""
@@ -43,13 +43,13 @@ class Journal:
     def entry(self, path: Path) -> "Entry":
         """What is known of a recording, as long as the file is the same."""
         key = hashlib.sha256(f"{path.resolve()}\0{source_stamp(str(path))}".encode("utf-8", "surrogateescape"))
-        return Entry(self.folder / f"{key.hexdigest()[:24]}.npz")
+        return Entry(self.folder / f"{key.hexdigest()[:24]}.npy")
 
 
 class Entry:
     """One recording's page: spans are added to a draft as they are heard, and all of them make the finished page.
 
-    A recording of one span has no draft.
+    Both are arrays one behind another. A recording of one span has no draft.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,10 +64,10 @@ class Entry:
     def finished(self) -> Finished | None:
         """All windows of the recording, if it was heard to its end."""
         try:
-            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as page:
-                heard = Heard(page["starts"], page["scores"])
-                return Finished([heard], float(page["start_s"]), float(page["duration_s"]))
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile):
+            with self.path.open("rb") as file:
+                starts, scores, (start_s, duration_s) = (np.load(file, allow_pickle=False) for _ in range(3))
+                return Finished([Heard(starts, scores)], float(start_s), float(duration_s))
+        except (OSError, ValueError, EOFError):
             return None
 
     def begun(self) -> list[Heard]:
@@ -94,18 +94,21 @@ class Entry:
         self.draft.parent.mkdir(parents=True, exist_ok=True)
         with self.draft.open("ab") as file:
             for part in self.heard[self._n_kept :]:
-                np.save(file, part.start_frames)
-                np.save(file, part.scores)
+                _save(file, part.start_frames, part.scores)
         self._n_kept = len(self.heard)
 
     def finish(self, end: End) -> Finished:
         """Keep the whole recording in place of its spans."""
         starts = np.concatenate([part.start_frames for part in self.heard])
         scores = np.concatenate([part.scores for part in self.heard])
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = temporary_beside(self.path)  # not synced: what a power cut takes is heard again
-        with temporary.open("wb") as file:
-            np.savez(file, starts=starts, scores=scores, start_s=end.start_s, duration_s=end.duration_s)
-        temporary.replace(self.path)
+        # Not synced: what a power cut takes is heard again.
+        with written_whole(self.path, lasting=False) as temporary, temporary.open("wb") as file:
+            _save(file, starts, scores, np.array([end.start_s, end.duration_s]))
         self.draft.unlink(missing_ok=True)
         return Finished(self.heard, end.start_s, end.duration_s)
+
+
+def _save(file: BinaryIO, *arrays: np.ndarray) -> None:
+    """Put arrays at the end of a file."""
+    for array in arrays:
+        np.save(file, array)

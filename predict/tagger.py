@@ -15,6 +15,7 @@ from torch import Tensor
 from errors import BadInput
 from predict.blend import blend
 from predict.calibration import read_temperature, soften
+from predict.fused import fused
 from predict.passes import can_share, score_clips
 from predict.spans import Plan, Span
 from predict.views import View, reach_of, views_of
@@ -157,7 +158,8 @@ class Run:
 
     def tagger(self, fold: int | None = None) -> Tagger:
         """All networks blended, or only those that never saw the clips of `fold`."""
-        networks = [each for group in self.folds.values() for each in group] if fold is None else self.folds[fold]
+        trained = [each for group in self.folds.values() for each in group] if fold is None else self.folds[fold]
+        networks = [fused(each) for each in trained]
         precision = self.recipe.training.precision
         return Tagger(
             networks, self.labels, self.prediction, self.frames_per_second, precision, temperature=self.temperature

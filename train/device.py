@@ -3,7 +3,8 @@
 import ctypes
 import resource
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -46,6 +47,20 @@ def _keep_freed_memory() -> None:
     if mallopt:
         for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
             mallopt(option, 1 << 30)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Have this thread's tensors computed by it alone.
+
+    OpenMP's threads go on spinning for a while after each operation they share, on cores that others want.
+    """
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def peak_memory_mb(device: torch.device) -> float:

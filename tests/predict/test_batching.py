@@ -98,3 +98,20 @@ def test_few_clips_wait_in_memory(tagger: Tagger, monkeypatch: pytest.MonkeyPatc
     for done, (key, _) in enumerate(collect(hear_all(tagger, counted(), CPU, 2))):
         assert key == done
         assert len(asked) <= done + 2 + 2
+
+
+def test_what_arrives_is_passed_on_by_one_thread(tagger: Tagger) -> None:
+    n_threads: list[int] = []
+
+    def watched() -> Iterator[torch.Tensor]:
+        n_threads.append(torch.get_num_threads())
+        yield noise(100, 0)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        list(hear_all(tagger, [Sound("a", watched())], CPU, 1))
+        assert n_threads == [1]
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
