@@ -28,7 +28,7 @@ def mixup(
     concentration = torch.full((len(x), 2), alpha, dtype=x.dtype, device=x.device)
     # What torch.distributions.Beta draws from; Beta itself takes no generator.
     share = max_share * torch._sample_dirichlet(concentration, generator=generator)[:, 0]
-    mixed = torch.lerp(x, x[partner], share[:, None, None])
+    mixed = torch.lerp(x, x.index_select(0, partner), share[:, None, None])
     return mixed, mix_labels(y, 1 - share, [(share, partner)], label_rule)
 
 
@@ -86,7 +86,8 @@ def add_sounds(x: Tensor, own: Tensor, others: Others, decibels: bool) -> Tensor
     linear = to_power(x) if decibels else x
     total = linear * (own if decibels else own.sqrt())
     for weights, clips in others:
-        total.addcmul_(linear[clips], weights if decibels else weights.sqrt())
+        # A quarter of the time of indexing with brackets.
+        total.addcmul_(linear.index_select(0, clips), weights if decibels else weights.sqrt())
     return to_decibels(total) if decibels else total
 
 
