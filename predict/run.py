@@ -34,6 +34,7 @@ from preprocess.clips import read_clips
 from preprocess.store import open_store
 from preprocess.tables import write_table
 from train.device import pick_device
+from train.log import epochs_done
 from train.scores import Scores
 from train.windows import pool_windows
 
@@ -67,8 +68,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = pick_device(command.options.device)
     home = command.places.run_home
     run = load_run(home, with_tuned_windows(home, command.recipe.prediction), device)
+    warn_of_unfinished(home, run.recipe.training.epochs)
     outcome = score_input(command, run, device) if command.options.input else score_dataset(command, run, device)
     write_outcome(command, run, outcome)
+
+
+def warn_of_unfinished(run_home: Path, n_epochs: int) -> None:
+    """Say which of the networks that answer are of a training that was interrupted, or is still going on."""
+    for path in sorted(run_home.glob("fold*/best.pt")):
+        done = epochs_done(path.parent)
+        if 0 < done < n_epochs:
+            warn(
+                f"{path} is of {done} epochs of {n_epochs}, and answers all the same: "
+                "make train ARGS=--resume finishes it, deleting its folder leaves it out"
+            )
 
 
 def score_dataset(command: Command, run: Run, device: torch.device) -> Outcome:

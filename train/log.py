@@ -7,12 +7,20 @@ from typing import Any, Self
 from errors import BadInput
 from preprocess.tables import read_table, write_table
 
+LOG_NAME = "log.csv"
+
+
+def epochs_done(home: Path) -> int:
+    """Epochs that a fold's log has; 0 where there is none."""
+    path = home / LOG_NAME
+    return len(read_table(path, ["epoch"])) if path.exists() else 0
+
 
 class EpochLog:
     """log.csv in `home`, whole after every row. Going on after `epoch` epochs keeps the rows up to it."""
 
     def __init__(self, home: Path, epoch: int = 0, *, tensorboard: bool = False) -> None:
-        self.path = home / "log.csv"
+        self.path = home / LOG_NAME
         self.rows: list[dict[str, Any]] = []
         if epoch:
             before = read_table(self.path, ["epoch"], hint="train without --resume")

@@ -14,6 +14,7 @@ from predict.run import main
 from predict.tagger import load_run
 from recipe import Prediction
 from tests.predict.conftest import FEATURES, LABELS, Home
+from train.log import EpochLog
 
 ROOT = Path(__file__).parents[2]
 
@@ -56,6 +57,20 @@ def test_the_middle_window_alone_is_written_beside_sliding_windows(home: Home) -
     main([*home.arguments, "--prediction.pooling", "centre"])
     np.testing.assert_allclose(read(home)[LABELS], centre[LABELS], atol=1e-6)
     assert not home.places.submission("_centre.csv").exists()
+
+
+def test_networks_whose_training_was_interrupted_answer_but_are_named(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    n_epochs = load_run(home.places.run_home, Prediction()).recipe.training.epochs
+    for fold, done in ((0, n_epochs), (1, n_epochs - 1)):
+        log = EpochLog(home.places.run_home / f"fold{fold}")
+        for epoch in range(1, done + 1):
+            log.add({"epoch": epoch, "train_loss": 0.5})
+    main(home.arguments)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "epochs" in line]
+    assert "fold1" in line
+    assert f"{n_epochs - 1} epochs of {n_epochs}" in line
 
 
 def test_without_test_clips_each_fold_is_scored_by_the_networks_that_never_saw_it(
