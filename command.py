@@ -1,11 +1,14 @@
 """From a command line to a recipe: every script takes the recipe's keys, and its own options beside them."""
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from errors import BadInput
@@ -52,6 +55,7 @@ def read_command(
 ) -> Command:
     """Read a command line (None: the process's own). Raises BadInput that names the key, the value and the bounds."""
     parser = build_parser(description, add_options)
+    _check_recipes(sys.argv[1:] if arguments is None else arguments)
     try:
         values = parser.parse_args(arguments)
         parts = parser.instantiate(values)
@@ -64,3 +68,21 @@ def read_command(
             raise BadInput(f"{key} {value!r} cannot name a folder: use letters, digits, '-' and '_'")
     recipe = Recipe(name=name, **{section: parts[section] for section in SECTIONS})
     return Command(recipe, Places(Path(parts.cache), Path(parts.submissions), name, run), parts)
+
+
+def _check_recipes(arguments: Sequence[str]) -> None:
+    """Raise BadInput that names a recipe's file where it is no YAML of keys; the parser tells of its keys."""
+    for before, argument in pairwise(["", *arguments]):
+        path = Path(argument.removeprefix("--recipe=") if argument.startswith("--recipe=") else argument)
+        if (before != "--recipe" and not argument.startswith("--recipe=")) or not path.is_file():
+            continue
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except UnicodeDecodeError as error:
+            raise BadInput(f"--recipe {path} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+        except yaml.YAMLError as error:
+            where = getattr(error, "problem_mark", None)
+            line = f" in line {where.line + 1}" if where else ""
+            raise BadInput(f"--recipe {path} is no YAML ({getattr(error, 'problem', None) or error}{line})") from None
+        if not isinstance(values, dict):
+            raise BadInput(f"--recipe {path} holds no keys: write sections, as the files in recipes/ have them")

@@ -17,7 +17,7 @@ def stop(message: str, status: int = 2) -> NoReturn:
 
 
 def run_script(main: Callable[[], int | None]) -> NoReturn:
-    """Run a script's `main`; a BadInput becomes one line and exit 2, an interrupt one line and exit 130."""
+    """Run a script's `main`; BadInput and what the disk refuses become one line and exit 2, an interrupt 130."""
     try:
         status = main()
     except BadInput as error:
@@ -27,4 +27,7 @@ def run_script(main: Callable[[], int | None]) -> NoReturn:
     except BrokenPipeError:  # the reader of a pipe, as head, has had enough; the exit must not write to it again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
+    except OSError as error:  # a full disk, a folder that may not be written to
+        where = f"{error.filename}: " if error.filename else ""
+        stop(f"{where}{error.strerror or error}; make room or mend it, and run the same command again")
     raise SystemExit(status or 0)

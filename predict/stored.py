@@ -14,6 +14,7 @@ from predict.batching import Sound, collect, hear_all
 from predict.tagger import Answer, Run
 from preprocess.store import Store
 from preprocess.tables import read_table
+from train.learnt import first_learnt
 
 FAILED_COLUMNS = ["clip", "reason"]
 COPY = "name some in features.pitch_shifts, time_stretches or noise_snrs_db, and run make features with the same keys"
@@ -29,10 +30,15 @@ def choose_clips(table: pd.DataFrame, run: Run) -> tuple[pd.DataFrame, str]:
 
 
 def choose_held_out(table: pd.DataFrame, run: Run) -> pd.DataFrame:
-    """The training clips whose fold some network never saw."""
+    """The training clips whose fold some network never saw. Raises BadInput where there are none, or one was seen."""
     held_out = table[(table["split"] == "train") & table["fold"].isin(run.folds)]
     if held_out.empty:
         raise BadInput(f"no training clip is in the run's folds {sorted(run.folds)}: run make features and make train")
+    for fold, learnt in run.learnt.items():
+        if clip := first_learnt(held_out.loc[held_out["fold"] == fold, "clip"].tolist(), learnt):
+            raise BadInput(
+                f"clip {clip!r} is in fold {fold} now, whose networks have learnt from it: run make train again"
+            )
     return held_out
 
 

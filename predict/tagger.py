@@ -5,7 +5,7 @@ import itertools
 import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from predict.views import View, reach_of, views_of
 from recipe import Prediction, Recipe
 from train.checkpoint import Checkpoint, load_checkpoint, network_from, recipe_of
 from train.device import arithmetic
+from train.learnt import NOTHING, both
 from train.networks import Activation, SoundNetwork
 from train.validate import window_frames
 from train.windows import pool_windows
@@ -150,6 +151,8 @@ class Run:
     """Of all checkpoints."""
     temperature: float = 1.0
     """That calibrates scores of windows."""
+    learnt: dict[int, Tensor] = field(default_factory=dict)
+    """int64 marks of the clips that the networks of each fold have learnt from (train.learnt)."""
 
     @property
     def activation(self) -> Activation:
@@ -179,14 +182,18 @@ def load_run(run_home: Path, prediction: Prediction, device: torch.device | str 
     for path, checkpoint in zip(paths, checkpoints, strict=True):
         _check_kin(paths[0], checkpoints[0], path, checkpoint)
     folds: dict[int, list[SoundNetwork]] = {}
+    learnt: dict[int, Tensor] = {}
     for path, checkpoint in zip(paths, checkpoints, strict=True):
         folds.setdefault(checkpoint.fold, []).append(_network(path, checkpoint, device))
+        learnt[checkpoint.fold] = both(learnt.get(checkpoint.fold, NOTHING), checkpoint.learnt)
     first, recipe = checkpoints[0], recipe_of(checkpoints[0])
     if prediction.mode == "dense" and not all(can_share(each) for group in folds.values() for each in group):
         print(f"network {recipe.network.name} needs each window by itself: prediction.mode is exact", file=sys.stderr)
         prediction = replace(prediction, mode="exact")
     temperature = read_temperature(run_home, prediction)
-    return Run(folds, list(first.labels), recipe, prediction, first.frames_per_second, _digest(paths), temperature)
+    return Run(
+        folds, list(first.labels), recipe, prediction, first.frames_per_second, _digest(paths), temperature, learnt
+    )
 
 
 def _digest(paths: Sequence[Path]) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from errors import BadInput
 from preprocess.jobs import Failure
 from preprocess.store import fingerprint
 from preprocess.tables import read_table, write_table
@@ -13,10 +14,11 @@ COLUMNS = ["clip", "path", "reason", "source", "features"]
 
 
 def read_failures(path: Path, features: Features) -> list[Failure]:
-    """The failures of these features; none where there is no file."""
-    if not path.exists():
+    """The failures of these features; none where there is no file, or a damaged one: then all are tried again."""
+    try:
+        table = read_table(path, COLUMNS)
+    except BadInput:
         return []
-    table = read_table(path, COLUMNS)
     table = table[table["features"] == fingerprint(features)]
     return [Failure(*row) for row in table[COLUMNS[:4]].itertuples(index=False)]
 

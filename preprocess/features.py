@@ -157,13 +157,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     layout = read_layout(command.recipe.data)
     features = command.recipe.features
     try:
-        with locked(places.home):
+        with locked(places.home / ".lock", "make features"):
             write_tables(layout, places)
             wanted = clips_wanted(layout, features, copy_all=command.recipe.prediction.view_copies)
             failures = make_store(wanted, features, places, n_jobs, options.device)
     except OSError as error:
         raise BadInput(
-            f"{places.home}: {error.strerror or error}; what was finished is kept, run the same command again"
+            f"{places.home}: {error.strerror or error}; make room, or name another --cache. What was finished is kept: "
+            "run the same command again"
         ) from error
     return warn(failures, places, len(layout.table), options.max_failures)
 

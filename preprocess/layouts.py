@@ -97,6 +97,9 @@ def _folds(table: pd.DataFrame, vocabulary: list[str], data: Data) -> np.ndarray
 
 
 def _own_fold(clip: str, fold: str) -> int:
-    if not (fold.isascii() and fold.isdigit()):
-        raise BadInput(f"{clip} has fold {fold!r}: give every training clip a whole number, or leave the column out")
+    if not (fold.isascii() and fold.isdigit() and len(fold) <= 9):
+        raise BadInput(
+            f"{clip} has fold {fold!r}: give every training clip a whole number of at most nine digits, or leave the "
+            "column out"
+        )
     return int(fold)

@@ -1,4 +1,4 @@
-"""One process at a time in a folder; the lock of a process that was killed is free."""
+"""One process at a time at some work; the lock of a process that was killed is free."""
 
 import fcntl
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from errors import BadInput
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder, created if need be. Raises BadInput where another process does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+def locked(path: Path, work: str) -> Iterator[None]:
+    """Hold a lock file, created with its folder if need be. Raises BadInput where another process does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise BadInput(f"{folder}: another make features is at work there; wait for it or end it") from None
+            raise BadInput(f"{path.parent}: another {work} is at work there; wait for it or end it") from None
         yield

@@ -25,7 +25,9 @@ def read_table(
         raise BadInput(f"{path} is not there: {hint}") from None
     except UnicodeDecodeError as error:
         raise BadInput(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
-    except (OSError, csv.Error) as error:
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read ({error.strerror}): check the path and its permissions") from None
+    except csv.Error as error:
         raise BadInput(f"{path} cannot be read as a CSV ({error}): save it again as a CSV") from None
     if not rows:
         raise BadInput(f"{path} is empty: it needs a header line and a line a clip")

@@ -2,6 +2,7 @@
 
 import pickle
 from dataclasses import dataclass, field, fields
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from torch import Tensor
 from errors import BadInput
 from preprocess.whole import written_whole
 from recipe import SECTIONS, Recipe
+from train.learnt import NOTHING
 from train.networks import SoundNetwork, network_of
+from train.weights import reason_of
 
 FORMAT = 1
 
@@ -34,6 +37,8 @@ class Checkpoint:
     score: float
     """By the recipe's metric, on the fold's held-out clips."""
     metrics: dict[str, float] = field(default_factory=dict)
+    learnt: Tensor = NOTHING
+    """int64 marks of the clips behind it, those of the network it started from included (train.learnt)."""
     resume: dict[str, Any] | None = None
     """In last.pt, what training needs to go on."""
     format: int = FORMAT
@@ -41,8 +46,10 @@ class Checkpoint:
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint under its name once it is whole."""
+    whole = BytesIO()  # to a path, torch answers a full disk with a RuntimeError of its own format
+    torch.save({each.name: getattr(checkpoint, each.name) for each in fields(checkpoint)}, whole)
     with written_whole(path) as temporary:
-        torch.save({each.name: getattr(checkpoint, each.name) for each in fields(checkpoint)}, temporary)
+        temporary.write_bytes(whole.getbuffer())
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -55,7 +62,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except FileNotFoundError:
         raise BadInput(f"{path}: no such checkpoint; run make train first") from None
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = reason_of(error)
         raise BadInput(f"{path} is no whole checkpoint of this project ({reason}): train it again") from None
 
 

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from functools import partial
 
 import torch
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from command import count_jobs, read_command
 from errors import BadInput, run_script, stop
+from places import Places
+from preprocess.lock import locked
 from recipe import as_dict
 from train.at_once import count_at_once, train_at_once
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -21,7 +23,7 @@ from train.job import Job
 from train.learner import Learner, seed_torch, start_learner
 from train.log import EpochLog
 from train.losses import batch_loss, held_out_loss
-from train.material import choose_folds, load_material
+from train.material import Material, choose_folds, load_material
 from train.metrics import METRICS, describe_gaps, summarise
 from train.out_of_fold import report_folds
 from train.runs import begin_run, fold_home
@@ -51,7 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     n_at_once = count_at_once(count_jobs(options.jobs), jobs)
     check_jobs(jobs)
-    begin_run(places, recipe, resume=options.resume)
+    with locked(places.run_home.parent / f".{places.run}.lock", f"make train of run {places.run}"):
+        begin_run(places, recipe, resume=options.resume)
+        train_all(jobs, material, places, options, n_at_once)
+
+
+def train_all(jobs: Sequence[Job], material: Material, places: Places, options: Namespace, n_at_once: int) -> None:
+    """Train the networks, one after the other or side by side, and report what they come to."""
+    recipe, device = jobs[0].recipe, jobs[0].device
+    lessons = {job.fold: job.material for job in jobs}
+    folds = list(lessons)
     print(f"{len(material.memory.clips)} clips, {len(material.labels)} labels, folds {folds} on {device}")
     for line in describe_gaps(material.targets, material.labels):
         print(line)
@@ -88,7 +99,7 @@ def train_fold(job: Job, *, resume: bool, tensorboard: bool, bars: bool) -> None
     if learner.origin:
         print(f"{job.home.name} {learner.origin}", flush=True)
     last = job.home / "last.pt"
-    if resume and last.exists():
+    if resume and last.exists() and (job.home / "best.pt").exists():  # without it no epoch is over yet
         learner.take_up(load_checkpoint(last), job.material.labels)
     else:
         shutil.rmtree(job.home, ignore_errors=True)
@@ -203,6 +214,7 @@ def checkpoint_of(
         epoch=learner.epoch,
         score=score,
         metrics=row,
+        learnt=learner.learnt,
         resume=learner.state_dict() if resumable else None,
     )
 

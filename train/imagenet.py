@@ -1,16 +1,13 @@
 """torchvision's networks as trunks: cut before they pool, one-channel stems, ImageNet weights by name or file."""
 
-import pickle
 from pathlib import Path
 from typing import Any, cast
 
-import safetensors
-import safetensors.torch
-import torch
 from torch import Tensor, nn
 
 from errors import BadInput
 from train.convolutions import MeanOverBins
+from train.weights import read_tensors
 
 OWN_CLASSIFIER = ("alexnet", "vgg16_bn")
 
@@ -95,19 +92,3 @@ def _download(name: str) -> dict[str, Tensor]:
             f"network.weights = imagenet: {weights.url} cannot be downloaded ({error}); "
             "fetch it elsewhere and give its path: network.weights path/to/file.pth"
         ) from None
-
-
-def read_tensors(path: Path, key: str) -> dict[str, Any]:
-    """Tensors by name from a .safetensors file or a PyTorch one; nothing in it is run. Raises BadInput naming `key`."""
-    try:
-        if path.suffix == ".safetensors":
-            return dict(safetensors.torch.load_file(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise BadInput(f"{key} = {path}: no such file") from None
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadInput(f"{key} = {path}: cannot be read as weights ({reason})") from None
-    if not isinstance(state, dict):
-        raise BadInput(f"{key} = {path}: holds {type(state).__name__}, not tensors by name")
-    return state

@@ -1,5 +1,6 @@
 """One network to train: of which fold and seed, from which batches, of what sizes."""
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,19 @@ class Job:
                     f"network.name = {self.recipe.network.name} cannot take crops of {n_frames} frames by {n_bins} "
                     "bins: use longer crops and windows, more bins, or another network"
                 ) from None
+
+        if self.recipe.training.batch_size == 1:
+            self._check_single(network, min(crops))
+
+    def _check_single(self, network: SoundNetwork, size: tuple[int, int]) -> None:
+        """Raise BadInput if the network normalises over a batch and crops of `size` leave it a single value."""
+        try:
+            copy.deepcopy(network).train()(torch.zeros(1, *size, device=self.device))
+        except ValueError:
+            raise BadInput(
+                f"training.batch_size = 1: network.name = {self.recipe.network.name} normalises over a batch, which "
+                "needs two clips or longer crops"
+            ) from None
 
     def advise_on_memory(self) -> str:
         """What to lower when the device's memory is full."""

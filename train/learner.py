@@ -4,13 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 from torch.optim import Optimizer
 
 from errors import BadInput
 from recipe import Recipe
 from train.average import MovingAverage
 from train.checkpoint import Checkpoint, load_checkpoint
+from train.learnt import both, first_learnt, marks_of
 from train.material import Material
 from train.networks import SoundNetwork, network_of
 from train.optimizer import build_optimizer
@@ -28,6 +31,10 @@ class Learner:
     average: MovingAverage | None
     n_steps: int
     """Steps of the whole training."""
+    lesson: str
+    """A digest of the curated clips it learns from, and of their targets."""
+    learnt: Tensor
+    """int64 marks of all clips behind it, those of the network it starts from included (train.learnt)."""
     origin: str = ""
     """Where its weights come from, in words, if not from chance or ImageNet."""
     epoch: int = 0
@@ -46,6 +53,7 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "n_steps": self.n_steps,
+            "lesson": self.lesson,
             "updates": self.average.updates if self.average else 0,
             "best": self.best,
         }
@@ -53,7 +61,8 @@ class Learner:
     def take_up(self, checkpoint: Checkpoint, labels: list[str]) -> None:
         """Go on where last.pt was left. Raises BadInput where clips or labels have changed since."""
         state = checkpoint.resume or {}
-        if state["n_steps"] != self.n_steps or checkpoint.labels != labels:
+        lesson = state.get("lesson", self.lesson)  # an earlier version kept none
+        if state["n_steps"] != self.n_steps or checkpoint.labels != labels or lesson != self.lesson:
             raise BadInput("--resume: the training clips or their labels have changed since; train without it")
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -76,13 +85,26 @@ def start_learner(
     seed_torch(seed, fold)
     n_labels, training = len(material.labels), recipe.training
     network = network_of(recipe, material.memory.n_bins, n_labels, material.mean, material.std, pretrained=True)
-    origin = ""
+    learnt, origin = marks_of(material.names(material.learnt(fold, with_noisy=training.noisy_weight > 0))), ""
     if training.start_from:
-        origin = start_from(network, material.labels, find_start(Path(training.start_from), fold))
+        path = find_start(Path(training.start_from), fold)
+        before = load_checkpoint(path)
+        check_unseen(before.learnt, material, fold, f"training.start_from = {path}")
+        learnt, origin = both(learnt, before.learnt), start_from(network, material.labels, path, before)
     network = network.to(device)
     optimizer = build_optimizer(network, training)
     average = MovingAverage(network, training.average) if training.average else None
-    return Learner(network, optimizer, build_schedule(optimizer, training, n_steps), average, n_steps, origin)
+    schedule = build_schedule(optimizer, training, n_steps)
+    return Learner(network, optimizer, schedule, average, n_steps, material.lesson(fold), learnt, origin)
+
+
+def check_unseen(learnt: Tensor, material: Material, fold: int, whose: str) -> None:
+    """Raise BadInput where a network that has learnt from clips of a fold is to teach the networks of that fold."""
+    if clip := first_learnt(material.names(np.flatnonzero(material.folds == fold)), learnt):
+        raise BadInput(
+            f"{whose} has learnt from clip {clip!r}, which fold {fold} holds out, so its score would not be out of "
+            "fold: name a run of the same folds"
+        )
 
 
 def find_start(path: Path, fold: int) -> Path:
@@ -100,18 +122,19 @@ def of_fold(run_home: Path, fold: int, key: str) -> list[Path]:
     return same
 
 
-def start_from(network: SoundNetwork, labels: list[str], path: Path) -> str:
-    """Take another run's trunk, and its head where the labels are the same; the frames' statistics stay one's own.
+def start_from(network: SoundNetwork, labels: list[str], path: Path, other: Checkpoint) -> str:
+    """Take the trunk of another run's network, what stands beside it, and the head where the labels are the same.
+
+    The frames' statistics stay one's own.
 
     Returns what was taken, in words. Raises BadInput where the other network is of another build.
     """
-    other = load_checkpoint(path)
     same_labels = other.labels == labels
     own = network.state_dict()
     taken = {
         name: value
         for name, value in other.network.items()
-        if name.startswith("trunk.") or (same_labels and name.startswith("head."))
+        if name.startswith(("trunk.", "modulation.")) or (same_labels and name.startswith("head."))
     }
     for name, value in taken.items():
         if name not in own or own[name].shape != value.shape:

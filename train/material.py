@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+import xxhash
 from torch import Tensor
 
 from errors import BadInput
 from places import Places
 from preprocess.clips import read_clips
-from preprocess.labels import encode, read_vocabulary
+from preprocess.labels import encode, join_labels, read_vocabulary, split_labels
 from preprocess.store import open_store
 from preprocess.tables import read_table
 from recipe import Recipe
@@ -48,6 +49,16 @@ class Material:
         """Rows that the networks of `fold` learn from."""
         return np.flatnonzero((self.folds != fold) & self.kept & (with_noisy | ~self.noisy.numpy()))
 
+    def names(self, rows: np.ndarray) -> list[str]:
+        """The clips of some rows."""
+        return [self.memory.clips[row] for row in rows.tolist()]
+
+    def lesson(self, fold: int) -> str:
+        """A digest of the curated clips that the networks of `fold` learn from, and of their targets."""
+        rows = self.learnt(fold, with_noisy=False)
+        names = "\0".join([*self.labels, "", *self.names(rows)]).encode("utf-8", "surrogateescape")
+        return xxhash.xxh3_128_hexdigest(names + self.targets[rows].numpy().tobytes())
+
     def held_out(self, fold: int) -> np.ndarray:
         """Rows that score the networks of `fold`: its curated clips. Raises BadInput where there are none."""
         rows = np.flatnonzero((self.folds == fold) & self.kept & ~self.noisy.numpy())
@@ -61,7 +72,7 @@ def load_material(recipe: Recipe, places: Places, device: torch.device) -> Mater
     table = read_clips(places.clips_csv)
     table = table[table["split"] == "train"].set_index("clip", drop=False)
     labels = read_vocabulary(places.labels_csv)
-    table, dropped = correct(table, recipe.training.corrections)
+    table, dropped = correct(table, recipe.training.corrections, labels)
     memory = load_memory(places.store, recipe.features, list(table["clip"]), device)
     if missing := len(table) - len(memory.clips):
         print(f"{missing} training clips are not in the store (see {places.failed_csv}): left out", file=sys.stderr)
@@ -82,8 +93,11 @@ def load_material(recipe: Recipe, places: Places, device: torch.device) -> Mater
     return material
 
 
-def correct(table: pd.DataFrame, path: str | None) -> tuple[pd.DataFrame, set[str]]:
-    """The table with the labels of a corrections CSV, and the clips it drops. Raises BadInput for an unknown clip."""
+def correct(table: pd.DataFrame, path: str | None, vocabulary: Sequence[str]) -> tuple[pd.DataFrame, set[str]]:
+    """The table with the labels of a corrections CSV, and the clips it drops.
+
+    Raises BadInput that names the CSV for a clip or label that is not known, and for a clip without labels.
+    """
     if path is None:
         return table, set()
     corrections = read_table(Path(path), ["clip", "labels"], hint="training.corrections names it")
@@ -92,12 +106,18 @@ def correct(table: pd.DataFrame, path: str | None) -> tuple[pd.DataFrame, set[st
         raise BadInput(f"{path} corrects {unknown.iloc[0]!r}, which is no training clip: take its row out")
     if twice := list(corrections.loc[corrections["clip"].duplicated(), "clip"]):
         raise BadInput(f"{path} corrects {twice[0]!r} twice: keep one row of it")
-    better = dict(zip(corrections["clip"], corrections["labels"], strict=True))
-    dropped = {clip for clip, labels in better.items() if labels == DROP}
-    kept = {clip: labels for clip, labels in better.items() if labels != DROP}
-    if empty := [clip for clip, labels in kept.items() if not labels]:
-        raise BadInput(f"{path} gives {empty[0]!r} no labels: write them, or {DROP}")
-    labels = [kept.get(clip, labels) for clip, labels in zip(table["clip"], table["labels"], strict=True)]
+    better = {clip: split_labels(text) for clip, text in zip(corrections["clip"], corrections["labels"], strict=True)}
+    dropped = {clip for clip, labels in better.items() if labels == [DROP]}
+    kept = {clip: labels for clip, labels in better.items() if clip not in dropped}
+    for clip, labels in kept.items():
+        if not labels:
+            raise BadInput(f"{path} gives {clip!r} no labels: write them, or {DROP}")
+        if strange := [label for label in labels if label not in vocabulary]:
+            raise BadInput(
+                f"{path} gives {clip!r} the label {strange[0]!r}, which no clip has: mend it, or write {DROP}"
+            )
+    texts = {clip: join_labels(labels) for clip, labels in kept.items()}
+    labels = [texts.get(clip, labels) for clip, labels in zip(table["clip"], table["labels"], strict=True)]
     return table.assign(labels=labels), dropped
 
 

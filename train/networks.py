@@ -88,6 +88,11 @@ def network_of(
 
     Raises BadInput as build_network does.
     """
+    if (recipe.network.name == "waveform") != (recipe.features.kind == "waveform"):
+        raise BadInput(
+            f"network.name = {recipe.network.name} with features.kind = {recipe.features.kind}: "
+            "the one waveform is for the other alone"
+        )
     if recipe.network.modulation_units and recipe.features.kind == "cqt_chroma":
         raise BadInput("network.modulation_units: chroma has lost how loud a sound is; set it to 0")
     built = build_network(recipe.network, n_bins, n_labels, mean, std, pretrained=pretrained)

@@ -15,6 +15,7 @@ from recipe import Recipe
 from train.by_label import write_by_label, write_confusion
 from train.checkpoint import load_checkpoint, network_from
 from train.device import arithmetic
+from train.learnt import first_learnt
 from train.material import DROP, Material
 from train.metrics import is_single_label, summarise
 from train.runs import fold_home
@@ -28,7 +29,13 @@ SURE = 0.5
 def report_folds(places: Places, recipe: Recipe, material: Material, device: torch.device) -> None:
     """Print the figures of each finished fold; once all are there, of all clips, and write the tables of the run."""
     folds = material.fold_names()
-    waiting = [fold for fold in folds if not is_finished(places.run_home, recipe, fold)]
+    finished = [fold for fold in folds if is_finished(places.run_home, recipe, fold)]
+    stale = [fold for fold in finished if is_stale(places.run_home, recipe, material, fold)]
+    for fold in stale:
+        print(
+            f"fold {fold}: its networks have other labels, or have learnt from clips it now holds out; train it again"
+        )
+    waiting = [fold for fold in folds if fold not in finished or fold in stale]
     scores = torch.full_like(material.targets, torch.nan)
     rows = []
     for fold in (fold for fold in folds if fold not in waiting):
@@ -62,8 +69,23 @@ def write_tables(places: Places, material: Material, scores: Tensor, curated: np
 
 def is_finished(run_home: Path, recipe: Recipe, fold: int) -> bool:
     """Whether every network of a fold is trained to the last epoch."""
-    paths = [fold_home(run_home, recipe, fold, seed) / "last.pt" for seed in range(recipe.training.seeds)]
-    return all(path.exists() and load_checkpoint(path).epoch >= recipe.training.epochs for path in paths)
+    homes = [fold_home(run_home, recipe, fold, seed) for seed in range(recipe.training.seeds)]
+    return all(
+        (home / "best.pt").exists()
+        and (home / "last.pt").exists()
+        and load_checkpoint(home / "last.pt").epoch >= recipe.training.epochs
+        for home in homes
+    )
+
+
+def is_stale(run_home: Path, recipe: Recipe, material: Material, fold: int) -> bool:
+    """Whether a network of a fold answers for other labels, or has learnt from clips that the fold holds out."""
+    clips = material.names(np.flatnonzero(material.folds == fold))
+    for seed in range(recipe.training.seeds):
+        checkpoint = load_checkpoint(fold_home(run_home, recipe, fold, seed) / "best.pt")
+        if checkpoint.labels != material.labels or first_learnt(clips, checkpoint.learnt):
+            return True
+    return False
 
 
 def score_fold(

@@ -11,7 +11,7 @@ from errors import BadInput
 from recipe import Recipe, as_dict
 from train.checkpoint import Checkpoint, load_checkpoint, network_from
 from train.device import arithmetic
-from train.learner import of_fold
+from train.learner import check_unseen, of_fold
 from train.material import Material
 from train.runs import differing_keys
 from train.validate import score_clips
@@ -21,7 +21,8 @@ def taught(material: Material, recipe: Recipe, fold: int, device: torch.device) 
     """What the networks of `fold` learn from: its noisy clips as `training.teacher` corrects them, if there is one.
 
     The teacher's networks of the same fold never saw the clips that will be scored, so nothing of them comes back by
-    way of the new labels. Raises BadInput where the teacher has no such network, or one of other labels or features.
+    way of the new labels. Raises BadInput where the teacher has no such network, or one of other labels or features, or
+    one that did see them.
     """
     training = recipe.training
     if training.teacher is None:
@@ -31,6 +32,7 @@ def taught(material: Material, recipe: Recipe, fold: int, device: torch.device) 
     for path in of_fold(Path(training.teacher), fold, "training.teacher"):
         checkpoint = load_checkpoint(path)
         _check(path, checkpoint, material, recipe)
+        check_unseen(checkpoint.learnt, material, fold, f"training.teacher: {path}")
         network = network_from(checkpoint, device)
         with arithmetic(device, training.precision):
             scores.append(score_clips(network, material.memory, rows.tolist(), recipe.prediction))

@@ -118,7 +118,10 @@ def test_no_readable_recording_at_all_is_bad_input(tmp_path: Path) -> None:
 
 
 def test_two_at_once_in_one_folder_are_refused(recordings: Path) -> None:
-    with locked(store_of(recordings).parent), pytest.raises(BadInput, match="another make features is at work"):
+    with (
+        locked(store_of(recordings).parent / ".lock", "make features"),
+        pytest.raises(BadInput, match="another make features is at work"),
+    ):
         make(recordings)
 
 

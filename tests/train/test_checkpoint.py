@@ -1,6 +1,6 @@
 """Checkpoints give back the network that was saved, whole or with a message."""
 
-import dataclasses
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from errors import BadInput
 from recipe import Features, Network, Recipe, Training, as_dict
 from train.checkpoint import Checkpoint, load_checkpoint, network_from, save_checkpoint
+from train.learnt import NOTHING, marks_of
 from train.networks import SoundNetwork, network_of
 
 
@@ -23,13 +24,15 @@ def make(**training: Any) -> tuple[SoundNetwork, Checkpoint]:
 
 def test_a_network_comes_back_with_its_weights_statistics_and_meaning(tmp_path: Path) -> None:
     network, checkpoint = make(loss="cross_entropy", short_clips="floor")
+    checkpoint = replace(checkpoint, learnt=marks_of(["a.wav", "b.wav"]))
     save_checkpoint(tmp_path / "fold1" / "best.pt", checkpoint)
     read = load_checkpoint(tmp_path / "fold1" / "best.pt")
     again, x = network_from(read), torch.randn(2, 20, 8) - 60
     assert not again.training
     assert torch.equal(again(x), network.eval()(x))
     assert (again.activation, again.short_clips) == ("softmax", "floor")
-    assert dataclasses.replace(read, network={}) == dataclasses.replace(checkpoint, network={})
+    assert torch.equal(read.learnt, checkpoint.learnt)
+    assert replace(read, network={}, learnt=NOTHING) == replace(checkpoint, network={}, learnt=NOTHING)
 
 
 def test_pretrained_weights_are_not_looked_for_again(tmp_path: Path) -> None:
@@ -77,12 +80,14 @@ def test_a_failed_save_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch:
     path, (_, checkpoint) = tmp_path / "last.pt", make()
     save_checkpoint(path, checkpoint)
 
-    def fill_the_disk(_: object, path: Path) -> None:
-        path.write_bytes(b"half")
+    write = Path.write_bytes
+
+    def fill_the_disk(path: Path, content: bytes) -> int:
+        write(path, content[:1000])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", fill_the_disk)
+    monkeypatch.setattr(Path, "write_bytes", fill_the_disk)
     with pytest.raises(OSError, match="No space"):
-        save_checkpoint(path, dataclasses.replace(checkpoint, epoch=6))
+        save_checkpoint(path, replace(checkpoint, epoch=6))
     assert load_checkpoint(path).epoch == 5
     assert list(tmp_path.iterdir()) == [path]

@@ -167,7 +167,7 @@ def test_another_recipe_does_not_resume_a_run_but_sets_it_aside(
 @pytest.mark.parametrize("wrong", ["--network.name waveform", "--network.name alexnet", "--training.start_from no.pt"])
 def test_what_cannot_be_trained_leaves_the_run_as_it_was(cache: Path, wrong: str) -> None:
     fit(cache, "--folds", "0", "--training.epochs", "1")
-    before = {path: path.read_bytes() for path in home_of(cache).rglob("*") if path.is_file()}
+    before = {path: path.read_bytes() for path in home_of(cache).parent.rglob("*") if path.is_file()}
     with pytest.raises(BadInput):
         fit(cache, *wrong.split())
     assert {path: path.read_bytes() for path in home_of(cache).parent.rglob("*") if path.is_file()} == before

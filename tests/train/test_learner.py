@@ -9,7 +9,7 @@ from torch import nn
 
 from errors import BadInput
 from recipe import Features, Network, Recipe, Training, as_dict
-from train.checkpoint import Checkpoint, save_checkpoint
+from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.learner import find_start, start_from
 from train.losses import batch_loss
 from train.networks import SoundNetwork, network_of
@@ -29,9 +29,10 @@ def save(path: Path, labels: list[str], **network: Any) -> SoundNetwork:
 
 
 def test_the_same_labels_take_trunk_and_head_and_keep_ones_own_statistics(tmp_path: Path) -> None:
-    other, (_, network) = save(tmp_path / "best.pt", ["a", "b"]), make(2)
-    said = start_from(network, ["a", "b"], tmp_path / "best.pt")
-    assert said == f"starting from {tmp_path / 'best.pt'}"
+    path = tmp_path / "best.pt"
+    other, (_, network) = save(path, ["a", "b"], modulation_units=4), make(2, modulation_units=4)
+    said = start_from(network, ["a", "b"], path, load_checkpoint(path))
+    assert said == f"starting from {path}"
     for name, value in network.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]) == (not name.startswith("frontend.mean")), name
 
@@ -39,15 +40,17 @@ def test_the_same_labels_take_trunk_and_head_and_keep_ones_own_statistics(tmp_pa
 def test_other_labels_take_the_trunk_and_a_new_head(tmp_path: Path) -> None:
     other, (_, network) = save(tmp_path / "best.pt", ["a", "b"]), make(2, 3)
     before = network.head.state_dict()["2.weight"].clone()
-    assert "the head is new" in start_from(network, ["a", "b", "c"], tmp_path / "best.pt")
+    path = tmp_path / "best.pt"
+    assert "the head is new" in start_from(network, ["a", "b", "c"], path, load_checkpoint(path))
     assert torch.equal(network.head.state_dict()["2.weight"], before)
     assert torch.equal(network.trunk.state_dict()["0.0.weight"], other.trunk.state_dict()["0.0.weight"])
 
 
 def test_another_build_is_refused(tmp_path: Path) -> None:
-    save(tmp_path / "best.pt", ["a", "b"], name="mobilenet_v3_small")
+    path = tmp_path / "best.pt"
+    save(path, ["a", "b"], name="mobilenet_v3_small")
     with pytest.raises(BadInput, match=r"training\.start_from.*mobilenet_v3_small.* is another build"):
-        start_from(make(2)[1], ["a", "b"], tmp_path / "best.pt")
+        start_from(make(2)[1], ["a", "b"], path, load_checkpoint(path))
 
 
 def test_a_run_gives_the_network_of_the_same_fold_which_never_saw_its_clips(tmp_path: Path) -> None:
@@ -66,7 +69,8 @@ def test_a_network_learns_one_batch_by_heart(name: str, loss: str) -> None:
     torch.manual_seed(0)
     training = Training(loss=loss, max_lr=3e-3)  # type: ignore[arg-type]
     n_frames, n_bins = (2048, 1) if name == "waveform" else (48, 32)
-    recipe = Recipe(network=Network(name=name, dropout=0), training=training)  # type: ignore[arg-type]
+    features = Features(kind="waveform", storage="int16") if name == "waveform" else Features()
+    recipe = Recipe(features=features, network=Network(name=name, dropout=0), training=training)  # type: ignore[arg-type]
     network = network_of(recipe, n_bins, 3)
     x, y = torch.randn(6, n_frames, n_bins), torch.eye(3).repeat(2, 1)
     optimizer, curated = build_optimizer(network, training), torch.zeros(6, dtype=torch.bool)

@@ -1,0 +1,83 @@
+"""Networks know which clips they have learnt from: none of their scores on those is called out of fold."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from errors import BadInput
+from tests.train.studies import fit, home_of
+from train.checkpoint import load_checkpoint
+from train.learnt import NOTHING, both, first_learnt, marks_of
+
+
+@pytest.fixture
+def turned(cache: Path) -> Path:
+    """A trained run `before`, and then another fold for every other clip."""
+    fit(cache, "--run", "before", "--training.epochs", "1")
+    path = cache / "recipe" / "clips.csv"
+    table = pd.read_csv(path, dtype={"fold": int}, keep_default_na=False)
+    table.loc[::2, "fold"] = (table.loc[::2, "fold"] + 1) % 3
+    table.to_csv(path, index=False)
+    return cache
+
+
+def test_marks_tell_clips_apart_whatever_their_names() -> None:
+    clips = [f"clip {number}.wav" for number in range(1000)] + ["高い", "\udcff", ""]
+    marks = marks_of(clips)
+    assert marks.dtype == torch.int64
+    assert len(marks.unique()) == len(clips)
+    assert first_learnt(["new", "clip 7.wav", "clip 1.wav"], marks) == "clip 7.wav"
+    assert first_learnt(["new"], marks) is first_learnt(clips, NOTHING) is first_learnt([], marks) is None
+    assert torch.equal(both(marks[:5], marks[3:9]), marks[:9].sort().values)
+
+
+def test_a_checkpoint_knows_the_clips_behind_it_and_those_of_its_start(cache: Path) -> None:
+    fit(cache, "--folds", "1", "--training.epochs", "1", "--training.noisy_weight", "0")
+    table = pd.read_csv(cache / "recipe" / "clips.csv")
+    there = (table["fold"] != 1) & (table["trust"] == "curated")
+    learnt = load_checkpoint(home_of(cache) / "fold1" / "best.pt").learnt
+    assert torch.equal(learnt.sort().values, marks_of(table.loc[there, "clip"]).sort().values)
+    options = ["--run", "tuned", "--training.epochs", "1", "--training.start_from", str(home_of(cache))]
+    fit(cache, "--folds", "1", *options)
+    tuned = load_checkpoint(home_of(cache).parent / "tuned" / "fold1" / "best.pt").learnt
+    assert torch.equal(tuned, marks_of(table.loc[table["fold"] != 1, "clip"]).sort().values)
+
+
+def test_a_run_does_not_go_on_with_other_folds(turned: Path) -> None:
+    with pytest.raises(BadInput, match="the training clips or their labels have changed"):
+        fit(turned, "--run", "before", "--training.epochs", "1", "--resume")
+
+
+def test_folds_whose_networks_have_seen_their_clips_are_trained_again(
+    turned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ["--run", "before", "--training.epochs", "1"]
+    fit(turned, *run, "--folds", "0")
+    printed = capsys.readouterr().out
+    assert "fold 1: its networks" in printed
+    assert "waits for folds 1, 2" in printed
+    oof = home_of(turned).parent / "before" / "oof.csv"
+    assert not oof.exists()
+    fit(turned, *run, "--folds", "1,2")
+    assert oof.exists()
+
+
+def test_networks_of_another_vocabulary_are_trained_again(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit(cache, "--training.epochs", "1")
+    for name, column in (("clips.csv", "labels"), ("labels.csv", "label")):
+        path = cache / "recipe" / name
+        table = pd.read_csv(path, keep_default_na=False)
+        table[column] = table[column].replace("hum", "zoom")
+        table.to_csv(path, index=False)
+    capsys.readouterr()
+    fit(cache, "--training.epochs", "1", "--folds", "0")
+    assert "waits for folds 1, 2" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("key", ["start_from", "teacher"])
+def test_another_run_of_other_folds_teaches_nothing(turned: Path, key: str) -> None:
+    before = home_of(turned).parent / "before"
+    with pytest.raises(BadInput, match=rf"training\.{key}.* has learnt from clip 'clip \d+\.wav', which fold 0 holds"):
+        fit(turned, f"--training.{key}", str(before))
