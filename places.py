@@ -8,6 +8,10 @@ THRESHOLDS_NAME, CENTRE_NAME = "thresholds.json", "thresholds_centre.json"
 """Beside a run's checkpoints, fitted on its out-of-fold scores: thresholds for a clip's windows, and for the one in its
 middle alone."""
 
+FITTED_NAMES = (THRESHOLDS_NAME, CENTRE_NAME, CALIBRATION_NAME)
+PREDICTED_NAME = "predicted.json"
+"""There too: for which prediction the run's submission is."""
+
 
 @dataclass(frozen=True)
 class Places:

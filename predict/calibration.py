@@ -93,7 +93,7 @@ def read_temperature(run_home: Path, prediction: Prediction) -> float:
     if not prediction.calibrate:
         return 1.0
     path = run_home / CALIBRATION_NAME
-    content = read_fitted(path, "temperature", "make calibrate")
+    content = read_fitted(path, ("temperature",), "make calibrate")
     if content is None:
         raise BadInput(f"prediction.calibrate = true: {path} is not there; run make calibrate first")
     # One window alone is a window at the temperature of all.

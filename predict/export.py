@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser
 from safetensors.torch import save_file
 
 from command import Command, read_command
-from errors import run_script
+from errors import BadInput, run_script
 from places import CALIBRATION_NAME, THRESHOLDS_NAME
 from predict.fitted import read_fitted
 from predict.onnx_file import write_onnx
@@ -28,6 +28,7 @@ from train.metrics import summarise
 from train.scores import read_scores
 from train.validate import window_frames
 
+ONNX_NAME, RECIPE_NAME = "model.onnx", "recipe.yaml"
 CARD = Path(__file__).with_name("model_card.md.j2")
 
 
@@ -38,6 +39,7 @@ def add_options(parser: ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Write a run as one folder to hand on.", add_options)
     folder = Path(command.options.out or command.places.submission("_model"))
+    check_free(folder)
     home = command.places.run_home
     run = load_run(home, with_tuned_windows(home, command.recipe.prediction))
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -52,6 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{path.stat().st_size / 2**20:8.2f} MB  {path}")
 
 
+def check_free(folder: Path) -> None:
+    """Raise BadInput unless the folder is new, empty, or an earlier export, which is replaced."""
+    if not (folder.exists() or folder.is_symlink()):
+        return
+    ours = folder.is_dir() and not folder.is_symlink() and folder.resolve() != Path.cwd()
+    if not ours or (any(folder.iterdir()) and not all((folder / name).is_file() for name in (ONNX_NAME, RECIPE_NAME))):
+        raise BadInput(f"--out {folder}: something else is there, and would be lost; name a new folder")
+
+
 def write_parts(folder: Path, command: Command, run: Run) -> None:
     """Everything the folder holds."""
     for fold, networks in run.folds.items():
@@ -59,13 +70,15 @@ def write_parts(folder: Path, command: Command, run: Run) -> None:
             weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
             suffix = f"_{number}" if number else ""
             save_file(weights, folder / f"fold{fold}{suffix}.safetensors")
-    write_onnx(folder / "model.onnx", run)
+    write_onnx(folder / ONNX_NAME, run)
     recipe = as_dict(run.recipe) | {"prediction": as_dict(run.prediction)}
-    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    (folder / RECIPE_NAME).write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8")
     write_vocabulary(folder / "labels.csv", run.labels)
-    for name in (THRESHOLDS_NAME, CALIBRATION_NAME):
-        if (command.places.run_home / name).exists():
-            shutil.copy(command.places.run_home / name, folder)
+    home = command.places.run_home
+    tuned = read_thresholds(home, run.labels, run.prediction).source == str(home / THRESHOLDS_NAME)
+    for path in (home / name for name, here in ((THRESHOLDS_NAME, tuned), (CALIBRATION_NAME, True)) if here):
+        if path.exists():
+            shutil.copy(path, folder)
     (folder / "README.md").write_text(write_card(command, run), encoding="utf-8")
 
 
@@ -84,7 +97,10 @@ def write_card(command: Command, run: Run) -> str:
         hop_frames=hop,
         thresholds=read_thresholds(places.run_home, run.labels, run.prediction),
         thresholds_name=THRESHOLDS_NAME,
-        calibration=read_fitted(places.run_home / CALIBRATION_NAME, "temperature", "make calibrate"),
+        calibration=read_fitted(
+            places.run_home / CALIBRATION_NAME, ("temperature", "clips", "before", "after"), "make calibrate"
+        ),
+        recipe=command.recipe.name,
         **describe_training(command),
     )
 

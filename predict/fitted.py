@@ -9,13 +9,15 @@ from preprocess.whole import written_whole
 from recipe import Prediction, as_dict
 
 
-def read_fitted(path: Path, key: str, command: str) -> dict[str, Any] | None:
-    """A file that holds `key`, if there is one. Raises BadInput where it does not; `command` makes it anew."""
+def read_fitted(path: Path, keys: tuple[str, ...], command: str) -> dict[str, Any] | None:
+    """A file that holds `keys`, if there is one. Raises BadInput where it does not; `command` makes it anew."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and key in content:
-            return content
-        raise ValueError(f"it has no {key}")
+        if not isinstance(content, dict) or not isinstance(content.get("prediction", {}), dict):
+            raise ValueError("it is no table")
+        if missing := [key for key in keys if key not in content]:
+            raise ValueError(f"it has no {missing[0]}")
+        return content
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
@@ -31,6 +33,6 @@ def write_fitted(path: Path, content: dict[str, Any], prediction: Prediction) ->
 
 def other_keys(content: dict[str, Any], prediction: Prediction, free: tuple[str, ...]) -> str:
     """The keys, but for `free` ones, in which what a file was fitted for is not this, with its values; '' if none."""
-    theirs = content.get("prediction", {})
+    theirs = content.get("prediction", {})  # one written by hand is for any
     keys = [key for key, value in as_dict(prediction).items() if theirs.get(key, value) != value]
     return ", ".join(f"prediction.{key} {theirs[key]}" for key in keys if key not in free)

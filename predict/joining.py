@@ -35,5 +35,5 @@ def blend_across_folds(tables: Sequence[np.ndarray], truth: np.ndarray, folds: n
     for fold in np.unique(folds):
         here = folds == fold
         weights = fit_weights([table[~here] for table in tables], truth[~here], by)
-        blended[here] = blend_tables([table[here] for table in tables], by, weights)
+        blended[here] = blend_tables(tables, by, weights)[here]  # a rank is one among all clips
     return blended

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from errors import BadInput
-from places import Places
+from places import FITTED_NAMES, PREDICTED_NAME, Places
+from predict.fitted import other_keys, read_fitted
 from recipe import Recipe, as_dict
 from train.runs import differing_keys
 
@@ -45,8 +46,16 @@ class Member:
         return same and bool(lasts) and all(map(self._is_after_data, lasts))
 
     def is_predicted(self) -> bool:
-        """Whether the submission is there, and newer than the networks."""
-        return _is_after(self.places.submission(), [self.places.oof_csv])
+        """Whether the submission is there, for this prediction, and newer than the networks and what was fitted."""
+        submission, home = self.places.submission(), self.places.run_home
+        try:
+            asked = read_fitted(home / PREDICTED_NAME, ("submission",), "make predict")
+        except BadInput:
+            return False
+        if not asked or asked["submission"] != str(submission) or other_keys(asked, self.recipe.prediction, ()):
+            return False
+        fitted = [path for name in FITTED_NAMES if (path := home / name).exists()]
+        return _is_after(submission, [self.places.oof_csv, *fitted])
 
     def do(self, script: str, *options: str) -> None:
         """Run a script on this recipe. Its own line on standard error says what went wrong; its status ends this."""

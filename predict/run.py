@@ -12,8 +12,10 @@ from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 
 from command import Command, count_jobs, read_command
 from errors import BadInput, run_script
+from places import PREDICTED_NAME
 from predict.detections import Filters, detect
 from predict.exports import FORMATS
+from predict.fitted import write_fitted
 from predict.journal import open_journal
 from predict.recordings import find_recordings, suffix_of
 from predict.stored import FAILED_COLUMNS, answer_clips, choose_clips, find_failed
@@ -71,6 +73,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warn_of_unfinished(home, run.recipe.training.epochs)
     outcome = score_input(command, run, device) if command.options.input else score_dataset(command, run, device)
     write_outcome(command, run, outcome)
+    if not outcome.suffix:
+        written = {"submission": str(command.places.submission())}
+        write_fitted(home / PREDICTED_NAME, written, command.recipe.prediction)
 
 
 def warn_of_unfinished(run_home: Path, n_epochs: int) -> None:

@@ -188,7 +188,8 @@ def load_run(run_home: Path, prediction: Prediction, device: torch.device | str 
         learnt[checkpoint.fold] = both(learnt.get(checkpoint.fold, NOTHING), checkpoint.learnt)
     first, recipe = checkpoints[0], recipe_of(checkpoints[0])
     if prediction.mode == "dense" and not all(can_share(each) for group in folds.values() for each in group):
-        print(f"network {recipe.network.name} needs each window by itself: prediction.mode is exact", file=sys.stderr)
+        what = "network.modulation_units" if recipe.network.modulation_units else f"network {recipe.network.name}"
+        print(f"{what} needs each window by itself: prediction.mode is exact", file=sys.stderr)
         prediction = replace(prediction, mode="exact")
     temperature = read_temperature(run_home, prediction)
     return Run(

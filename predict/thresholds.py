@@ -48,11 +48,8 @@ def read_thresholds(run_home: Path, labels: list[str], prediction: Prediction) -
         return Thresholds(default, f"{DEFAULT} for every label")
     if changed := _changed(content, run_home, prediction):
         return Thresholds(default, f"{DEFAULT} for every label ({path} is for {changed}: run make tune)")
-    try:
-        values = np.array([content["thresholds"][label] for label in labels], np.float32)
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"{path} has no threshold for {error}: run make tune again, or remove it") from None
-    return Thresholds(values, str(path))
+    values = [_share(path, content["thresholds"], label) for label in labels]
+    return Thresholds(np.array(values, np.float32), str(path))
 
 
 def with_tuned_windows(run_home: Path, prediction: Prediction) -> Prediction:
@@ -60,7 +57,8 @@ def with_tuned_windows(run_home: Path, prediction: Prediction) -> Prediction:
     content = _read(run_home / THRESHOLDS_NAME)
     if content is None or prediction.pooling != "share" or _changed(content, run_home, prediction):
         return prediction
-    return replace(prediction, window_threshold=float(content["prediction"]["window_threshold"]))
+    theirs = {"window_threshold": prediction.window_threshold} | content.get("prediction", {})
+    return replace(prediction, window_threshold=_share(run_home / THRESHOLDS_NAME, theirs, "window_threshold"))
 
 
 def write_thresholds(
@@ -76,10 +74,18 @@ def write_thresholds(
 
 def _read(path: Path) -> dict[str, Any] | None:
     """A thresholds file, if there is one. Raises BadInput where it is none."""
-    content = read_fitted(path, "thresholds", "make tune")
+    content = read_fitted(path, ("thresholds",), "make tune")
     if content and not isinstance(content["thresholds"], dict):
         raise BadInput(f"{path} is no table of thresholds: run make tune again, or remove it")
     return content
+
+
+def _share(path: Path, numbers: dict[str, Any], key: str) -> float:
+    """A number of a thresholds file. Raises BadInput where it is none from 0 to 1."""
+    number = numbers.get(key)
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 1:
+        raise BadInput(f"{path} gives {key!r} {number!r} and no number from 0 to 1: run make tune again, or remove it")
+    return float(number)
 
 
 def _changed(content: dict[str, Any], run_home: Path, prediction: Prediction) -> str:

@@ -29,6 +29,11 @@ def read(data: Data, folder: Path) -> Listing:
             vocabulary.append(class_folder.name)
             rows += [_training_row(file, class_folder.name) for file in files]
     tests = [_test_row(file) for part in sorted(folder.glob(TESTING)) for file in audio_files(part)]
+    if unknown := [Path(row["path"]).name for row in tests if not row["labels"]]:
+        notes.append(
+            f"{len(unknown)} of {len(tests)} clips of the testing parts have no .txt with instruments ({unknown[0]} "
+            "first): they are not scored"
+        )
     if not tests:
         notes.append(f"no recordings in {folder / TESTING}: predict no test clips")
     elif data.irmas_share:

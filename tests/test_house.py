@@ -70,6 +70,23 @@ def test_recipes_are_read_by_the_scripts(path: Path) -> None:
     assert command.recipe.name == path.stem == command.places.run
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe\x00", "is not UTF-8"),
+        (b"training: [1,\nnetwork: }", "is no YAML .* in line 2"),
+        (b"", "holds no keys"),
+        (b"- 1", "holds no keys"),
+    ],
+)
+def test_a_recipe_that_is_no_recipe_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    for arguments in (["--recipe", str(path)], [f"--recipe={path}"]):
+        with pytest.raises(BadInput, match=f"mine.yaml {message}"):
+            read_command(arguments, "test")
+
+
 def test_every_key_of_a_recipe_is_described() -> None:
     keys = [f"{name}.{key}" for name, section in SECTIONS.items() for key in section.__dataclass_fields__]
     assert not [key for key in keys if not _docstring_of(key)]

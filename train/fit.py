@@ -25,7 +25,7 @@ from train.log import EpochLog
 from train.losses import batch_loss, held_out_loss
 from train.material import Material, choose_folds, load_material
 from train.metrics import METRICS, describe_gaps, summarise
-from train.out_of_fold import report_folds
+from train.out_of_fold import is_finished, report_folds
 from train.runs import begin_run, fold_home
 from train.teacher import describe_teaching, taught
 from train.validate import score_clips
@@ -54,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     n_at_once = count_at_once(count_jobs(options.jobs), jobs)
     check_jobs(jobs)
     with locked(places.run_home.parent / f".{places.run}.lock", f"make train of run {places.run}"):
-        begin_run(places, recipe, resume=options.resume)
+        finished = options.resume and all(is_finished(places.run_home, recipe, fold) for fold in folds)
+        begin_run(places, recipe, resume=options.resume, finished=finished)
         train_all(jobs, material, places, options, n_at_once)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from errors import BadInput
-from places import CALIBRATION_NAME, CENTRE_NAME, THRESHOLDS_NAME, Places
+from places import FITTED_NAMES, Places
 from preprocess.whole import written_whole
 from recipe import Recipe, as_dict
 
@@ -21,8 +21,10 @@ def fold_home(run_home: Path, recipe: Recipe, fold: int, seed: int) -> Path:
     return run_home / (f"fold{fold}_seed{seed}" if recipe.training.seeds > 1 else f"fold{fold}")
 
 
-def begin_run(places: Places, recipe: Recipe, *, resume: bool) -> None:
+def begin_run(places: Places, recipe: Recipe, *, resume: bool, finished: bool = False) -> None:
     """Write the run's recipe. A run of another recipe is set aside first; what earlier weights gave goes.
+
+    What was fitted to them stays where they do: a resumed run that is `finished`.
 
     Raises BadInput where `resume` meets another recipe, naming the keys that differ, and where the recipe reads what
     this run is about to overwrite.
@@ -38,7 +40,7 @@ def begin_run(places: Places, recipe: Recipe, *, resume: bool) -> None:
         aside = free_name(places.run_home)
         places.run_home.rename(aside)
         print(f"run {places.run} was trained with {differing}: it is now run {aside.name}")
-    fitted = (THRESHOLDS_NAME, CENTRE_NAME, CALIBRATION_NAME)
+    fitted = () if finished else FITTED_NAMES
     for name in (places.oof_csv.name, "by_label.csv", "confusion.csv", *fitted):
         (places.run_home / name).unlink(missing_ok=True)
     with written_whole(path) as temporary:

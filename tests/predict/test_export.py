@@ -10,6 +10,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from errors import BadInput
 from predict import calibrate, export, tune
 from predict.tagger import Tagger, load_run
 from recipe import Prediction
@@ -71,6 +72,7 @@ def test_an_export_replaces_the_one_before_whole_or_not_at_all(home: Home, monke
     monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
     folder = home.places.submission("_model")
     folder.mkdir(parents=True)
+    export.main(home.arguments)
     (folder / "old.txt").write_text("old")
     export.main(home.arguments)
     assert not (folder / "old.txt").exists()
@@ -86,3 +88,21 @@ def test_an_export_replaces_the_one_before_whole_or_not_at_all(home: Home, monke
         export.main(home.arguments)
     assert (folder / "model.onnx").read_bytes() == b"onnx"
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_what_is_no_earlier_export_is_not_replaced(home: Home, tmp_path: Path) -> None:
+    folder, file = tmp_path / "recordings", tmp_path / "notes.txt"
+    folder.mkdir()
+    for path in (file, folder / "a.wav"):
+        path.write_text("mine")
+    for out in (folder, file, Path.cwd()):
+        with pytest.raises(BadInput, match=r"--out .*something else is there"):
+            export.main([*home.arguments, "--out", str(out)])
+    assert file.read_text() == (folder / "a.wav").read_text() == "mine"
+
+
+def test_thresholds_for_another_prediction_stay_behind(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
+    tune.main([*home.arguments, "--prediction.pooling", "max"])
+    export.main(home.arguments)
+    assert not (home.places.submission("_model") / "thresholds.json").exists()

@@ -42,6 +42,8 @@ def test_a_fold_is_blended_by_weights_of_the_others() -> None:
     np.testing.assert_array_equal(
         blended[folds == 1], blend_tables([table[folds == 1] for table in tables], "mean", weights)
     )
+    ranked = blend_across_folds(tables, truth, folds, "rank")
+    np.testing.assert_array_equal(ranked[folds == 1], blend_tables(tables, "rank", weights)[folds == 1])
     changed = truth.copy()
     changed[folds == 1] = 1 - changed[folds == 1]
     np.testing.assert_array_equal(blend_across_folds(tables, changed, folds, "mean")[folds == 1], blended[folds == 1])

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from places import Places
+from places import PREDICTED_NAME, THRESHOLDS_NAME, Places
+from predict.fitted import write_fitted
 from predict.members import Member, bring_up
 from recipe import Prediction, Recipe, Training, as_dict
 
@@ -24,6 +25,8 @@ def member(tmp_path: Path) -> Member:
     for age, name in enumerate(ORDER):
         touch(member, name, age)
     write_recipe(member, member.recipe)
+    written = {"submission": str(places.submission())}
+    write_fitted(places.run_home / PREDICTED_NAME, written, member.recipe.prediction)
     return member
 
 
@@ -83,6 +86,13 @@ def test_networks_of_another_recipe_are_not_this_one_s(member: Member) -> None:
 def test_other_windows_only_score_the_same_networks_again(member: Member) -> None:
     write_recipe(member, replace(member.recipe, prediction=Prediction(pooling="max")))
     assert state(member) == (True, False, True)
+
+
+def test_a_submission_of_other_windows_or_of_before_what_was_fitted_is_made_anew(member: Member) -> None:
+    other = replace(member, recipe=replace(member.recipe, prediction=Prediction(pooling="max")))
+    assert not other.is_predicted()
+    (member.places.run_home / THRESHOLDS_NAME).touch()
+    assert not member.is_predicted()
 
 
 def test_the_dataset_may_be_named_by_another_path(member: Member) -> None:

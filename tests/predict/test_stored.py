@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from errors import BadInput
-from predict.stored import StoredClips, answer_clips
+from predict.stored import StoredClips, answer_clips, choose_held_out
 from predict.tagger import load_run
 from preprocess.store import open_store
 from recipe import Prediction
 from tests.predict.conftest import Home
+from train.checkpoint import load_checkpoint, save_checkpoint
+from train.learnt import marks_of
 
 PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25)
 CPU = torch.device("cpu")
@@ -30,6 +32,19 @@ def test_each_clip_is_answered_by_the_networks_of_its_fold(home: Home, n_jobs: i
             alone = tagger.tag(frames.read(clip), *frames.times(clip))
             np.testing.assert_allclose(answers[clip].windows, alone.windows, atol=1e-6)
             np.testing.assert_array_equal(answers[clip].end_s, alone.end_s)
+
+
+def test_clips_that_a_network_has_learnt_from_are_not_out_of_fold(home: Home) -> None:
+    path, train = home.places.run_home / "fold1" / "best.pt", home.table[home.table["split"] == "train"]
+    for fold, fits in ((0, True), (1, False)):
+        learnt = marks_of(train.loc[train["fold"] == fold, "clip"])
+        save_checkpoint(path, replace(load_checkpoint(path), learnt=learnt))
+        run = load_run(home.places.run_home, PREDICTION)
+        if fits:
+            assert len(choose_held_out(home.table, run)) == len(train)
+            continue
+        with pytest.raises(BadInput, match="is in fold 1 now, whose networks have learnt from it"):
+            choose_held_out(home.table, run)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "max"])

@@ -47,6 +47,10 @@ def test_a_tuned_window_threshold_is_taken_over_where_windows_are_shares(tmp_pat
         '{"thresholds": 3}',
         '{"thresholds": {"rain": 0.5}}',
         '{"thresholds": {"rain": "x", "雨, heavy": 1}}',
+        '{"thresholds": {"rain": null, "雨, heavy": 1}}',
+        '{"thresholds": {"rain": NaN, "雨, heavy": 1}}',
+        '{"thresholds": {"rain": 7, "雨, heavy": 1}}',
+        '{"thresholds": {"rain": 0.5, "雨, heavy": 1}, "prediction": []}',
     ],
 )
 def test_a_file_that_is_no_table_of_thresholds_is_named(tmp_path: Path, text: str) -> None:

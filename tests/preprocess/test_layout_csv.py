@@ -45,6 +45,7 @@ def test_csv_beside_the_recordings(tmp_path: Path) -> None:
         ("fname,labels\na,x\nb,x\na,y\n", ["two clips", "'a'"]),
         ("fname,labels,fold\na,x,0\nb,y,\n", ["b", "fold ''"]),
         ("fname,labels,fold\na,x,0\nb,y,-1\n", ["b", "'-1'", "whole number"]),
+        (f"fname,labels,fold\na,x,0\nb,y,{'9' * 30}\n", ["b", "at most nine digits"]),
         ("fname,labels,fold,group\na,x,0,g\nb,y,1,g\n", ["'g'", "0 and 1"]),
         ("fname,labels,fold\na,x,2\nb,y,2\n", ["fold 2"]),
         ("fname,labels,split\na,x,train\nb,,train\n", ["b", "no label"]),

@@ -26,6 +26,7 @@ def instruments() -> dict[str, str]:
 def test_irmas_groups_tracks_and_reads_labels_of_test_clips(tmp_path: Path) -> None:
     layout = read("irmas", fill(tmp_path, instruments()))
     assert layout.vocabulary == ["cel", "pia"]
+    assert "1 of 3 clips of the testing parts have no .txt with instruments (nothing known-2.wav" in layout.notes[0]
     assert columns(layout.table, "clip", "labels", "split", "group") == [
         ("008__[cel][nod][cla]0002__3.wav", "cel", "train", "cel0002"),
         ("[cel][cla]0001__1.wav", "cel", "train", "cel0001"),

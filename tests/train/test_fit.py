@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from errors import BadInput
-from tests.train.studies import LABELS, assert_same, fit, home_of
+from preprocess.lock import locked
+from tests.train.studies import LABELS, assert_same, fit, home_of, start
 from train.batches import Batches
 from train.checkpoint import load_checkpoint
 from train.losses import batch_loss
@@ -112,6 +113,30 @@ def test_no_generator_is_used_twice(cache: Path, monkeypatch: pytest.MonkeyPatch
     fit(cache, "--training.seeds", "2")
     assert len(seeds) == 3 * 2 * 3, "folds, seeds, epochs"
     assert len(set(seeds)) == len(seeds)
+
+
+def test_two_at_once_do_not_train_one_run(cache: Path) -> None:
+    lock = home_of(cache).parent / ".recipe.lock"
+    with locked(lock, "make train"), pytest.raises(BadInput, match="another make train of run recipe is at work"):
+        fit(cache)
+    assert not home_of(cache).exists()
+
+
+def test_batches_of_one_clip_are_refused_where_nothing_could_be_normalised(cache: Path) -> None:
+    options = ["--training.batch_size", "1", "--training.crop_seconds", "0.1", "--prediction.window_seconds", "0.1"]
+    with pytest.raises(BadInput, match=r"training\.batch_size = 1: network\.name = resnet18"):
+        fit(cache, "--network.name", "resnet18", *options)
+    assert not home_of(cache).exists()
+
+
+def test_what_the_disk_refuses_is_one_line(cache: Path) -> None:
+    runs = home_of(cache).parent
+    runs.write_text("in the way")
+    ended = start(cache, "--training.epochs", "1")
+    _, said = ended.communicate()
+    assert ended.returncode == 2
+    assert len(said.splitlines()) == 1
+    assert str(runs) in said
 
 
 def test_folds_may_be_trained_one_by_one(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:

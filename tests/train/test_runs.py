@@ -8,7 +8,7 @@ import yaml
 
 from command import read_command
 from errors import BadInput
-from places import Places
+from places import FITTED_NAMES, Places
 from recipe import Prediction, Recipe, Training, as_dict
 from train.runs import begin_run, differing_keys, fold_home
 
@@ -41,6 +41,16 @@ def test_networks_of_another_recipe_are_set_aside_and_those_of_the_same_stay(
         assert (places.run_home.with_name(f"run-{number}") / "fold0").exists()
         assert not (places.run_home / "fold0").exists()
         (places.run_home / "fold0").mkdir()
+
+
+def test_what_was_fitted_stays_where_no_weight_changes(places: Places) -> None:
+    begin_run(places, Recipe(), resume=False)
+    fitted = places.run_home / FITTED_NAMES[0]
+    fitted.touch()
+    begin_run(places, Recipe(), resume=True, finished=True)
+    assert fitted.exists()
+    begin_run(places, Recipe(), resume=True)
+    assert not fitted.exists()
 
 
 def test_resuming_with_another_recipe_names_what_differs(places: Places) -> None:
