@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from errors import BadInput
-from preprocess.listing import audio_files, check_name
+from preprocess.listing import audio_files
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,19 @@ class Recording:
 def find_recordings(source: Path) -> list[Recording]:
     """The recording `source`, or those below it by their paths within it, sorted. Raises BadInput if there is none."""
     if source.is_dir():
-        found = [Recording(path.relative_to(source).as_posix(), path) for path in audio_files(source)]
+        files = audio_files(source, any_name=True)
+        found = [Recording(_in_text(path.relative_to(source)), path) for path in files]
         if not found:
             raise BadInput(f"{source} holds no recording: INPUT= names a recording, or a folder of them")
         return found
     if not source.exists():
         raise BadInput(f"{source} is not there: INPUT= names a recording, or a folder of them")
-    return [Recording(source.name, check_name(source))]
+    return [Recording(_in_text(Path(source.name)), source)]
+
+
+def _in_text(path: Path) -> str:
+    r"""A path as it stands in a CSV; bytes that are not UTF-8 as \xff."""
+    return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def suffix_of(source: Path) -> str:

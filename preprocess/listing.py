@@ -51,8 +51,10 @@ def subfolders(folder: Path) -> list[Path]:
     return sorted(check_name(path) for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def audio_files(folder: Path) -> list[Path]:
+def audio_files(folder: Path, *, any_name: bool = False) -> list[Path]:
     """Files below `folder` whose names look like recordings, sorted; hidden files and folders left out.
+
+    Raises BadInput for a name that is not UTF-8, unless `any_name` will do.
 
     Links to folders are not followed, so a loop of links ends. Raises OSError for a folder that cannot be listed.
     """
@@ -60,7 +62,7 @@ def audio_files(folder: Path) -> list[Path]:
     for parent, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(parent, name) for name in names if AUDIO_NAME.fullmatch(name)]
-    return sorted(map(check_name, found))
+    return sorted(found if any_name else map(check_name, found))
 
 
 def name_clips(files: list[Path], folder: Path) -> list[str]:

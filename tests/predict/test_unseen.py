@@ -1,5 +1,6 @@
 """make predict INPUT=..., by its command line: recordings of no dataset, in order, resumable, one crash at a time."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -192,6 +193,15 @@ def test_recordings_are_found_and_named(field: Path, tmp_path: Path) -> None:
     for source, words in ((tmp_path / "none", "not there"), (tmp_path / "empty", "no recording")):
         with pytest.raises(BadInput, match=words):
             find_recordings(source)
+
+
+def test_a_name_that_is_no_text_costs_no_other_recording(home: Home, field: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(field) + b"/bad\xff.wav"))
+    odd.write_bytes((field / "08.wav").read_bytes())
+    main([*home.arguments, "--input", str(field), "--jobs", "1"])
+    scores = pd.read_csv(suffixed(home)).set_index("clip")
+    assert len(scores) == 7
+    np.testing.assert_array_equal(scores.loc["bad\\xff.wav"], scores.loc["08.wav"])
 
 
 def test_no_readable_recording_at_all_is_refused(home: Home, field: Path) -> None:
