@@ -15,7 +15,8 @@ class Prediction(Section):
     hop_seconds: Seconds = 1.0
     """From one window's start to the next's."""
     mode: Literal["dense", "exact"] = "exact"
-    """dense: the network passes over a clip once and windows share its columns. exact: over each window by itself."""
+    """dense: the network passes over a clip once and windows share its columns, where it can; network.modulation_units
+    cannot. exact: over each window by itself."""
     pooling: Literal["mean", "max", "top_k", "power", "share", "centre"] = "mean"
     """How a clip's windows become one score a label; share is that of the windows above `window_threshold`, centre
     takes the middle window alone."""
