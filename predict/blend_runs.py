@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser
 
 from command import Command, read_command
 from errors import BadInput, run_script
+from predict.joining import blend_across_folds
 from predict.submission import read_sample, read_submission, write_submission
 from predict.truth import known_truth, match_rows
 from predict.weighted import WAYS, blend_tables, fit_weights
@@ -56,18 +57,20 @@ def weigh(command: Command, runs: Sequence[str], by: str) -> np.ndarray:
     homes = [command.places.home / "runs" / run for run in runs]
     tables = [read_out_of_fold(home / "oof.csv") for home in homes]
     check_alike(runs, tables)
-    truth = known_truth(read_clips(command.places.clips_csv), tables[0], str(command.places.clips_csv))
+    table = read_clips(command.places.clips_csv)
+    truth = known_truth(table, tables[0], str(command.places.clips_csv))
     if truth is None:
         raise BadInput(f"{command.places.clips_csv} has no labels of the out-of-fold clips: leave --fit out")
     scores = [match_rows(truth, table) for table in tables]
     weights = fit_weights(scores, truth.values, by)
     present = torch.from_numpy(truth.values)
     print(f"out of fold, {len(truth.clips)} clips:")
+    folds = table.set_index("clip").loc[truth.clips, "fold"].to_numpy()
     equal = np.full(len(runs), 1 / len(runs))
     for name, blended in [
         *zip(runs, scores, strict=True),
         ("equal weights", blend_tables(scores, by, equal)),
-        ("fitted weights", blend_tables(scores, by, weights)),
+        ("fitted weights, each fold by those of the others", blend_across_folds(scores, truth.values, folds, by)),
     ]:
         values = torch.from_numpy(blended)
         print(f"  lwlrap {lwlrap(present, values):.4f}  mAP {mean_average_precision(present, values):.4f}  {name}")

@@ -22,6 +22,7 @@ from preprocess.jobs import ClipJob, Failure, source_stamp
 from preprocess.labels import write_vocabulary
 from preprocess.layouts import Layout, read_layout
 from preprocess.lock import locked
+from preprocess.mel import filters_of
 from preprocess.plan import Done, Wanted, cut_into_parts
 from preprocess.progress import Progress
 from preprocess.store import Damaged, OtherRecipe, Row
@@ -101,6 +102,16 @@ def compute(missing: Sequence[Wanted], done: Done, places: Places, n_jobs: int, 
     return failures
 
 
+def warn_of_empty_bands(features: Features) -> None:
+    """Say how many mel bands lie between two bins of the spectrum, and hold none."""
+    n_empty = int((~filters_of(features).any(axis=1)).sum()) if features.kind == "logmel" else 0
+    if n_empty:
+        say(
+            f"{n_empty} of {features.n_bins} mel bands hold no bin of an n_fft of {features.n_fft}, and stay empty: "
+            "lower features.n_bins, or raise n_fft"
+        )
+
+
 def make_store(
     wanted: dict[str, Wanted], features: Features, places: Places, n_jobs: int, device: str
 ) -> list[Failure]:
@@ -113,6 +124,7 @@ def make_store(
     passed_over = {one.clip for one in failures} | done.pieces.keys()
     missing = [one for clip, one in wanted.items() if clip not in passed_over]
     if missing:
+        warn_of_empty_bands(features)
         say(f"{len(wanted)} clips: {len(done.pieces)} are done, {len(missing)} to compute with {n_jobs} jobs")
         failures += compute(missing, done, places, n_jobs, device)
     write_failures(places.failed_csv, features, failures)

@@ -6,7 +6,7 @@ import torch
 
 from preprocess.coding import FAINTEST, Frames
 from preprocess.decode import Samples
-from preprocess.mel import mel_filters
+from preprocess.mel import filters_of
 from preprocess.spectra import stretches
 from recipe import Features
 
@@ -20,10 +20,7 @@ class GpuLogMel:
     def __init__(self, features: Features, device: str) -> None:
         self.features, self.device = features, torch.device(device)
         self.window = torch.hann_window(features.n_fft, dtype=torch.float64, device=self.device)
-        fmax_hz = features.fmax_hz or features.rate_hz / 2
-        filters = mel_filters(
-            features.rate_hz, features.n_fft, features.n_bins, features.fmin_hz, fmax_hz, features.mel_scale
-        )
+        filters = filters_of(features)
         self.filters = torch.from_numpy(filters).to(self.device, torch.float64)
 
     def __call__(self, blocks: Iterable[Samples]) -> Iterator[Frames]:

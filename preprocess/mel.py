@@ -6,6 +6,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from recipe import Features
+
 Scale = Literal["slaney", "htk"]
 Floats = npt.NDArray[np.float32]
 
@@ -45,6 +47,12 @@ def mel_filters(
     falling = (edges_hz[2:, None] - bins_hz) / widths_hz[1:]
     filters = np.maximum(0.0, np.minimum(rising, falling))
     return (filters * (2.0 / (edges_hz[2:] - edges_hz[:-2]))[:, None]).astype(np.float32)
+
+
+def filters_of(features: Features) -> Floats:
+    """The filterbank [n_bins, n_fft // 2 + 1] of a recipe."""
+    fmax_hz = features.fmax_hz or features.rate_hz / 2
+    return mel_filters(features.rate_hz, features.n_fft, features.n_bins, features.fmin_hz, fmax_hz, features.mel_scale)
 
 
 @dataclass(frozen=True)

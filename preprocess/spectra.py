@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from preprocess.coding import FAINTEST, Frames
 from preprocess.decode import Samples
-from preprocess.mel import apply_filters, mel_filters, split_filters
+from preprocess.mel import apply_filters, filters_of, split_filters
 from preprocess.resize import resize_in_time, resize_weights
 from recipe import Features
 
@@ -98,10 +98,7 @@ class LogMel:
         self.features = features
         self.window64 = hann(features.n_fft)
         self.window = self.window64.astype(np.float32)
-        fmax_hz = features.fmax_hz or features.rate_hz / 2
-        filters = mel_filters(
-            features.rate_hz, features.n_fft, features.n_bins, features.fmin_hz, fmax_hz, features.mel_scale
-        )
+        filters = filters_of(features)
         self.bands = split_filters(filters)
         self.per_gain = 1 / np.maximum(filters.sum(axis=1), np.finfo(np.float32).tiny)
         self.share_resolved = np.full(filters.shape[1], RESOLVED / filters.shape[1], np.float32)

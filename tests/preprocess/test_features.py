@@ -117,6 +117,11 @@ def test_no_readable_recording_at_all_is_bad_input(tmp_path: Path) -> None:
     assert not store_of(tmp_path / "data").exists()
 
 
+def test_mel_bands_without_a_bin_are_said(recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(recordings, "made", "--features.n_fft", "64", "--features.n_bins", "300")
+    assert "of 300 mel bands hold no bin of an n_fft of 64" in "".join(capsys.readouterr())
+
+
 def test_two_at_once_in_one_folder_are_refused(recordings: Path) -> None:
     with (
         locked(store_of(recordings).parent / ".lock", "make features"),
