@@ -1,6 +1,7 @@
 """The CSVs of a submission: scores of clips, the windows behind them, the decisions; written whole, and checked."""
 
 import csv
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -95,15 +96,17 @@ def write_windows(
     path: Path, answers: Mapping[str, Answer], labels: Sequence[str], filters: Filters | None = None
 ) -> None:
     """Write the windows of each clip as `clip,start_s,end_s,label,score`, a row a window and label that is shown."""
-    cells = [_as_cell(label) for label in labels]
+    # All rows of a window by one format: half the time of formatting them one by one.
+    endings = [f",{_as_cell(label)},".replace("%", "%%") + "%.6g\n" for label in labels]
     with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
         lines.write(",".join(WINDOW_COLUMNS) + "\n")
         for clip, answer in answers.items():
             shown = filters.shown(answer.windows) if filters else np.ones(answer.windows.shape, bool)
-            scores = answer.windows.tolist()
-            starts = _window_starts(clip, answer)
-            for row, column in np.argwhere(shown).tolist():
-                lines.write(f"{starts[row]},{cells[column]},{scores[row][column]:.6g}\n")
+            for start, scores, here in zip(_window_starts(clip, answer), answer.windows, shown, strict=True):
+                if here.any():
+                    start = start.replace("%", "%%")
+                    rows = start + start.join(itertools.compress(endings, here))
+                    lines.write(rows % tuple(scores[here].tolist()))
 
 
 def write_windows_wide(path: Path, answers: Mapping[str, Answer], labels: Sequence[str]) -> None:

@@ -94,11 +94,12 @@ def test_the_sample_is_its_first_column_and_its_labels(tmp_path: Path) -> None:
 def test_windows_are_a_row_a_window_and_label(tmp_path: Path) -> None:
     starts, ends = np.array([0.0, 1.0 / 3]), np.array([3.0, 3 + 1.0 / 3])
     answer = Answer(starts, ends, np.array([[0.5, 1e-7], [0.25, 1.0]], np.float32), np.array([0.4, 0.5], np.float32))
-    write_windows(tmp_path / "windows.csv", {'a,"b".wav': answer}, SCORES.labels)
+    clip, labels = 'a,"b" 5%d.wav', ["50 %s, wet", "100%"]
+    write_windows(tmp_path / "windows.csv", {clip: answer}, labels)
     table = pd.read_csv(tmp_path / "windows.csv")
     assert list(table.columns) == ["clip", "start_s", "end_s", "label", "score"]
-    assert set(table["clip"]) == {'a,"b".wav'}
-    assert table["label"].tolist() == SCORES.labels * 2
+    assert set(table["clip"]) == {clip}
+    assert table["label"].tolist() == labels * 2
     assert table["start_s"].tolist() == [0, 0, 0.333, 0.333]
     assert table["score"].tolist() == [0.5, 1e-7, 0.25, 1.0]
 
