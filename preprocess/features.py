@@ -175,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failures = make_store(wanted, features, places, n_jobs, options.device)
     except OSError as error:
         raise BadInput(
-            f"{places.home}: {error.strerror or error}; make room, or name another --cache. What was finished is kept: "
+            f"{places.home}: {error.strerror or error}; make room, or name another --cache; what was finished is kept, "
             "run the same command again"
         ) from error
     return warn(failures, places, len(layout.table), options.max_failures)
