@@ -85,17 +85,27 @@ def start_learner(
     seed_torch(seed, fold)
     n_labels, training = len(material.labels), recipe.training
     network = network_of(recipe, material.memory.n_bins, n_labels, material.mean, material.std, pretrained=True)
-    learnt, origin = marks_of(material.names(material.learnt(fold, with_noisy=training.noisy_weight > 0))), ""
+    learnt = marks_of(material.names(material.learnt(fold, with_noisy=training.noisy_weight > 0)))
+    origin = ""
     if training.start_from:
         path = find_start(Path(training.start_from), fold)
         before = load_checkpoint(path)
-        check_unseen(before.learnt, material, fold, f"training.start_from = {path}")
-        learnt, origin = both(learnt, before.learnt), start_from(network, material.labels, path, before)
+        if is_of_data(before, recipe):
+            check_unseen(before.learnt, material, fold, f"training.start_from = {path}")
+            learnt = both(learnt, before.learnt)
+        origin = start_from(network, material.labels, path, before)
     network = network.to(device)
     optimizer = build_optimizer(network, training)
     average = MovingAverage(network, training.average) if training.average else None
     schedule = build_schedule(optimizer, training, n_steps)
     return Learner(network, optimizer, schedule, average, n_steps, material.lesson(fold), learnt, origin)
+
+
+def is_of_data(checkpoint: Checkpoint, recipe: Recipe) -> bool:
+    """Whether a network is of a recipe's recordings: those of another dataset may bear the same names."""
+    data = checkpoint.recipe.get("data", {})
+    same = all(data.get(key) == getattr(recipe.data, key) for key in ("layout", "table"))
+    return same and Path(data.get("folder") or "").resolve() == Path(recipe.data.folder or "").resolve()
 
 
 def check_unseen(learnt: Tensor, material: Material, fold: int, whose: str) -> None:

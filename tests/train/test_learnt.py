@@ -76,6 +76,14 @@ def test_networks_of_another_vocabulary_are_trained_again(cache: Path, capsys: p
     assert "waits for folds 1, 2" in capsys.readouterr().out
 
 
+def test_a_start_from_another_dataset_may_have_heard_clips_of_the_same_names(turned: Path) -> None:
+    before, options = home_of(turned).parent / "before", ["--folds", "0", "--training.epochs", "1"]
+    fit(turned, *options, "--training.start_from", str(before), "--data.folder", str(turned))
+    table = pd.read_csv(turned / "recipe" / "clips.csv")
+    learnt = load_checkpoint(home_of(turned) / "fold0" / "best.pt").learnt
+    assert len(learnt) == (table["fold"] != 0).sum()
+
+
 @pytest.mark.parametrize("key", ["start_from", "teacher"])
 def test_another_run_of_other_folds_teaches_nothing(turned: Path, key: str) -> None:
     before = home_of(turned).parent / "before"
