@@ -35,8 +35,10 @@ def written_whole(path: Path, lasting: bool = True) -> Iterator[Path]:
         if lasting:
             sync(temporary)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and not error.filename:  # a full disk names no file
+            error.filename = str(path)
         raise
     if lasting:
         sync(path.parent)

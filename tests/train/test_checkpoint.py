@@ -87,7 +87,8 @@ def test_a_failed_save_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", fill_the_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="No space") as caught:
         save_checkpoint(path, replace(checkpoint, epoch=6))
+    assert caught.value.filename == str(path)
     assert load_checkpoint(path).epoch == 5
     assert list(tmp_path.iterdir()) == [path]
