@@ -99,9 +99,11 @@ def train_fold(job: Job, *, resume: bool, tensorboard: bool, bars: bool) -> None
     learner = start_learner(job.material, job.recipe, job.fold, job.seed, n_steps, job.device)
     if learner.origin:
         print(f"{job.home.name} {learner.origin}", flush=True)
-    last = job.home / "last.pt"
-    if resume and last.exists() and (job.home / "best.pt").exists():  # without it no epoch is over yet
+    last, best = job.home / "last.pt", job.home / "best.pt"
+    if resume and last.exists():
         learner.take_up(load_checkpoint(last), job.material.labels)
+        if learner.epoch and not best.exists():
+            raise BadInput(f"--resume: {best} is gone; put it back, or train without --resume")
     else:
         shutil.rmtree(job.home, ignore_errors=True)
         save_checkpoint(last, checkpoint_of(job, learner, {}, resumable=True))  # for an interrupt in the first epoch

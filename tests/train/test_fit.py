@@ -139,6 +139,15 @@ def test_what_the_disk_refuses_is_one_line(cache: Path) -> None:
     assert str(runs) in said
 
 
+def test_a_resumed_run_whose_best_network_is_gone_is_refused_and_keeps_its_last(cache: Path) -> None:
+    fit(cache, "--folds", "0", "--training.epochs", "1")
+    home = home_of(cache) / "fold0"
+    (home / "best.pt").unlink()
+    with pytest.raises(BadInput, match=r"best\.pt is gone"):
+        fit(cache, "--folds", "0", "--training.epochs", "1", "--resume")
+    assert load_checkpoint(home / "last.pt").epoch == 1
+
+
 def test_folds_may_be_trained_one_by_one(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fit(cache, "--folds", "0,2")
     assert "waits for folds 1" in capsys.readouterr().out
