@@ -1,5 +1,6 @@
 """Scores of training clips by the networks that never saw them: a run's figures, oof.csv, and suspicious labels."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from preprocess.labels import join_labels
 from preprocess.tables import write_table
 from recipe import Recipe
 from train.by_label import write_by_label, write_confusion
-from train.checkpoint import load_checkpoint, network_from
+from train.checkpoint import Checkpoint, load_checkpoint, network_from
 from train.device import arithmetic
 from train.learnt import first_learnt
 from train.material import DROP, Material
@@ -29,18 +30,17 @@ SURE = 0.5
 def report_folds(places: Places, recipe: Recipe, material: Material, device: torch.device) -> None:
     """Print the figures of each finished fold; once all are there, of all clips, and write the tables of the run."""
     folds = material.fold_names()
-    finished = [fold for fold in folds if is_finished(places.run_home, recipe, fold)]
-    stale = [fold for fold in finished if is_stale(places.run_home, recipe, material, fold)]
-    for fold in stale:
-        print(
-            f"fold {fold}: its networks have other labels, or have learnt from clips it now holds out; train it again"
-        )
-    waiting = [fold for fold in folds if fold not in finished or fold in stale]
     scores = torch.full_like(material.targets, torch.nan)
-    rows = []
-    for fold in (fold for fold in folds if fold not in waiting):
+    rows, waiting = [], []
+    for fold in folds:
         theirs = np.flatnonzero(material.folds == fold)
-        scores[theirs] = score_fold(places.run_home, recipe, material, fold, theirs, device)
+        networks = best_networks(places.run_home, recipe, fold) if is_finished(places.run_home, recipe, fold) else []
+        if stale := any(is_stale(each, material, theirs) for each in networks):
+            print(f"fold {fold}: its networks have other labels, or have learnt from clips it holds out; train again")
+        if stale or not networks:
+            waiting.append(fold)
+            continue
+        scores[theirs] = score_fold(networks, recipe, material, theirs, device)
         rows.append({"fold": str(fold)} | figures(material, scores, material.held_out(fold)))
     if waiting:
         print(table_of(rows), f"{places.oof_csv} waits for folds {', '.join(map(str, waiting))}", sep="\n")
@@ -78,23 +78,24 @@ def is_finished(run_home: Path, recipe: Recipe, fold: int) -> bool:
     )
 
 
-def is_stale(run_home: Path, recipe: Recipe, material: Material, fold: int) -> bool:
-    """Whether a network of a fold answers for other labels, or has learnt from clips that the fold holds out."""
-    clips = material.names(np.flatnonzero(material.folds == fold))
-    for seed in range(recipe.training.seeds):
-        checkpoint = load_checkpoint(fold_home(run_home, recipe, fold, seed) / "best.pt")
-        if checkpoint.labels != material.labels or first_learnt(clips, checkpoint.learnt):
-            return True
-    return False
+def best_networks(run_home: Path, recipe: Recipe, fold: int) -> list[Checkpoint]:
+    """The best networks of a fold, one a seed."""
+    homes = [fold_home(run_home, recipe, fold, seed) for seed in range(recipe.training.seeds)]
+    return [load_checkpoint(home / "best.pt") for home in homes]
+
+
+def is_stale(checkpoint: Checkpoint, material: Material, rows: np.ndarray) -> bool:
+    """Whether a network answers for other labels, or has learnt from clips that it is to be scored on."""
+    return checkpoint.labels != material.labels or first_learnt(material.names(rows), checkpoint.learnt) is not None
 
 
 def score_fold(
-    run_home: Path, recipe: Recipe, material: Material, fold: int, rows: np.ndarray, device: torch.device
+    networks: Sequence[Checkpoint], recipe: Recipe, material: Material, rows: np.ndarray, device: torch.device
 ) -> Tensor:
-    """Mean probabilities [n_rows, n_labels] of the fold's best networks, one a seed."""
+    """Mean probabilities [n_rows, n_labels] of a fold's networks."""
     scores = []
-    for seed in range(recipe.training.seeds):
-        network = network_from(load_checkpoint(fold_home(run_home, recipe, fold, seed) / "best.pt"), device)
+    for checkpoint in networks:
+        network = network_from(checkpoint, device)
         with arithmetic(device, recipe.training.precision):
             scores.append(score_clips(network, material.memory, rows.tolist(), recipe.prediction))
     return torch.stack(scores).mean(0)
