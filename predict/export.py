@@ -75,15 +75,16 @@ def write_parts(folder: Path, command: Command, run: Run) -> None:
     (folder / RECIPE_NAME).write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8")
     write_vocabulary(folder / "labels.csv", run.labels)
     home = command.places.run_home
-    tuned = read_thresholds(home, run.labels, run.prediction).source == str(home / THRESHOLDS_NAME)
-    for path in (home / name for name, here in ((THRESHOLDS_NAME, tuned), (CALIBRATION_NAME, True)) if here):
-        if path.exists():
-            shutil.copy(path, folder)
-    (folder / "README.md").write_text(write_card(command, run), encoding="utf-8")
+    is_tuned = read_thresholds(home, run.labels, run.prediction).source == str(home / THRESHOLDS_NAME)
+    if is_tuned:
+        shutil.copy(home / THRESHOLDS_NAME, folder)
+    if (home / CALIBRATION_NAME).exists():
+        shutil.copy(home / CALIBRATION_NAME, folder)
+    (folder / "README.md").write_text(write_card(command, run, is_tuned=is_tuned), encoding="utf-8")
 
 
-def write_card(command: Command, run: Run) -> str:
-    """The model card, in Markdown."""
+def write_card(command: Command, run: Run, *, is_tuned: bool) -> str:
+    """The model card, in Markdown; `is_tuned` says whether thresholds lie beside it."""
     places = command.places
     window, hop = window_frames(run.prediction, run.frames_per_second)
     environment = Environment(
@@ -95,7 +96,7 @@ def write_card(command: Command, run: Run) -> str:
         n_networks=sum(map(len, run.folds.values())),
         window_frames=window,
         hop_frames=hop,
-        thresholds=read_thresholds(places.run_home, run.labels, run.prediction),
+        is_tuned=is_tuned,
         thresholds_name=THRESHOLDS_NAME,
         calibration=read_fitted(
             places.run_home / CALIBRATION_NAME, ("temperature", "clips", "before", "after"), "make calibrate"
