@@ -150,11 +150,7 @@ def _check(network: Network, n_bins: int) -> None:
             "to fine-tune one of your runs use training.start_from"
         )
     if network.name == "waveform" and n_bins != 1:
-        raise BadInput(
-            f"network.name = waveform takes samples, not frames of {n_bins} bins: use features.kind waveform"
-        )
-    if network.name != "waveform" and n_bins == 1:
-        raise BadInput(f"network.name = {network.name} takes spectrograms, not samples: use network.name waveform")
+        raise BadInput(f"network.name = waveform takes one sample a frame, not {n_bins}: set features.n_bins 1")
     if network.modulation_units and network.name in ("waveform", *OWN_CLASSIFIER):
         raise BadInput(f"network.modulation_units: {network.name} has no place for them; set it to 0")
     if network.normalise == "imagenet" and network.channels != "copies":

@@ -1,5 +1,6 @@
 """Networks by name take frames, have columns and a head, learn in groups, and can be frozen."""
 
+import re
 from typing import get_args, get_type_hints
 
 import pytest
@@ -117,19 +118,25 @@ def test_scores_are_sigmoids_or_for_one_label_a_clip_shares_of_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("network", "n_bins", "key"),
+    ("features", "network", "key"),
     [
-        (Network(name="waveform"), 64, "features.kind"),
-        (Network(name="resnet18"), 1, "network.name"),
-        (Network(name="cnn_small", weights="imagenet"), 64, "training.start_from"),
-        (Network(name="resnet18", normalise="imagenet"), 64, "network.channels"),
-        (Network(name="alexnet", modulation_units=8), 64, "network.modulation_units"),
-        (Network(name="waveform", modulation_units=8), 1, "network.modulation_units"),
+        (Features(), Network(name="waveform"), "features.kind"),
+        (Features(kind="waveform", n_bins=1, storage="int16"), Network(name="resnet18"), "features.kind"),
+        (Features(kind="waveform", n_bins=64, storage="int16"), Network(name="waveform"), "features.n_bins"),
+        (Features(), Network(name="cnn_small", weights="imagenet"), "training.start_from"),
+        (Features(), Network(name="resnet18", normalise="imagenet"), "network.channels"),
+        (Features(), Network(name="alexnet", modulation_units=8), "network.modulation_units"),
+        (
+            Features(kind="waveform", n_bins=1, storage="int16"),
+            Network(name="waveform", modulation_units=8),
+            "network.modulation_units",
+        ),
+        (Features(kind="cqt_chroma", n_bins=12), Network(modulation_units=8), "network.modulation_units"),
     ],
 )
-def test_keys_that_do_not_go_together_are_refused(network: Network, n_bins: int, key: str) -> None:
-    with pytest.raises(BadInput, match=key):
-        build_network(network, n_bins, 5, 0.0, 1.0)
+def test_keys_that_do_not_go_together_are_refused(features: Features, network: Network, key: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(key)):
+        network_of(Recipe(features=features, network=network), features.n_bins, 5)
 
 
 @pytest.mark.parametrize("name", ["cnn_small", "resnet18"])
