@@ -55,11 +55,11 @@ def read_command(
 ) -> Command:
     """Read a command line (None: the process's own). Raises BadInput that names the key, the value and the bounds."""
     parser = build_parser(description, add_options)
-    _check_recipes(sys.argv[1:] if arguments is None else arguments)
     try:
         values = parser.parse_args(arguments)
         parts = parser.instantiate(values)
-    except ArgumentError as error:
+    except (ArgumentError, UnicodeDecodeError) as error:
+        _check_recipes(sys.argv[1:] if arguments is None else arguments)
         raise BadInput(f"{error}; see --help for the keys and --print_config for their values") from None
     name = parts.name or (Path(parts.recipe[-1].relative).stem if parts.recipe else "recipe")
     run = parts.run or name
@@ -71,7 +71,7 @@ def read_command(
 
 
 def _check_recipes(arguments: Sequence[str]) -> None:
-    """Raise BadInput that names a recipe's file where it is no YAML of keys; the parser tells of its keys."""
+    """Raise BadInput that names a recipe's file where it is no YAML of keys: of those the parser says no name."""
     for before, argument in pairwise(["", *arguments]):
         path = Path(argument.removeprefix("--recipe=") if argument.startswith("--recipe=") else argument)
         if (before != "--recipe" and not argument.startswith("--recipe=")) or not path.is_file():

@@ -9,6 +9,7 @@ THRESHOLDS_NAME, CENTRE_NAME = "thresholds.json", "thresholds_centre.json"
 middle alone."""
 
 FITTED_NAMES = (THRESHOLDS_NAME, CENTRE_NAME, CALIBRATION_NAME)
+"""All that is fitted to a run's weights."""
 PREDICTED_NAME = "predicted.json"
 """There too: for which prediction the run's submission is."""
 

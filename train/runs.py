@@ -24,7 +24,7 @@ def fold_home(run_home: Path, recipe: Recipe, fold: int, seed: int) -> Path:
 def begin_run(places: Places, recipe: Recipe, *, resume: bool, finished: bool = False) -> None:
     """Write the run's recipe. A run of another recipe is set aside first; what earlier weights gave goes.
 
-    What was fitted to them stays where they do: a resumed run that is `finished`.
+    What was fitted to weights stays where a run that is `finished` is resumed, for they will not change.
 
     Raises BadInput where `resume` meets another recipe, naming the keys that differ, and where the recipe reads what
     this run is about to overwrite.
