@@ -1,12 +1,13 @@
 """From a command line to a recipe: every script takes the recipe's keys, and its own options beside them."""
 
+import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -31,6 +32,13 @@ def count_jobs(jobs: int) -> int:
     if jobs != -1 and jobs < 1:
         raise BadInput(f"--jobs {jobs}: give a number of processes, or -1 for one a core")
     return jobs if jobs > 0 else os.cpu_count() or 1
+
+
+class OptionParser(argparse.ArgumentParser):
+    """For scripts that take no recipe's keys: argparse's own, whose complaints are BadInput."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"{message}; see --help")
 
 
 def build_parser(description: str, add_options: Callable[[ArgumentParser], Any] | None = None) -> ArgumentParser:

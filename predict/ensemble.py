@@ -4,12 +4,12 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
 
-from command import count_jobs, read_command
+from command import OptionParser, count_jobs, read_command
 from errors import BadInput, run_script
 from predict.findings import METRIC_NAMES
 from predict.joining import blend_across_folds, match_tables
@@ -22,11 +22,6 @@ from train.metrics import summarise
 from train.scores import Scores, read_scores, write_scores
 
 SHOWN = ("lwlrap", "map", "accuracy")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise BadInput(f"{message}; see --help")
 
 
 @dataclass(frozen=True)
@@ -46,7 +41,7 @@ class Blend:
 
 def read_options(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     """The ensemble's own options, and the rest, which is for every step of every recipe."""
-    parser = _Parser(description="Train and predict several recipes, and blend them.", allow_abbrev=False)
+    parser = OptionParser(description="Train and predict several recipes, and blend them.", allow_abbrev=False)
     parser.add_argument("--recipes", nargs="+", required=True, metavar="YAML", help="The recipes, two or more.")
     parser.add_argument("--recipe", help=argparse.SUPPRESS)
     parser.add_argument("--run", default="ensemble", help="Name of the blend.")

@@ -1,7 +1,7 @@
 """Detections in the formats that other programs open: Audacity, Raven, JSON and Parquet."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,6 +12,8 @@ from predict.submission import WINDOW_COLUMNS
 from preprocess.whole import written_whole
 from train.scores import Scores
 
+ENDINGS = {"audacity": ".txt", "raven": ".selections.txt"}
+"""Of a clip's own file, by format; the other formats have one file for all clips."""
 RAVEN_COLUMNS = ["Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)"]
 
 Detections = Mapping[str, list[Detection]]
@@ -22,7 +24,7 @@ def write_audacity(folder: Path, detections: Detections, scores: Scores, highest
     """A label track a clip, for File > Import > Labels: start, end, and the label with its score."""
     for clip, found in detections.items():
         lines = [f"{one.start_s:.6f}\t{one.end_s:.6f}\t{_cell(one.label)} {one.score:.3f}\n" for one in found]
-        _write(folder / _file_name(clip, ".txt"), "".join(lines))
+        _write(folder / _file_name(clip, ENDINGS["audacity"]), "".join(lines))
     return folder
 
 
@@ -35,7 +37,7 @@ def write_raven(folder: Path, detections: Detections, scores: Scores, highest_hz
             f"\t{_cell(one.label)}\t{one.score:.4f}\n"
             for number, one in enumerate(found, start=1)
         ]
-        _write(folder / _file_name(clip, ".selections.txt"), header + "".join(lines))
+        _write(folder / _file_name(clip, ENDINGS["raven"]), header + "".join(lines))
     return folder
 
 
@@ -71,6 +73,14 @@ FORMATS: dict[str, tuple[str, Writer]] = {
     "parquet": (".parquet", write_parquet),
 }
 """What is added to a submission's name, and who writes it."""
+
+
+def left_from_before(name: str, path: Path, clips: Collection[str]) -> list[Path]:
+    """Files of a format at `path` but for those of `clips`: an earlier prediction wrote them."""
+    if name not in ENDINGS:
+        return [path] if path.exists() and not clips else []
+    written = {path / _file_name(clip, ENDINGS[name]) for clip in clips}
+    return sorted(set(path.rglob(f"*{ENDINGS[name]}")) - written)
 
 
 def _rounded(one: Detection) -> dict[str, Any]:

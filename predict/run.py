@@ -1,20 +1,19 @@
 """SCRIPT make predict: a submission's CSVs, for the clips of a dataset or for any recordings."""
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jsonargparse import ArgumentParser
-from jsonargparse.typing import ClosedUnitInterval, PositiveInt
+from jsonargparse import ArgumentParser, Namespace
 
 from command import Command, count_jobs, read_command
 from errors import BadInput, run_script
 from places import PREDICTED_NAME
 from predict.detections import Filters, detect
-from predict.exports import FORMATS
+from predict.exports import FORMATS, left_from_before
 from predict.fitted import write_fitted
 from predict.journal import open_journal
 from predict.recordings import find_recordings, suffix_of
@@ -47,10 +46,8 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
     parser.add_argument("--wide", action="store_true", help="Window table with a column a label.")
     parser.add_argument("--export", nargs="*", choices=list(FORMATS), default=[], help=f"Also as {', '.join(FORMATS)}.")
-    parser.add_argument("--top_labels", type=PositiveInt | None, help="Most labels of a window.")
-    parser.add_argument(
-        "--min_score", type=ClosedUnitInterval | None, help="Lowest score there; exports: by default decisions."
-    )
+    parser.add_argument("--top_labels", type=int | None, help="Most labels of a window.")
+    parser.add_argument("--min_score", type=float | None, help="Lowest score there; exports: by default decisions.")
     parser.add_argument("--merge", action="store_true", help="Exports: consecutive windows of a label become one span.")
 
 
@@ -67,6 +64,7 @@ class Outcome:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Score clips with the networks of a run, and write the submission.", add_options)
+    check_filters(command.options)
     device = pick_device(command.options.device)
     home = command.places.run_home
     run = load_run(home, with_tuned_windows(home, command.recipe.prediction), device)
@@ -76,6 +74,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not outcome.suffix:
         written = {"submission": str(command.places.submission())}
         write_fitted(home / PREDICTED_NAME, written, command.recipe.prediction)
+
+
+def check_filters(options: Namespace) -> None:
+    """Raise BadInput for filters that cannot be meant."""
+    if options.top_labels is not None and options.top_labels < 1:
+        raise BadInput(f"--top_labels {options.top_labels}: give 1 or more, or leave it out for all")
+    if options.min_score is not None and not 0 <= options.min_score <= 1:
+        raise BadInput(f"--min_score {options.min_score:g}: give a score between 0 and 1")
 
 
 def warn_of_unfinished(run_home: Path, n_epochs: int) -> None:
@@ -137,18 +143,17 @@ def write_outcome(command: Command, run: Run, outcome: Outcome) -> None:
     write_failed(place("_failed.csv"), outcome.failed)
     for path in write_exports(command, run, place, answers, scores, thresholds.values):
         print(path)
+    warn_of_older_exports(command.options.export, place, answers)
     print(f"windows: {place('_windows.csv')}")
     print(f"labels decided at {thresholds.source}: {place('_labels.csv')}")
     print(f"{len(submitted.clips)} clips, {len(submitted.labels)} labels: {place('.csv')}")
 
 
 def write_window_table(command: Command, path: Path, answers: dict[str, Answer], labels: list[str]) -> None:
-    """The window table, long with what the filters leave, or wide."""
+    """The window table, long or wide, with what the filters leave."""
     options = command.options
-    if options.wide:
-        write_windows_wide(path, answers, labels)
-    else:
-        write_windows(path, answers, labels, Filters(np.array(options.min_score or 0.0), options.top_labels))
+    write = write_windows_wide if options.wide else write_windows
+    write(path, answers, labels, Filters(np.array(options.min_score or 0.0), options.top_labels))
 
 
 def write_centre(path: Path, answers: dict[str, Answer], run: Run) -> None:
@@ -186,6 +191,14 @@ def write_exports(
     for name in options.export:
         suffix, write = FORMATS[name]
         yield write(place(suffix), found, scores, features.fmax_hz or features.rate_hz / 2)
+
+
+def warn_of_older_exports(asked: Collection[str], place: Callable[[str], Path], clips: Collection[str]) -> None:
+    """Say which exports are still there of an earlier prediction: someone may have worked on them."""
+    for name, (suffix, _) in FORMATS.items():
+        if older := left_from_before(name, place(suffix), clips if name in asked else ()):
+            those = f"{older[0]} is" if len(older) == 1 else f"{older[0]} and {len(older) - 1} more are"
+            warn(f"{those} of an earlier prediction: delete what is of no use, or predict with --export {name}")
 
 
 def warn(message: str) -> None:

@@ -2,7 +2,7 @@
 
 import csv
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -101,28 +101,39 @@ def write_windows(
     with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
         lines.write(",".join(WINDOW_COLUMNS) + "\n")
         for clip, answer in answers.items():
-            shown = filters.shown(answer.windows) if filters else np.ones(answer.windows.shape, bool)
-            for start, scores, here in zip(_window_starts(clip, answer), answer.windows, shown, strict=True):
+            for start, scores, here in _windows_of(clip, answer, filters):
                 if here.any():
                     start = start.replace("%", "%%")
                     rows = start + start.join(itertools.compress(endings, here))
                     lines.write(rows % tuple(scores[here].tolist()))
 
 
-def write_windows_wide(path: Path, answers: Mapping[str, Answer], labels: Sequence[str]) -> None:
-    """Write the windows of each clip as `clip,start_s,end_s,<label>,<label>…`, a row a window."""
+def write_windows_wide(
+    path: Path, answers: Mapping[str, Answer], labels: Sequence[str], filters: Filters | None = None
+) -> None:
+    """Write the windows of each clip as `clip,start_s,end_s,<label>,<label>…`, a row a window; what is not shown is
+    blank.
+    """
     with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
         lines.write(",".join([*WINDOW_COLUMNS[:3], *map(_as_cell, labels)]) + "\n")
         for clip, answer in answers.items():
-            for start, scores in zip(_window_starts(clip, answer), answer.windows.tolist(), strict=True):
-                lines.write(",".join([start, *(f"{score:.6g}" for score in scores)]) + "\n")
+            for start, scores, here in _windows_of(clip, answer, filters):
+                cells = [
+                    f"{score:.6g}" if is_shown else "" for score, is_shown in zip(scores.tolist(), here, strict=True)
+                ]
+                lines.write(",".join([start, *cells]) + "\n")
 
 
-def _window_starts(clip: str, answer: Answer) -> list[str]:
-    """What the rows of each window of a clip begin with: milliseconds, finer than a window's place is known."""
+def _windows_of(clip: str, answer: Answer, filters: Filters | None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Of each window what its rows begin with, its scores [n_labels], and which of them are shown.
+
+    Times are in milliseconds, finer than a window's place is known.
+    """
     cell = _as_cell(clip)
+    shown = filters.shown(answer.windows) if filters else np.ones(answer.windows.shape, bool)
     times = zip(answer.start_s.tolist(), answer.end_s.tolist(), strict=True)
-    return [f"{cell},{start_s:.3f},{end_s:.3f}" for start_s, end_s in times]
+    for (start_s, end_s), scores, here in zip(times, answer.windows, shown, strict=True):
+        yield f"{cell},{start_s:.3f},{end_s:.3f}", scores, here
 
 
 def _as_cell(text: str) -> str:

@@ -1,13 +1,13 @@
 """SCRIPT: render the demo's instrument set, in the layout of IRMAS, from notes and a General MIDI soundfont."""
 
-import argparse
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from command import count_jobs
+from command import OptionParser, count_jobs
 from errors import BadInput, run_script
 from preprocess.demo_score import INSTRUMENTS, Instrument, draw_piece, write_part
 from preprocess.demo_sound import RATE_HZ, draw_player, draw_venue, find_soundfont, play, record
@@ -118,8 +118,8 @@ def render(folder: Path, plan: Plan, jobs: int) -> int:
     return len(takes)
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Render the demo's instrument set.")
+def _options(arguments: Sequence[str] | None) -> Namespace:
+    parser = OptionParser(description="Render the demo's instrument set.")
     parser.add_argument("--folder", type=Path, default=Path("cache/demo_audio"), help="Where the set goes.")
     parser.add_argument("--seed", type=int, default=Plan.seed, help="Another seed, another set.")
     parser.add_argument("--train-clips", type=int, default=Plan.train_clips, help="Clips of each instrument.")

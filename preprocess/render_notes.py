@@ -1,12 +1,12 @@
 """SCRIPT make notes: notes and chords from MIDI keys and a General MIDI soundfont, each file named by what sounds."""
 
-import argparse
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from command import count_jobs
+from command import OptionParser, count_jobs
 from errors import BadInput, run_script
 from preprocess.demo_score import Note
 from preprocess.demo_sound import draw_player, draw_venue, find_soundfont, play, record
@@ -47,8 +47,8 @@ def render_set(folder: Path, name: str, seed: int, takes: int, jobs: int) -> Non
     print(f"{name}: {state} {len(planned) - n_test} training and {n_test} test clips, in {folder}")
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Render sets of notes, a folder each.")
+def _options(arguments: Sequence[str] | None) -> Namespace:
+    parser = OptionParser(description="Render sets of notes, a folder each.")
     parser.add_argument("--folder", type=Path, default=Path("cache/notes"), help="Where the sets' folders go.")
     parser.add_argument("--sets", nargs="+", choices=list(SETS), default=list(SETS), help="Which; by default all.")
     parser.add_argument("--takes", type=int, help="How often an instrument plays all notes; of chords, how many.")

@@ -194,6 +194,10 @@ def test_readme_tree_names_every_room() -> None:
         ("preprocess.features", ["--max_failures", "2"]),
         ("preprocess.survey", ["--jobs", "-2"]),
         ("predict.run", ["--top_labels", "0"]),
+        ("predict.run", ["--min_score", "2"]),
+        ("predict.ensemble", ["--by", "chance"]),
+        ("preprocess.render_notes", ["--sets", "none"]),
+        ("preprocess.render_demo", ["--seed", "one"]),
     ],
 )
 def test_a_script_s_own_options_have_bounds(script: str, arguments: list[str]) -> None:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from predict.detections import Detection
-from predict.exports import FORMATS, RAVEN_COLUMNS
+from predict.exports import FORMATS, RAVEN_COLUMNS, left_from_before
 from train.scores import Scores
 
 LABELS = ["Dog, big", "雨\tdrops"]
@@ -66,3 +66,12 @@ def test_parquet_has_the_columns_of_the_window_table(tmp_path: Path, detections:
     assert list(table.columns) == ["clip", "start_s", "end_s", "label", "score"]
     assert [str(kind) for kind in table.dtypes[["start_s", "score"]]] == ["float64", "float32"]
     assert len(table) == sum(map(len, detections.values()))
+
+
+@pytest.mark.parametrize(("name", "files"), [("audacity", ["a/b.wav.txt", "out.wav.txt"]), ("json", ["run.json"])])
+def test_files_of_an_earlier_prediction_are_known(tmp_path: Path, name: str, files: list[str]) -> None:
+    path = written(tmp_path, name)
+    assert left_from_before(name, path, list(DETECTIONS)) == []
+    folder = path if path.is_dir() else tmp_path
+    assert left_from_before(name, path, []) == [folder / file for file in files]
+    assert left_from_before(name, path, ["a/b.wav"]) == [folder / file for file in files[1:]]

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from errors import BadInput
+from predict.detections import Filters
 from predict.submission import (
     Sample,
     check_submission,
@@ -16,6 +17,7 @@ from predict.submission import (
     write_decisions,
     write_submission,
     write_windows,
+    write_windows_wide,
 )
 from predict.tagger import Answer
 from train.scores import Scores
@@ -102,6 +104,18 @@ def test_windows_are_a_row_a_window_and_label(tmp_path: Path) -> None:
     assert table["label"].tolist() == labels * 2
     assert table["start_s"].tolist() == [0, 0, 0.333, 0.333]
     assert table["score"].tolist() == [0.5, 1e-7, 0.25, 1.0]
+
+
+def test_a_wide_table_has_a_row_a_window_and_blanks_for_what_is_not_shown(tmp_path: Path) -> None:
+    windows = np.array([[0.5, 0.125], [0.25, 1.0]], np.float32)
+    answer = Answer(np.array([0.0, 0.5]), np.array([1.0, 1.5]), windows, windows.mean(0))
+    for filters, cells in ((None, windows), (Filters(np.array(0.2), 1), [[0.5, np.nan], [np.nan, 1.0]])):
+        write_windows_wide(tmp_path / "wide.csv", {"a,.wav": answer}, SCORES.labels, filters)
+        table = pd.read_csv(tmp_path / "wide.csv")
+        assert list(table.columns) == ["clip", "start_s", "end_s", *SCORES.labels]
+        assert table["clip"].tolist() == ["a,.wav"] * 2
+        assert table["end_s"].tolist() == [1.0, 1.5]
+        np.testing.assert_array_equal(table[SCORES.labels], cells)
 
 
 def test_decisions_are_joined_labels(tmp_path: Path) -> None:
