@@ -10,6 +10,8 @@ middle alone."""
 
 FITTED_NAMES = (THRESHOLDS_NAME, CENTRE_NAME, CALIBRATION_NAME)
 """All that is fitted to a run's weights."""
+RECIPE_NAME = "recipe.yaml"
+"""There, too, and in an export: everything that was set."""
 PREDICTED_NAME = "predicted.json"
 """There too: for which prediction the run's submission is."""
 

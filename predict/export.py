@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from command import Command, read_command
 from errors import BadInput, run_script
-from places import CALIBRATION_NAME, THRESHOLDS_NAME
+from places import CALIBRATION_NAME, RECIPE_NAME, THRESHOLDS_NAME
 from predict.fitted import read_fitted
 from predict.onnx_file import write_onnx
 from predict.tagger import Run, load_run
@@ -28,7 +28,7 @@ from train.metrics import summarise
 from train.scores import read_scores
 from train.validate import window_frames
 
-ONNX_NAME, RECIPE_NAME = "model.onnx", "recipe.yaml"
+ONNX_NAME = "model.onnx"
 CARD = Path(__file__).with_name("model_card.md.j2")
 
 

@@ -48,6 +48,14 @@ def read_layout(data: Data) -> Layout:
         listing = READERS[data.layout](data, folder)
     except OSError as error:
         raise BadInput(f"{error.filename} cannot be read ({error.strerror}): allow it, or move it away") from None
+    try:
+        return _laid_out(listing, data)
+    except BadInput as error:
+        raise BadInput(f"{data.table or folder}: {error}") from None
+
+
+def _laid_out(listing: Listing, data: Data) -> Layout:
+    """What was listed, with folds and a vocabulary. Raises BadInput that names the clip."""
     table = _complete(listing.clips)
     check_rows(table)
     _check_some_exist(table)

@@ -26,7 +26,7 @@ from train.losses import batch_loss, held_out_loss
 from train.material import Material, choose_folds, load_material
 from train.metrics import METRICS, describe_gaps, summarise
 from train.out_of_fold import is_finished, report_folds
-from train.runs import begin_run, fold_home
+from train.runs import begin_run, check_begun, fold_home
 from train.teacher import describe_teaching, taught
 from train.validate import score_clips
 
@@ -54,8 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     n_at_once = count_at_once(count_jobs(options.jobs), jobs)
     check_jobs(jobs)
     with locked(places.run_home.parent / f".{places.run}.lock", f"make train of run {places.run}"):
+        if options.resume:
+            check_begun(places, recipe)
+            check_resumable(jobs)
         finished = options.resume and all(is_finished(places.run_home, recipe, fold) for fold in folds)
-        begin_run(places, recipe, resume=options.resume, finished=finished)
+        begin_run(places, recipe, finished=finished)
         train_all(jobs, material, places, options, n_at_once)
 
 
@@ -86,24 +89,39 @@ def check_jobs(jobs: Sequence[Job]) -> None:
     for job in jobs:
         job.material.held_out(job.fold)
     first = jobs[0]
-    n_steps = len(first.batches(0))
-    learner = start_learner(first.material, first.recipe, first.fold, first.seed, n_steps, first.device)
+    learner = start_learner(first.material, first.recipe, first.fold, first.seed, first.n_steps, first.device)
     first.check_sizes(learner.network)
+
+
+def check_resumable(jobs: Sequence[Job]) -> None:
+    """Raise BadInput where a network cannot go on from its last.pt, before anything of the run is touched."""
+    for job in jobs:
+        last, best = job.home / "last.pt", job.home / "best.pt"
+        if not last.exists():
+            continue
+        checkpoint, lesson = load_checkpoint(last), job.material.lesson(job.fold)
+        before = checkpoint.resume or {}
+        theirs = (
+            checkpoint.labels,
+            before.get("n_steps"),
+            before.get("lesson", lesson),
+        )  # an earlier version kept none
+        if theirs != (job.material.labels, job.n_steps, lesson):
+            raise BadInput("--resume: the training clips or their labels have changed since; train without it")
+        if checkpoint.epoch and not best.exists():
+            raise BadInput(f"--resume: {best} is gone; put it back, or train without --resume")
 
 
 def train_fold(job: Job, *, resume: bool, tensorboard: bool, bars: bool) -> None:
     """Train one network to the recipe's last epoch; best.pt, last.pt and log.csv land in the job's home."""
     training = job.recipe.training
     held_out = job.material.held_out(job.fold).tolist()
-    n_steps = training.epochs * len(job.batches(0))
-    learner = start_learner(job.material, job.recipe, job.fold, job.seed, n_steps, job.device)
+    learner = start_learner(job.material, job.recipe, job.fold, job.seed, job.n_steps, job.device)
     if learner.origin:
         print(f"{job.home.name} {learner.origin}", flush=True)
-    last, best = job.home / "last.pt", job.home / "best.pt"
+    last = job.home / "last.pt"
     if resume and last.exists():
-        learner.take_up(load_checkpoint(last), job.material.labels)
-        if learner.epoch and not best.exists():
-            raise BadInput(f"--resume: {best} is gone; put it back, or train without --resume")
+        learner.take_up(load_checkpoint(last))
     else:
         shutil.rmtree(job.home, ignore_errors=True)
         save_checkpoint(last, checkpoint_of(job, learner, {}, resumable=True))  # for an interrupt in the first epoch

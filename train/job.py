@@ -28,6 +28,11 @@ class Job:
     """Where its checkpoints and its log land."""
     device: torch.device
 
+    @property
+    def n_steps(self) -> int:
+        """Optimizer steps of the whole training."""
+        return self.recipe.training.epochs * len(self.batches(0))
+
     def batches(self, epoch: int) -> Batches:
         """The batches of an epoch (from 0), from a generator that belongs to this seed, fold and epoch alone."""
         training, material = self.recipe.training, self.material

@@ -58,12 +58,9 @@ class Learner:
             "best": self.best,
         }
 
-    def take_up(self, checkpoint: Checkpoint, labels: list[str]) -> None:
-        """Go on where last.pt was left. Raises BadInput where clips or labels have changed since."""
+    def take_up(self, checkpoint: Checkpoint) -> None:
+        """Go on where last.pt was left."""
         state = checkpoint.resume or {}
-        lesson = state.get("lesson", self.lesson)  # an earlier version kept none
-        if state["n_steps"] != self.n_steps or checkpoint.labels != labels or lesson != self.lesson:
-            raise BadInput("--resume: the training clips or their labels have changed since; train without it")
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])

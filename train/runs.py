@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from errors import BadInput
-from places import FITTED_NAMES, Places
+from places import FITTED_NAMES, RECIPE_NAME, Places
 from preprocess.whole import written_whole
 from recipe import Recipe, as_dict
 
@@ -21,21 +21,23 @@ def fold_home(run_home: Path, recipe: Recipe, fold: int, seed: int) -> Path:
     return run_home / (f"fold{fold}_seed{seed}" if recipe.training.seeds > 1 else f"fold{fold}")
 
 
-def begin_run(places: Places, recipe: Recipe, *, resume: bool, finished: bool = False) -> None:
-    """Write the run's recipe. A run of another recipe is set aside first; what earlier weights gave goes.
-
-    What was fitted to weights stays where a run that is `finished` is resumed, for they will not change.
-
-    Raises BadInput where `resume` meets another recipe, naming the keys that differ, and where the recipe reads what
-    this run is about to overwrite.
-    """
-    _check_reading(places, recipe)
-    path, resolved = places.run_home / "recipe.yaml", as_dict(recipe)
-    differing = differing_keys(_read(path), resolved) if path.exists() else ""
-    if differing and resume:
+def check_begun(places: Places, recipe: Recipe) -> None:
+    """Raise BadInput, naming the keys that differ, where a run that is to go on was begun with another recipe."""
+    if differing := _differing(places, recipe):
         raise BadInput(
             f"--resume: run {places.run} was begun with {differing}; give changed recipes a --run of their own"
         )
+
+
+def begin_run(places: Places, recipe: Recipe, *, finished: bool = False) -> None:
+    """Write the run's recipe. A run of another recipe is set aside first; what earlier weights gave goes.
+
+    What was fitted to weights stays where the run is `finished`, for they will not change.
+
+    Raises BadInput where the recipe reads what this run is about to overwrite.
+    """
+    _check_reading(places, recipe)
+    differing = _differing(places, recipe)
     if differing and any(places.run_home.glob("fold*")):
         aside = free_name(places.run_home)
         places.run_home.rename(aside)
@@ -43,8 +45,8 @@ def begin_run(places: Places, recipe: Recipe, *, resume: bool, finished: bool = 
     fitted = () if finished else FITTED_NAMES
     for name in (places.oof_csv.name, "by_label.csv", "confusion.csv", *fitted):
         (places.run_home / name).unlink(missing_ok=True)
-    with written_whole(path) as temporary:
-        temporary.write_text(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    with written_whole(places.run_home / RECIPE_NAME) as temporary:
+        temporary.write_text(yaml.safe_dump(as_dict(recipe), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def free_name(home: Path) -> Path:
@@ -60,6 +62,12 @@ def _check_reading(places: Places, recipe: Recipe) -> None:
             raise BadInput(
                 f"training.{key} = {value} is in the folder of this run, which overwrites it: name another --run"
             )
+
+
+def _differing(places: Places, recipe: Recipe) -> str:
+    """The keys in which the run that is there, if any, differs from a recipe."""
+    path = places.run_home / RECIPE_NAME
+    return differing_keys(_read(path), as_dict(recipe)) if path.exists() else ""
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -139,13 +139,21 @@ def test_what_the_disk_refuses_is_one_line(cache: Path) -> None:
     assert str(runs) in said
 
 
-def test_a_resumed_run_whose_best_network_is_gone_is_refused_and_keeps_its_last(cache: Path) -> None:
-    fit(cache, "--folds", "0", "--training.epochs", "1")
-    home = home_of(cache) / "fold0"
-    (home / "best.pt").unlink()
-    with pytest.raises(BadInput, match=r"best\.pt is gone"):
-        fit(cache, "--folds", "0", "--training.epochs", "1", "--resume")
-    assert load_checkpoint(home / "last.pt").epoch == 1
+def test_a_run_that_cannot_go_on_is_refused_and_keeps_what_it_has(cache: Path) -> None:
+    fit(cache, "--training.epochs", "1")
+    best, clips_csv = home_of(cache) / "fold1" / "best.pt", cache / "recipe" / "clips.csv"
+    before = {path: path.read_bytes() for path in home_of(cache).rglob("*") if path.is_file()}
+    assert home_of(cache) / "oof.csv" in before
+    best.unlink()
+    with pytest.raises(BadInput, match=r"fold1/best\.pt is gone"):
+        fit(cache, "--training.epochs", "1", "--resume")
+    best.write_bytes(before[best])
+    clips = pd.read_csv(clips_csv, keep_default_na=False)
+    clips["labels"] = clips["labels"].to_numpy()[::-1]
+    clips.to_csv(clips_csv, index=False)
+    with pytest.raises(BadInput, match="have changed since"):
+        fit(cache, "--training.epochs", "1", "--resume")
+    assert {path: path.read_bytes() for path in home_of(cache).rglob("*") if path.is_file()} == before
 
 
 def test_folds_may_be_trained_one_by_one(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:

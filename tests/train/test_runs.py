@@ -10,7 +10,7 @@ from command import read_command
 from errors import BadInput
 from places import FITTED_NAMES, Places
 from recipe import Prediction, Recipe, Training, as_dict
-from train.runs import begin_run, differing_keys, fold_home
+from train.runs import begin_run, check_begun, differing_keys, fold_home
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def places(tmp_path: Path) -> Places:
 
 def test_the_resolved_recipe_is_written_and_reads_back_as_itself(places: Places) -> None:
     recipe = Recipe(training=Training(max_lr="1e-4..1e-2", noise_snr_db=(5.0, 20.0), progressive=[0.5, 1.0]))
-    begin_run(places, recipe, resume=False)
+    begin_run(places, recipe)
     path = places.run_home / "recipe.yaml"
     assert read_command(["--recipe", str(path), "--name", "recipe"], "test").recipe == recipe
 
@@ -28,15 +28,15 @@ def test_the_resolved_recipe_is_written_and_reads_back_as_itself(places: Places)
 def test_networks_of_another_recipe_are_set_aside_and_those_of_the_same_stay(
     places: Places, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    begin_run(places, Recipe(), resume=False)
+    begin_run(places, Recipe())
     (places.run_home / "fold0").mkdir()
     places.oof_csv.touch()
     answering = Recipe(prediction=Prediction(window_seconds=9.0))
-    begin_run(places, answering, resume=True)
+    begin_run(places, answering)
     assert (places.run_home / "fold0").exists()
     assert not places.oof_csv.exists(), "scores of weights that are about to change"
     for number in (1, 2):
-        begin_run(places, Recipe(training=Training(epochs=number)), resume=False)
+        begin_run(places, Recipe(training=Training(epochs=number)))
         assert f"now run run-{number}" in capsys.readouterr().out
         assert (places.run_home.with_name(f"run-{number}") / "fold0").exists()
         assert not (places.run_home / "fold0").exists()
@@ -44,20 +44,20 @@ def test_networks_of_another_recipe_are_set_aside_and_those_of_the_same_stay(
 
 
 def test_what_was_fitted_stays_where_no_weight_changes(places: Places) -> None:
-    begin_run(places, Recipe(), resume=False)
+    begin_run(places, Recipe())
     fitted = places.run_home / FITTED_NAMES[0]
     fitted.touch()
-    begin_run(places, Recipe(), resume=True, finished=True)
+    begin_run(places, Recipe(), finished=True)
     assert fitted.exists()
-    begin_run(places, Recipe(), resume=True)
+    begin_run(places, Recipe())
     assert not fitted.exists()
 
 
 def test_resuming_with_another_recipe_names_what_differs(places: Places) -> None:
-    begin_run(places, Recipe(), resume=False)
+    begin_run(places, Recipe())
     changed = Recipe(training=Training(epochs=7, max_lr=1e-3))
     with pytest.raises(BadInput, match=r"training\.epochs = 60, training\.max_lr = 0\.003"):
-        begin_run(places, changed, resume=True)
+        check_begun(places, changed)
 
 
 def test_a_recipe_does_not_differ_from_what_was_written_of_it() -> None:
@@ -68,11 +68,11 @@ def test_a_recipe_does_not_differ_from_what_was_written_of_it() -> None:
 
 @pytest.mark.parametrize("key", ["corrections", "start_from"])
 def test_a_run_does_not_overwrite_what_it_reads(places: Places, key: str) -> None:
-    begin_run(places, Recipe(), resume=False)
+    begin_run(places, Recipe())
     (places.run_home / "fold0").mkdir()
     reads: dict[str, Any] = {key: str(places.run_home / "suspicious.csv")}
     with pytest.raises(BadInput, match=rf"training\.{key} = .*suspicious\.csv is in the folder of this run"):
-        begin_run(places, Recipe(training=Training(**reads)), resume=False)
+        begin_run(places, Recipe(training=Training(**reads)))
     assert (places.run_home / "fold0").exists()
 
 
@@ -80,7 +80,7 @@ def test_a_recipe_file_that_is_no_recipe_is_named(places: Places) -> None:
     places.run_home.mkdir(parents=True)
     (places.run_home / "recipe.yaml").write_text("half: [", encoding="utf-8")
     with pytest.raises(BadInput, match=r"recipe\.yaml"):
-        begin_run(places, Recipe(), resume=True)
+        begin_run(places, Recipe())
 
 
 def test_networks_of_several_seeds_have_folders_of_their_own() -> None:
