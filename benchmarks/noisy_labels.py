@@ -61,6 +61,7 @@ STEPS = {
     "teacher_mixing": f"{TAUGHT} {MIXED}",
     "teacher_masks": f"{TAUGHT} {HIDDEN}",
     "curated_both": f"{CURATED} {MIXED} {HIDDEN}",
+    "bootstrap_both": f"{NOISY} --training.bootstrap_beta 0.7 {MIXED} {HIDDEN}",
     "teacher_both": f"{NOISY} --training.teacher {{runs}}/curated_both{{tag}} {MIXED} {HIDDEN}",
 }
 """Options of each step beside SMALL; `{runs}/<step>{tag}` is an earlier step's run, as long and of the same seed."""

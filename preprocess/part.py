@@ -47,7 +47,7 @@ class Part:
     def _write_waiting(self) -> None:
         """Put the frames that wait into the spool, no lower than the floor as far as it is known."""
         for frames in self._waiting:
-            stored = encode(np.maximum(frames, np.float32(self._floor)), self.coding)
+            stored = encode(frames, self.coding, self._floor)
             self._spool.write(stored.data)
             self._hasher.update(stored.data)
             self._n_frames += len(stored)

@@ -66,3 +66,11 @@ def test_every_float16_and_its_neighbours_are_numpys_to_the_bit() -> None:
     frames = np.concatenate([exact, between, np.nextafter(between, np.float32(0))])[None]
     stored = encode(frames, coding_of(Features(storage="float16")))
     assert np.array_equal(stored.view(np.uint16), frames.astype(np.float16).view(np.uint16))
+
+
+@pytest.mark.parametrize("name", CODINGS)
+def test_a_floor_is_that_of_the_values(name: str) -> None:
+    coding = coding_of(CODINGS[name])
+    values = np.random.default_rng(0).uniform(*RANGES[name], (600, 70)).astype(np.float32)
+    floor = float(np.median(values))
+    np.testing.assert_array_equal(encode(values, coding, floor), encode(np.maximum(values, floor), coding))
