@@ -100,12 +100,8 @@ def check_resumable(jobs: Sequence[Job]) -> None:
         if not last.exists():
             continue
         checkpoint, lesson = load_checkpoint(last), job.material.lesson(job.fold)
-        before = checkpoint.resume or {}
-        theirs = (
-            checkpoint.labels,
-            before.get("n_steps"),
-            before.get("lesson", lesson),
-        )  # an earlier version kept none
+        before = checkpoint.resume or {}  # of an earlier version without a lesson
+        theirs = (checkpoint.labels, before.get("n_steps"), before.get("lesson", lesson))
         if theirs != (job.material.labels, job.n_steps, lesson):
             raise BadInput("--resume: the training clips or their labels have changed since; train without it")
         if checkpoint.epoch and not best.exists():
