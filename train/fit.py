@@ -25,7 +25,7 @@ from train.log import EpochLog
 from train.losses import batch_loss, held_out_loss
 from train.material import Material, choose_folds, load_material
 from train.metrics import METRICS, describe_gaps, summarise
-from train.out_of_fold import is_finished, report_folds
+from train.out_of_fold import report_folds
 from train.runs import begin_run, check_begun, fold_home
 from train.teacher import describe_teaching, taught
 from train.validate import score_clips
@@ -54,10 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     n_at_once = count_at_once(count_jobs(options.jobs), jobs)
     check_jobs(jobs)
     with locked(places.run_home.parent / f".{places.run}.lock", f"make train of run {places.run}"):
+        finished = False
         if options.resume:
             check_begun(places, recipe)
-            check_resumable(jobs)
-        finished = options.resume and all(is_finished(places.run_home, recipe, fold) for fold in folds)
+            finished = check_resumable(jobs)
         begin_run(places, recipe, finished=finished)
         train_all(jobs, material, places, options, n_at_once)
 
@@ -93,11 +93,16 @@ def check_jobs(jobs: Sequence[Job]) -> None:
     first.check_sizes(learner.network)
 
 
-def check_resumable(jobs: Sequence[Job]) -> None:
-    """Raise BadInput where a network cannot go on from its last.pt, before anything of the run is touched."""
+def check_resumable(jobs: Sequence[Job]) -> bool:
+    """Whether all networks are trained to their last epoch.
+
+    Raises BadInput where one cannot go on from its last.pt, before anything of the run is touched.
+    """
+    finished = True
     for job in jobs:
         last, best = job.home / "last.pt", job.home / "best.pt"
         if not last.exists():
+            finished = False
             continue
         checkpoint, lesson = load_checkpoint(last), job.material.lesson(job.fold)
         before = checkpoint.resume or {}  # of an earlier version without a lesson
@@ -106,6 +111,8 @@ def check_resumable(jobs: Sequence[Job]) -> None:
             raise BadInput("--resume: the training clips or their labels have changed since; train without it")
         if checkpoint.epoch and not best.exists():
             raise BadInput(f"--resume: {best} is gone; put it back, or train without --resume")
+        finished = finished and checkpoint.epoch >= job.recipe.training.epochs
+    return finished
 
 
 def train_fold(job: Job, *, resume: bool, tensorboard: bool, bars: bool) -> None:
