@@ -1,4 +1,4 @@
-"""From a command line to a recipe: every script takes the recipe's keys, and its own options beside them."""
+"""From a command line to a recipe's keys and a script's own options, or to options alone."""
 
 import argparse
 import os

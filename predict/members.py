@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from errors import BadInput
-from places import FITTED_NAMES, PREDICTED_NAME, Places
+from places import FITTED_NAMES, PREDICTED_NAME, RECIPE_NAME, Places
 from predict.fitted import other_keys, read_fitted
 from recipe import Recipe, as_dict
 from train.runs import differing_keys
@@ -70,7 +70,7 @@ class Member:
     def _trained_by(self) -> dict[str, Any]:
         """The recipe of the run that is there, or nothing."""
         try:
-            values = yaml.safe_load((self.places.run_home / "recipe.yaml").read_text(encoding="utf-8"))
+            values = yaml.safe_load((self.places.run_home / RECIPE_NAME).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
             return {}
         return _asked(values) if isinstance(values, dict) else {}
