@@ -100,7 +100,7 @@ def run_crew(paths: list[Path], folder: Path, n_jobs: int) -> float:
         began = time.perf_counter()
         for wrote in crew.compute(list(cut_into_parts(wanted.values(), n_jobs, lambda: next(names)))):
             if wrote.part:
-                done.take(wrote.part, check=False)
+                done.keep(wrote.part, wrote.rows, wrote.frames_at)
         write_store(Path(home) / "features.h5", FEATURES, coding_of(FEATURES), done.in_order())
         return time.perf_counter() - began
 

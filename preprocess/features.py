@@ -96,7 +96,7 @@ def compute(missing: Sequence[Wanted], done: Done, places: Places, n_jobs: int, 
                     progress.add(end.duration_s, end.failure is not None)
                     failures += [end.failure] if end.failure else []
                 if wrote.part:
-                    done.take(wrote.part, check=False)  # write_store does
+                    done.keep(wrote.part, wrote.rows, wrote.frames_at)  # write_store checks them
     finally:
         clear_half_written(places)  # of workers ended while they wrote, because another met a full disk
     return failures

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from preprocess.store import Row
+
 
 @dataclass(frozen=True)
 class ClipJob:
@@ -59,6 +61,10 @@ class Wrote:
 
     part: Path | None
     ends: tuple[Ended, ...]
+    rows: tuple[Row, ...] = ()
+    """Of the part. To open it for them costs as much processor time as computing a clip."""
+    frames_at: int = 0
+    """Where in the part their frames begin, in bytes."""
 
 
 @dataclass(frozen=True)

@@ -87,12 +87,12 @@ class Part:
         self._spool.seek((first + start) * self._frame_bytes)
         self._spool.readinto(out.data)
 
-    def write(self) -> None:
-        """Write the rows under the part's name, and let go of the frames."""
+    def write(self) -> int:
+        """Write the rows under the part's name, and let go of the frames; return where in it they are, in bytes."""
         starts = np.cumsum([0, *(row.n_frames for row in self.rows)]).tolist()
         with self._spool:
             pieces = [
                 Piece(row, partial(self._fill, start), self.path)
                 for row, start in zip(self.rows, starts[:-1], strict=True)
             ]
-            write_store(self.path, self.features, self.coding, pieces, lasting=False)
+            return write_store(self.path, self.features, self.coding, pieces, lasting=False)

@@ -1,12 +1,14 @@
 """What is done already and what is to be done: rows that can be kept, and parts for workers to compute."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from preprocess.coding import coding_of
 from preprocess.jobs import ClipJob, PartJob
-from preprocess.store import Row, Store, Stored, open_store
+from preprocess.store import Row, Stored, open_store
 from preprocess.store_writer import Piece
 from recipe import Features
 
@@ -37,39 +39,41 @@ class Done:
         self.features, self.wanted = features, wanted
         self.pieces: dict[str, list[Piece]] = {}
 
-    def take(self, path: Path, check: bool = True) -> tuple[list[Row], list[str]]:
-        """Keep what a store has of the clips wanted; `check` the digests of its frames, as where it may be old.
+    def take(self, path: Path) -> tuple[list[Row], list[str]]:
+        """Keep what a store has of the clips wanted.
 
         Returns all its rows, and the clips of which frames are damaged. Raises BadInput where all of it is of no use.
         """
         with open_store(path, self.features) as store:
-            damaged = {store.clips[row] for row in store.damaged_rows()} if check else set()
+            damaged = {store.clips[row] for row in store.damaged_rows()}
             rows = [store.row(index) for index in range(len(store.clips))]
-            found: dict[str, list[Piece]] = {}
-            for index, row in enumerate(rows):
-                wanted = self.wanted.get(row.clip)
-                if wanted and wanted.source == row.source and row.clip not in damaged:
-                    found.setdefault(row.clip, []).append(piece_of(store, index))
+        self.keep(path, rows, store.frames_at, damaged)
+        return rows, sorted(damaged)
+
+    def keep(self, path: Path, rows: Iterable[Row], frames_at: int, damaged: Collection[str] = ()) -> None:
+        """Keep rows whose frames stand in a file, end to end from a byte on, of the clips wanted and not `damaged`."""
+        coding = coding_of(self.features)
+        frame_bytes, found = coding.n_bins * coding.dtype.itemsize, defaultdict[str, list[Piece]](list)
+        for row in rows:
+            wanted = self.wanted.get(row.clip)
+            if wanted and wanted.source == row.source and row.clip not in damaged:
+                found[row.clip].append(Piece(row, partial(_fill, path, frames_at), path))
+            frames_at += row.n_frames * frame_bytes
         for clip, pieces in found.items():
             n_rows = 1 + self.wanted[clip].job.n_copies
             if len(pieces) >= n_rows:
                 self.pieces.setdefault(clip, pieces[:n_rows])
-        return rows, sorted(damaged)
 
     def in_order(self) -> list[Piece]:
         """All rows, clip by clip, in the order in which the clips are wanted."""
         return [piece for clip in self.wanted for piece in self.pieces.get(clip, [])]
 
 
-def piece_of(store: Store, index: int) -> Piece:
-    """A row of a store, to be copied to another; it keeps no file open."""
-    frame_bytes = store.n_bins * store.dtype.itemsize
-    at = store.frames_at + int(store.offsets[index]) * frame_bytes
-    return Piece(store.row(index), partial(_fill, store.path, at), store.path)
-
-
 def _fill(path: Path, at: int, start: int, out: Stored) -> None:
-    """Frames from `start` on of a row that begins at byte `at`; where the file ends early, their digest will tell."""
+    """Frames from `start` on of a row that begins at byte `at`; where the file ends early, their digest will tell.
+
+    No file stays open: there may be thousands of parts.
+    """
     with path.open("rb", buffering=0) as file:
         file.seek(at + start * out.strides[0])
         file.readinto(out.data)

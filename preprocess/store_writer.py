@@ -76,9 +76,9 @@ class _Statistics:
         file.attrs["std"] = np.sqrt(variance.mean() + mean.var()) * coding.scale
 
 
-def write_store(path: Path, features: Features, coding: Coding, pieces: Sequence[Piece], lasting: bool = True) -> None:
-    """Write pieces to a store, in order. One that is not `lasting`, a part, is without statistics, and not waited for
-    until it is on the disk.
+def write_store(path: Path, features: Features, coding: Coding, pieces: Sequence[Piece], lasting: bool = True) -> int:
+    """Write pieces to a store, in order, and return at which of its bytes their frames begin. One that is not
+    `lasting`, a part, is without statistics, and not waited for until it is on the disk.
 
     Raises OSError, and Damaged where a piece is not what its digest says.
     """
@@ -90,6 +90,7 @@ def write_store(path: Path, features: Features, coding: Coding, pieces: Sequence
                 start, n_bytes = _write_frames(file, coding, pieces, disk, lasting)
             disk.check()
         write_seal(temporary, start, n_bytes)
+    return start
 
 
 def _write_attributes(file: h5py.File, features: Features, coding: Coding) -> None:

@@ -43,8 +43,9 @@ class Worker:
             self.tell(Began(index))
             ends.append(self._compute_clip(clip, part))
         if part.rows:
-            part.write()
-        self.tell(Wrote(job.part if part.rows else None, tuple(ends)))
+            self.tell(Wrote(job.part, tuple(ends), tuple(part.rows), part.write()))
+        else:
+            self.tell(Wrote(None, tuple(ends)))
 
     def _compute_clip(self, job: ClipJob, part: Part) -> Ended:
         """Add the rows of a clip, as recorded and as copied, to a part, or none of them."""
