@@ -57,8 +57,8 @@ survey: setup  ## what is in the data, before training
 baselines: setup  ## simple models on simple inputs, out of fold: a table, and accuracy over k
 	$(call SCRIPT,train.baselines,--jobs $(JOBS))
 
-train: setup  ## features -> cache/RECIPE/runs/RUN
-	$(call SCRIPT,train.fit,--jobs $(JOBS))
+train: setup  ## features -> cache/RECIPE/runs/RUN (FOLDS=0,2 for some of the networks)
+	$(call SCRIPT,train.fit,--jobs $(JOBS) $(if $(FOLDS),--folds $(FOLDS)))
 
 lr: setup  ## the learning-rate finder
 	$(call SCRIPT,train.find_lr)

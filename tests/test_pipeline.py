@@ -77,15 +77,19 @@ def write_noise(path: Path, n_samples: int, random: np.random.Generator) -> None
 
 
 @pytest.mark.parametrize(
-    ("targets", "more", "words"),
+    ("targets", "more", "folds", "words"),
     [
-        ("features", "--data.folder {home}/nowhere", ["nowhere"]),
-        ("train", "--features.n_bins 16", ["features.h5", "n_bins", "make features"]),
+        ("features", "--data.folder {home}/nowhere", "", ["nowhere"]),
+        ("train", "--features.n_bins 16", "", ["features.h5", "n_bins", "make features"]),
+        ("train", "", "0,9", ["no fold 9", "0, 1"]),
     ],
 )
-def test_bad_input_stops_make_with_one_line(prepared: Path, targets: str, more: str, words: list[str]) -> None:
+def test_bad_input_stops_make_with_one_line(
+    prepared: Path, targets: str, more: str, folds: str, words: list[str]
+) -> None:
     before = files_below(prepared)
-    ended = run_make(prepared, targets, f"{SMALL} {more.format(home=prepared)}", DATA=prepared / "tones")
+    more = f"{SMALL} {more.format(home=prepared)}"
+    ended = run_make(prepared, targets, more, DATA=prepared / "tones", FOLDS=folds)
     said = [line for line in ended.stderr.splitlines() if not line.startswith("make")]
     assert len(said) == 1, ended.stderr
     assert "Error 2" in ended.stderr
