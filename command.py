@@ -63,11 +63,12 @@ def read_command(
 ) -> Command:
     """Read a command line (None: the process's own). Raises BadInput that names the key, the value and the bounds."""
     parser = build_parser(description, add_options)
+    arguments = [_with_underscores(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
     try:
         values = parser.parse_args(arguments)
         parts = parser.instantiate(values)
     except (ArgumentError, UnicodeDecodeError) as error:
-        _check_recipes(sys.argv[1:] if arguments is None else arguments)
+        _check_recipes(arguments)
         raise BadInput(f"{error}; see --help for the keys and --print_config for their values") from None
     name = parts.name or (Path(parts.recipe[-1].relative).stem if parts.recipe else "recipe")
     run = parts.run or name
@@ -76,6 +77,12 @@ def read_command(
             raise BadInput(f"{key} {value!r} cannot name a folder: use letters, digits, '-' and '_'")
     recipe = Recipe(name=name, **{section: parts[section] for section in SECTIONS})
     return Command(recipe, Places(Path(parts.cache), Path(parts.submissions), name, run), parts)
+
+
+def _with_underscores(argument: str) -> str:
+    """An option's name as the parser knows it: `--max-failures` is `--max_failures`. Values stay as they are."""
+    name, equals, value = argument.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}" if name.startswith("--") else argument
 
 
 def _check_recipes(arguments: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from command import read_command
 from errors import BadInput
+from preprocess.features import add_options
 from recipe import SECTIONS
 
 ROOT = Path(__file__).parent.parent
@@ -139,6 +140,13 @@ def test_bad_keys_and_values_are_named_with_their_bounds(arguments: list[str], w
     with pytest.raises(BadInput) as caught:
         read_command(arguments, "test")
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_dashes_in_the_names_of_options_are_underscores_and_in_values_are_not() -> None:
+    spelled = ["--training.max-lr=1e-3..1e-2", "--data.note-octaves", "false", "--run", "a-b", "--max-failures", "0.2"]
+    command = read_command(spelled, "test", add_options)
+    assert (command.recipe.training.max_lr, command.recipe.data.note_octaves) == ("1e-3..1e-2", False)
+    assert (command.places.run, command.options.max_failures) == ("a-b", 0.2)
 
 
 def test_a_recipe_with_an_unknown_key_stops_with_one_line(tmp_path: Path) -> None:
