@@ -1,6 +1,7 @@
 """What every test may lean on: synthetic recordings, and the real ones where they are at hand."""
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,10 @@ REAL_SOUND = ROOT.parent / "shared" / "data"
 
 # Tensors as small as these take ten times as long on two busy cores as on one; PyTorch reads it when it is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# A process that a script starts in the background is deaf to Ctrl-C, and so are its children; tests send it to them.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
