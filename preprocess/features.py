@@ -128,6 +128,12 @@ def make_store(
         say(f"{len(wanted)} clips: {len(done.pieces)} are done, {len(missing)} to compute with {n_jobs} jobs")
         failures += compute(missing, done, places, n_jobs, device)
     write_failures(places.failed_csv, features, failures)
+    changed = sorted(wanted.keys() - done.pieces.keys() - {one.clip for one in failures})
+    if changed:
+        say(
+            f"warning: {len(changed)} of {len(wanted)} recordings changed while they were read and are left out, "
+            f"the first {changed[0]!r}: run the same command again"
+        )
     pieces = done.in_order()
     if not pieces:
         raise BadInput(f"none of the {len(wanted)} recordings could be read; see {places.failed_csv}")

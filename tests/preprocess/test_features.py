@@ -8,7 +8,9 @@ import pytest
 import soundfile
 
 from errors import BadInput
+from preprocess import features as script
 from preprocess.crew import Crew
+from preprocess.jobs import source_stamp
 from preprocess.lock import locked
 from preprocess.store import open_store
 from tests.preprocess.feature_runs import make, same_bytes_as_clean, store_of
@@ -40,6 +42,21 @@ def test_nothing_to_do_is_said_and_nothing_is_written(
     assert "nothing to do" in capsys.readouterr().err
     after = store_of(recordings).stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+
+
+def test_a_recording_that_changes_meanwhile_is_named_and_read_the_next_time(
+    recordings: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as before_it_changes:
+        before_it_changes.setattr(
+            script, "source_stamp", lambda path: "1:1" if path.endswith("04.wav") else source_stamp(path)
+        )
+        assert make(recordings) == 0
+    assert "1 of 18 recordings changed while they were read" in capsys.readouterr().err
+    with open_store(store_of(recordings)) as store:
+        assert len(store.clips) == 17
+    make(recordings)
+    assert same_bytes_as_clean(recordings)
 
 
 def test_added_changed_and_removed_recordings_alone_are_computed_or_dropped(
