@@ -85,8 +85,10 @@ def compute_all(paths: list[Path]) -> None:
     """Decode, transform and convert to what is stored, and no more."""
     transform, coding = build_transform(FEATURES), coding_of(FEATURES)
     for path in paths:
-        frames = np.concatenate(list(transform(decode_blocks(path, 44_100))))
-        encode(frames, coding, float(frames.max()) - 80)
+        blocks = list(transform(decode_blocks(path, 44_100)))
+        floor = max(float(frames.max()) for frames in blocks) - 80
+        for frames in blocks:
+            encode(frames, coding, floor)
 
 
 def run_crew(paths: list[Path], folder: Path, n_jobs: int) -> float:
