@@ -106,8 +106,18 @@ class _Onward(soundfile.SoundFile):
 def _soundfile_blocks(file: FileIO) -> Iterator[Block]:
     with _Onward(file.fileno(), closefd=False) as sound:
         n_samples = max(1, BLOCK_VALUES // sound.channels)
-        while len(block := sound.read(n_samples, dtype="float32", always_2d=True)):
-            yield sound.samplerate, block[:, 0] if sound.channels == 1 else block.mean(axis=1)
+        # What libsndfile takes four times as long to turn into float32, and to the same numbers.
+        dtype, full_scale = ("int16", 1 << 15) if sound.subtype == "PCM_16" else ("float32", 1)
+        weights = np.full(sound.channels, 1 / (full_scale * sound.channels), np.float32)
+        while len(block := sound.read(n_samples, dtype=dtype, always_2d=True)):
+            yield sound.samplerate, _weighted(block, weights)
+
+
+def _weighted(block: npt.NDArray[Any], weights: Samples) -> Samples:
+    """[n_samples, n_channels] → [n_samples]. The product takes a 25th of the time of a mean over two channels."""
+    if len(weights) == 1:
+        return np.multiply(block[:, 0], weights[0], dtype=np.float32)
+    return block.astype(np.float32, copy=False) @ weights
 
 
 def _in_words(error: Exception) -> str:
@@ -187,7 +197,7 @@ def _checked(blocks: Iterable[Block]) -> Iterator[Block]:
             raise _Refused(f"its sample rate is {rate_hz} Hz")
         if rate_hz != first_hz:
             raise _Refused(f"its sample rate changes from {first_hz} to {rate_hz} Hz at {n_samples / first_hz:.1f} s")
-        if len(block) and not np.abs(block).max() <= LOUDEST:  # NaN fails this too
+        if len(block) and not -LOUDEST <= block.min() <= block.max() <= LOUDEST:  # NaN fails this too
             raise _Refused(f"samples that are not numbers, or far too large, after {n_samples / first_hz:.1f} s")
         n_samples += len(block)
         yield rate_hz, block

@@ -50,6 +50,16 @@ def test_every_subtype_is_read(tmp_path: Path, form: str, subtype: str) -> None:
     np.testing.assert_allclose(decode(path, RATE_HZ), expected.mean(axis=1), atol=1e-6)
 
 
+@pytest.mark.parametrize("form", ["WAV", "FLAC", "AIFF"])
+@pytest.mark.parametrize("n_channels", [1, 2])
+def test_16_bits_are_what_soundfile_reads_as_floats_to_the_bit(tmp_path: Path, form: str, n_channels: int) -> None:
+    every = np.arange(-(1 << 15), 1 << 15).astype(np.int16)
+    channels = np.stack([every, np.random.default_rng(0).permutation(every)], axis=1)[:, :n_channels]
+    soundfile.write(tmp_path / "sound.bin", channels, RATE_HZ, format=form, subtype="PCM_16")
+    expected, _ = soundfile.read(tmp_path / "sound.bin", dtype="float32", always_2d=True)
+    np.testing.assert_array_equal(decode(tmp_path / "sound.bin", RATE_HZ), expected.mean(axis=1))
+
+
 @pytest.mark.parametrize(("form", "subtype"), [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")])
 def test_lossy_sound_is_what_soundfile_reads(tmp_path: Path, form: str, subtype: str) -> None:
     path = tmp_path / "wrong.flac"
