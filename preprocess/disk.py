@@ -1,5 +1,6 @@
 """A file for HDF5 to write to. A full disk is kept from libhdf5, which crashes when it closes a file on one."""
 
+import os
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,16 @@ class Disk(FileIO):
         except OSError as error:
             self._error = error
         return memoryview(data).nbytes
+
+    def put(self, at: int, data: Any) -> None:
+        """Write all of `data` from byte `at` on, past HDF5 and from any thread, or remember why not."""
+        left = memoryview(data).cast("B")
+        try:
+            while len(left) and not self._error:
+                n_bytes = os.pwrite(self.fileno(), left, at)
+                left, at = left[n_bytes:], at + n_bytes
+        except OSError as error:
+            self._error = error
 
     def truncate(self, size: int | None = None) -> int:
         """Set the file's length, or remember why not."""

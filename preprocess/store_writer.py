@@ -1,10 +1,13 @@
 """Writing a feature store, whole or not at all, from pieces: a row, and a way to read its frames."""
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
+from itertools import cycle
 from pathlib import Path
 
 import h5py
@@ -20,6 +23,8 @@ from recipe import Features, as_dict
 
 PACKAGES = ("numpy", "ducc0", "soundfile", "av", "soxr", "librosa", "h5py")
 """Whose versions a store records."""
+WRITERS = 2
+"""Threads that write a store."""
 CACHED_FRAMES = 512
 """So many float32 frames of 128 bins stay in a core's own cache."""
 
@@ -125,28 +130,40 @@ def _write_tables(file: h5py.File, rows: Sequence[Row]) -> None:
 def _write_frames(
     file: h5py.File, coding: Coding, pieces: Sequence[Piece], disk: Disk, lasting: bool
 ) -> tuple[int, int]:
-    """Copy the frames and, in a lasting store, their statistics; return where they lie in the file, and their bytes."""
-    total = sum(piece.row.n_frames for piece in pieces)
-    frames = file.create_dataset("frames", (total, coding.n_bins), coding.dtype)
-    statistics, at = _Statistics(coding), 0
-    for block in _checked_blocks(pieces, coding):
-        if lasting:
-            statistics.add(block)
-        frames.write_direct(block, dest_sel=np.s_[at : at + len(block)])
-        disk.check()
-        at += len(block)
+    """Copy the frames and, in a lasting store, their statistics; return where they lie in the file, and their bytes.
+
+    While the next frames are read, checked and counted, threads write the last, past HDF5, which knows of none.
+    """
+    shape = (sum(piece.row.n_frames for piece in pieces), coding.n_bins)
+    placed = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    placed.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    placed.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    frames = file.create_dataset("frames", shape, coding.dtype, dcpl=placed)
+    start = at = frames.id.get_offset() or SEAL_BYTES
+    statistics, writing = _Statistics(coding), deque[Future[None]]()
+    with ThreadPoolExecutor(WRITERS) as writers:
+        for block in _checked_blocks(pieces, coding):
+            writing.append(writers.submit(disk.put, at, block))
+            at += block.nbytes
+            if lasting:
+                statistics.add(block)
+            if len(writing) > WRITERS:
+                writing.popleft().result()  # so the buffer that comes next is free
+            disk.check()
+    disk.check()
     statistics.write(file)
-    return (frames.id.get_offset() or SEAL_BYTES) if total else SEAL_BYTES, frames.nbytes
+    return start, frames.nbytes
 
 
 def _checked_blocks(pieces: Iterable[Piece], coding: Coding) -> Iterator[Stored]:
-    """The frames of pieces in blocks of READ_BYTES, one after the other in the same memory: reading into fresh memory
-    took three times as long, and a write costs h5py as much as hashing a megabyte.
+    """The frames of pieces in blocks of READ_BYTES, each of which stays until WRITERS more have come.
 
+    Reading into fresh memory took three times as long as reading into the same again.
     Raises Damaged where a piece is not what its digest says.
     """
-    buffer = np.empty((max(1, READ_BYTES // (coding.n_bins * coding.dtype.itemsize)), coding.n_bins), coding.dtype)
-    filled = 0
+    n_frames = max(1, READ_BYTES // (coding.n_bins * coding.dtype.itemsize))
+    buffers = cycle([np.empty((n_frames, coding.n_bins), coding.dtype) for _ in range(WRITERS + 1)])
+    buffer, filled = next(buffers), 0
     for piece in pieces:
         hasher, start = xxhash.xxh3_128(), 0
         while start < piece.row.n_frames:
@@ -156,7 +173,7 @@ def _checked_blocks(pieces: Iterable[Piece], coding: Coding) -> Iterator[Stored]
             start, filled = start + len(here), filled + len(here)
             if filled == len(buffer):
                 yield buffer
-                filled = 0
+                buffer, filled = next(buffers), 0
         if hasher.hexdigest() != piece.row.digest:
             raise Damaged(piece.origin, f"the frames of {piece.row.clip!r} are damaged")
     if filled:
