@@ -128,6 +128,24 @@ def bench_jobs(paths: list[Path], folder: Path) -> None:
         report(f"decoding, transforming and converting alone, in the time of {name}", ours, bare, "of it", ">= 0.9")
 
 
+def bench_decode(_: list[Path], folder: Path) -> None:
+    """Half a minute of stereo to mono, against librosa.load at the recording's own rate."""
+    import librosa
+
+    noise = np.cumsum(np.random.default_rng(0).standard_normal((30 * 44_100, 2)), axis=0) * 1e-5
+    for form, subtype in (("WAV", "PCM_16"), ("WAV", "PCM_24"), ("FLAC", "PCM_16")):
+        path = folder / f"stereo.{form.lower()}"
+        soundfile.write(path, noise, 44_100, subtype, format=form)
+        ours = best(partial(decode, path, 44_100))
+        report(
+            f"decoding 30 s of stereo, {form} {subtype}",
+            ours,
+            best(partial(librosa.load, path, sr=None)),
+            "librosa",
+            "",
+        )
+
+
 def bench_load(_: list[Path], folder: Path) -> None:
     """Reading a store of half a gigabyte into memory."""
     frames = np.random.default_rng(0).integers(0, 1 << 14, (2_000_000, 128), np.uint16).view(np.float16)
@@ -165,7 +183,7 @@ def bench_idle(_: list[Path], folder: Path) -> None:
 def main() -> None:
     """Run the benchmarks asked for, in the environment of a worker."""
     as_a_worker("benchmarks.features")
-    benches = {"step": bench_step, "jobs": bench_jobs, "load": bench_load, "idle": bench_idle}
+    benches = {"step": bench_step, "jobs": bench_jobs, "decode": bench_decode, "load": bench_load, "idle": bench_idle}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=RECORDINGS, help="Recordings.")
     parser.add_argument("--only", default=",".join(benches), help="Benchmarks to run.")
