@@ -18,8 +18,9 @@ from typing import Self
 from joblib import Parallel, delayed
 
 from errors import BadInput
-from preprocess.jobs import Began, Ended, Failure, Halted, Message, PartJob, Wrote, source_stamp
+from preprocess.jobs import Ended, Failure, Halted, PartJob, Wrote, source_stamp
 from preprocess.watch import SILENT_S
+from preprocess.whereabouts import Whereabouts
 from recipe import Features
 
 ENVIRONMENT = {
@@ -50,10 +51,12 @@ class _Process:
 
     def __init__(self, features: Features, device: str, command: Sequence[str]) -> None:
         self.connection, theirs = Pipe()
+        self._at = Whereabouts.create()
         with theirs:
+            descriptors = [theirs.fileno(), self._at.descriptor]
             self.process = subprocess.Popen(
-                [*command, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                [*command, *map(str, descriptors)],
+                pass_fds=descriptors,
                 env=os.environ | ENVIRONMENT,
                 cwd=Path(__file__).parent.parent,
                 stdin=subprocess.DEVNULL,
@@ -77,22 +80,15 @@ class _Process:
 
     def compute(self, job: PartJob) -> Wrote:
         """Have a job done. Raises _Died, and BadInput where the part cannot be written."""
-        index = 0
+        self._at.put(0)
         try:
             self.connection.send(job)
-            while True:
-                message: Message = self.connection.recv()
-                match message:
-                    case Began():
-                        index = message.index
-                    case Wrote():
-                        return message
-                    case Halted():
-                        raise BadInput(
-                            f"{message.reason}; what was finished is kept, run the same command again to go on"
-                        )
+            message: Wrote | Halted = self.connection.recv()
         except (EOFError, OSError):
-            raise _Died(index, self.process.wait()) from None
+            raise _Died(self._at.get(), self.process.wait()) from None
+        if isinstance(message, Halted):
+            raise BadInput(f"{message.reason}; what was finished is kept, run the same command again to go on")
+        return message
 
     def stop(self) -> None:
         """End the process, whatever it is doing."""

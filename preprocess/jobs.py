@@ -50,13 +50,6 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Began:
-    """A worker has begun the clip of this index in its job."""
-
-    index: int
-
-
-@dataclass(frozen=True)
 class Wrote:
     """A worker's part is whole; None where every clip of it failed."""
 
@@ -75,7 +68,7 @@ class Halted:
     reason: str
 
 
-Message = Ready | Began | Wrote | Halted
+Message = Ready | Wrote | Halted
 
 
 def source_stamp(path: str) -> str:

@@ -10,29 +10,25 @@ from preprocess.coding import coding_of
 from preprocess.copies import copies_of
 from preprocess.decode import DecodeError, Samples
 from preprocess.frames import build_transform
-from preprocess.jobs import (
-    Began,
-    ClipJob,
-    Ended,
-    Failure,
-    Halted,
-    Message,
-    PartJob,
-    Ready,
-    Wrote,
-    source_stamp,
-)
+from preprocess.jobs import ClipJob, Ended, Failure, Halted, Message, PartJob, Ready, Wrote, source_stamp
 from preprocess.part import Part
 from preprocess.recording import Recording
 from preprocess.watch import watched
+from preprocess.whereabouts import Whereabouts
 from recipe import Features
 
 
 class Worker:
-    """Computes parts, one after the other; `tell` sends a message to the parent."""
+    """Computes parts, one after the other; `tell` sends a message to the parent, `begin` the index of a clip begun."""
 
-    def __init__(self, features: Features, tell: Callable[[Message], None], device: str = "cpu") -> None:
-        self.features, self.coding, self.tell = features, coding_of(features), tell
+    def __init__(
+        self,
+        features: Features,
+        tell: Callable[[Message], None],
+        begin: Callable[[int], None] = lambda _: None,
+        device: str = "cpu",
+    ) -> None:
+        self.features, self.coding, self.tell, self.begin = features, coding_of(features), tell, begin
         self.transform = build_transform(features, device)
 
     def compute(self, job: PartJob) -> None:
@@ -40,7 +36,7 @@ class Worker:
         part = Part(job.part, self.features, self.coding)
         ends = []
         for index, clip in enumerate(job.clips):
-            self.tell(Began(index))
+            self.begin(index)
             ends.append(self._compute_clip(clip, part))
         if part.rows:
             self.tell(Wrote(job.part, tuple(ends), tuple(part.rows), part.write()))
@@ -74,11 +70,11 @@ def _in_words(error: Exception) -> str:
 
 
 def main() -> None:
-    """Serve jobs from the connection whose file descriptor is the only argument, until it is closed."""
+    """Serve jobs from a connection until it is closed. The arguments: file descriptors of it, and of Whereabouts."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     connection = Connection(int(sys.argv[1]))
     features, device = connection.recv()
-    worker = Worker(features, connection.send, device)
+    worker = Worker(features, connection.send, Whereabouts(int(sys.argv[2])).put, device)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders in C mutter about damaged files
     connection.send(Ready())
     while True:
