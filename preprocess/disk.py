@@ -19,17 +19,14 @@ class Disk(FileIO):
             raise self._error
 
     def write(self, data: Any) -> int:
-        """Write all of `data`, or remember why not."""
-        left = memoryview(data).cast("B")
-        try:
-            while len(left) and not self._error:
-                left = left[super().write(left) :]
-        except OSError as error:
-            self._error = error
-        return memoryview(data).nbytes
+        """Write all of `data` at the file's position, or remember why not."""
+        n_bytes = memoryview(data).nbytes
+        self.put(self.tell(), data)
+        self.seek(n_bytes, os.SEEK_CUR)
+        return n_bytes
 
     def put(self, at: int, data: Any) -> None:
-        """Write all of `data` from byte `at` on, past HDF5 and from any thread, or remember why not."""
+        """Write all of `data` from byte `at` on, also from threads and past HDF5, or remember why not."""
         left = memoryview(data).cast("B")
         try:
             while len(left) and not self._error:

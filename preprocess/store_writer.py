@@ -150,6 +150,8 @@ def _write_frames(
             if len(writing) > WRITERS:
                 writing.popleft().result()  # so the buffer that comes next is free
             disk.check()
+    for last in writing:
+        last.result()
     disk.check()
     statistics.write(file)
     return start, frames.nbytes
