@@ -77,7 +77,7 @@ def test_logmel_is_librosas(features: Features) -> None:
 
 
 def dull(n_samples: int) -> Samples:
-    """A loud glide below 3 kHz over noise 130 dB below it, as a lossy codec leaves."""
+    """A loud glide below 3 kHz over noise of a millionth of its amplitude, about what a lossy codec leaves."""
     time = np.arange(n_samples) / n_samples
     noise = np.random.default_rng(1).standard_normal(n_samples)
     return (np.sin(2 * np.pi * n_samples * (0.02 + 0.05 * time) * time) + 1e-6 * noise).astype(np.float32)
