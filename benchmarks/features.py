@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 
 from benchmarks.settings import FEATURES, RECORDINGS, ROOT
-from benchmarks.timing import as_a_worker, best, print_heading, race, report
+from benchmarks.timing import as_a_worker, best, print_heading, race, report, report_turns
 from preprocess.coding import coding_of, encode
 from preprocess.crew import Crew
 from preprocess.decode import decode, decode_blocks
@@ -121,11 +121,13 @@ def bench_jobs(paths: list[Path], folder: Path) -> None:
             )
             for _ in range(8)
         ]
-    one, two, bare_one, bare_two = np.median(turns, axis=0).tolist()  # a least time is of a moment, and so is its ratio
-    report(f"{len(paths)} clips, two running workers", two, one, "one", ">= 1.8")
-    report("two processes that only compute", bare_two, bare_one, "one", "")
+    one, two, bare_one, bare_two = zip(*turns, strict=True)
+    report_turns(f"{len(paths)} clips, two running workers", two, one, "one", ">= 1.8")
+    report_turns("two processes that only compute", bare_two, bare_one, "one", "")
     for name, ours, bare in (("one worker", one, bare_one), ("two workers", two, bare_two)):
-        report(f"decoding, transforming and converting alone, in the time of {name}", ours, bare, "of it", ">= 0.9")
+        report_turns(
+            f"decoding, transforming and converting alone, in the time of {name}", ours, bare, "of it", ">= 0.9"
+        )
 
 
 def bench_decode(_: list[Path], folder: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from benchmarks.settings import FEATURES, RECORDINGS
-from benchmarks.timing import as_a_worker, best, print_heading, report
+from benchmarks.timing import as_a_worker, best, print_heading, race, report
 from preprocess.coding import Frames
 from preprocess.decode import Samples, decode
 from preprocess.frames import Transform, build_transform
@@ -41,22 +41,26 @@ def bench_mel(paths: list[Path]) -> None:
     for name, sounds in (("noise", [noise]), ("recordings", [decode(path, 44_100) for path in paths[::20]])):
         for top_db in (80.0, None):
             transform = build_transform(Features(n_fft=2560, hop_samples=345, n_bins=128, top_db=top_db))
-            ours = theirs = bare = fast = worst_db = 0.0
+            spent_s, worst_db = np.zeros(4), 0.0
             for sound in sounds:
                 padded = np.pad(sound, FEATURES.n_fft // 2)
                 views = np.lib.stride_tricks.sliding_window_view(padded, FEATURES.n_fft)[:: FEATURES.hop_samples]
                 contiguous = np.ascontiguousarray(views)
-                ours += best(partial(logmel, transform, sound), 30)
-                theirs += best(partial(librosas, sound, top_db), 15)
-                bare += best(partial(scipy.fft.rfft, contiguous), 30)
-                fast += best(partial(ducc0.fft.r2c, contiguous, axes=(1,), nthreads=1), 30)
+                spent_s += race(
+                    partial(logmel, transform, sound),
+                    partial(librosas, sound, top_db),
+                    partial(scipy.fft.rfft, contiguous),
+                    partial(ducc0.fft.r2c, contiguous, axes=(1,), nthreads=1),
+                    n_times=30,
+                )
                 frames = np.concatenate(list(transform([sound])))
                 frames = np.maximum(frames, frames.max() - (top_db or np.inf))
                 worst_db = max(worst_db, float(np.abs(frames - np.asarray(librosas(sound, top_db)).T).max()))
             what = f"mel stage, {name}, top_db {top_db}, within {worst_db:.1g} dB"
-            report(what, ours / len(sounds), theirs / len(sounds), "librosa", ">= 2.2")
-            report(what, ours / len(sounds), bare / len(sounds), "bare scipy.fft, float32", ">= 0.5")
-            report(what, ours / len(sounds), fast / len(sounds), "bare ducc0.fft, float32", "")
+            ours, theirs, bare, fast = spent_s / len(sounds)
+            report(what, ours, theirs, "librosa", ">= 2.2")
+            report(what, ours, bare, "bare scipy.fft, float32", ">= 0.5")
+            report(what, ours, fast, "bare ducc0.fft, float32", "")
 
 
 def bench_gpu(paths: list[Path]) -> None:

@@ -3,7 +3,8 @@
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from statistics import median
 
 import torch
 
@@ -29,6 +30,14 @@ def race(*works: Callable[[], object], n_times: int) -> list[float]:
 def report(what: str, ours_s: float, theirs_s: float, against: str, claim: str) -> None:
     """A row: two times, and how often ours goes into theirs."""
     print(f"| {what} | {ours_s:.4g} s | {against} {theirs_s:.4g} s | {theirs_s / ours_s:.2f} | {claim} |", flush=True)
+
+
+def report_turns(what: str, ours_s: Sequence[float], theirs_s: Sequence[float], against: str, claim: str) -> None:
+    """A row of turns: median times, and the median of how often ours goes into theirs in the same turn."""
+    ratio = median(theirs / ours for ours, theirs in zip(ours_s, theirs_s, strict=True))
+    print(
+        f"| {what} | {median(ours_s):.4g} s | {against} {median(theirs_s):.4g} s | {ratio:.2f} | {claim} |", flush=True
+    )
 
 
 def as_a_worker(module: str) -> None:
