@@ -96,13 +96,13 @@ def run_crew(paths: list[Path], folder: Path, n_jobs: int) -> float:
     wanted = {path.name: Wanted(ClipJob(path.name, str(path)), source_stamp(str(path))) for path in paths}
     done = Done(FEATURES, wanted)
     with TemporaryDirectory(dir=folder) as home, Crew(FEATURES, n_jobs) as crew:
-        warm = [PartJob(Path(home) / f"warm{job}.h5", (wanted[paths[0].name].job,) * 4) for job in range(n_jobs)]
+        warm = [PartJob(Path(home) / f"warm{job}.part", (wanted[paths[0].name].job,) * 4) for job in range(n_jobs)]
         list(crew.compute(warm))
-        names = (Path(home) / f"{number}.h5" for number in range(1 << 30))
+        names = (Path(home) / f"{number}.part" for number in range(1 << 30))
         began = time.perf_counter()
         for wrote in crew.compute(list(cut_into_parts(wanted.values(), n_jobs, lambda: next(names)))):
             if wrote.part:
-                done.keep(wrote.part, wrote.rows, wrote.frames_at)
+                done.keep(wrote.part, wrote.rows)
         write_store(Path(home) / "features.h5", FEATURES, coding_of(FEATURES), done.in_order())
         return time.perf_counter() - began
 

@@ -2,12 +2,12 @@
 
 import atexit
 import gc
-import os
 import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from itertools import count
+from secrets import token_hex
 from typing import Literal
 
 from jsonargparse import ArgumentParser
@@ -68,11 +68,11 @@ def take_finished(done: Done, places: Places) -> list[Row]:
     """Keep what earlier runs finished, clear away what they left half-done. The rows of the store, if it is sound."""
     clear_half_written(places)
     stored: list[Row] = []
-    for path in [places.store, *sorted(places.parts.glob("*.h5"))]:
+    for path in [places.store, *sorted(places.parts.glob("*.part"))]:
         if not path.exists():
             continue
         try:
-            rows, damaged = done.take(path)
+            rows, damaged = (done.take_store if path == places.store else done.take_part)(path)
         except OtherRecipe as error:
             if path == places.store:
                 say(f"the recipe has changed ({error.changes}): every clip is computed again")
@@ -80,16 +80,19 @@ def take_finished(done: Done, places: Places) -> list[Row]:
             say(f"{path}: {error.reason}; its clips are computed again")
         else:
             stored = rows if path == places.store and not damaged else stored
-            for clip in damaged:
+            for clip in sorted(damaged):
                 say(f"{path}: the frames of {clip!r} are damaged; they are computed again")
     return stored
 
 
 def compute(missing: Sequence[Wanted], done: Done, places: Places, n_jobs: int, device: str) -> list[Failure]:
     """Compute the frames of clips, in parts that `done` keeps. The recordings that could not be read."""
-    parts = places.parts.absolute()
+    parts, run = (
+        places.parts.absolute(),
+        token_hex(4),
+    )  # a process's number comes again, and parts of an earlier run stay
     numbers = count()
-    jobs = list(cut_into_parts(missing, n_jobs, lambda: parts / f"{os.getpid()}-{next(numbers)}.h5"))
+    jobs = list(cut_into_parts(missing, n_jobs, lambda: parts / f"{run}-{next(numbers)}.part"))
     failures: list[Failure] = []
     try:
         with Crew(done.features, min(n_jobs, len(jobs)), device=device) as crew, Progress(len(missing)) as progress:
@@ -98,7 +101,7 @@ def compute(missing: Sequence[Wanted], done: Done, places: Places, n_jobs: int, 
                     progress.add(end.duration_s, end.failure is not None)
                     failures += [end.failure] if end.failure else []
                 if wrote.part:
-                    done.keep(wrote.part, wrote.rows, wrote.frames_at)  # write_store checks them
+                    done.keep(wrote.part, wrote.rows)  # write_store checks them
     finally:
         clear_half_written(places)  # of workers ended while they wrote, because another met a full disk
     return failures

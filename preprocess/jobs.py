@@ -51,14 +51,12 @@ class Ready:
 
 @dataclass(frozen=True)
 class Wrote:
-    """A worker's part is whole; None where every clip of it failed."""
+    """A worker's part is whole; None where its one clip is given up."""
 
     part: Path | None
     ends: tuple[Ended, ...]
     rows: tuple[Row, ...] = ()
-    """Of the part. To open it for them costs as much processor time as computing a clip."""
-    frames_at: int = 0
-    """Where in the part their frames begin, in bytes."""
+    """Of the part, so that nobody need read it for them."""
 
 
 @dataclass(frozen=True)

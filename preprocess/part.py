@@ -1,34 +1,39 @@
-"""A part of a store in the making: frames wait in memory, or in a temporary file when they are many."""
+"""A part of a store in the making: the frames of some clips as they come, and at its end what they are of.
 
+Parts are no HDF5: a file of it takes 4 ms to make, and its frames would have to wait until their number is known.
+"""
+
+import json
 import math
-from functools import partial
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import astuple
+from io import BufferedRandom
 from pathlib import Path
-from tempfile import SpooledTemporaryFile
 
 import numpy as np
 import xxhash
 
-from preprocess.coding import Frames, encode
-from preprocess.store import Coding, Row, Stored
-from preprocess.store_writer import Piece, write_store
-from recipe import Features
-
-MEMORY_BYTES = 1 << 24
-"""Frames beyond this wait on the disk: 16 MB, a quarter of an hour of sound as 128 float16 bins."""
+from preprocess.coding import Frames, coding_of, encode
+from preprocess.store import READ_BYTES, Coding, Damaged, OtherRecipe, Row, differences, fingerprint
+from preprocess.whole import written_whole
+from recipe import Features, as_dict
 
 BLOCK_FRAMES = 4096
 """Frames handled at once."""
+MAGIC = b"earmark part\x00\x01\r\n"
+_END = struct.Struct("<Q16s16s")
+"""Bytes of the table before it, their digest, and MAGIC."""
 
 
 class Part:
-    """Rows of frames, to be written as a store. An OSError from here is the disk's, never a recording's."""
+    """Rows of frames in an open file. An OSError from here is the disk's, never a recording's."""
 
-    def __init__(self, path: Path, features: Features, coding: Coding) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path, self.features, self.coding = path, features, coding
+    def __init__(self, file: BufferedRandom, features: Features, coding: Coding) -> None:
+        self.features, self.coding = features, coding
         self.rows: list[Row] = []
-        self._frame_bytes = coding.n_bins * coding.dtype.itemsize
-        self._spool = SpooledTemporaryFile(MEMORY_BYTES, dir=str(path.parent))  # noqa: SIM115 (write closes it)
+        self._file, self._frame_bytes = file, coding.n_bins * coding.dtype.itemsize
         self._open_row()
 
     def _open_row(self) -> None:
@@ -45,10 +50,10 @@ class Part:
             self._write_waiting()
 
     def _write_waiting(self) -> None:
-        """Put the frames that wait into the spool, no lower than the floor as far as it is known."""
+        """Write the frames that wait, no lower than the floor as far as it is known."""
         for frames in self._waiting:
             stored = encode(frames, self.coding, self._floor)
-            self._spool.write(stored.data)
+            self._file.write(stored.data)
             self._hasher.update(stored.data)
             self._n_frames += len(stored)
             self._floor_written = min(self._floor_written, self._floor)
@@ -69,30 +74,67 @@ class Part:
         stored_floor = encode(np.array([floor], np.float32), self.coding)
         for start in range(0, self._n_frames, BLOCK_FRAMES):
             block = np.empty((min(BLOCK_FRAMES, self._n_frames - start), self.coding.n_bins), self.coding.dtype)
-            self._fill(first, start, block)
+            at = (first + start) * self._frame_bytes
+            self._file.seek(at)
+            self._file.readinto(block.data)
             np.maximum(block, stored_floor, out=block)
-            self._spool.seek((first + start) * self._frame_bytes)
-            self._spool.write(block.data)
+            self._file.seek(at)
+            self._file.write(block.data)
             self._hasher.update(block.data)
 
     def cut(self, n_rows: int) -> None:
         """Forget all but the first rows."""
         del self.rows[n_rows:]
-        self._spool.seek(sum(row.n_frames for row in self.rows) * self._frame_bytes)
-        self._spool.truncate()
+        self._file.seek(sum(row.n_frames for row in self.rows) * self._frame_bytes)
+        self._file.truncate()
         self._open_row()
 
-    def _fill(self, first: int, start: int, out: Stored) -> None:
-        """Frames from `start` on of the row that begins with frame `first`."""
-        self._spool.seek((first + start) * self._frame_bytes)
-        self._spool.readinto(out.data)
+    def _write_table(self) -> None:
+        table = {
+            "features": as_dict(self.features),
+            "fingerprint": fingerprint(self.features),
+            "rows": [astuple(row) for row in self.rows],
+        }
+        text = json.dumps(table).encode()
+        self._file.write(text + _END.pack(len(text), xxhash.xxh3_128_digest(text), MAGIC))
 
-    def write(self) -> int:
-        """Write the rows under the part's name, and let go of the frames; return where in it they are, in bytes."""
-        starts = np.cumsum([0, *(row.n_frames for row in self.rows)]).tolist()
-        with self._spool:
-            pieces = [
-                Piece(row, partial(self._fill, start), self.path)
-                for row, start in zip(self.rows, starts[:-1], strict=True)
-            ]
-            return write_store(self.path, self.features, self.coding, pieces, lasting=False)
+
+@contextmanager
+def written_part(path: Path, features: Features) -> Iterator[Part]:
+    """Yield a part to be filled, which appears under its name when it is whole, and not after an exception."""
+    with written_whole(path, lasting=False) as temporary, temporary.open("w+b") as file:
+        part = Part(file, features, coding_of(features))
+        yield part
+        part._write_table()
+
+
+def read_part(path: Path, features: Features) -> tuple[list[Row], set[str]]:
+    """The rows of a part, whose frames stand in it end to end, and the clips whose frames are damaged.
+
+    Raises Damaged where what they are cannot be told, and OtherRecipe.
+    """
+    coding = coding_of(features)
+    with path.open("rb") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - _END.size))
+        end = file.read()
+        n_bytes, digest, magic = _END.unpack(end) if len(end) == _END.size else (0, b"", b"")
+        if magic != MAGIC or n_bytes > size - _END.size:
+            raise Damaged(path, "it does not end as a part does")
+        file.seek(size - _END.size - n_bytes)
+        text = file.read(n_bytes)
+        if xxhash.xxh3_128_digest(text) != digest:
+            raise Damaged(path, "its table is damaged")
+        table = json.loads(text)
+        if table["fingerprint"] != fingerprint(features):
+            raise OtherRecipe(path, differences(table["features"], features))
+        rows, damaged = [Row(*row) for row in table["rows"]], set[str]()
+        file.seek(0)
+        for row in rows:
+            hasher, left = xxhash.xxh3_128(), row.n_frames * coding.n_bins * coding.dtype.itemsize
+            while left and (block := file.read(min(left, READ_BYTES))):
+                hasher.update(block)
+                left -= len(block)
+            if hasher.hexdigest() != row.digest:
+                damaged.add(row.clip)
+    return rows, damaged

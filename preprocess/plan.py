@@ -8,6 +8,7 @@ from pathlib import Path
 
 from preprocess.coding import coding_of
 from preprocess.jobs import ClipJob, PartJob
+from preprocess.part import read_part
 from preprocess.store import Row, Stored, open_store
 from preprocess.store_writer import Piece
 from recipe import Features
@@ -39,7 +40,7 @@ class Done:
         self.features, self.wanted = features, wanted
         self.pieces: dict[str, list[Piece]] = {}
 
-    def take(self, path: Path) -> tuple[list[Row], list[str]]:
+    def take_store(self, path: Path) -> tuple[list[Row], set[str]]:
         """Keep what a store has of the clips wanted.
 
         Returns all its rows, and the clips of which frames are damaged. Raises BadInput where all of it is of no use.
@@ -47,10 +48,16 @@ class Done:
         with open_store(path, self.features) as store:
             damaged = {store.clips[row] for row in store.damaged_rows()}
             rows = [store.row(index) for index in range(len(store.clips))]
-        self.keep(path, rows, store.frames_at, damaged)
-        return rows, sorted(damaged)
+        self.keep(path, rows, damaged, store.frames_at)
+        return rows, damaged
 
-    def keep(self, path: Path, rows: Iterable[Row], frames_at: int, damaged: Collection[str] = ()) -> None:
+    def take_part(self, path: Path) -> tuple[list[Row], set[str]]:
+        """Keep what a part of an earlier run has of the clips wanted; else as `take_store`."""
+        rows, damaged = read_part(path, self.features)
+        self.keep(path, rows, damaged)
+        return rows, damaged
+
+    def keep(self, path: Path, rows: Iterable[Row], damaged: Collection[str] = (), frames_at: int = 0) -> None:
         """Keep rows whose frames stand in a file, end to end from a byte on, of the clips wanted and not `damaged`."""
         coding = coding_of(self.features)
         frame_bytes, found = coding.n_bins * coding.dtype.itemsize, defaultdict[str, list[Piece]](list)

@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import version
 from itertools import cycle
 from pathlib import Path
@@ -81,21 +80,16 @@ class _Statistics:
         file.attrs["std"] = np.sqrt(variance.mean() + mean.var()) * coding.scale
 
 
-def write_store(path: Path, features: Features, coding: Coding, pieces: Sequence[Piece], lasting: bool = True) -> int:
-    """Write pieces to a store, in order, and return at which of its bytes their frames begin. One that is not
-    `lasting`, a part, is without statistics, and not waited for until it is on the disk.
-
-    Raises OSError, and Damaged where a piece is not what its digest says.
-    """
-    with written_whole(path, lasting) as temporary:
+def write_store(path: Path, features: Features, coding: Coding, pieces: Sequence[Piece]) -> None:
+    """Write pieces to a store, in order. Raises OSError, and Damaged where a piece is not what its digest says."""
+    with written_whole(path) as temporary:
         with Disk(temporary) as disk:
             with h5py.File(disk, "w", userblock_size=SEAL_BYTES, libver="v110") as file:
                 _write_attributes(file, features, coding)
                 _write_tables(file, [piece.row for piece in pieces])
-                start, n_bytes = _write_frames(file, coding, pieces, disk, lasting)
+                start, n_bytes = _write_frames(file, coding, pieces, disk)
             disk.check()
         write_seal(temporary, start, n_bytes)
-    return start
 
 
 def _write_attributes(file: h5py.File, features: Features, coding: Coding) -> None:
@@ -104,13 +98,7 @@ def _write_attributes(file: h5py.File, features: Features, coding: Coding) -> No
     file.attrs["fingerprint"] = fingerprint(features)
     file.attrs["frames_per_second"] = coding.frames_per_second
     file.attrs["scale"], file.attrs["offset"] = coding.scale, coding.offset
-    file.attrs["versions"] = json.dumps(_versions())
-
-
-@cache
-def _versions() -> dict[str, str]:
-    """Of the packages that make frames; looking them up takes a quarter as long as writing a part."""
-    return {name: version(name) for name in PACKAGES}
+    file.attrs["versions"] = json.dumps({name: version(name) for name in PACKAGES})
 
 
 def _write_tables(file: h5py.File, rows: Sequence[Row]) -> None:
@@ -127,10 +115,8 @@ def _write_tables(file: h5py.File, rows: Sequence[Row]) -> None:
         file[name] = np.array(values, h5py.string_dtype("utf-8", max(map(len, values), default=1) or 1))
 
 
-def _write_frames(
-    file: h5py.File, coding: Coding, pieces: Sequence[Piece], disk: Disk, lasting: bool
-) -> tuple[int, int]:
-    """Copy the frames and, in a lasting store, their statistics; return where they lie in the file, and their bytes.
+def _write_frames(file: h5py.File, coding: Coding, pieces: Sequence[Piece], disk: Disk) -> tuple[int, int]:
+    """Copy the frames, and write their statistics; return where they lie in the file, and their bytes.
 
     While the next frames are read, checked and counted, threads write the last, past HDF5, which knows of none.
     """
@@ -145,8 +131,7 @@ def _write_frames(
         for block in _checked_blocks(pieces, coding):
             writing.append(writers.submit(disk.put, at, block))
             at += block.nbytes
-            if lasting:
-                statistics.add(block)
+            statistics.add(block)
             if len(writing) > WRITERS:
                 writing.popleft().result()  # so the buffer that comes next is free
             disk.check()

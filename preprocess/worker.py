@@ -6,12 +6,11 @@ import sys
 from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
 
-from preprocess.coding import coding_of
 from preprocess.copies import copies_of
 from preprocess.decode import DecodeError, Samples
 from preprocess.frames import build_transform
 from preprocess.jobs import ClipJob, Ended, Failure, Halted, Message, PartJob, Ready, Wrote, source_stamp
-from preprocess.part import Part
+from preprocess.part import Part, written_part
 from preprocess.recording import Recording
 from preprocess.watch import watched
 from preprocess.whereabouts import Whereabouts
@@ -28,20 +27,17 @@ class Worker:
         begin: Callable[[int], None] = lambda _: None,
         device: str = "cpu",
     ) -> None:
-        self.features, self.coding, self.tell, self.begin = features, coding_of(features), tell, begin
+        self.features, self.tell, self.begin = features, tell, begin
         self.transform = build_transform(features, device)
 
     def compute(self, job: PartJob) -> None:
         """Compute a part and write it. Raises OSError where it cannot be written."""
-        part = Part(job.part, self.features, self.coding)
         ends = []
-        for index, clip in enumerate(job.clips):
-            self.begin(index)
-            ends.append(self._compute_clip(clip, part))
-        if part.rows:
-            self.tell(Wrote(job.part, tuple(ends), tuple(part.rows), part.write()))
-        else:
-            self.tell(Wrote(None, tuple(ends)))
+        with written_part(job.part, self.features) as part:
+            for index, clip in enumerate(job.clips):
+                self.begin(index)
+                ends.append(self._compute_clip(clip, part))
+        self.tell(Wrote(job.part, tuple(ends), tuple(part.rows)))
 
     def _compute_clip(self, job: ClipJob, part: Part) -> Ended:
         """Add the rows of a clip, as recorded and as copied, to a part, or none of them."""

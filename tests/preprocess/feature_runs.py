@@ -51,5 +51,5 @@ def start(folder: Path, before: Callable[[], None] | None = None) -> subprocess.
 
 def wait_for_parts(folder: Path, process: subprocess.Popen[str]) -> None:
     parts = store_of(folder).with_name("parts")
-    while not list(parts.glob("*.h5")) and process.poll() is None:
+    while not list(parts.glob("*.part")) and process.poll() is None:
         time.sleep(0.002)

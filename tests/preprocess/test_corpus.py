@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from preprocess.crew import Crew
 from preprocess.jobs import ClipJob, PartJob
-from preprocess.store import open_store
+from preprocess.part import read_part
 from recipe import Features
 
 FEATURES = Features(rate_hz=16_000, n_fft=256, hop_samples=128, n_bins=16)
@@ -138,16 +138,16 @@ def make_no_files(folder: Path) -> set[str]:
 def computed(folder: Path, names: list[str], parts: Path) -> tuple[dict[str, str], dict[str, str]]:
     """The digests of clips that could be read, and the reasons of those that could not."""
     clips = tuple(ClipJob(name, str(folder / name)) for name in names)
-    jobs = [PartJob(parts / f"{start}.h5", clips[start : start + 10]) for start in range(0, len(clips), 10)]
+    jobs = [PartJob(parts / f"{start}.part", clips[start : start + 10]) for start in range(0, len(clips), 10)]
     digests: dict[str, str] = {}
     reasons: dict[str, str] = {}
     with Crew(FEATURES, 2) as crew:
         for wrote in crew.compute(jobs):
             reasons |= {end.failure.clip: end.failure.reason for end in wrote.ends if end.failure}
             if wrote.part:
-                with open_store(wrote.part, FEATURES) as store:
-                    assert store.damaged_rows() == []
-                    digests |= dict(zip(store.clips, store.digests, strict=True))
+                rows, damaged = read_part(wrote.part, FEATURES)
+                assert not damaged
+                digests |= {row.clip: row.digest for row in rows}
     return digests, reasons
 
 

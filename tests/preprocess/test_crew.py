@@ -14,7 +14,7 @@ import soundfile
 from errors import BadInput
 from preprocess.crew import Crew
 from preprocess.jobs import ClipJob, Ended, PartJob
-from preprocess.store import open_store
+from preprocess.part import read_part
 from recipe import Features
 
 ROOT = Path(__file__).parent.parent.parent
@@ -60,16 +60,16 @@ def recordings(folder: Path, names: list[str]) -> tuple[ClipJob, ...]:
 
 def parts_of(folder: Path, clips: tuple[ClipJob, ...], n_clips: int) -> list[PartJob]:
     starts = range(0, len(clips), n_clips)
-    return [PartJob(folder / "parts" / f"{start}.h5", clips[start : start + n_clips]) for start in starts]
+    return [PartJob(folder / "parts" / f"{start}.part", clips[start : start + n_clips]) for start in starts]
 
 
 def clips_in(folder: Path) -> dict[str, str]:
     """Digest by clip, over all parts."""
     found: dict[str, str] = {}
-    for path in (folder / "parts").glob("*.h5"):
-        with open_store(path, FEATURES) as store:
-            assert store.damaged_rows() == []
-            found |= dict(zip(store.clips, store.digests, strict=True))
+    for path in (folder / "parts").glob("*.part"):
+        rows, damaged = read_part(path, FEATURES)
+        assert not damaged
+        found |= {row.clip: row.digest for row in rows}
     return found
 
 

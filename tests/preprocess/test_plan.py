@@ -18,7 +18,7 @@ def wanted(sizes: list[int]) -> list[Wanted]:
 @given(st.lists(st.integers(0, 1 << 28), max_size=300), st.integers(1, 64))
 def test_parts_hold_every_clip_once_and_not_too_much(sizes: list[int], n_jobs: int) -> None:
     numbers = count()
-    parts = list(cut_into_parts(wanted(sizes), n_jobs, lambda: Path(f"{next(numbers)}.h5")))
+    parts = list(cut_into_parts(wanted(sizes), n_jobs, lambda: Path(f"{next(numbers)}.part")))
     clips = [clip.clip for part in parts for clip in part.clips]
     assert sorted(clips, key=int) == [str(number) for number in range(len(sizes))]
     assert len({part.part for part in parts}) == len(parts)
@@ -30,9 +30,9 @@ def test_parts_hold_every_clip_once_and_not_too_much(sizes: list[int], n_jobs: i
 
 @pytest.mark.parametrize(("n_clips", "n_parts"), [(1, 1), (FEWEST_CLIPS, 1), (FEWEST_CLIPS + 1, 2)])
 def test_a_small_set_is_not_spread_over_many_workers(n_clips: int, n_parts: int) -> None:
-    assert len(list(cut_into_parts(wanted([100_000] * n_clips), 16, lambda: Path("0.h5")))) == n_parts
+    assert len(list(cut_into_parts(wanted([100_000] * n_clips), 16, lambda: Path("0.part")))) == n_parts
 
 
 def test_large_recordings_come_first_and_alone() -> None:
-    parts = list(cut_into_parts(wanted([10] * 20 + [1 << 30] * 2), 2, lambda: Path("0.h5")))
+    parts = list(cut_into_parts(wanted([10] * 20 + [1 << 30] * 2), 2, lambda: Path("0.part")))
     assert [len(part.clips) for part in parts[:2]] == [1, 1]

@@ -53,7 +53,7 @@ def small_disk(many: Path) -> Iterator[Path]:
 
 def test_a_disk_that_is_full_and_then_larger(many: Path, small_disk: Path) -> None:
     check_halted(start(many), many, "No space left on device")
-    assert list(store_of(many).parent.rglob("*.h5")), "nothing was kept"
+    assert list(store_of(many).parent.rglob("*.part")), "nothing was kept"
     subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
     make(many)
     assert same_bytes_as_clean(many)
