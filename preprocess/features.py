@@ -25,7 +25,7 @@ from preprocess.labels import write_vocabulary
 from preprocess.layouts import Layout, read_layout
 from preprocess.lock import locked
 from preprocess.mel import filters_of
-from preprocess.plan import Done, Wanted, cut_into_parts
+from preprocess.plan import Done, Wanted, count_workers, cut_into_parts
 from preprocess.progress import Progress
 from preprocess.store import Damaged, OtherRecipe, Row
 from preprocess.store_writer import write_store
@@ -92,10 +92,11 @@ def compute(missing: Sequence[Wanted], done: Done, places: Places, n_jobs: int, 
         token_hex(4),
     )  # a process's number comes again, and parts of an earlier run stay
     numbers = count()
-    jobs = list(cut_into_parts(missing, n_jobs, lambda: parts / f"{run}-{next(numbers)}.part"))
+    n_workers = count_workers(missing, n_jobs)
+    jobs = list(cut_into_parts(missing, n_workers, lambda: parts / f"{run}-{next(numbers)}.part"))
     failures: list[Failure] = []
     try:
-        with Crew(done.features, min(n_jobs, len(jobs)), device=device) as crew, Progress(len(missing)) as progress:
+        with Crew(done.features, n_workers, device=device) as crew, Progress(len(missing)) as progress:
             for wrote in crew.compute(jobs):
                 for end in wrote.ends:
                     progress.add(end.duration_s, end.failure is not None)

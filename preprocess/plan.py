@@ -15,8 +15,10 @@ from recipe import Features
 
 MOST_CLIPS, MOST_BYTES = 64, 1 << 27
 """Of a part, which is lost when its worker is killed."""
-FEWEST_CLIPS, FEWEST_BYTES = 8, 1 << 22
-"""Of a part, and so of a worker: less is not worth the half second in which a process starts."""
+FEWEST_CLIPS, FEWEST_BYTES = 2, 1 << 20
+"""Of a part: the last ones are short, so that no worker is long alone."""
+WORKER_CLIPS, WORKER_BYTES = 8, 1 << 22
+"""For one worker more: less is not worth the half second in which a process starts."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,12 @@ def _fill(path: Path, at: int, start: int, out: Stored) -> None:
     with path.open("rb", buffering=0) as file:
         file.seek(at + start * out.strides[0])
         file.readinto(out.data)
+
+
+def count_workers(wanted: Collection[Wanted], n_jobs: int) -> int:
+    """How many of `n_jobs` workers are worth their start."""
+    n_bytes = sum(one.n_bytes for one in wanted)
+    return max(1, min(n_jobs, len(wanted), max(-(-len(wanted) // WORKER_CLIPS), -(-n_bytes // WORKER_BYTES))))
 
 
 def cut_into_parts(wanted: Iterable[Wanted], n_jobs: int, name: Callable[[], Path]) -> Iterator[PartJob]:

@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preprocess.jobs import ClipJob
-from preprocess.plan import FEWEST_CLIPS, MOST_BYTES, MOST_CLIPS, Wanted, cut_into_parts
+from preprocess.plan import (
+    MOST_BYTES,
+    MOST_CLIPS,
+    WORKER_BYTES,
+    WORKER_CLIPS,
+    Wanted,
+    count_workers,
+    cut_into_parts,
+)
 
 
 def wanted(sizes: list[int]) -> list[Wanted]:
@@ -28,9 +36,26 @@ def test_parts_hold_every_clip_once_and_not_too_much(sizes: list[int], n_jobs: i
         assert sum(inside[:-1]) < MOST_BYTES
 
 
-@pytest.mark.parametrize(("n_clips", "n_parts"), [(1, 1), (FEWEST_CLIPS, 1), (FEWEST_CLIPS + 1, 2)])
-def test_a_small_set_is_not_spread_over_many_workers(n_clips: int, n_parts: int) -> None:
-    assert len(list(cut_into_parts(wanted([100_000] * n_clips), 16, lambda: Path("0.part")))) == n_parts
+@pytest.mark.parametrize(
+    ("sizes", "n_workers"),
+    [
+        ([100] * WORKER_CLIPS, 1),
+        ([100] * (WORKER_CLIPS + 1), 2),
+        ([100] * 1000, 16),
+        ([WORKER_BYTES], 1),
+        ([10 * WORKER_BYTES], 1),
+        ([WORKER_BYTES] * 3, 3),
+        ([0], 1),
+    ],
+)
+def test_a_small_set_is_not_spread_over_many_workers(sizes: list[int], n_workers: int) -> None:
+    assert count_workers(wanted(sizes), 16) == n_workers
+
+
+def test_the_last_parts_are_short() -> None:
+    parts = list(cut_into_parts(wanted([40_000] * 400), 2, lambda: Path("0.part")))
+    assert [len(part.clips) for part in parts[-3:]] == [2, 2, 2]
+    assert len(parts) < 24
 
 
 def test_large_recordings_come_first_and_alone() -> None:
