@@ -76,7 +76,7 @@ def bench_step(paths: list[Path], folder: Path) -> None:
             copy.hardlink_to(wavs[-5])
     sets = [("Vorbis", paths, 1), ("Vorbis", paths, 2), ("WAV", wavs[::5], 1), ("WAV", wavs[::5], 2), ("WAV", wavs, 2)]
     for name, some, n_jobs in sets:
-        ours, theirs = race(*(partial(run, some, folder, n_jobs) for run in (run_ours, run_usual)), n_times=2)
+        ours, theirs = race(*(partial(run, some, folder, n_jobs) for run in (run_ours, run_usual)), n_times=4)
         claim = ">= 1.5" if name == "Vorbis" else ">= 2"
         report(f"make features, {len(some)} x {name}, {n_jobs} jobs", ours, theirs, "usual script", claim)
 
