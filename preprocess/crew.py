@@ -39,6 +39,11 @@ class _Died(Exception):
         super().__init__(index, status)
         self.index, self.status = index, status
 
+    @property
+    def by_others(self) -> bool:
+        """Whether it was ended from outside, for want of memory perhaps: the recording may do another time."""
+        return self.status in (-signal.SIGKILL, -signal.SIGTERM)
+
     def reason(self) -> str:
         """How it ended, in words."""
         if self.status == -signal.SIGALRM:  # set in preprocess.watch
@@ -140,7 +145,8 @@ class Crew:
         try:
             return self._attempt(alone)
         except _Died as death:
-            failure = Failure(clip.clip, clip.path, death.reason(), source_stamp(clip.path))
+            source = "" if death.by_others else source_stamp(clip.path)
+            failure = Failure(clip.clip, clip.path, death.reason(), source)
             return Wrote(None, (Ended(0.0, failure),))
 
     def _attempt(self, job: PartJob) -> Wrote:

@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from errno import EDQUOT, EFBIG, ENOSPC
 from itertools import count
 from secrets import token_hex
 from typing import Literal
@@ -46,6 +47,8 @@ def write_tables(layout: Layout, places: Places) -> None:
     write_vocabulary(places.labels_csv, layout.vocabulary)
     if layout.sample is not None:
         write_table(places.sample_csv, list(layout.sample.columns), layout.sample.itertuples(index=False))
+    else:
+        places.sample_csv.unlink(missing_ok=True)  # of another dataset
 
 
 def clips_wanted(layout: Layout, features: Features, *, copy_all: bool) -> dict[str, Wanted]:
@@ -61,7 +64,7 @@ def clips_wanted(layout: Layout, features: Features, *, copy_all: bool) -> dict[
 def clear_half_written(places: Places) -> None:
     """Remove what processes that are gone had under temporary names."""
     for leftover in [*places.home.glob(f".{places.store.name}.*.tmp"), *places.parts.glob(".*.tmp")]:
-        leftover.unlink()
+        leftover.unlink(missing_ok=True)  # an orphan of a killed run may just have finished it
 
 
 def take_finished(done: Done, places: Places) -> list[Row]:
@@ -186,9 +189,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             wanted = clips_wanted(layout, features, copy_all=command.recipe.prediction.view_copies)
             failures = make_store(wanted, features, places, n_jobs, options.device)
     except OSError as error:
+        advice = "make room" if error.errno in (ENOSPC, EDQUOT, EFBIG) else "mend that"
         raise BadInput(
-            f"{places.home}: {error.strerror or error}; make room, or name another --cache; what was finished is kept, "
-            "run the same command again"
+            f"{error.filename or places.home}: {error.strerror or error}; {advice}, or name another --cache; what was "
+            "finished is kept, run the same command again"
         ) from error
     return warn(failures, places, len(layout.table), options.max_failures)
 

@@ -41,5 +41,5 @@ class GpuLogMel:
             return_complex=True,
         )
         mel = self.filters @ spectra.abs().square()
-        frames: Frames = (10 * mel.clamp(min=FAINTEST).log10()).T.float().cpu().numpy()
+        frames: Frames = (10 * mel.clamp(min=FAINTEST).log10()).T.contiguous().float().cpu().numpy()
         return frames

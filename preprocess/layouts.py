@@ -13,7 +13,7 @@ from preprocess import layout_csv, layout_esc50, layout_folders, layout_fsdkaggl
 from preprocess.clips import COLUMNS, TEST_FOLD, check_clips, check_rows
 from preprocess.folds import assign_folds
 from preprocess.labels import choose_vocabulary, encode
-from preprocess.listing import Listing, need_folder
+from preprocess.listing import Listing, check_name, need_folder
 from recipe import Data
 
 READERS: dict[str, Callable[[Data, Path], Listing]] = {
@@ -44,7 +44,8 @@ def read_layout(data: Data) -> Layout:
     if not data.folder:
         raise BadInput("data.folder is not set: name the dataset's folder, as DATA=path or --data.folder path")
     try:
-        folder = need_folder(Path(data.folder).expanduser().absolute(), "set data.folder to the dataset's folder")
+        folder = check_name(Path(data.folder).expanduser().absolute())
+        need_folder(folder, "set data.folder to the dataset's folder")
         listing = READERS[data.layout](data, folder)
     except OSError as error:
         raise BadInput(f"{error.filename} cannot be read ({error.strerror}): allow it, or move it away") from None

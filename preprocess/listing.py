@@ -47,8 +47,10 @@ def need_folder(path: Path, why: str) -> Path:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Folders and links to folders in `folder`, sorted, hidden ones left out."""
-    return sorted(check_name(path) for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    """Folders and links to folders in `folder`, sorted; hidden ones and links to what holds them left out."""
+    holders = (folder.resolve(), *folder.resolve().parents)
+    shown = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(check_name(path) for path in shown if path.resolve() not in holders)
 
 
 def audio_files(folder: Path, *, any_name: bool = False) -> list[Path]:

@@ -81,7 +81,11 @@ class Damaged(BadInput):
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"{path}: {reason}; run make features again to repair it")
-        self.reason = reason
+        self.path, self.reason = path, reason
+
+    def __reduce__(self) -> tuple[type, tuple[Path, str]]:
+        """How it passes from one process to another."""
+        return type(self), (self.path, self.reason)
 
 
 class OtherRecipe(BadInput):
@@ -89,7 +93,11 @@ class OtherRecipe(BadInput):
 
     def __init__(self, path: Path, changes: str) -> None:
         super().__init__(f"{path}: made by another recipe ({changes}); run make features to make it anew")
-        self.changes = changes
+        self.path, self.changes = path, changes
+
+    def __reduce__(self) -> tuple[type, tuple[Path, str]]:
+        """How it passes from one process to another."""
+        return type(self), (self.path, self.changes)
 
 
 class Store:

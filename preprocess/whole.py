@@ -37,7 +37,7 @@ def written_whole(path: Path, lasting: bool = True) -> Iterator[Path]:
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and not error.filename:  # a full disk names no file
+        if isinstance(error, OSError) and error.errno and not error.filename:  # a full disk names no file
             error.filename = str(path)
         raise
     if lasting:

@@ -50,13 +50,17 @@ class Worker:
                 for frames in self.transform(sound):
                     part.add(frames)
                 part.end_row(job.clip, variant, stamp, recording.start_s, recording.duration_s)
+            if source_stamp(job.path) != stamp:  # it changed while it was read: its parent will say so
+                part.cut(n_rows)
             return Ended(recording.duration_s)
         except DecodeError as error:
             failure = Failure(job.clip, job.path, error.reason, "" if error.passing else stamp)
         except OSError:
             raise  # the disk's
         except Exception as error:  # one recording's trouble is never another's
-            failure = Failure(job.clip, job.path, f"{type(error).__name__}: {error}", stamp)
+            # Another time there may be memory enough. PyTorch's error goes by its name: it may not be imported here.
+            passing = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+            failure = Failure(job.clip, job.path, f"{type(error).__name__}: {error}", "" if passing else stamp)
         part.cut(n_rows)
         return Ended(0.0, failure)
 

@@ -57,6 +57,8 @@ class Features(Section):
             raise BadInput(f"features.storage = {self.storage}: int16 is for waveform alone, and waveform for int16")
         if self.frames_per_second and self.kind != "stft":
             raise BadInput(f"features.frames_per_second = {self.frames_per_second:g}: only stft is resized in time")
+        if self.top_db is not None and self.kind in ("waveform", "cqt_chroma"):
+            raise BadInput(f"features.top_db = {self.top_db:g}: {self.kind} is not in decibels; leave it out")
         if self.kind == "logmel":
             self._check_bands(self.fmax_hz or self.rate_hz / 2)
         elif self.kind == "stft" and self.n_bins > self.n_fft // 2 + 1:

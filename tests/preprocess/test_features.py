@@ -1,6 +1,8 @@
 """make features from the command line: repairable, the same for any number of jobs."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -9,10 +11,14 @@ import soundfile
 
 from errors import BadInput
 from preprocess import features as script
+from preprocess.coding import Frames
 from preprocess.crew import Crew
-from preprocess.jobs import source_stamp
+from preprocess.decode import Samples
+from preprocess.jobs import ClipJob, Failure, Message, PartJob, Wrote, source_stamp
 from preprocess.lock import locked
 from preprocess.store import open_store
+from preprocess.worker import Worker
+from recipe import Features
 from tests.preprocess.feature_runs import make, same_bytes_as_clean, store_of
 
 
@@ -57,6 +63,48 @@ def test_a_recording_that_changes_meanwhile_is_named_and_read_the_next_time(
         assert len(store.clips) == 17
     make(recordings)
     assert same_bytes_as_clean(recordings)
+
+
+def test_a_recording_that_changes_under_its_worker_is_left_out(
+    recordings: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path, told = sorted(recordings.rglob("*.wav"))[0], list[Message]()
+    worker = Worker(Features(), told.append)
+    transform = worker.transform
+
+    def meanwhile(sound: Iterable[Samples]) -> Iterator[Frames]:
+        yield from transform(sound)
+        path.write_bytes(path.read_bytes() + b"more")
+
+    monkeypatch.setattr(worker, "transform", meanwhile)
+    worker.compute(PartJob(tmp_path / "0.part", (ClipJob("a", str(path)),)))
+    assert isinstance(told[0], Wrote)
+    assert told[0].rows == ()
+
+
+@pytest.mark.parametrize("error", [MemoryError("too much"), type("OutOfMemoryError", (RuntimeError,), {})("CUDA")])
+def test_want_of_memory_is_no_recording_s_fault(
+    recordings: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
+) -> None:
+    told = list[Message]()
+    worker = Worker(Features(), told.append)
+
+    def fail(_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(worker, "transform", fail)
+    clip = ClipJob("a", str(sorted(recordings.rglob("*.wav"))[0]))
+    worker.compute(PartJob(tmp_path / "0.part", (clip,)))
+    assert isinstance(told[0], Wrote)
+    assert told[0].ends[0].failure == Failure("a", clip.path, f"{type(error).__name__}: {error}", "")
+
+
+def test_a_sample_submission_of_another_dataset_is_gone(recordings: Path) -> None:
+    sample = store_of(recordings).with_name("sample_submission.csv")
+    sample.parent.mkdir(parents=True)
+    sample.write_text("fname,a\nx.wav,0\n")
+    make(recordings)
+    assert not sample.exists()
 
 
 def test_added_changed_and_removed_recordings_alone_are_computed_or_dropped(

@@ -1,5 +1,8 @@
 """Log-mel by torch against log-mel by numpy: on the CPU's tensors, and on a GPU where there is one."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +10,7 @@ import torch
 from errors import BadInput
 from preprocess.frames import build_transform, frames_of
 from preprocess.gpu import GpuLogMel
+from preprocess.part import read_part, written_part
 from recipe import Features
 
 FEATURES = [
@@ -25,6 +29,16 @@ def test_torchs_frames_are_numpys(features: Features, device: str) -> None:
     sound = (noise + 0.3 * np.sin(2 * np.pi * 500 * time * (1 + time))).astype(np.float32)
     frames = list(GpuLogMel(features, device)([sound[:77], sound[77:]]))
     np.testing.assert_allclose(np.concatenate(frames), frames_of(sound, features), atol=1e-2)
+
+
+@pytest.mark.parametrize("storage", ["float16", "uint8"])
+def test_torchs_frames_are_written(tmp_path: Path, storage: Any) -> None:
+    features = Features(storage=storage)
+    with written_part(tmp_path / "0.part", features) as part:
+        for frames in GpuLogMel(features, "cpu")([np.ones(50_000, np.float32)]):
+            part.add(frames)
+        part.end_row("a", 0, "1:1", 0.0, 1.0)
+    assert read_part(tmp_path / "0.part", features) == (part.rows, set())
 
 
 def test_other_kinds_are_refused() -> None:

@@ -40,6 +40,8 @@ def test_subfolders_are_sorted_and_may_be_links(tmp_path: Path) -> None:
     touch(tmp_path, "b/1.wav", ".hidden/1.wav", "file.wav", "elsewhere/1.wav")
     (tmp_path / "a").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "dead").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop").symlink_to(".")
+    (tmp_path / "up").symlink_to("..")
     assert subfolders(tmp_path) == [tmp_path / name for name in ("a", "b", "elsewhere")]
 
 

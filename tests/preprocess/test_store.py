@@ -1,5 +1,6 @@
 """The store: what was written is read, and any harm to it is noticed."""
 
+import pickle
 from pathlib import Path
 
 import h5py
@@ -196,3 +197,8 @@ def test_a_piece_that_is_not_what_its_digest_says_is_not_written(tmp_path: Path)
     with pytest.raises(Damaged, match=r"part.h5: the frames of 'a'"):
         write_store(tmp_path / "features.h5", FEATURES, Coding(np.dtype("float16"), N_BINS, 1.0), [piece])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [Damaged(Path("a.h5"), "cut"), OtherRecipe(Path("a.h5"), "features.n_fft was 1")])
+def test_errors_pass_from_one_process_to_another(error: Damaged | OtherRecipe) -> None:
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
