@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from jsonargparse import ArgumentParser
 from matplotlib.figure import Figure
 from torch import nn
@@ -48,7 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     job = Job(recipe, material, fold, recipe.training.seed, places.run_home, device)
     learner = start_learner(material, recipe, fold, job.seed, options.steps, device)
     job.check_sizes(learner.network)
-    rates, losses = search(job, learner, np.geomspace(options.lowest, options.highest, options.steps))
+    try:
+        rates, losses = search(job, learner, np.geomspace(options.lowest, options.highest, options.steps))
+    except torch.OutOfMemoryError:
+        raise BadInput(job.advise_on_memory()) from None
     smoothed = smooth(losses)
     steepest, tenth = suggest(rates, smoothed)
     write_table(places.run_home / "lr.csv", ["lr", "loss", "smoothed"], zip(rates, losses, smoothed, strict=True))

@@ -30,6 +30,10 @@ from train.runs import begin_run, check_begun, fold_home
 from train.teacher import describe_teaching, taught
 from train.validate import score_clips
 
+CALMER = (
+    "lower training.max_lr (make lr suggests one), set training.clip_gradient to 1, or use training.precision float32"
+)
+
 
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--folds", type=str, default="all", help="Folds to train: all, or numbers as 0,2.")
@@ -88,9 +92,10 @@ def check_jobs(jobs: Sequence[Job]) -> None:
     """Raise BadInput for what cannot be trained, before anything is written."""
     for job in jobs:
         job.material.held_out(job.fold)
-    first = jobs[0]
-    learner = start_learner(first.material, first.recipe, first.fold, first.seed, first.n_steps, first.device)
-    first.check_sizes(learner.network)
+    one_a_fold = {job.fold: job for job in reversed(jobs)} if jobs[0].recipe.training.start_from else {}
+    for job in one_a_fold.values() or jobs[:1]:
+        learner = start_learner(job.material, job.recipe, job.fold, job.seed, job.n_steps, job.device)
+    jobs[0].check_sizes(learner.network)
 
 
 def check_resumable(jobs: Sequence[Job]) -> bool:
@@ -186,8 +191,7 @@ def mean_loss(losses: Tensor, rates: Sequence[float], epoch: int) -> float:
     if wrong:
         raise BadInput(
             f"the loss became {losses[wrong[0]]:g} in epoch {epoch + 1} at step {wrong[0] + 1} of {len(losses)}, "
-            f"learning rate {rates[wrong[0]]:.3g}: lower training.max_lr (make lr suggests one), "
-            "set training.clip_gradient to 1, or use training.precision float32"
+            f"learning rate {rates[wrong[0]]:.3g}: {CALMER}"
         )
     return float(losses.mean())
 
@@ -206,6 +210,8 @@ def validate(job: Job, learner: Learner, held_out: list[int]) -> dict[str, float
     started = time.perf_counter()
     with arithmetic(job.device, job.recipe.training.precision):
         scores = score_clips(learner.scored, job.material.memory, held_out, job.recipe.prediction)
+    if not scores.isfinite().all():
+        raise BadInput(f"the network's scores became nan in epoch {learner.epoch + 1}: {CALMER}")
     truth = job.material.targets[held_out]
     loss = held_out_loss(scores, truth, job.recipe.training.loss)
     return {"held_out_loss": loss} | summarise(truth, scores) | {"held_out_s": time.perf_counter() - started}

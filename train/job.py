@@ -66,6 +66,8 @@ class Job:
             try:
                 with torch.inference_mode():
                     network(torch.zeros(1, n_frames, n_bins, device=self.device))
+            except torch.OutOfMemoryError:
+                raise BadInput(self.advise_on_memory()) from None
             except RuntimeError:
                 raise BadInput(
                     f"network.name = {self.recipe.network.name} cannot take crops of {n_frames} frames by {n_bins} "

@@ -32,7 +32,7 @@ def clip_losses(logits: Tensor, targets: Tensor, loss: str, focal_gamma: float =
     if loss == "focal":
         probabilities = logits.sigmoid()
         off = targets * (1 - probabilities) + (1 - targets) * probabilities
-        losses = losses * off**focal_gamma
+        losses = losses * off.clamp(min=1e-6) ** focal_gamma  # at 0 a gamma below 1 has an infinite slope
     return losses.mean(1)
 
 

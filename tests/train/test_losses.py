@@ -64,6 +64,14 @@ def test_focal_loss_without_focus_is_bce() -> None:
     assert torch.allclose(clip_losses(logits, y, "focal", 0.0), clip_losses(logits, y, "bce"))
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0, 2.0])
+def test_a_certain_label_leaves_focal_gradients_finite(gamma: float) -> None:
+    logits = torch.tensor([[30.0, -30.0]], requires_grad=True)
+    clip_losses(logits, torch.tensor([[1.0, 0.0]]), "focal", gamma).sum().backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+
+
 def test_smoothed_targets_keep_their_mass() -> None:
     _, y, _ = batch(single=True)
     assert torch.allclose(smooth(y, 0.2, "cross_entropy").sum(1), torch.ones(6))
