@@ -27,8 +27,8 @@ def add_options(parser: ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Blend the submissions of several runs.", add_options)
     runs, by, places = command.options.runs, command.options.by, command.places
-    if places.run in runs:
-        raise BadInput(f"--run {places.run} is one of --runs and would be replaced: give the blend a name of its own")
+    if places.run in runs or any(places.run_home.glob("fold*")):
+        raise BadInput(f"--run {places.run} is a run of its own and would be replaced: name the blend, RUN=other")
     tables = [read_submission(places.submissions / f"{run}.csv") for run in runs]
     check_alike(runs, tables)
     weights = np.full(len(runs), 1 / len(runs))

@@ -36,10 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     before = held_out.pooled(run.prediction)
     figures = {name: describe(held_out, scores) for name, scores in (("before", before), ("after", after))}
     path = command.places.run_home / CALIBRATION_NAME
-    fitted = {"temperature": temperature, "temperature_by_fold": by_fold, "clips": held_out.what, **figures}
+    what = held_out.what if len(by_fold) > 1 else f"the {held_out.what} of one fold"
+    fitted = {"temperature": temperature, "temperature_by_fold": by_fold, "clips": what, **figures}
     write_fitted(path, fitted, run.prediction)
     print(f"temperature {temperature:.3f}, without a fold {min(by_fold.values()):.3f} to {max(by_fold.values()):.3f}")
-    print(f"{held_out.what}, each fold at the temperature of the others:\n")
+    how = "each fold at the temperature of the others" if len(by_fold) > 1 else "which the temperature was fitted on"
+    print(f"{held_out.what}, {how}:\n")
     print(table(figures))
     print(f"\n{path}: used where prediction.calibrate is true")
 
@@ -50,7 +52,10 @@ def fit(held_out: HeldOut, prediction: Prediction) -> float:
 
 
 def calibrate_across(held_out: HeldOut, prediction: Prediction) -> tuple[dict[int, float], np.ndarray]:
-    """Temperatures fitted without each fold, and scores [n_clips, n_labels] of each fold at its own."""
+    """Temperatures fitted without each fold, and scores [n_clips, n_labels] of each fold at its own.
+
+    Where there is but one fold, on that.
+    """
     scores = held_out.pooled(prediction)
     temperatures = {}
     for fold in np.unique(held_out.folds).tolist():

@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 
 from command import Command, read_command
 from errors import BadInput, run_script
-from places import CALIBRATION_NAME, RECIPE_NAME, THRESHOLDS_NAME
+from places import CALIBRATION_NAME, RECIPE_NAME
 from predict.fitted import read_fitted
 from predict.onnx_file import write_onnx
 from predict.tagger import Run, load_run
-from predict.thresholds import read_thresholds, with_tuned_windows
+from predict.thresholds import name_for, read_thresholds, with_tuned_windows
 from predict.truth import Truth, known_truth, match_rows
 from preprocess.clips import read_clips
 from preprocess.labels import write_vocabulary
@@ -29,6 +29,7 @@ from train.scores import read_scores
 from train.validate import window_frames
 
 ONNX_NAME = "model.onnx"
+CALIBRATION_KEYS = ("temperature", "temperature_by_fold", "clips", "before", "after")
 CARD = Path(__file__).with_name("model_card.md.j2")
 
 
@@ -75,9 +76,10 @@ def write_parts(folder: Path, command: Command, run: Run) -> None:
     (folder / RECIPE_NAME).write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8")
     write_vocabulary(folder / "labels.csv", run.labels)
     home = command.places.run_home
-    is_tuned = read_thresholds(home, run.labels, run.prediction).source == str(home / THRESHOLDS_NAME)
+    tuned = home / name_for(run.prediction)
+    is_tuned = read_thresholds(home, run.labels, run.prediction).source == str(tuned)
     if is_tuned:
-        shutil.copy(home / THRESHOLDS_NAME, folder)
+        shutil.copy(tuned, folder)
     if (home / CALIBRATION_NAME).exists():
         shutil.copy(home / CALIBRATION_NAME, folder)
     (folder / "README.md").write_text(write_card(command, run, is_tuned=is_tuned), encoding="utf-8")
@@ -97,10 +99,8 @@ def write_card(command: Command, run: Run, *, is_tuned: bool) -> str:
         window_frames=window,
         hop_frames=hop,
         is_tuned=is_tuned,
-        thresholds_name=THRESHOLDS_NAME,
-        calibration=read_fitted(
-            places.run_home / CALIBRATION_NAME, ("temperature", "clips", "before", "after"), "make calibrate"
-        ),
+        thresholds_name=name_for(run.prediction),
+        calibration=read_fitted(places.run_home / CALIBRATION_NAME, CALIBRATION_KEYS, "make calibrate"),
         recipe=command.recipe.name,
         **describe_training(command),
     )

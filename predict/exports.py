@@ -1,6 +1,8 @@
 """Detections in the formats that other programs open: Audacity, Raven, JSON and Parquet."""
 
+import hashlib
 import json
+import os
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,6 +16,8 @@ from train.scores import Scores
 
 ENDINGS = {"audacity": ".txt", "raven": ".selections.txt"}
 """Of a clip's own file, by format; the other formats have one file for all clips."""
+LONGEST_NAME = 200
+"""Bytes of a clip's name in a file's, which has 255 in all, while it is written and afterwards."""
 RAVEN_COLUMNS = ["Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)"]
 
 Detections = Mapping[str, list[Detection]]
@@ -96,8 +100,11 @@ def _cell(text: str) -> str:
 
 def _file_name(clip: str, suffix: str) -> Path:
     """Where a clip's file goes below its folder; a clip named like a way out of it stays inside."""
-    parts = [part for part in PurePosixPath(clip).parts if part not in ("/", ".", "..")]
-    return Path(*parts[:-1], (parts[-1] if parts else "clip") + suffix)
+    *folders, name = [part for part in PurePosixPath(clip).parts if part not in ("/", ".", "..")] or ["clip"]
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        mark = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
+        name = os.fsencode(name)[: LONGEST_NAME - 9].decode("utf-8", "ignore") + f"~{mark}"
+    return Path(*folders, name + suffix)
 
 
 def _write(path: Path, text: str) -> None:

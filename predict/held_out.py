@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from errors import BadInput
 from places import Places
 from predict.batching import Sound, collect, hear_all
 from predict.calibration import soften
@@ -68,11 +69,14 @@ def answer_mixtures(places: Places, run: Run, device: torch.device, n_jobs: int,
     clips, recipe = _curated(places, run), replace(run.recipe, tuning=tuning)
     answers: list[Answer] = []
     labels: list[str] = []
-    folds = np.sort(np.resize(np.unique(clips["fold"]), tuning.mixtures))
     with open_store(places.store, run.recipe.features) as store:
         frames = StoredClips(store, device)
+        clips = clips[clips["clip"].isin(frames.rows)]
+        if clips.empty:
+            raise BadInput(f"{places.store} has no curated training clip to mix: see {places.failed_csv}")
+        folds = np.sort(np.resize(np.unique(clips["fold"]), tuning.mixtures))
         for fold in np.unique(folds).tolist():
-            tagger, theirs = run.tagger(fold), clips[(clips["fold"] == fold) & clips["clip"].isin(frames.rows)]
+            tagger, theirs = run.tagger(fold), clips[clips["fold"] == fold]
             numbers = range(int((folds == fold).sum()))
             mixed = (mix(theirs, frames.read, recipe, run.frames_per_second, [fold, number]) for number in numbers)
             sounds = (Sound(joined, [piece]) for joined, piece in mixed)

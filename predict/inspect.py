@@ -21,7 +21,7 @@ from predict.mistakes import MOST_SHOWN, confusion_matrix, describe_mistakes, to
 from predict.recordings import find_recordings
 from predict.submission import read_submission
 from predict.thresholds import read_thresholds
-from predict.truth import add_submission_options, find_truth, submission_path
+from predict.truth import add_submission_options, find_truth, submission_path, warn_of_other_prediction
 from preprocess.clips import read_clips
 from preprocess.decode import DecodeError
 from preprocess.store import open_store
@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Summarise a submission, and write a page of its clips.", add_options)
     places, options = command.places, command.options
     path = submission_path(command)
+    warn_of_other_prediction(command, path)
     scores = read_submission(path)
     truth = find_truth(options.truth, None if options.input else places.clips_csv, scores)
     thresholds = read_thresholds(places.run_home, scores.labels, command.recipe.prediction)
@@ -111,7 +112,8 @@ def build_cards(findings: Findings, chosen: dict[int, list[str]], gallery: Galle
                 "reasons": reasons,
                 "picture": None if frames is None else picture_uri(frames),
                 "duration_s": gallery.duration_s(clip),
-                "sound": _sound(gallery.path(clip)),
+                # Without frames its decoder may have died of it, which only workers survive.
+                "sound": None if frames is None else _sound(gallery.path(clip)),
                 "known": bool(findings.known[index]),
                 "labels": findings.top_labels(index, TOP),
             }

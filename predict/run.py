@@ -186,6 +186,8 @@ def write_exports(
     """Write the formats asked for, and name each."""
     options, features = command.options, run.recipe.features
     lowest = thresholds if options.min_score is None else np.array(options.min_score)
+    if options.min_score is None and run.prediction.pooling == "share":  # thresholds are of shares, not of windows
+        lowest = np.nextafter(np.float32(run.prediction.window_threshold), np.float32(1))
     filters = Filters(lowest, options.top_labels, options.merge)
     found = {clip: detect(answer, run.labels, filters) for clip, answer in answers.items()}
     for name in options.export:

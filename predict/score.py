@@ -13,7 +13,14 @@ from errors import BadInput, run_script
 from predict.findings import METRIC_NAMES
 from predict.submission import CENTRE_SUFFIX, read_submission
 from predict.thresholds import Thresholds, centred, read_thresholds
-from predict.truth import Truth, add_submission_options, find_truth, match_rows, submission_path
+from predict.truth import (
+    Truth,
+    add_submission_options,
+    find_truth,
+    match_rows,
+    submission_path,
+    warn_of_other_prediction,
+)
 from recipe import Prediction
 from train import metrics
 from train.scores import Scores
@@ -27,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Score a submission against the truth.", add_options)
     options, path = command.options, submission_path(command)
     prediction, centre = command.recipe.prediction, command.places.submission(CENTRE_SUFFIX)
+    warn_of_other_prediction(command, path)
     print_score(command, path, read_submission(path), prediction)
     if not options.submission and not options.input and centre.exists():
         print("\nwithout sliding windows, by the one in the middle of each clip:")

@@ -65,7 +65,7 @@ def write_thresholds(
     run_home: Path, labels: list[str], values: np.ndarray, prediction: Prediction, tuned: dict[str, Any]
 ) -> Path:
     """Write a run's thresholds, what they were tuned for, and `tuned`: how, and what came of it."""
-    by_label = dict(zip(labels, (round(float(value), 6) for value in values), strict=True))
+    by_label = dict(zip(labels, (float(value) for value in values), strict=True))
     content = {**tuned, "thresholds": by_label, "temperature": read_temperature(run_home, prediction)}
     path = run_home / name_for(prediction)
     write_fitted(path, content, prediction)

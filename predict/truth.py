@@ -1,6 +1,8 @@
 """Which submission is meant, and what is known of its clips: from a truth table, or from the table of clips."""
 
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from jsonargparse import ArgumentParser
 
 from command import Command
 from errors import BadInput
+from places import PREDICTED_NAME
+from predict.fitted import other_keys, read_fitted
 from predict.recordings import suffix_of
 from preprocess.clips import read_clips
 from preprocess.labels import encode, join_labels, split_labels
@@ -81,6 +85,17 @@ def submission_path(command: Command) -> Path:
     options = command.options
     of_input = suffix_of(Path(options.input)) + ".csv" if options.input else ".csv"
     return Path(options.submission or command.places.submission(of_input))
+
+
+def warn_of_other_prediction(command: Command, path: Path) -> None:
+    """Say in what a run's submission was predicted otherwise than the recipe and options now say."""
+    with suppress(BadInput):
+        asked = read_fitted(command.places.run_home / PREDICTED_NAME, ("submission",), "make predict")
+        if asked and asked["submission"] == str(path) and (keys := other_keys(asked, command.recipe.prediction, ())):
+            print(
+                f"warning: {path} was predicted with {keys}: give the same ARGS, or these decisions are not its own",
+                file=sys.stderr,
+            )
 
 
 def find_truth(truth_csv: str | None, clips_csv: Path | None, scores: Scores) -> Truth | None:

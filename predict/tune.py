@@ -71,21 +71,26 @@ def tune_windows(run_home: Path, run: Run, prediction: Prediction, held_out: Hel
     print(f"{tuning.metric} on {held_out.what}")
     print(f"  {figures['default']:.4f}  at {DEFAULT} for every label")
     print(f"  {figures['tuned']:.4f}  at the tuned thresholds, on the clips they were tuned on")
-    print(f"  {figures['tuned_on_other_folds']:.4f}  each fold at thresholds tuned on the others: expect this")
+    if "tuned_on_other_folds" in figures:
+        print(f"  {figures['tuned_on_other_folds']:.4f}  each fold at thresholds tuned on the others: expect this")
+    else:
+        print("  only one fold is trained: nothing tells what to expect of other clips")
     if prediction.pooling == "share":
         print(f"a window has a label above {prediction.window_threshold}, a clip from a share of windows on:")
     print(f"thresholds from {choice.values.min():.3f} to {choice.values.max():.3f}: {path}")
 
 
 def compare(held_out: HeldOut, pooled: Pooled, choice: Choice, before: Prediction, tuning: Tuning) -> dict[str, float]:
-    """The metric untuned, tuned, and as it is to be expected of other clips."""
+    """The metric untuned, tuned, and, with two folds or more, as it is to be expected of other clips."""
     truth, metric = held_out.truth, tuning.metric
-    across = decide_across(pooled, truth, held_out.folds, metric, per_label=tuning.per_label)
-    return {
+    figures = {
         "default": measure(metric, truth, held_out.pooled(before) >= DEFAULT),
         "tuned": measure(metric, truth, pooled[choice.window_threshold] >= choice.values),
-        "tuned_on_other_folds": measure(metric, truth, across),
     }
+    if len(np.unique(held_out.folds)) > 1:
+        across = decide_across(pooled, truth, held_out.folds, metric, per_label=tuning.per_label)
+        figures["tuned_on_other_folds"] = measure(metric, truth, across)
+    return figures
 
 
 def pool(held_out: HeldOut, prediction: Prediction) -> Pooled:

@@ -76,11 +76,11 @@ def tune_together(pooled: Pooled, truth: np.ndarray, metric: Metric, *, per_labe
 def decide_across(
     pooled: Pooled, truth: np.ndarray, folds: np.ndarray, metric: Metric, *, per_label: bool
 ) -> np.ndarray:
-    """Decisions [n_clips, n_labels] on each fold's clips by what was tuned on the other folds'."""
+    """Decisions [n_clips, n_labels] on each fold's clips by what was tuned on the other folds', of which there are."""
     decisions = np.zeros(truth.shape, bool)
     for fold in np.unique(folds):
         here = folds == fold
-        others = ~here if not here.all() else here
+        others = ~here
         rest = {at: scores[others] for at, scores in pooled.items()}
         choice = tune_together(rest, truth[others], metric, per_label=per_label)
         decisions[here] = pooled[choice.window_threshold][here] >= choice.values

@@ -44,5 +44,5 @@ def views_of(prediction: Prediction, frames_per_second: float) -> list[View]:
 
 
 def reach_of(views: list[View], window: int) -> int:
-    """How many frames views lie beyond their window, on either side."""
-    return max(abs(view.shift) + max(view.window - window + 1, 0) // 2 for view in views)
+    """How many frames views lie beyond their window, on either side; at a clip's ends a longer one lies on one side."""
+    return max(abs(view.shift) + max(view.window - window, 0) for view in views)

@@ -91,7 +91,8 @@ def test_a_blend_keeps_the_sample_s_form(runs: Home) -> None:
     [
         (["--runs", "a", "none"], ["none.csv", "make predict"]),
         (["--runs", "a", "other"], ["other", "test10"]),
-        (["--runs", "a", "tiny"], ["--run tiny"]),
+        (["--runs", "a", "b", "--run", "b"], ["--run b"]),
+        (["--runs", "a", "b", "--run", "tiny"], ["--run tiny", "RUN=other"]),
         (["--runs", "a", "bare", "--fit"], ["oof.csv", "make train"]),
     ],
 )
@@ -101,6 +102,6 @@ def test_runs_that_do_not_match_are_named(runs: Home, options: list[str], words:
     write_scores(runs.places.submissions / "bare.csv", table.clips, table.labels, table.values)
     before = sorted(Path(runs.places.submissions).iterdir())
     with pytest.raises(BadInput) as caught:
-        main([*runs.arguments, *options])
+        main([*runs.arguments, "--run", "both", *options])
     assert all(word in str(caught.value) for word in words), str(caught.value)
     assert sorted(Path(runs.places.submissions).iterdir()) == before

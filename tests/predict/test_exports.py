@@ -75,3 +75,11 @@ def test_files_of_an_earlier_prediction_are_known(tmp_path: Path, name: str, fil
     folder = path if path.is_dir() else tmp_path
     assert left_from_before(name, path, []) == [folder / file for file in files]
     assert left_from_before(name, path, ["a/b.wav"]) == [folder / file for file in files[1:]]
+
+
+def test_clips_of_long_names_have_files_of_their_own(tmp_path: Path) -> None:
+    names = ["a/" + "雨" * 80 + ending for ending in ("1.wav", "2.wav")]
+    for suffix, write in (FORMATS[name] for name in ("audacity", "raven")):
+        folder = write(tmp_path / suffix, {name: [] for name in names}, SCORES, 8_000.0)
+        assert len(list((folder / "a").iterdir())) == 2
+    assert left_from_before("raven", tmp_path / FORMATS["raven"][0], names) == []

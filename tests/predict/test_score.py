@@ -98,6 +98,16 @@ def test_decisions_are_at_the_run_s_thresholds(
     assert "thresholds.json" in printed
 
 
+def test_a_submission_predicted_otherwise_is_told(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    home.give_test_labels("low")
+    run.main([*home.arguments, "--prediction.pooling", "max"])
+    capsys.readouterr()
+    main(home.arguments)
+    assert "was predicted with prediction.pooling max" in capsys.readouterr().err
+    main([*home.arguments, "--prediction.pooling", "max"])
+    assert "was predicted with" not in capsys.readouterr().err
+
+
 def test_a_submission_of_other_clips_is_refused(home: Home, scored: tuple[np.ndarray, np.ndarray, Path]) -> None:
     path = scored[2]
     path.write_text("fname,labels\n0.wav,low\nelsewhere.wav,low\n", encoding="utf-8")

@@ -28,6 +28,12 @@ def test_thresholds_read_back_in_the_order_of_the_labels(tmp_path: Path) -> None
     assert thresholds.source == str(path)
 
 
+def test_thresholds_near_0_and_1_are_kept_to_the_bit(tmp_path: Path) -> None:
+    values = np.array([4.15e-7, 0.999999404], np.float32)
+    write_thresholds(tmp_path, LABELS, values, Prediction(), {})
+    assert read_thresholds(tmp_path, LABELS, Prediction()).values.tolist() == values.tolist()
+
+
 def test_a_tuned_window_threshold_is_taken_over_where_windows_are_shares(tmp_path: Path) -> None:
     share = Prediction(pooling="share")
     write_thresholds(tmp_path, LABELS, VALUES, replace(share, window_threshold=0.3), {})

@@ -1,12 +1,14 @@
 """make tune, by its command line: thresholds from out-of-fold scores, and who uses them."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from errors import BadInput
 from predict import run
 from predict.thresholds import read_thresholds
 from predict.tune import main
@@ -75,9 +77,12 @@ def test_window_threshold_and_share_are_tuned_together_and_used(home: Home) -> N
     main([*home.arguments, *share])
     content = json.loads((home.places.run_home / "thresholds.json").read_text(encoding="utf-8"))
     tuned = content["prediction"]["window_threshold"]
-    run.main([*home.arguments, *share])
+    run.main([*home.arguments, *share, "--export", "json"])
+    exported = json.loads(home.places.submission(".json").read_text(encoding="utf-8"))
+    found = [one["score"] for clip in exported["clips"] for one in clip["detections"]]
     windows = pd.read_csv(home.places.submission("_windows.csv"))
     shares = (windows["score"] > tuned).groupby([windows["clip"], windows["label"]]).mean()
+    assert sorted(found) == pytest.approx(sorted(windows["score"][windows["score"] > tuned]), abs=1e-6)
     submission = pd.read_csv(home.places.submission())
     expected = [[shares[clip, label] for label in LABELS] for clip in submission["clip"]]
     np.testing.assert_allclose(submission[LABELS].to_numpy(), expected, atol=1e-6)
@@ -102,3 +107,23 @@ def test_one_window_clips_are_told_and_mixtures_are_longer(home: Home, capsys: p
     before = path.read_bytes()
     main([*home.arguments, *share, "--mixtures", "4"])
     assert path.read_bytes() == before
+
+
+def test_with_one_fold_nothing_is_said_of_other_clips(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(home.places.run_home / "fold1")
+    main(home.arguments)
+    assert "only one fold is trained" in capsys.readouterr().out
+    content = json.loads((home.places.run_home / "thresholds.json").read_text(encoding="utf-8"))
+    assert "tuned_on_other_folds" not in content
+
+
+def test_mixtures_leave_out_a_fold_of_which_nothing_could_be_read(
+    home: Home, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folds = home.table.set_index("clip")["fold"]
+    home.write_store(unreadable=list(folds.index[folds == 1]))
+    main([*home.arguments, "--mixtures", "4"])
+    assert "4 mixtures" in capsys.readouterr().out
+    home.write_store(unreadable=list(folds.index[folds >= 0]))
+    with pytest.raises(BadInput, match="no curated training clip"):
+        main([*home.arguments, "--mixtures", "4"])

@@ -54,12 +54,25 @@ def test_a_view_longer_than_the_clip_is_filled(tagger: Tagger) -> None:
     np.testing.assert_allclose(heard(tagger, frames, view_windows_s=[1.0]), (plain + filled) / 2, atol=1e-5)
 
 
+@pytest.mark.parametrize("n_frames", [600, 140, 160, 161])
 @pytest.mark.parametrize("mode", ["exact", "dense"])
-def test_spans_leave_no_trace_on_views(tagger: Tagger, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    views: dict[str, Any] = {"view_shifts_s": [-0.3, 0.2], "view_windows_s": [0.8], "mode": mode}
-    whole = heard(tagger, noise(600), **views)
+def test_spans_leave_no_trace_on_views(
+    tagger: Tagger, mode: str, n_frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    views: dict[str, Any] = {"view_shifts_s": [-0.3, 0.2], "view_windows_s": [0.8, 1.0], "mode": mode}
+    whole = heard(tagger, noise(n_frames), **views)
     monkeypatch.setattr("predict.spans.WINDOWS_AT_ONCE", 3)
-    np.testing.assert_allclose(heard(tagger, noise(600), **views), whole, atol=1e-4)
+    np.testing.assert_allclose(heard(tagger, noise(n_frames), **views), whole, atol=1e-4)
+
+
+@pytest.mark.parametrize("n_windows", [4, 7])
+def test_a_longer_view_of_a_last_window_that_is_alone_ends_with_the_clip(
+    tagger: Tagger, n_windows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = noise(40 + 20 * (n_windows - 1))
+    whole = heard(tagger, frames, view_windows_s=[1.0])
+    monkeypatch.setattr("predict.spans.WINDOWS_AT_ONCE", 3)
+    np.testing.assert_allclose(heard(tagger, frames, view_windows_s=[1.0]), whole, atol=1e-6)
 
 
 def test_gain_is_added_to_decibels_and_multiplies_samples() -> None:
@@ -73,4 +86,4 @@ def test_the_reach_covers_every_view() -> None:
     views = views_of(replace(PLAIN, view_shifts_s=[-0.3], view_windows_s=[0.8]), 80.0)
     assert views == [View(40), View(40, shift=-24), View(64)]
     assert reach_of(views, 40) == 24
-    assert reach_of([View(40), View(65)], 40) == 13
+    assert reach_of([View(40), View(65)], 40) == 25
