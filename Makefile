@@ -12,7 +12,8 @@ export OMP_WAIT_POLICY ?= passive
 
 VENV   := .venv
 PY     := $(VENV)/bin/python
-SCRIPT  = $(PY) -m $(1) --recipe recipes/$(RECIPE).yaml --run $(RUN) $(if $(DATA),--data.folder '$(DATA)') $(2) $(ARGS)
+quoted  = '$(subst ','\'',$(1))'
+SCRIPT  = $(PY) -m $(1) --recipe recipes/$(RECIPE).yaml --run $(RUN) $(if $(DATA),--data.folder $(call quoted,$(DATA))) $(2) $(ARGS)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -42,7 +43,7 @@ demo: demo_audio features train predict score inspect  ## render instruments, th
 	@echo "The label probabilities:  submissions/$(RUN).csv"
 	@echo "The report to open:       submissions/$(RUN).html"
 
-demo_audio: setup
+demo_audio: setup  ## the instruments of make demo
 	$(PY) -m preprocess.render_demo --folder cache/demo_audio --jobs $(JOBS)
 
 notes: setup  ## render the notes of recipes pitch, pitch_twelve and pitch_chords (SETS="naturals twelve chords")
@@ -70,7 +71,7 @@ tune: setup  ## thresholds of a run, on out-of-fold scores
 	$(call SCRIPT,predict.tune,--jobs $(JOBS))
 
 predict: setup  ## networks -> submissions/RUN.csv (INPUT=folder_or_file for recordings of no dataset)
-	$(call SCRIPT,predict.run,--jobs $(JOBS) $(if $(INPUT),--input '$(INPUT)'))
+	$(call SCRIPT,predict.run,--jobs $(JOBS) $(if $(INPUT),--input $(call quoted,$(INPUT))))
 
 blend: setup  ## submissions of RUNS="a b c" -> submissions/RUN.csv
 	$(call SCRIPT,predict.blend_runs,--runs $(RUNS))
@@ -84,10 +85,10 @@ export: setup  ## one folder to hand on: weights, ONNX, recipe, labels, threshol
 	$(call SCRIPT,predict.export)
 
 score: setup  ## score submissions/RUN.csv (TRUTH=file.csv, or the dataset's own labels)
-	$(call SCRIPT,predict.score,$(if $(TRUTH),--truth '$(TRUTH)') $(if $(INPUT),--input '$(INPUT)'))
+	$(call SCRIPT,predict.score,$(if $(TRUTH),--truth $(call quoted,$(TRUTH))) $(if $(INPUT),--input $(call quoted,$(INPUT))))
 
 inspect: setup  ## a look at the result, and submissions/RUN.html
-	$(call SCRIPT,predict.inspect,$(if $(TRUTH),--truth '$(TRUTH)') $(if $(INPUT),--input '$(INPUT)'))
+	$(call SCRIPT,predict.inspect,$(if $(TRUTH),--truth $(call quoted,$(TRUTH))) $(if $(INPUT),--input $(call quoted,$(INPUT))))
 
 # A process a core, one thread each: threads that wait for a core another test has cost more than they bring.
 test: $(VENV)/.ready-dev  ## the tests
@@ -99,7 +100,7 @@ check: $(VENV)/.ready-dev  ## lint, types and house rules
 	$(PY) -m mypy .
 	$(PY) -W error -m pytest tests/test_house.py
 
-format: $(VENV)/.ready-dev
+format: $(VENV)/.ready-dev  ## lint mended, code laid out
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
 
@@ -107,4 +108,4 @@ bench: setup  ## the benchmarks, one after another
 	@set -e; for name in mel features long_recording training at_once prediction; do $(PY) -m benchmarks.$$name; done
 
 clean:  ## remove outputs, keep the environment
-	find cache submissions -mindepth 1 ! -name README.md -delete
+	find cache submissions -mindepth 1 ! -path cache/README.md ! -path submissions/README.md -delete
