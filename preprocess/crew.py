@@ -48,6 +48,8 @@ class _Died(Exception):
         """How it ended, in words."""
         if self.status == -signal.SIGALRM:  # set in preprocess.watch
             return f"the decoder hung: no sound for {SILENT_S} s, twice"
+        if self.by_others:
+            return f"its worker was ended from outside ({signal.Signals(-self.status).name}), twice: too little memory?"
         return f"the decoder crashed ({signal.Signals(-self.status).name if self.status < 0 else self.status}), twice"
 
 

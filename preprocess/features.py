@@ -90,11 +90,8 @@ def take_finished(done: Done, places: Places) -> list[Row]:
 
 def compute(missing: Sequence[Wanted], done: Done, places: Places, n_jobs: int, device: str) -> list[Failure]:
     """Compute the frames of clips, in parts that `done` keeps. The recordings that could not be read."""
-    parts, run = (
-        places.parts.absolute(),
-        token_hex(4),
-    )  # a process's number comes again, and parts of an earlier run stay
-    numbers = count()
+    parts, numbers = places.parts.absolute(), count()
+    run = token_hex(4)  # parts of an earlier run stay, and a process's number may come again
     n_workers = count_workers(missing, n_jobs)
     jobs = list(cut_into_parts(missing, n_workers, lambda: parts / f"{run}-{next(numbers)}.part"))
     failures: list[Failure] = []

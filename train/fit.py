@@ -92,10 +92,14 @@ def check_jobs(jobs: Sequence[Job]) -> None:
     """Raise BadInput for what cannot be trained, before anything is written."""
     for job in jobs:
         job.material.held_out(job.fold)
-    one_a_fold = {job.fold: job for job in reversed(jobs)} if jobs[0].recipe.training.start_from else {}
-    for job in one_a_fold.values() or jobs[:1]:
+    started: set[int] = set()
+    for job in jobs:
+        if job.fold in started or (started and not job.recipe.training.start_from):
+            continue  # other seeds of a fold start as it does, and so do all folds that start afresh
         learner = start_learner(job.material, job.recipe, job.fold, job.seed, job.n_steps, job.device)
-    jobs[0].check_sizes(learner.network)
+        if not started:
+            job.check_sizes(learner.network)
+        started.add(job.fold)
 
 
 def check_resumable(jobs: Sequence[Job]) -> bool:
@@ -211,7 +215,7 @@ def validate(job: Job, learner: Learner, held_out: list[int]) -> dict[str, float
     with arithmetic(job.device, job.recipe.training.precision):
         scores = score_clips(learner.scored, job.material.memory, held_out, job.recipe.prediction)
     if not scores.isfinite().all():
-        raise BadInput(f"the network's scores became nan in epoch {learner.epoch + 1}: {CALMER}")
+        raise BadInput(f"the network's scores became nan in epoch {learner.epoch}: {CALMER}")
     truth = job.material.targets[held_out]
     loss = held_out_loss(scores, truth, job.recipe.training.loss)
     return {"held_out_loss": loss} | summarise(truth, scores) | {"held_out_s": time.perf_counter() - started}

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import librosa
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from errors import BadInput
 from preprocess.coding import Frames
 from preprocess.decode import Samples
 from preprocess.frames import build_transform, frames_of
@@ -170,3 +172,9 @@ def test_a_waveform_is_its_samples() -> None:
 
 def test_silence_is_the_floor() -> None:
     np.testing.assert_allclose(frames_of(np.zeros(5_000, np.float32), logmel()), -100, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["waveform", "cqt_chroma"])
+def test_what_has_no_decibels_has_no_floor_in_them(kind: Any) -> None:
+    with pytest.raises(BadInput, match=rf"features\.top_db = 60: {kind} is not in decibels"):
+        Features(kind=kind, storage="int16" if kind == "waveform" else "float16", top_db=60.0)

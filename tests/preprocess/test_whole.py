@@ -28,6 +28,11 @@ def test_after_an_exception_the_old_file_stands_alone(tmp_path: Path, error: typ
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_an_error_that_is_not_the_disk_s_keeps_its_words(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"^no such library$"), written_whole(tmp_path / "file.txt"):
+        raise OSError("no such library")
+
+
 def test_nothing_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), written_whole(tmp_path / "file.txt"):
         pass

@@ -39,11 +39,15 @@ def test_two_at_once_are_the_networks_of_one_by_one(cache: Path, tmp_path: Path)
         assert_same(one.network, load_checkpoint(path).network)
 
 
+DIVERGING = (
+    "--training.optimizer sgd --training.max_lr 100 --training.weight_decay 10 --training.clip_gradient 0 "
+    "--training.schedule constant"
+)
+
+
 def test_what_one_network_cannot_do_stops_them_all_with_its_line(cache: Path) -> None:
-    fit(cache, "--folds", "0", "--run", "begun")
-    begun = home_of(cache).with_name("begun")
-    with pytest.raises(BadInput, match=r"no best\.pt of fold [12] \(fold0 there\)"):
-        fit(cache, "--jobs", "2", "--training.start_from", str(begun))
+    with pytest.raises(BadInput, match=r"became .*: lower training\.max_lr"):
+        fit(cache, "--jobs", "2", "--training.epochs", "30", *DIVERGING.split())
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])

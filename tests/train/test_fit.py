@@ -20,6 +20,7 @@ from train.losses import batch_loss
 from train.schedule import Schedule
 from train.scores import read_scores
 from train.seeding import seeded_generator
+from train.validate import score_clips
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -60,6 +61,19 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(cache: Path, mon
     ):
         fit(cache, "--folds", "2")
     assert load_checkpoint(home_of(cache) / "fold2" / "last.pt").epoch == 1
+
+
+def test_scores_that_are_not_finite_stop_the_run(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.fit.score_clips", lambda *arguments: score_clips(*arguments) * float("nan"))
+    with pytest.raises(BadInput, match=r"scores became nan in epoch 1: lower training\.max_lr"):
+        fit(cache, "--folds", "2")
+
+
+def test_a_start_that_lacks_a_fold_is_refused_before_any_is_trained(cache: Path) -> None:
+    fit(cache, "--folds", "0", "--run", "begun", "--training.epochs", "1")
+    with pytest.raises(BadInput, match=r"no best\.pt of fold [12] \(fold0 there\)"):
+        fit(cache, "--training.start_from", str(home_of(cache).with_name("begun")))
+    assert not list(home_of(cache).glob("fold*"))
 
 
 def test_a_full_device_says_what_to_lower(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
