@@ -80,24 +80,22 @@ class Damaged(BadInput):
     """A store that is not what was written; `reason` says how."""
 
     def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}; run make features again to repair it")
+        super().__init__(path, reason)
         self.path, self.reason = path, reason
 
-    def __reduce__(self) -> tuple[type, tuple[Path, str]]:
-        """How it passes from one process to another."""
-        return type(self), (self.path, self.reason)
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}; run make features again to repair it"
 
 
 class OtherRecipe(BadInput):
     """A store of other features than the recipe's; `changes` says which keys differ."""
 
     def __init__(self, path: Path, changes: str) -> None:
-        super().__init__(f"{path}: made by another recipe ({changes}); run make features to make it anew")
+        super().__init__(path, changes)
         self.path, self.changes = path, changes
 
-    def __reduce__(self) -> tuple[type, tuple[Path, str]]:
-        """How it passes from one process to another."""
-        return type(self), (self.path, self.changes)
+    def __str__(self) -> str:
+        return f"{self.path}: made by another recipe ({self.changes}); run make features to make it anew"
 
 
 class Store:

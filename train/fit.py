@@ -92,14 +92,10 @@ def check_jobs(jobs: Sequence[Job]) -> None:
     """Raise BadInput for what cannot be trained, before anything is written."""
     for job in jobs:
         job.material.held_out(job.fold)
-    started: set[int] = set()
-    for job in jobs:
-        if job.fold in started or (started and not job.recipe.training.start_from):
-            continue  # other seeds of a fold start as it does, and so do all folds that start afresh
+    by_fold = {job.fold: job for job in jobs}  # seeds of a fold start alike, and so do all folds that start afresh
+    for job in by_fold.values() if jobs[0].recipe.training.start_from else jobs[:1]:
         learner = start_learner(job.material, job.recipe, job.fold, job.seed, job.n_steps, job.device)
-        if not started:
-            job.check_sizes(learner.network)
-        started.add(job.fold)
+    job.check_sizes(learner.network)
 
 
 def check_resumable(jobs: Sequence[Job]) -> bool:

@@ -1,6 +1,7 @@
 """make lr: the search leaves everything as it was, and its suggestions are where the curve says."""
 
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from train.find_lr import main, search, smooth, suggest
 from train.job import Job
 from train.learner import start_learner
 from train.material import load_material
+from train.networks import SoundNetwork
 
 
 def test_the_command_draws_a_curve_and_suggests_rates(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,6 +26,19 @@ def test_the_command_draws_a_curve_and_suggests_rates(cache: Path, capsys: pytes
     assert curve["lr"].is_monotonic_increasing
     assert curve["smoothed"].min() < 0.8 * curve["smoothed"].iloc[0]
     assert "(steepest)" in capsys.readouterr().out
+
+
+def test_a_full_device_says_what_to_lower(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(*_: object) -> NoReturn:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with monkeypatch.context() as searching:
+        searching.setattr("train.find_lr.batch_loss", run_out)
+        with pytest.raises(BadInput, match=r"training\.batch_size = 4 .* try .* 2"):
+            main([*OPTIONS, "--cache", str(cache), "--steps", "40"])
+    monkeypatch.setattr(SoundNetwork, "forward", run_out)  # before the first step
+    with pytest.raises(BadInput, match=r"training\.batch_size = 4 .* try .* 2"):
+        main([*OPTIONS, "--cache", str(cache), "--steps", "40"])
 
 
 def test_the_search_leaves_weights_and_optimizer_as_they_were(cache: Path) -> None:
