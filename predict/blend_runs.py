@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser
 from command import Command, read_command
 from errors import BadInput, run_script
 from predict.joining import blend_across_folds
-from predict.submission import read_sample, read_submission, write_submission
+from predict.submission import check_name_is_free, read_sample, read_submission, write_submission
 from predict.truth import known_truth, match_rows
 from predict.weighted import WAYS, blend_tables, fit_weights
 from preprocess.clips import read_clips
@@ -27,8 +27,7 @@ def add_options(parser: ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Blend the submissions of several runs.", add_options)
     runs, by, places = command.options.runs, command.options.by, command.places
-    if places.run in runs or any(places.run_home.glob("fold*")):
-        raise BadInput(f"--run {places.run} is a run of its own and would be replaced: name the blend, RUN=other")
+    check_name_is_free(places.run_home, runs)
     tables = [read_submission(places.submissions / f"{run}.csv") for run in runs]
     check_alike(runs, tables)
     weights = np.full(len(runs), 1 / len(runs))

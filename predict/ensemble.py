@@ -14,7 +14,7 @@ from errors import BadInput, run_script
 from predict.findings import METRIC_NAMES
 from predict.joining import blend_across_folds, match_tables
 from predict.members import Member, bring_up
-from predict.submission import read_sample, read_submission, write_submission
+from predict.submission import check_name_is_free, read_sample, read_submission, write_submission
 from predict.truth import known_truth, match_rows
 from predict.weighted import WAYS, blend_tables, fit_weights
 from preprocess.clips import read_clips
@@ -65,8 +65,7 @@ def read_members(options: argparse.Namespace, rest: Sequence[str]) -> list[Membe
     homes = {member.places.home for member in members}
     if len(names) < 2 or len(homes) < len(names):
         raise BadInput(f'an ensemble of {", ".join(names)}: name two or more different recipes, RECIPES="a b"')
-    if options.run in names or list((members[0].places.home / "runs" / options.run).glob("fold*")):
-        raise BadInput(f"--run {options.run} is a run of its own and would be replaced: name the blend, RUN=other")
+    check_name_is_free(members[0].places.run_home.with_name(options.run), names)
     return members
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from errors import BadInput
-from places import FITTED_NAMES, PREDICTED_NAME, RECIPE_NAME, Places
-from predict.fitted import other_keys, read_fitted
+from places import FITTED_NAMES, RECIPE_NAME, Places
+from predict.fitted import predicted_with
 from recipe import Recipe, as_dict
 from train.runs import differing_keys
 
@@ -48,11 +48,7 @@ class Member:
     def is_predicted(self) -> bool:
         """Whether the submission is there, for this prediction, and newer than the networks and what was fitted."""
         submission, home = self.places.submission(), self.places.run_home
-        try:
-            asked = read_fitted(home / PREDICTED_NAME, ("submission",), "make predict")
-        except BadInput:
-            return False
-        if not asked or asked["submission"] != str(submission) or other_keys(asked, self.recipe.prediction, ()):
+        if predicted_with(home, submission, self.recipe.prediction) != "":
             return False
         fitted = [path for name in FITTED_NAMES if (path := home / name).exists()]
         return _is_after(submission, [self.places.oof_csv, *fitted])

@@ -59,6 +59,13 @@ def fit_sample(scores: Scores, sample: Sample) -> tuple[Scores, list[str]]:
     return Scores(sample.clips, sample.labels, np.stack(rows)[:, columns]), missing
 
 
+def check_name_is_free(run_home: Path, members: Sequence[str]) -> None:
+    """Raise BadInput where a blend of that run's name would replace what networks answered."""
+    run = run_home.name
+    if run in members or any(run_home.glob("fold*")):
+        raise BadInput(f"--run {run} is a run of its own and would be replaced: name the blend, RUN=other")
+
+
 def write_submission(path: Path, scores: Scores, sample: Sample | None) -> None:
     """Write a submission; it gets its final name once it has been read back and found to be the sample's shape."""
     with written_whole(path) as temporary:

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +11,7 @@ from jsonargparse import ArgumentParser
 
 from command import Command
 from errors import BadInput
-from places import PREDICTED_NAME
-from predict.fitted import other_keys, read_fitted
+from predict.fitted import predicted_with
 from predict.recordings import suffix_of
 from preprocess.clips import read_clips
 from preprocess.labels import encode, join_labels, split_labels
@@ -89,13 +87,9 @@ def submission_path(command: Command) -> Path:
 
 def warn_of_other_prediction(command: Command, path: Path) -> None:
     """Say in what a run's submission was predicted otherwise than the recipe and options now say."""
-    with suppress(BadInput):
-        asked = read_fitted(command.places.run_home / PREDICTED_NAME, ("submission",), "make predict")
-        if asked and asked["submission"] == str(path) and (keys := other_keys(asked, command.recipe.prediction, ())):
-            print(
-                f"warning: {path} was predicted with {keys}: give the same ARGS, or these decisions are not its own",
-                file=sys.stderr,
-            )
+    if keys := predicted_with(command.places.run_home, path, command.recipe.prediction):
+        warning = f"{path} was predicted with {keys}: give the same ARGS, or these decisions are not its own"
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def find_truth(truth_csv: str | None, clips_csv: Path | None, scores: Scores) -> Truth | None:

@@ -1,6 +1,7 @@
 """make export, by its command line: the folder is whole, its ONNX file answers as PyTorch does, its weights load."""
 
 import json
+import shutil
 from pathlib import Path
 
 import onnxruntime  # type: ignore[import-untyped]
@@ -37,6 +38,19 @@ def test_an_export_can_be_used_without_the_run(home: Home) -> None:
     check_onnx(folder / "model.onnx", run.tagger())
     check_weights(folder / "fold1.safetensors", run.folds[1][0].state_dict(), home)
     check_papers(folder)
+
+
+def test_thresholds_of_the_middle_window_and_what_one_fold_cannot_say_are_handed_on(home: Home) -> None:
+    shutil.rmtree(home.places.run_home / "fold1")
+    calibrate.main(home.arguments)
+    centre = [*home.arguments, "--prediction.pooling", "centre"]
+    tune.main(centre)
+    export.main(centre)
+    folder = home.places.submission("_model")
+    assert (folder / "thresholds_centre.json").exists()
+    assert not (folder / "thresholds.json").exists()
+    assert "thresholds_centre.json" in (folder / "README.md").read_text(encoding="utf-8")
+    assert json.loads((folder / "calibration.json").read_text())["clips"] == "the 3 out-of-fold clips of one fold"
 
 
 def check_onnx(path: Path, tagger: Tagger) -> None:

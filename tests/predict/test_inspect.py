@@ -100,6 +100,14 @@ def test_recordings_that_are_gone_leave_the_picture(home: Home) -> None:
     assert (len(page.all("img")), len(page.all("audio"))) == (6, 0)
 
 
+def test_a_recording_that_has_no_frames_is_not_decoded_here(home: Home) -> None:
+    run.main(home.arguments)
+    home.write_store(unreadable=[home.table["clip"].iloc[8]])
+    main(home.arguments)
+    page = Page(home.places.submission(".html").read_text(encoding="utf-8"))
+    assert (len(page.all("article")), len(page.all("img")), len(page.all("audio"))) == (6, 5, 5)
+
+
 def test_recordings_of_no_dataset_have_a_page_too(
     home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
