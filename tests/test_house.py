@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shlex
 import subprocess
 import sys
 from functools import cache
@@ -171,6 +172,30 @@ def test_readme_commands_exist() -> None:
     }
     assert {"demo", "test", "features", "train", "predict", "inspect"} <= typed
     assert typed <= targets
+
+
+def test_make_help_lists_every_target() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    (phony,) = re.findall(r"^\.PHONY: (.*)", makefile, flags=re.M)
+    listed = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert [line.split()[0] for line in listed.splitlines()] == phony.split()
+
+
+def test_make_quotes_folders_and_files() -> None:
+    folder = 'Bob\'s $(x) "field" recordings'
+    variables = [f"{name}={folder.replace('$', '$$')}" for name in ("DATA", "INPUT", "TRUTH")]
+    command = ["make", "-n", "-o", ".venv/.ready", "predict", "score", *variables]
+    lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [shlex.split(line).count(folder) for line in lines if " -m " in line] == [2, 3]
+
+
+def test_make_clean_leaves_nothing_but_its_two_pages(tmp_path: Path) -> None:
+    for name in ("cache/README.md", "cache/a/README.md", "submissions/README.md", "submissions/a_model/README.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    subprocess.run(["make", "-f", ROOT / "Makefile", "clean"], cwd=tmp_path, check=True, capture_output=True)
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+    assert left == ["cache/README.md", "submissions/README.md"]
 
 
 def test_readme_names_only_files_that_are_there() -> None:
