@@ -15,6 +15,10 @@ REAL_SOUND = ROOT.parent / "shared" / "data"
 # Tensors as small as these take ten times as long on two busy cores as on one; PyTorch reads it when it is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# `make` in a test is a user's own, not one below `make test`: that one would be told its options and name its folder.
+for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+    os.environ.pop(name, None)
+
 # A process that a script starts in the background is deaf to Ctrl-C, and so are its children; tests send it to them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
