@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
 
+from errors import is_want_of_memory
 from preprocess.copies import copies_of
 from preprocess.decode import DecodeError, Samples
 from preprocess.frames import build_transform
@@ -58,9 +59,8 @@ class Worker:
         except OSError:
             raise  # the disk's
         except Exception as error:  # one recording's trouble is never another's
-            # Another time there may be memory enough. PyTorch's error goes by its name: it may not be imported here.
-            passing = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-            failure = Failure(job.clip, job.path, f"{type(error).__name__}: {error}", "" if passing else stamp)
+            stamp = "" if is_want_of_memory(error) else stamp
+            failure = Failure(job.clip, job.path, f"{type(error).__name__}: {error}", stamp)
         part.cut(n_rows)
         return Ended(0.0, failure)
 

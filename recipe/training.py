@@ -13,7 +13,7 @@ class Training(Section):
 
     epochs: Count = 60
     """Passes over the training clips."""
-    batch_size: Count = 32
+    batch_size: Annotated[int, Between(1, 65_536)] = 32
     """Clips in a batch."""
     crop_seconds: Seconds = 3.0
     """Length of a random crop."""

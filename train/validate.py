@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from errors import BadInput
 from recipe import Prediction
 from train.memory import Memory
 from train.networks import SoundNetwork
@@ -76,8 +77,19 @@ def score_clips(network: SoundNetwork, memory: Memory, rows: Sequence[int], pred
 
 @torch.inference_mode()
 def run_network(network: SoundNetwork, x: Tensor) -> Tensor:
-    """Probabilities float32 [B, n_labels] of windows [B, n_frames, n_bins]."""
-    return network.probabilities(network(x))
+    """Probabilities float32 [B, n_labels] of windows [B, n_frames, n_bins], by halves where memory is short.
+
+    Raises BadInput where there is too little of it for one window.
+    """
+    try:
+        return network.probabilities(network(x))
+    except torch.OutOfMemoryError:
+        if len(x) == 1:
+            raise BadInput(
+                f"{x.device} has too little memory for a window of {x.shape[1]} frames: lower "
+                "prediction.window_seconds, or use --device cpu"
+            ) from None
+    return torch.cat([run_network(network, half) for half in x.chunk(2)])  # out here, what failed has been freed
 
 
 def _gathered(parts: Iterable[Tensor]) -> Iterator[Tensor]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from errors import BadInput
 from recipe import Network, Prediction, Recipe, Training
 from tests.train.stores import memory_of
 from train.memory import Memory
@@ -53,6 +54,30 @@ def test_clips_score_as_their_windows_pooled(memory: Memory, network: SoundNetwo
     scores = score_clips(network, memory, rows, prediction)
     expected = [pool_windows(naive_scores(network, memory.clip_frames(row)), prediction) for row in rows]
     assert torch.allclose(scores, torch.stack(expected), atol=1e-6)
+
+
+class Cramped(torch.nn.Module):
+    """A trunk on a device with room for so many windows."""
+
+    def __init__(self, trunk: torch.nn.Module, room: int) -> None:
+        super().__init__()
+        self.trunk, self.room = trunk, room
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        scored: torch.Tensor = self.trunk(x)
+        return scored
+
+
+def test_windows_that_memory_has_no_room_for_are_scored_in_turn(memory: Memory, network: SoundNetwork) -> None:
+    expected = score_clips(network, memory, [5, 0, 4], PREDICTION)
+    trunk = network.trunk
+    network.trunk = Cramped(trunk, room=5)  # type: ignore[assignment]
+    assert torch.allclose(score_clips(network, memory, [5, 0, 4], PREDICTION), expected, atol=1e-6)
+    network.trunk = Cramped(trunk, room=0)  # type: ignore[assignment]
+    with pytest.raises(BadInput, match=r"cpu has too little memory for a window of 20 frames: lower "):
+        score_clips(network, memory, [5], PREDICTION)
 
 
 def test_scoring_leaves_the_network_learning_as_it_was(memory: Memory, network: SoundNetwork) -> None:
