@@ -16,7 +16,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from benchmarks.machine import describe_machine
 from command import read_command
-from errors import BadInput, run_script
+from errors import BadInput
 from places import Places
 from predict.held_out import answer_mixtures
 from predict.tagger import load_run
@@ -24,6 +24,7 @@ from predict.tune import pool
 from predict.tuning import measure, tune_together
 from recipe import Recipe, Training
 from recipe.sections import Count
+from script import run_script
 from train.augmenting import STEPS
 from train.device import pick_device
 from train.fit import main as train

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from benchmarks.machine import describe_machine
 from command import read_command
-from errors import BadInput, run_script
+from errors import BadInput
 from places import Places
 from predict.stored import answer_clips
 from predict.tagger import load_run
@@ -32,6 +32,7 @@ from preprocess.labels import encode
 from preprocess.store import open_store
 from preprocess.tables import read_table, write_table
 from recipe.sections import Count, Natural
+from script import run_script
 from train.checkpoint import load_checkpoint, recipe_of
 from train.fit import main as train
 from train.metrics import lwlrap, mean_average_precision

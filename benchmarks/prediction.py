@@ -27,7 +27,6 @@ from jsonargparse import ArgumentParser
 from benchmarks.known import answer_known, measure
 from benchmarks.machine import describe_machine
 from command import Command, read_command
-from errors import run_script
 from predict.batching import Sound, collect, hear_all
 from predict.fused import fused
 from predict.journal import Journal
@@ -39,6 +38,7 @@ from predict.unseen import answer_recordings, as_frames
 from preprocess.coding import coding_of
 from recipe import Recipe
 from recipe.sections import Count
+from script import run_script
 from train.device import pick_device
 from train.networks import network_of
 from train.scores import Scores

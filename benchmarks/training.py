@@ -31,8 +31,8 @@ from benchmarks.machine import describe_machine, matmul_flops_per_s
 from benchmarks.random_store import MEAN_DB, STD_DB, write_random_store
 from benchmarks.user_loader import CropDataset, loader_batches
 from command import read_command
-from errors import run_script
 from recipe import Recipe
+from script import run_script
 from train.batches import Batch
 from train.device import arithmetic, pick_device
 from train.job import Job

@@ -15,12 +15,13 @@ from jsonargparse import ArgumentParser
 
 from benchmarks.known import answer_known, measure
 from command import Command, read_command
-from errors import BadInput, run_script
+from errors import BadInput
 from predict.stored import StoredClips
 from preprocess.clips import read_clips
 from preprocess.store import open_store
 from recipe import Prediction
 from recipe.sections import Count
+from script import run_script
 from train.device import pick_device
 
 

@@ -8,12 +8,13 @@ import torch
 from jsonargparse import ArgumentParser
 
 from command import Command, read_command
-from errors import BadInput, run_script
+from errors import BadInput
 from predict.joining import blend_across_folds
 from predict.submission import check_name_is_free, read_sample, read_submission, write_submission
 from predict.truth import known_truth, match_rows
 from predict.weighted import WAYS, blend_tables, fit_weights
 from preprocess.clips import read_clips
+from script import run_script
 from train.metrics import lwlrap, mean_average_precision
 from train.scores import Scores, read_scores
 

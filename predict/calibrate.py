@@ -8,13 +8,14 @@ import numpy as np
 from jsonargparse import ArgumentParser
 
 from command import count_jobs, read_command
-from errors import BadInput, run_script
+from errors import BadInput
 from places import CALIBRATION_NAME
 from predict.calibration import Bin, calibration_error, fit_temperature, log_loss, reliability
 from predict.fitted import write_fitted
 from predict.held_out import HeldOut, answer_held_out
 from predict.tagger import load_run
 from recipe import Prediction
+from script import run_script
 from train.device import pick_device
 
 

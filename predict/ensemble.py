@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from command import OptionParser, count_jobs, read_command
-from errors import BadInput, run_script
+from errors import BadInput
 from predict.findings import METRIC_NAMES
 from predict.joining import blend_across_folds, match_tables
 from predict.members import Member, bring_up
@@ -18,6 +18,7 @@ from predict.submission import check_name_is_free, read_sample, read_submission,
 from predict.truth import known_truth, match_rows
 from predict.weighted import WAYS, blend_tables, fit_weights
 from preprocess.clips import read_clips
+from script import run_script
 from train.metrics import summarise
 from train.scores import Scores, read_scores, write_scores
 

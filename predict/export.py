@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser
 from safetensors.torch import save_file
 
 from command import Command, read_command
-from errors import BadInput, run_script
+from errors import BadInput
 from places import CALIBRATION_NAME, RECIPE_NAME
 from predict.fitted import read_fitted
 from predict.onnx_file import write_onnx
@@ -24,6 +24,7 @@ from predict.truth import Truth, known_truth, match_rows
 from preprocess.clips import read_clips
 from preprocess.labels import write_vocabulary
 from recipe import as_dict
+from script import run_script
 from train.metrics import summarise
 from train.scores import read_scores
 from train.validate import window_frames

@@ -13,7 +13,6 @@ from jsonargparse.typing import PositiveInt
 from tqdm import tqdm
 
 from command import Command, read_command
-from errors import run_script
 from predict.findings import Findings, describe, find
 from predict.gallery import BEGINNING_S, Gallery, RecordingGallery, StoreGallery
 from predict.media import picture_uri, sound_uri
@@ -26,6 +25,7 @@ from preprocess.clips import read_clips
 from preprocess.decode import DecodeError
 from preprocess.store import open_store
 from preprocess.whole import written_whole
+from script import run_script
 
 TEMPLATE = Path(__file__).with_name("inspect.html.j2")
 EACH = 10

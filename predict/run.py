@@ -10,7 +10,7 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from command import Command, count_jobs, read_command
-from errors import BadInput, run_script
+from errors import BadInput
 from places import PREDICTED_NAME
 from predict.detections import Filters, detect
 from predict.exports import FORMATS, left_from_before
@@ -34,6 +34,7 @@ from predict.unseen import answer_recordings
 from preprocess.clips import read_clips
 from preprocess.store import open_store
 from preprocess.tables import write_table
+from script import run_script
 from train.device import pick_device
 from train.log import epochs_done
 from train.scores import Scores

@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from command import Command, read_command
-from errors import BadInput, run_script
+from errors import BadInput
 from predict.findings import METRIC_NAMES
 from predict.submission import CENTRE_SUFFIX, read_submission
 from predict.thresholds import Thresholds, centred, read_thresholds
@@ -22,6 +22,7 @@ from predict.truth import (
     warn_of_other_prediction,
 )
 from recipe import Prediction
+from script import run_script
 from train import metrics
 from train.scores import Scores
 

@@ -9,13 +9,13 @@ import numpy as np
 from jsonargparse import ArgumentParser
 
 from command import Command, count_jobs, read_command
-from errors import run_script
 from predict.held_out import HeldOut, answer_held_out, answer_mixtures
 from predict.tagger import Run, load_run
 from predict.thresholds import DEFAULT, centred, write_thresholds
 from predict.tuning import METRICS, Choice, Pooled, decide_across, measure, tune_together
 from recipe import Prediction, Tuning
 from recipe.sections import Natural
+from script import run_script
 from train.device import pick_device
 
 WINDOW_THRESHOLDS = np.arange(0.02, 0.99, 0.02).round(2).tolist()

@@ -15,7 +15,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import ClosedUnitInterval
 
 from command import count_jobs, read_command
-from errors import BadInput, run_script
+from errors import BadInput
 from places import Places
 from preprocess.clips import write_clips
 from preprocess.coding import coding_of
@@ -32,6 +32,7 @@ from preprocess.store import Damaged, OtherRecipe, Row
 from preprocess.store_writer import write_store
 from preprocess.tables import write_table
 from recipe import Features
+from script import run_script
 
 
 def say(line: str) -> None:

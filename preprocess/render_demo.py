@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from command import OptionParser, count_jobs
-from errors import BadInput, run_script
+from errors import BadInput
 from preprocess.demo_score import INSTRUMENTS, Instrument, draw_piece, write_part
 from preprocess.demo_sound import RATE_HZ, draw_player, draw_venue, find_soundfont, play, record
 from preprocess.rendering import claim_folder, render_takes, write_sound, writing_to
 from preprocess.whole import written_whole
+from script import run_script
 
 EXCERPT_S = 3.0
 LEAD_S = 2.0

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from command import OptionParser, count_jobs
-from errors import BadInput, run_script
+from errors import BadInput
 from preprocess.demo_score import Note
 from preprocess.demo_sound import draw_player, draw_venue, find_soundfont, play, record
 from preprocess.note_sets import SETS, Take, plan_set
 from preprocess.rendering import claim_folder, render_takes, write_sound, writing_to
+from script import run_script
 
 LENGTH_S = 1.0
 START_S = (0.0, 0.1)

@@ -11,7 +11,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from command import count_jobs, read_command
-from errors import BadInput, run_script
+from errors import BadInput
 from preprocess.deaf import starting_deaf
 from preprocess.layouts import read_layout
 from preprocess.listen import Heard, Unheard, listen
@@ -19,6 +19,7 @@ from preprocess.progress import Progress
 from preprocess.stock import take_stock
 from preprocess.stock_lines import stock_lines
 from preprocess.whole import written_whole
+from script import run_script
 
 
 def listen_to_all(paths: Sequence[str], n_jobs: int) -> list[Heard | Unheard]:

@@ -17,7 +17,7 @@ from recipe import SECTIONS
 
 ROOT = Path(__file__).parent.parent
 FLOORS = ["recipe", "preprocess", "train", "predict", "serve"]
-TOP = ["errors", "places", "command"]
+TOP = ["errors", "script", "places", "command"]
 FILES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py")) + [ROOT / f"{n}.py" for n in TOP]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 
@@ -39,7 +39,7 @@ def imports_of(path: Path) -> list[str]:
 
 
 def is_script(path: Path) -> bool:
-    return "run_script(main)" in path.read_text(encoding="utf-8") and path.name != "errors.py"
+    return "run_script(main)" in path.read_text(encoding="utf-8") and path.name != "script.py"
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)

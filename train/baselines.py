@@ -14,12 +14,13 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from command import count_jobs, read_command
-from errors import BadInput, run_script
+from errors import BadInput
 from preprocess.labels import encode
 from preprocess.layouts import read_layout
 from preprocess.tables import write_table
 from preprocess.whole import written_whole
 from recipe import Recipe
+from script import run_script
 from train.metrics import is_single_label, summarise
 from train.simple_inputs import SIZES, read_inputs
 from train.simple_models import MODELS, nearest_neighbours, standardise

@@ -13,9 +13,10 @@ from torch import nn
 from tqdm import tqdm
 
 from command import read_command
-from errors import BadInput, run_script
+from errors import BadInput
 from preprocess.tables import write_table
 from preprocess.whole import written_whole
+from script import run_script
 from train.device import arithmetic, pick_device
 from train.job import Job
 from train.learner import Learner, seed_torch, start_learner

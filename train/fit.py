@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from command import count_jobs, read_command
-from errors import BadInput, run_script, stop
+from errors import BadInput
 from places import Places
 from preprocess.lock import locked
 from recipe import as_dict
+from script import run_script, stop
 from train.at_once import count_at_once, train_at_once
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.device import arithmetic, peak_memory_mb, pick_device

@@ -1,12 +1,19 @@
-"""What ends a script: one line and a status for what users can mend, a traceback for mistakes of ours."""
+"""How a script starts and ends: one line and a status for what users can mend, a traceback for mistakes of ours."""
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
+import pandas as pd
 import pytest
 import torch
 
-from errors import BadInput, run_script
+from errors import BadInput
+from preprocess.store import open_store
+from script import run_script
+from tests.typed import ROOT, SMALL, places
 
 
 def raising(error: BaseException) -> Callable[[], NoReturn]:
@@ -49,3 +56,21 @@ def test_a_script_ends_in_one_line(
 def test_mistakes_keep_their_traceback() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
         run_script(raising(RuntimeError("shapes cannot be multiplied")))
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_cost_nothing(tmp_path: Path, closed: str, tone_folders: Callable[..., Path]) -> None:
+    options = f"--data.folder {tone_folders(clips=1)} --name tones --jobs 2 {SMALL} {places(tmp_path)}"
+    command = f"{sys.executable} -m preprocess.features --recipe recipes/esc50.yaml {options} {closed}"
+    ended = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert len(pd.read_csv(tmp_path / "cache/tones/clips.csv")) == 3
+    with open_store(tmp_path / "cache/tones/features.h5") as store:
+        assert store.damaged_rows() == []
+
+
+def test_files_enough_for_a_worker_a_core() -> None:
+    opened = "import resource, script; script.allow_files(); print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+    command = f"ulimit -Sn 200 && ulimit -Hn 300 && {sys.executable} -c '{opened}'"
+    ended = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout == "(300, 300)\n"
