@@ -99,11 +99,12 @@ def _cell(text: str) -> str:
 
 
 def _file_name(clip: str, suffix: str) -> Path:
-    """Where a clip's file goes below its folder; a clip named like a way out of it stays inside."""
-    *folders, name = [part for part in PurePosixPath(clip).parts if part not in ("/", ".", "..")] or ["clip"]
-    if len(os.fsencode(name)) > LONGEST_NAME:
-        mark = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
-        name = os.fsencode(name)[: LONGEST_NAME - 9].decode("utf-8", "ignore") + f"~{mark}"
+    """Where a clip's file goes below its folder; one named like a way out of it stays inside, marked to be its own."""
+    parts = PurePosixPath(clip).parts
+    *folders, name = [part for part in parts if part not in ("/", "..")] or ["clip"]
+    short = os.fsencode(name)[: LONGEST_NAME - 9].decode("utf-8", "ignore")
+    if len(os.fsencode(name)) > LONGEST_NAME or (*folders, name) != parts:
+        name = f"{short}~{hashlib.sha256(os.fsencode(clip)).hexdigest()[:8]}"
     return Path(*folders, name + suffix)
 
 

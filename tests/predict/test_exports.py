@@ -1,5 +1,6 @@
 """Formats of other programs, read back as those programs do."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -16,6 +17,7 @@ DETECTIONS = {
     "a/b.wav": [Detection(0.0, 3.0, LABELS[0], 0.9), Detection(21_600.125, 21_603.0, LABELS[1], 0.5)],
     "../../out.wav": [],
 }
+OUTSIDE = "out.wav~" + hashlib.sha256(b"../../out.wav").hexdigest()[:8]
 SCORES = Scores(list(DETECTIONS), LABELS, np.array([[0.9, 0.25], [0.0, 0.1]], np.float32))
 
 
@@ -31,7 +33,7 @@ def test_audacity_reads_start_end_and_a_label_with_its_score(tmp_path: Path) -> 
     folder = written(tmp_path, "audacity")
     rows = [line.split("\t") for line in (folder / "a" / "b.wav.txt").read_text(encoding="utf-8").splitlines()]
     assert rows == [["0.000000", "3.000000", "Dog, big 0.900"], ["21600.125000", "21603.000000", "雨 drops 0.500"]]
-    assert (folder / "out.wav.txt").read_text() == ""
+    assert (folder / f"{OUTSIDE}.txt").read_text() == ""
 
 
 def test_raven_reads_a_selection_a_detection(tmp_path: Path) -> None:
@@ -42,7 +44,7 @@ def test_raven_reads_a_selection_a_detection(tmp_path: Path) -> None:
     assert table["Begin Time (s)"].tolist() == [0.0, 21_600.125]
     assert table["High Freq (Hz)"].tolist() == [8_000.0, 8_000.0]
     assert table["Label"].tolist() == ["Dog, big", "雨 drops"]
-    assert pd.read_csv(folder / "out.wav.selections.txt", sep="\t").empty
+    assert pd.read_csv(folder / f"{OUTSIDE}.selections.txt", sep="\t").empty
 
 
 def test_json_has_scores_and_detections_of_every_clip(tmp_path: Path) -> None:
@@ -68,7 +70,7 @@ def test_parquet_has_the_columns_of_the_window_table(tmp_path: Path, detections:
     assert len(table) == sum(map(len, detections.values()))
 
 
-@pytest.mark.parametrize(("name", "files"), [("audacity", ["a/b.wav.txt", "out.wav.txt"]), ("json", ["run.json"])])
+@pytest.mark.parametrize(("name", "files"), [("audacity", ["a/b.wav.txt", f"{OUTSIDE}.txt"]), ("json", ["run.json"])])
 def test_files_of_an_earlier_prediction_are_known(tmp_path: Path, name: str, files: list[str]) -> None:
     path = written(tmp_path, name)
     assert left_from_before(name, path, list(DETECTIONS)) == []
@@ -77,9 +79,9 @@ def test_files_of_an_earlier_prediction_are_known(tmp_path: Path, name: str, fil
     assert left_from_before(name, path, ["a/b.wav"]) == [folder / file for file in files[1:]]
 
 
-def test_clips_of_long_names_have_files_of_their_own(tmp_path: Path) -> None:
-    names = ["a/" + "雨" * 80 + ending for ending in ("1.wav", "2.wav")]
+def test_clips_of_long_and_outward_names_have_files_of_their_own(tmp_path: Path) -> None:
+    names = ["a/" + "雨" * 80 + ending for ending in ("1.wav", "2.wav")] + ["a/b.wav", "../a/b.wav", "/a/b.wav"]
     for suffix, write in (FORMATS[name] for name in ("audacity", "raven")):
         folder = write(tmp_path / suffix, {name: [] for name in names}, SCORES, 8_000.0)
-        assert len(list((folder / "a").iterdir())) == 2
+        assert len(list((folder / "a").iterdir())) == len(names)
     assert left_from_before("raven", tmp_path / FORMATS["raven"][0], names) == []
