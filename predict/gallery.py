@@ -60,11 +60,12 @@ class RecordingGallery:
 
     def frames(self, clip: str) -> Frames | None:
         """Frames of the recording's beginning, computed now."""
-        path = self.path(clip)
+        path, top_db = self.path(clip), self.features.top_db
         try:
-            return np.concatenate(list(self.transform(self._beginning(path)))) if path else None
+            frames = np.concatenate(list(self.transform(self._beginning(path)))) if path else None
         except DecodeError:
             return None
+        return frames if frames is None or top_db is None else np.maximum(frames, frames.max() - np.float32(top_db))
 
     def _beginning(self, path: Path) -> Iterator[Samples]:
         left = round(BEGINNING_S * self.features.rate_hz)

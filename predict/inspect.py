@@ -1,47 +1,35 @@
 """SCRIPT make inspect: a submission at a glance, in the terminal and as one self-contained HTML page."""
 
-import itertools
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
-from tqdm import tqdm
 
 from command import Command, read_command
+from errors import BadInput
+from predict.cards import EACH, REASONS, SOUND_S, build_cards, choose_cards
 from predict.findings import Findings, describe, find
 from predict.gallery import BEGINNING_S, Gallery, RecordingGallery, StoreGallery
-from predict.media import picture_uri, sound_uri
+from predict.maps import Mapper
 from predict.mistakes import MOST_SHOWN, confusion_matrix, describe_mistakes, top_losses
 from predict.recordings import find_recordings
 from predict.submission import read_submission
+from predict.tagger import load_run
 from predict.thresholds import read_thresholds
 from predict.truth import add_submission_options, find_truth, submission_path, warn_of_other_prediction
 from preprocess.clips import read_clips
-from preprocess.decode import DecodeError
 from preprocess.store import open_store
 from preprocess.whole import written_whole
 from script import run_script
 
 TEMPLATE = Path(__file__).with_name("inspect.html.j2")
-EACH = 10
-"""Clips of a kind in the summary."""
-SOUND_S = 10.0
-"""Seconds of a clip that the page plays."""
-TOP = 5
-"""Labels shown of a clip."""
-REASONS = {
-    "mistake": "decided wrongly",
-    "unlabelled": "no confident label",
-    "least": "least sure",
-    "surest": "surest",
-    "example": "surest of a label",
-}
-"""Why a clip is on the page."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -49,6 +37,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--clips", type=PositiveInt, default=60, help="Most clips on the page, each with picture and sound."
     )
+    parser.add_argument("--no_maps", action="store_true", help="Do not ask the networks where they hear each label.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -65,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if mistakes := describe_mistakes(findings, EACH):
         print(mistakes)
     with open_gallery(command) as gallery:
-        cards = build_cards(findings, choose_cards(findings, options.clips), gallery)
+        mapper = None if options.no_maps else open_mapper(command, findings.labels)
+        cards = build_cards(findings, choose_cards(findings, options.clips), gallery, mapper)
     page = path.with_suffix(".html")
     write_page(page, path.stem, thresholds.source, findings, cards, BEGINNING_S if options.input else None)
     print(f"\nthe page: {page}")
@@ -83,50 +73,25 @@ def open_gallery(command: Command) -> Iterator[Gallery]:
         yield StoreGallery(store, dict(zip(table["clip"], table["path"], strict=True)))
 
 
-def choose_cards(findings: Findings, most: int) -> dict[int, list[str]]:
-    """The clips to show, at most `most`, in order, with the reasons why: the keys of REASONS."""
-    chosen: dict[int, list[str]] = {}
-    kinds = {
-        "mistake": findings.mistakes()[: most // 2],
-        "unlabelled": findings.unlabelled()[:EACH],
-        "least": findings.least_sure(EACH),
-        "surest": findings.surest(EACH),
-    }
-    for reason, rows in kinds.items():
-        for row in rows:
-            if row in chosen or len(chosen) < most:
-                chosen.setdefault(row, []).append(reason)
-    others = (row for row in findings.examples() if row not in chosen)
-    return chosen | {row: ["example"] for row in itertools.islice(others, most - len(chosen))}
-
-
-def build_cards(findings: Findings, chosen: dict[int, list[str]], gallery: Gallery) -> list[dict[str, Any]]:
-    """What the page shows of each chosen clip: its picture, sound, highest scores and true labels."""
-    cards = []
-    for index, reasons in tqdm(chosen.items(), "page", unit="clip", disable=None):
-        clip = findings.clips[index]
-        frames = gallery.frames(clip)
-        cards.append(
-            {
-                "clip": clip,
-                "reasons": reasons,
-                "picture": None if frames is None else picture_uri(frames),
-                "duration_s": gallery.duration_s(clip),
-                # Without frames its decoder may have died of it, which only workers survive.
-                "sound": None if frames is None else _sound(gallery.path(clip)),
-                "known": bool(findings.known[index]),
-                "labels": findings.top_labels(index, TOP),
-            }
-        )
-    return cards
-
-
-def _sound(path: Path | None) -> str | None:
-    """The recording as a data URI, or None where it is no longer there or cannot be read."""
-    try:
-        return sound_uri(path, SOUND_S) if path else None
-    except DecodeError:
+def open_mapper(command: Command, labels: list[str]) -> Mapper | None:
+    """The run's networks, to be asked where they hear labels; None, and a line, where they cannot be."""
+    places, recipe = command.places, command.recipe
+    if not any(places.run_home.glob("fold*/best.pt")):  # a blend
         return None
+    table = pd.DataFrame(columns=["clip", "fold"]) if command.options.input else read_clips(places.clips_csv)
+    try:
+        run = load_run(places.run_home, recipe.prediction)
+        if run.labels != labels:
+            raise BadInput("the run's networks have other labels")
+        if command.options.input and run.recipe.features != recipe.features:
+            raise BadInput("the run's networks know other features: give the same ARGS as to make predict")
+        if not command.options.input:
+            with open_store(places.store, run.recipe.features):
+                pass  # its frames are what the networks know
+    except BadInput as error:
+        print(f"without maps of where labels were heard: {error}", file=sys.stderr)
+        return None
+    return Mapper(run, dict(zip(table["clip"], table["fold"], strict=True)))
 
 
 def write_page(
@@ -152,6 +117,7 @@ def write_page(
         matrix=matrix.tolist() if matrix is not None and len(matrix) <= MOST_SHOWN else None,
         top_losses=top_losses(findings, EACH),
         cards=cards,
+        mapped=any("map" in label for card in cards for label in card["labels"]),
         reasons=REASONS,
         counts=Counter(reason for card in cards for reason in card["reasons"]),
         sound_s=SOUND_S,

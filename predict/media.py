@@ -14,6 +14,8 @@ from preprocess.decode import decode_blocks
 WIDTH, HEIGHT = 320, 96
 RANGE_DB = 80.0
 """Below the loudest point of a picture, everything is black."""
+DARKEST = 0.85
+"""Opacity of a map where nothing is heard."""
 RATE_HZ = 32_000
 """The highest of the rates that MP3 codes at half the size of 48 kHz."""
 LOUDEST = 0.99
@@ -33,6 +35,15 @@ def picture_uri(frames: np.ndarray) -> str:
     picture.putpalette(matplotlib.colormaps["magma"](np.arange(256), bytes=True)[:, :3].tobytes())
     data = BytesIO()
     picture.save(data, format="PNG", optimize=True)
+    return _uri("image/png", data)
+
+
+def map_uri(places: np.ndarray) -> str:
+    """A PNG to lie over a picture, from values 0 to 1 [n_rows, n_columns], low bins first: the lower, the darker."""
+    alpha = np.round((1 - places[::-1]) * DARKEST * 255).astype(np.uint8)
+    shade = Image.frombytes("LA", alpha.shape[::-1], np.stack([np.zeros_like(alpha), alpha], -1).tobytes())
+    data = BytesIO()
+    shade.save(data, format="PNG", optimize=True)
     return _uri("image/png", data)
 
 
