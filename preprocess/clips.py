@@ -60,7 +60,7 @@ def _check_names(table: pd.DataFrame) -> None:
         first, second, *_ = twice.loc[twice["clip"] == name, "path"]
         raise BadInput(f"two clips are named {name!r} ({first} and {second}): rename one or drop one")
     for clip, path in zip(table["clip"], table["path"], strict=True):
-        if not clip or "\0" in clip:
+        if not clip.strip() or "\0" in clip:
             raise BadInput(f"clip {clip!r} ({path!r}) has no name, or one with a zero byte: name it")
 
 
@@ -98,7 +98,8 @@ def _check_folds(training: pd.DataFrame) -> None:
         )
     scored = set(training.loc[training["trust"] == "curated", "fold"])
     if empty := [fold for fold in folds if fold not in scored]:
-        raise BadInput(f"fold {empty[0]} has no curated clip to be scored on: use fewer folds")
+        mend = "use fewer folds, or others" if scored else "no clip is, so give some trust 'curated'"
+        raise BadInput(f"fold {empty[0]} has no curated clip to be scored on: {mend}")
     split = training.groupby("group")["fold"].agg(["min", "max"])
     torn = split[split["min"] != split["max"]]
     if len(torn):

@@ -11,6 +11,8 @@ from errors import BadInput
 from preprocess.tables import read_table, write_table
 
 SEPARATOR = ";"
+COLUMN_NAMES = ("clip", "fname", "labels", "start_s", "end_s")
+"""Of columns that stand beside those of labels in the CSVs that are read or written."""
 
 
 def split_labels(joined: str) -> list[str]:
@@ -54,6 +56,8 @@ def check_vocabulary(labels: list[str], source: str) -> list[str]:
         raise BadInput(f"{source} names no label: a vocabulary needs at least one")
     for label in labels:
         check_label(label)
+        if label in COLUMN_NAMES:
+            raise BadInput(f"{source} names label {label!r}, as a column of the CSVs is called: name it otherwise")
     label, times = Counter(labels).most_common(1)[0]
     if times > 1:
         raise BadInput(f"{source} names label {label!r} {times} times: keep one")
@@ -63,7 +67,7 @@ def check_vocabulary(labels: list[str], source: str) -> list[str]:
 def choose_vocabulary(
     table: pd.DataFrame, wanted: list[str] | None = None, sample_columns: list[str] | None = None
 ) -> list[str]:
-    """The vocabulary: `wanted`, or the sample submission's columns, or every label of the training clips, sorted.
+    """The vocabulary: the sample submission's columns, else `wanted`, else every label of the training clips, sorted.
 
     Raises BadInput if `wanted` and `sample_columns` differ, or a clip of `table` has a label in no vocabulary.
     """

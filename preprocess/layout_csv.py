@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from preprocess.labels import join_labels, split_labels
-from preprocess.listing import Listing, clean_label
+from preprocess.labels import split_labels
+from preprocess.listing import Listing, clean_label, find_recording, home_of, labels_of
 from preprocess.tables import read_table
 from recipe import Data
 
@@ -15,10 +15,11 @@ def read(data: Data, folder: Path) -> Listing:
 
     Raises BadInput for a table that is not there or lacks a column.
     """
-    path = Path(data.table).expanduser() if data.table else folder / "labels.csv"
+    path = home_of(data.table, "data.table") if data.table else folder / "labels.csv"
     table = read_table(path, ["fname", "labels"], hint="layout csv expects it; name another with data.table")
-    clips = table[["labels", *(column for column in OPTIONAL if column in table)]].map(str.strip)
-    clips["labels"] = [join_labels(split_labels(clean_label(labels))) for labels in clips["labels"]]
+    clips = table[["labels", *(column for column in OPTIONAL if column in table)]].map(clean_label)
+    rows = zip(table["fname"], clips["labels"], strict=True)
+    clips["labels"] = [labels_of(f"{path}, {name}", split_labels(labels)) for name, labels in rows]
     clips.insert(0, "clip", table["fname"])
-    clips.insert(1, "path", [str(folder / name) for name in table["fname"]])
+    clips.insert(1, "path", [find_recording(folder, name) for name in table["fname"]])
     return Listing(clips)

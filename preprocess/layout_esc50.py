@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from preprocess.listing import Listing
+from preprocess.listing import Listing, clean_label, find_recording, labels_of
 from preprocess.tables import read_table
 from recipe import Data
 
@@ -16,5 +16,7 @@ def read(data: Data, folder: Path) -> Listing:
     )
     clips = table.rename(columns={"filename": "clip", "category": "labels", "src_file": "group"})
     clips = clips[["clip", "labels", "fold", "group"]]
-    clips["path"] = [str(folder / "audio" / name) for name in clips["clip"]]
+    clips["path"] = [find_recording(folder / "audio", name) for name in clips["clip"]]
+    clips["labels"] = [labels_of(clip, [label]) for clip, label in zip(clips["clip"], clips["labels"], strict=True)]
+    clips["group"] = clips["group"].map(clean_label)
     return Listing(clips)

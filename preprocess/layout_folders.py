@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from errors import BadInput
-from preprocess.labels import join_labels
-from preprocess.listing import AUDIO_NAME, Listing, audio_files, clean_label, list_clips, name_clips, subfolders
+from preprocess.listing import AUDIO_NAME, Listing, audio_files, labels_of, list_clips, subfolders
 from recipe import Data
 
 MARKS = {"meta/esc50.csv": "esc50", "train_curated.csv": "fsdkaggle2019", "IRMAS-TrainingData": "irmas"}
@@ -12,7 +11,10 @@ MARKS = {"meta/esc50.csv": "esc50", "train_curated.csv": "fsdkaggle2019", "IRMAS
 
 
 def read(data: Data, folder: Path) -> Listing:
-    """List a folder a class. Recordings beside the class folders, and classes without any, are left out and noted."""
+    """List a folder a class; clips are named by their paths.
+
+    Recordings beside the class folders, and classes without any, are left out and noted.
+    """
     for mark, layout in MARKS.items():
         if (folder / mark).exists():
             raise BadInput(f"{folder} holds {mark}, so its folders are no classes: set data.layout to {layout}")
@@ -25,13 +27,12 @@ def read(data: Data, folder: Path) -> Listing:
         files = audio_files(class_folder)
         if not files:
             notes.append(f"folder {class_folder.name!r} holds no recording and is no class")
-        labels = join_labels([clean_label(class_folder.name)])
+        labels = labels_of(class_folder, [class_folder.name])
         recordings += [(file, labels) for file in files]
     if loose := sum(not entry.is_dir() and AUDIO_NAME.fullmatch(entry.name) is not None for entry in folder.iterdir()):
         notes.append(f"{loose} recording(s) beside the class folders have no label and are left out")
-    names = name_clips([file for file, _ in recordings], folder)
     rows = [
-        {"clip": name, "path": str(file), "labels": labels}
-        for name, (file, labels) in zip(names, recordings, strict=True)
+        {"clip": file.relative_to(folder).as_posix(), "path": str(file), "labels": labels}
+        for file, labels in recordings
     ]
     return Listing(list_clips(rows), notes=notes)

@@ -5,8 +5,16 @@ import re
 from pathlib import Path
 
 from errors import BadInput
-from preprocess.labels import join_labels
-from preprocess.listing import Listing, audio_files, list_clips, name_clips, need_folder, subfolders
+from preprocess.listing import (
+    Listing,
+    audio_files,
+    clean_label,
+    labels_of,
+    list_clips,
+    name_clips,
+    need_folder,
+    subfolders,
+)
 from recipe import Data
 
 TRACK = re.compile(r"(\d+)__\d+$")
@@ -26,9 +34,9 @@ def read(data: Data, folder: Path) -> Listing:
     rows, vocabulary, notes = [], [], []
     for class_folder in subfolders(training):
         if files := audio_files(class_folder):
-            vocabulary.append(class_folder.name)
+            vocabulary.append(clean_label(class_folder.name))
             rows += [_training_row(file, class_folder.name) for file in files]
-    tests = [_test_row(file) for part in sorted(folder.glob(TESTING)) for file in audio_files(part)]
+    tests = [_test_row(file) for part in sorted(folder.glob(TESTING)) if part.is_dir() for file in audio_files(part)]
     if unknown := [Path(row["path"]).name for row in tests if not row["labels"]]:
         notes.append(
             f"{len(unknown)} of {len(tests)} clips of the testing parts have no .txt with instruments ({unknown[0]} "
@@ -49,13 +57,14 @@ def _training_row(file: Path, code: str) -> dict[str, str]:
     """A 3 s excerpt, named [code]...TRACK__EXCERPT: its group is the track's number within its instrument."""
     track = TRACK.search(file.stem)
     group = f"{code}{track[1]}" if track else f"{code}/{file.stem}"
-    return {"path": str(file), "labels": join_labels([code]), "split": "train", "group": group}
+    return {"path": str(file), "labels": labels_of(file, [code]), "split": "train", "group": group}
 
 
 def _test_row(file: Path) -> dict[str, str]:
     """A test clip, instruments from the .txt beside it (none: not known); its group is the piece, NAME of NAME-N."""
     group = EXCERPT.sub("", file.stem)
-    labels = join_labels(_instruments(file.with_suffix(".txt")))
+    beside = file.with_suffix(".txt")
+    labels = labels_of(beside, _instruments(beside))
     return {"path": str(file), "labels": labels, "split": "test", "group": group}
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from errors import BadInput
 from preprocess.labels import join_labels, split_labels
-from preprocess.listing import Listing, audio_files, list_clips, name_clips
+from preprocess.listing import Listing, audio_files, list_clips
 from preprocess.notes import clean_note, height
 from recipe import Data
 
@@ -21,8 +21,8 @@ def read(data: Data, folder: Path) -> Listing:
     files = audio_files(folder)
     halves = all((folder / split).is_dir() for split in SPLITS)
     rows = [
-        {"clip": name, "path": str(file), **_described(file.relative_to(folder), halves, data)}
-        for name, file in zip(name_clips(files, folder), files, strict=True)
+        {"clip": name.as_posix(), "path": str(folder / name), **_described(name, halves, data)}
+        for name in (file.relative_to(folder) for file in files)
     ]
     labels = {label for row in rows if row["split"] != "test" for label in split_labels(row["labels"])}
     return Listing(list_clips(rows), sorted(labels, key=height) or None)

@@ -1,6 +1,7 @@
 """A dataset's folder, in any layout, to one table of clips with folds, and its vocabulary."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +14,11 @@ from preprocess import layout_csv, layout_esc50, layout_folders, layout_fsdkaggl
 from preprocess.clips import COLUMNS, TEST_FOLD, check_clips, check_rows
 from preprocess.folds import assign_folds
 from preprocess.labels import choose_vocabulary, encode
-from preprocess.listing import Listing, check_name, need_folder
+from preprocess.listing import Listing, check_name, clean_label, home_of, need_folder
 from recipe import Data
 
+WHOLE = re.compile(r"\.0+$")
+"""What a table has gained where a fold was missing in some row: 3.0 is fold 3."""
 READERS: dict[str, Callable[[Data, Path], Listing]] = {
     "folders": layout_folders.read,
     "csv": layout_csv.read,
@@ -37,6 +40,8 @@ class Layout:
     """The dataset's sample submission, all columns as text; the first names the clip."""
     notes: list[str] = field(default_factory=list)
     """What was left out and why, a sentence each."""
+    folder: Path = Path()
+    """Of the dataset."""
 
 
 def read_layout(data: Data) -> Layout:
@@ -44,29 +49,31 @@ def read_layout(data: Data) -> Layout:
     if not data.folder:
         raise BadInput("data.folder is not set: name the dataset's folder, as DATA=path or --data.folder path")
     try:
-        folder = check_name(Path(data.folder).expanduser().absolute())
+        folder = check_name(home_of(data.folder, "data.folder").absolute())
         need_folder(folder, "set data.folder to the dataset's folder")
         listing = READERS[data.layout](data, folder)
     except OSError as error:
         raise BadInput(f"{error.filename} cannot be read ({error.strerror}): allow it, or move it away") from None
     try:
-        return _laid_out(listing, data)
+        return _laid_out(listing, data, folder)
     except BadInput as error:
-        raise BadInput(f"{data.table or folder}: {error}") from None
+        where = (data.table or folder / "labels.csv") if data.layout == "csv" else folder
+        raise BadInput(f"{where}: {error}") from None
 
 
-def _laid_out(listing: Listing, data: Data) -> Layout:
+def _laid_out(listing: Listing, data: Data, folder: Path) -> Layout:
     """What was listed, with folds and a vocabulary. Raises BadInput that names the clip."""
     table = _complete(listing.clips)
     check_rows(table)
     _check_some_exist(table)
     sample_columns = None if listing.sample is None else list(listing.sample.columns[1:])
-    vocabulary = choose_vocabulary(table, data.labels or listing.vocabulary, sample_columns)
+    wanted = [clean_label(label) for label in data.labels] if data.labels else listing.vocabulary
+    vocabulary = choose_vocabulary(table, wanted, sample_columns)
     if len(vocabulary) < 2:
         raise BadInput(f"every clip has label {vocabulary[0]!r}, so there is nothing to tell apart: check data.layout")
     table["fold"] = _folds(table, vocabulary, data)
     check_clips(table)
-    return Layout(table[COLUMNS], vocabulary, listing.sample, listing.notes)
+    return Layout(table[COLUMNS], vocabulary, listing.sample, listing.notes, folder)
 
 
 def _complete(clips: pd.DataFrame) -> pd.DataFrame:
@@ -98,14 +105,23 @@ def _folds(table: pd.DataFrame, vocabulary: list[str], data: Data) -> np.ndarray
     if (clips["fold"] != "").any():
         folds[training] = [_own_fold(clip, fold) for clip, fold in zip(clips["clip"], clips["fold"], strict=True)]
     elif len(clips):
-        hot = encode(clips["labels"], vocabulary)
-        noisy = (clips["trust"] == "noisy").to_numpy()[:, None]
-        targets = np.hstack([hot * ~noisy, hot * noisy])
-        folds[training] = assign_folds(targets, clips["group"].to_numpy(), data.folds, data.seed)
+        folds[training] = _balanced(clips, vocabulary, data)
+    return folds
+
+
+def _balanced(clips: pd.DataFrame, vocabulary: list[str], data: Data) -> np.ndarray:
+    """Grouped folds of training clips, balanced over the labels of curated ones and of noisy ones."""
+    hot, groups = encode(clips["labels"], vocabulary), clips["group"].to_numpy()
+    noisy = (clips["trust"] == "noisy").to_numpy()[:, None]
+    targets = np.hstack([hot * ~noisy, hot * noisy])
+    folds = assign_folds(targets, groups, data.folds, data.seed)
+    if len(set(folds[~noisy[:, 0]])) < data.folds:  # of few curated clips a fold may get none, unless they count too
+        folds = assign_folds(np.hstack([targets, ~noisy]), groups, data.folds, data.seed)
     return folds
 
 
 def _own_fold(clip: str, fold: str) -> int:
+    fold = WHOLE.sub("", fold)
     if not (fold.isascii() and fold.isdigit() and len(fold) <= 9):
         raise BadInput(
             f"{clip} has fold {fold!r}: give every training clip a whole number of at most nine digits, or leave the "

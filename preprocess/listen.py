@@ -45,7 +45,7 @@ class Heard:
     clipped_share: float
     """Of its samples."""
     digest: str
-    """Of its samples rounded to 16 bits: one sound in two lossless formats has one digest. '' where all are 0."""
+    """Of its rate and samples of 16 bits: one sound in two lossless formats has one. '' where all samples are 0."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Meter:
         self._stretch = max(1, round(STRETCH_S * rate_hz))
         self._n_samples = self._n_clipped = self._n_stretches = self._n_silent = 0
         self._energy = self._peak = 0.0
-        self._digest = blake2b(digest_size=16)
+        self._digest, self._sounds = blake2b(f"{rate_hz} Hz".encode(), digest_size=16), False
         self._rest = np.zeros(0, np.float32)
         self._run = 0
 
@@ -112,7 +112,9 @@ class Meter:
         """Measure the next samples."""
         self._n_samples += len(block)
         self._peak = max(self._peak, float(np.abs(block).max(initial=0)))
-        self._digest.update((np.clip(block, -1, 1) * 32767).round().astype("<i2").tobytes())
+        rounded = (np.clip(block, -1, 1) * 32767).round().astype("<i2")
+        self._digest.update(rounded.tobytes())
+        self._sounds = self._sounds or bool(rounded.any())
         self._add_clipped(np.abs(block) >= CLIPPED_FROM)
         sound = np.concatenate([self._rest, block])
         n_whole = len(sound) // self._stretch * self._stretch
@@ -148,5 +150,5 @@ class Meter:
             self._peak,
             self._n_silent / max(self._n_stretches, 1),
             self._n_clipped / max(self._n_samples, 1),
-            self._digest.hexdigest() if self._peak else "",
+            self._digest.hexdigest() if self._sounds else "",
         )

@@ -4,12 +4,14 @@ import os
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
 from errors import BadInput
+from preprocess.labels import join_labels
 
 AUDIO_NAME = re.compile(
     r"[^.].*\.(3g2|3gp|aac|ac3|aif|aifc|aiff|amr|ape|asf|au|caf|eac3|flac|m4a|m4b|mka|mkv|mov|mp2|mp3|mp4|mpc"
@@ -37,6 +39,14 @@ def list_clips(rows: list[dict[str, str]]) -> pd.DataFrame:
     if not rows:
         raise BadInput("the dataset is empty, no recording was found: check data.folder and data.layout")
     return pd.DataFrame(rows, dtype="str")
+
+
+def home_of(path: str, key: str) -> Path:
+    """A path that may begin with ~. Raises BadInput that names the recipe's key."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise BadInput(f"{key} {path}: {error}; write the whole path") from None
 
 
 def need_folder(path: Path, why: str) -> Path:
@@ -68,9 +78,30 @@ def audio_files(folder: Path, *, any_name: bool = False) -> list[Path]:
 
 
 def name_clips(files: list[Path], folder: Path) -> list[str]:
-    """The files' names; where several share one, each its path within `folder`."""
+    """The files' names; where several share one, each its path within `folder`.
+
+    For datasets that do not grow: one more file of a name that is there gives another clip another name.
+    """
     times = Counter(file.name for file in files)
     return [file.name if times[file.name] == 1 else file.relative_to(folder).as_posix() for file in files]
+
+
+def find_recording(folder: Path, name: str) -> str:
+    """The path of the recording that a table calls `name`: spaces about it, or another form of Unicode, do no harm."""
+    forms = (name, name.strip(), *(unicodedata.normalize(form, name.strip()) for form in ("NFC", "NFD")))
+    paths = [str(folder / form) for form in forms]
+    return next((path for path in paths if "\0" not in path and os.path.lexists(path)), paths[0])
+
+
+def labels_of(where: object, labels: Iterable[str]) -> str:
+    """One text of the labels that stand `where`, which the BadInput names if one of them is no label."""
+    cleaned = [clean_label(label) for label in labels]
+    if quoted := [label for label in cleaned if label[:1] == label[-1:] == '"']:
+        raise BadInput(f"{where}: label {quoted[0]} stands in quotes: leave no space before them, or take them away")
+    try:
+        return join_labels(cleaned)
+    except BadInput as error:
+        raise BadInput(f"{where}: {error}") from None
 
 
 def check_name(path: Path) -> Path:

@@ -34,7 +34,7 @@ def take_stock(layout: Layout, measured: Sequence[Heard | Unheard]) -> Stock:
         "formats": _times(one.format for one in sound),
         "silent_share": _weighted(sound, lambda one: one.silent_share),
         "clipped_share": _weighted(sound, lambda one: one.clipped_share),
-        "labels": _labels(table, layout.vocabulary, durations_s),
+        "labels": _labels(table, layout.vocabulary, durations_s, set(heard)),
         "labels_per_clip": _times(table["labels"].map(lambda joined: joined.count(";") + 1 if joined else 0)),
         "co_occurrence": _co_occurrence(table, layout.vocabulary),
         "folds": _folds(table, durations_s),
@@ -88,11 +88,13 @@ def _weighted(sound: list[Heard], share: Callable[[Heard], float]) -> float:
     return _rounded(sum(share(one) * one.duration_s for one in sound) / total_s) if total_s else 0.0
 
 
-def _labels(table: pd.DataFrame, vocabulary: list[str], durations_s: np.ndarray) -> list[Stock]:
-    """A row a label, in the vocabulary's order: clips by part and by fold, and hours of clips that have it."""
+def _labels(table: pd.DataFrame, vocabulary: list[str], durations_s: np.ndarray, heard: set[int]) -> list[Stock]:
+    """A row a label, in the vocabulary's order: clips by part, hours of clips that have it, and by fold the clips it is
+    scored on, which are curated and can be read."""
     hot = encode(table["labels"], vocabulary).astype(int)
     hours = durations_s @ hot / 3600
-    by_fold = {str(fold): hot[table["fold"] == fold].sum(axis=0) for fold in _fold_names(table)}
+    scored = (table["trust"] == "curated") & table.index.isin(list(heard))
+    by_fold = {str(fold): hot[scored & (table["fold"] == fold)].sum(axis=0) for fold in _fold_names(table)}
     return [
         {
             "label": label,
@@ -110,8 +112,8 @@ def _fold_names(table: pd.DataFrame) -> list[int]:
 
 def _co_occurrence(table: pd.DataFrame, vocabulary: list[str]) -> list[list[int]]:
     """Clips that have both labels [n_labels, n_labels]; the diagonal is the clips of a label."""
-    hot = encode(table["labels"], vocabulary).astype(np.int64)
-    return (hot.T @ hot).tolist()
+    hot = encode(table["labels"], vocabulary)  # float32 is exact up to 16 million clips, and whole numbers have no BLAS
+    return (hot.T @ hot).astype(int).tolist()
 
 
 def _folds(table: pd.DataFrame, durations_s: np.ndarray) -> Stock:

@@ -1,18 +1,13 @@
 """SCRIPT  make survey: what is in the data before one trains, in the terminal and in survey.json."""
 
 import json
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
-from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
 from command import count_jobs, read_command
 from errors import BadInput
-from preprocess.deaf import starting_deaf
+from preprocess.apart import apart
 from preprocess.layouts import read_layout
 from preprocess.listen import Heard, Unheard, listen
 from preprocess.progress import Progress
@@ -25,25 +20,11 @@ from script import run_script
 def listen_to_all(paths: Sequence[str], n_jobs: int) -> list[Heard | Unheard]:
     """Measure every recording, in the order of `paths`."""
     measured = []
-    # processes for one job as well: a decoder that hangs ends its own (preprocess.watch), and that must not be this one
-    with ProcessPoolExecutor(n_jobs, get_context("spawn"), _mute) as pool, Progress(len(paths)) as progress:
-        try:
-            with starting_deaf():
-                heard = pool.map(listen, paths, chunksize=max(1, min(8, len(paths) // n_jobs)))
-            for one in heard:
-                measured.append(one)
-                progress.add(one.duration_s if isinstance(one, Heard) else 0.0, isinstance(one, Unheard))
-        except BrokenProcessPool:
-            raise BadInput(
-                "a decoder crashed or hung on a recording: make features finds which and sets it apart in failed.csv; "
-                "move that one away and survey again"
-            ) from None
+    with Progress(len(paths)) as progress:
+        for one in apart(listen, paths, n_jobs):
+            measured.append(one)
+            progress.add(one.duration_s if isinstance(one, Heard) else 0.0, isinstance(one, Unheard))
     return measured
-
-
-def _mute() -> None:
-    """Keep what decoders written in C mutter about damaged files from the terminal."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -55,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     n_jobs = count_jobs(command.options.jobs)
     layout = read_layout(command.recipe.data)
     stock = take_stock(layout, listen_to_all(list(layout.table["path"]), n_jobs))
-    stock = {"layout": command.recipe.data.layout, "folder": str(Path(command.recipe.data.folder).absolute()), **stock}
+    stock = {"layout": command.recipe.data.layout, "folder": str(layout.folder), **stock}
     path = command.places.home / "survey.json"
     try:
         with written_whole(path) as temporary:

@@ -13,14 +13,15 @@ from preprocess.whole import written_whole
 def read_table(
     path: Path, columns: Iterable[str] = (), hint: str = "check data.folder and data.layout"
 ) -> pd.DataFrame:
-    """Read a UTF-8 CSV with a header as strings, nothing taken for a number or for missing; blank rows are left out.
+    """Read a UTF-8 CSV with a header as strings, nothing taken for a number or for missing; blank rows, and columns
+    without a name and a value, are left out.
 
     Raises BadInput: no such file (with `hint`), not UTF-8, no CSV, a row of another length, one of `columns` missing.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.reader(lines, strict=True)
-            rows = [(reader.line_num, row) for row in reader if any(row)]
+            rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
     except FileNotFoundError:
         raise BadInput(f"{path} is not there: {hint}") from None
     except UnicodeDecodeError as error:
@@ -41,15 +42,18 @@ def _checked(path: Path, header: list[str], rows: list[tuple[int, list[str]]], c
             f"{path} has no column {', '.join(missing)}, only {' and '.join(header)}: "
             "name it in the header, and part columns by commas"
         )
-    if twice := sorted({name for name in header if header.count(name) > 1}):
-        raise BadInput(f"{path} has two columns named {twice[0]!r}: keep one")
     for line, row in rows:
         if len(row) != len(header):
             raise BadInput(
                 f"{path} line {line} ({row[0]!r}) has {len(row)} fields and the header {len(header)}: "
-                "put fields that hold a comma in double quotes"
+                "put fields that hold a comma in double quotes, with no space before them"
             )
-    return pd.DataFrame([row for _, row in rows], columns=header, dtype="str")
+    table = pd.DataFrame([row for _, row in rows], columns=header, dtype="str")
+    used = [bool(name) or table.iloc[:, column].str.strip().any() for column, name in enumerate(header)]
+    table = table.loc[:, used]  # spreadsheets save empty columns beside the others
+    if table.columns.has_duplicates:
+        raise BadInput(f"{path} has two columns named {table.columns[table.columns.duplicated()][0]!r}: keep one")
+    return table
 
 
 def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

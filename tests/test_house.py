@@ -77,6 +77,8 @@ def test_recipes_are_read_by_the_scripts(path: Path) -> None:
     [
         (b"\xff\xfe\x00", "is not UTF-8"),
         (b"training: [1,\nnetwork: }", "is no YAML .* in line 2"),
+        (b"data: {folds: 3}\ndata: {seed: 4}", r"is no YAML \(key 'data' stands there twice in line 2"),
+        (b"data:\n  folds: 3\n  folds: 4", r"is no YAML \(key 'folds' stands there twice in line 3"),
         (b"", "holds no keys"),
         (b"- 1", "holds no keys"),
     ],
@@ -87,6 +89,11 @@ def test_a_recipe_that_is_no_recipe_is_named(tmp_path: Path, content: bytes, mes
     for arguments in (["--recipe", str(path)], [f"--recipe={path}"]):
         with pytest.raises(BadInput, match=f"mine.yaml {message}"):
             read_command(arguments, "test")
+
+
+def test_a_recipe_may_stand_on_the_command_line() -> None:
+    command = read_command(["--recipe", "{data: {folds: 3}}"], "test")
+    assert (command.recipe.name, command.recipe.data.folds) == ("recipe", 3)
 
 
 def test_every_key_of_a_recipe_is_described() -> None:

@@ -18,7 +18,7 @@ def test_four_make_commands_go_from_recordings_to_a_scored_csv(
     data = tone_folders()
     (data / "mid" / "broken.wav").write_bytes(b"<html>not found</html>")  # costs itself alone
     printed = make(tmp_path, "features train predict inspect", f"{SMALL} --training.epochs 12", DATA=data)
-    assert list(pd.read_csv(tmp_path / "cache" / "demo" / "failed.csv")["clip"]) == ["broken.wav"]
+    assert list(pd.read_csv(tmp_path / "cache" / "demo" / "failed.csv")["clip"]) == ["mid/broken.wav"]
     submission = pd.read_csv(tmp_path / "submissions" / "demo.csv")
     assert list(submission.columns) == ["clip", "low, deep", "mid", "高い"]
     assert len(submission) == 30

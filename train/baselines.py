@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from command import count_jobs, read_command
 from errors import BadInput
+from preprocess.apart import apart
 from preprocess.labels import encode
 from preprocess.layouts import read_layout
 from preprocess.tables import write_table
@@ -85,9 +87,8 @@ def load_study(recipe: Recipe, most: int | None, n_jobs: int) -> Study:
         chosen = np.random.default_rng(recipe.data.seed).choice(len(table), most, replace=False)
         table = table.iloc[np.sort(chosen)]
     inputs = {name: np.empty((len(table), size), np.float32) for name, size in SIZES.items()}
-    work = Parallel(n_jobs, return_as="generator")(
-        delayed(read_inputs)(path, recipe.features, recipe.training.crop_seconds) for path in table["path"]
-    )
+    read_one = partial(read_inputs, features=recipe.features, seconds=recipe.training.crop_seconds)
+    work = apart(read_one, list(table["path"]), n_jobs)
     failed: list[int] = []
     for row, read in enumerate(tqdm(work, "inputs", len(table), unit="clip", disable=None)):
         if isinstance(read, str):

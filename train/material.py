@@ -15,6 +15,7 @@ from errors import BadInput
 from places import Places
 from preprocess.clips import read_clips
 from preprocess.labels import encode, join_labels, read_vocabulary, split_labels
+from preprocess.listing import clean_label
 from preprocess.store import open_store
 from preprocess.tables import read_table
 from recipe import Recipe
@@ -106,7 +107,12 @@ def correct(table: pd.DataFrame, path: str | None, vocabulary: Sequence[str]) ->
         raise BadInput(f"{path} corrects {unknown.iloc[0]!r}, which is no training clip: take its row out")
     if twice := list(corrections.loc[corrections["clip"].duplicated(), "clip"]):
         raise BadInput(f"{path} corrects {twice[0]!r} twice: keep one row of it")
-    better = {clip: split_labels(text) for clip, text in zip(corrections["clip"], corrections["labels"], strict=True)}
+    if DROP in vocabulary:
+        raise BadInput(f"training.corrections = {path}: a label is called {DROP!r}, which leaves a clip out; rename it")
+    better = {
+        clip: split_labels(clean_label(text))
+        for clip, text in zip(corrections["clip"], corrections["labels"], strict=True)
+    }
     dropped = {clip for clip, labels in better.items() if labels == [DROP]}
     kept = {clip: labels for clip, labels in better.items() if clip not in dropped}
     for clip, labels in kept.items():

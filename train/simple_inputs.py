@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from preprocess.decode import DecodeError, Samples
 from preprocess.recording import Recording
+from preprocess.watch import watched
 from recipe import Features
 
 Values = npt.NDArray[np.float32]
@@ -20,6 +21,8 @@ SIZES = {"samples": 4096, "fft": 1024, "spectrogram": 64 * 32, "centroid_bandwid
 MELS, COLUMNS = 64, 32
 HEARD_S = 120.0
 """An excerpt is the middle of at most so much of a recording, which bounds the memory."""
+SHORTEST = 256
+"""Samples of an excerpt."""
 WINDOW_S = 0.0465
 TOP_DB = 80.0
 
@@ -27,7 +30,8 @@ TOP_DB = 80.0
 def read_inputs(path: str, features: Features, seconds: float) -> dict[str, Values] | str:
     """The inputs of `seconds` amid a recording, trimmed as the recipe says; why not, where it cannot be read."""
     try:
-        sound = excerpt(Recording(path, features), round(seconds * features.rate_hz), features.rate_hz)
+        n_samples = max(round(seconds * features.rate_hz), SHORTEST)
+        sound = excerpt(Recording(path, features, watched), n_samples, features.rate_hz)
     except DecodeError as error:
         return error.reason
     return inputs_of(sound, features.rate_hz)
@@ -37,7 +41,7 @@ def excerpt(blocks: Iterable[Samples], n_samples: int, rate_hz: int) -> Samples:
     """The middle float32 [n_samples] of the first HEARD_S of a sound; one that is shorter is repeated."""
     sound = np.concatenate(list(_first(blocks, round(HEARD_S * rate_hz))))
     start = max(0, (len(sound) - n_samples) // 2)
-    return np.resize(sound[start : start + n_samples], max(n_samples, 1))
+    return np.resize(sound[start : start + n_samples], n_samples)
 
 
 def _first(blocks: Iterable[Samples], n_samples: int) -> Iterator[Samples]:

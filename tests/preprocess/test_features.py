@@ -116,9 +116,9 @@ def test_added_changed_and_removed_recordings_alone_are_computed_or_dropped(
     soundfile.write(recordings / "dog" / "02.wav", np.random.default_rng(98).uniform(-1, 1, 5_000), 16_000)
     (recordings / "dog" / "04.wav").unlink()
     make(recordings)
-    assert computed == ["02.wav", "new.wav"]
+    assert computed == ["cat/new.wav", "dog/02.wav"]
     with open_store(store_of(recordings)) as store:
-        assert "04.wav" not in store.clips
+        assert "dog/04.wav" not in store.clips
     assert same_bytes_as_clean(recordings)
 
 
@@ -159,7 +159,7 @@ def test_unreadable_recordings_are_reported_once_and_tried_when_they_change(
     assert make(recordings, "made", "--max_failures", "0.1") == 0
     assert "warning: 1 of 19 recordings could not be read" in capsys.readouterr().err
     failed = pd.read_csv(store_of(recordings).with_name("failed.csv"))
-    assert failed[["clip", "path"]].to_numpy().tolist() == [[bad.name, str(bad)]]
+    assert failed[["clip", "path"]].to_numpy().tolist() == [[f"cat/{bad.name}", str(bad)]]
     assert "neither soundfile nor PyAV can read it" in failed["reason"][0]
     computed.clear()
     assert make(recordings, "made", "--max_failures", "0.01") == 1
@@ -167,7 +167,7 @@ def test_unreadable_recordings_are_reported_once_and_tried_when_they_change(
     assert "more than --max_failures 0.01" in capsys.readouterr().err
     soundfile.write(bad, np.ones(3_000) / 2, 16_000)
     assert make(recordings) == 0
-    assert computed == [bad.name]
+    assert computed == [f"cat/{bad.name}"]
     assert not store_of(recordings).with_name("failed.csv").exists()
     assert same_bytes_as_clean(recordings)
 

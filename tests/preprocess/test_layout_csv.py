@@ -31,6 +31,28 @@ def test_csv_rows_without_labels_are_to_be_predicted(tmp_path: Path) -> None:
     assert list(read("csv", tmp_path).table["split"]) == ["train", "train", "test"]
 
 
+def test_names_groups_and_folds_as_other_programs_write_them(tmp_path: Path) -> None:
+    """Spaces about them, accents in two forms of Unicode, and folds that a missing one has made decimal."""
+    composed, apart = "\u00e9", "e\u0301"
+    table = f"fname,labels,fold,group\na.wav ,x,0.0,{composed}\n {composed}.wav,{apart},0.0,{apart}\nc.wav,x,1.00,k\n"
+    layout = read("csv", fill(tmp_path, {"labels.csv": table, "a.wav": "", f"{apart}.wav": "", "c.wav": ""}))
+    assert list(layout.table["path"]) == [str(tmp_path / name) for name in ("a.wav", f"{apart}.wav", "c.wav")]
+    assert columns(layout.table, "labels", "fold", "group") == [
+        ("x", 0, composed),
+        (composed, 0, composed),
+        ("x", 1, "k"),
+    ]
+    named = read("csv", tmp_path, labels=[apart, "x"])
+    assert named.vocabulary == [composed, "x"]
+
+
+def test_few_curated_clips_are_spread_over_the_folds(tmp_path: Path) -> None:
+    rows = ["a,x,,curated", "b,y,,curated", *(f"n{number},x;y,g,noisy" for number in range(10))]
+    fill(tmp_path, {"labels.csv": "\n".join(["fname,labels,group,trust", *rows]), "a": ""})
+    folds = dict(columns(read("csv", tmp_path, folds=2).table, "clip", "fold"))
+    assert {folds["a"], folds["b"]} == {0, 1}
+
+
 def test_csv_beside_the_recordings(tmp_path: Path) -> None:
     fill(tmp_path, {"mine.csv": "fname,labels\na.wav,x\nb.wav,y\n", "sound/a.wav": ""})
     layout = read("csv", tmp_path / "sound", table=str(tmp_path / "mine.csv"))
@@ -53,6 +75,8 @@ def test_csv_beside_the_recordings(tmp_path: Path) -> None:
         ("fname,labels,trust\na,x,high\nb,x,\n", ["a", "'high'"]),
         ("fname,labels,trust\na,x,noisy\nb,y,noisy\n", ["no curated clip"]),
         ("fname,labels\na,\n", ["no clip is for training"]),
+        ('fname,labels\na,x\nb, "y"\n', ["labels.csv, b", "stands in quotes", "no space"]),
+        ('fname,labels\na,x\nb,"y\nz"\n', ["labels.csv, b", "line break"]),
     ],
 )
 def test_bad_csvs_are_refused(tmp_path: Path, table: str, words: list[str]) -> None:

@@ -12,7 +12,7 @@ def test_folders_are_labels_in_any_script(tmp_path: Path) -> None:
     files = {f"{name}/{number}.wav": "" for name in names for number in "12"}
     layout = read("folders", fill(tmp_path, files | {"犬/only.ogg": "", "readme.txt": "", ".cache/x.wav": ""}))
     assert layout.vocabulary == sorted(names)
-    assert ("only.ogg", "犬") in columns(layout.table, "clip", "labels")
+    assert ("犬/only.ogg", "犬") in columns(layout.table, "clip", "labels")
     assert ("dog, big/1.wav", "dog, big") in columns(layout.table, "clip", "labels")
     assert set(columns(layout.table, "split", "trust")) == {("train", "curated")}
     assert list(layout.table["path"]) == [str(path) for path in sorted(tmp_path.glob("[!.]*/*"))]
@@ -29,7 +29,16 @@ def test_folders_note_what_they_leave_out(tmp_path: Path) -> None:
 
 def test_folders_below_a_class_belong_to_it(tmp_path: Path) -> None:
     layout = read("folders", fill(tmp_path, {"a/x/1.wav": "", "a/y/1.wav": "", "b/2.wav": ""}))
-    assert columns(layout.table, "clip", "labels") == [("a/x/1.wav", "a"), ("a/y/1.wav", "a"), ("2.wav", "b")]
+    assert columns(layout.table, "clip", "labels") == [("a/x/1.wav", "a"), ("a/y/1.wav", "a"), ("b/2.wav", "b")]
+
+
+def test_one_more_file_gives_no_other_clip_another_name(tmp_path: Path) -> None:
+    before = read("folders", fill(tmp_path, {"a/1.wav": "", "b/2.wav": ""})).table["clip"]
+    assert set(before) < set(read("folders", fill(tmp_path, {"a/2.wav": ""})).table["clip"])
+
+
+def test_a_class_named_like_a_column_of_the_csvs_is_refused(tmp_path: Path) -> None:
+    refused("folders", fill(tmp_path, {"clip/1.wav": "", "b/2.wav": ""}), "'clip'", "name it otherwise")
 
 
 @pytest.mark.parametrize(

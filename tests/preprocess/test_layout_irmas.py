@@ -20,6 +20,7 @@ def instruments() -> dict[str, str]:
         "IRMAS-TestingData-Part2/IRTestingData-Part2/(02) kill the whale-10.wav": "",
         "IRMAS-TestingData-Part2/IRTestingData-Part2/(02) kill the whale-10.txt": "\ufeffpia\t\r\n\r\n",
         "IRMAS-TestingData-Part3/Part3/nothing known-2.wav": "",
+        "IRMAS-TestingData-Part3.zip": "what it was unpacked from",
     }
 
 

@@ -31,7 +31,7 @@ def test_instruments_are_groups_and_stay_in_one_fold(tmp_path: Path) -> None:
     table = read("notes", fill(tmp_path, dict.fromkeys([*names, "test/oboe/A3_1.wav", "test/unknown.wav"], ""))).table
     known = {clip: facts for clip, *facts in columns(table, "clip", "labels", "split", "group")}
     assert known["test/oboe/A3_1.wav"] == ["A3", "test", "oboe"]
-    assert known["unknown.wav"] == ["", "test", "unknown.wav"]
+    assert known["test/unknown.wav"] == ["", "test", "test/unknown.wav"]
     training = table[table["split"] == "train"]
     assert set(training["group"]) == set("pqrs")
     assert (training.groupby("group")["fold"].nunique() == 1).all()

@@ -21,6 +21,10 @@ def test_folder_unset_missing_or_a_file(tmp_path: Path) -> None:
         read_layout(Data())
     refused("folders", tmp_path / "nowhere", "nowhere is not there", "data.folder")
     refused("folders", fill(tmp_path, {"file": ""}) / "file", "not a folder")
+    with pytest.raises(BadInput, match=r"data\.folder ~no-such-user/x: .*; write the whole path"):
+        read_layout(Data(folder="~no-such-user/x"))
+    with pytest.raises(BadInput, match=r"data\.table ~no-such-user/t\.csv: .*; write the whole path"):
+        read_layout(Data("csv", str(tmp_path), "~no-such-user/t.csv"))
 
 
 def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

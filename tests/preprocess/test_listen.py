@@ -84,6 +84,22 @@ def test_one_sound_in_two_formats_has_one_digest(tmp_path: Path) -> None:
     assert heard(tmp_path / "c.aiff").n_channels == 2
 
 
+def test_one_tone_at_two_rates_is_no_duplicate() -> None:
+    tone = np.sin(np.arange(800) / 10).astype(np.float32)
+    digests = set()
+    for rate_hz in (8_000, 16_000):
+        meter = Meter(rate_hz)
+        meter.add(tone)
+        digests.add(meter.heard(Header(rate_hz, 1, "WAV PCM_16")).digest)
+    assert len(digests) == 2
+
+
+def test_sound_below_16_bits_is_no_duplicate() -> None:
+    meter = Meter(8_000)
+    meter.add(np.full(800, 1e-6, np.float32))
+    assert meter.heard(Header(8_000, 1, "WAV PCM_24")).digest == ""
+
+
 def test_nothing_but_zeros_is_silent_and_no_duplicate() -> None:
     one = measure(np.zeros(1234))
     assert (one.level_db, one.silent_share, one.digest) == (FLOOR_DB, 1.0, "")

@@ -68,7 +68,7 @@ def test_labels_are_counted_by_part_and_fold(stock: Stock) -> None:
         "label": "rain",
         "clips": {"all": 4, "curated": 2, "noisy": 1, "test": 1},
         "hours": 2.0,
-        "by_fold": {"0": 1, "1": 2},
+        "by_fold": {"0": 1, "1": 1},  # the clips it is scored on
     }
     assert dog["by_fold"] == {"0": 2, "1": 0}
     assert stock["co_occurrence"] == [[4, 1], [1, 2]]

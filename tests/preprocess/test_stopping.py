@@ -39,11 +39,14 @@ def test_a_full_disk_stops_in_a_line_and_is_resumed(many: Path, n_bytes: int) ->
 
 @pytest.fixture
 def small_disk(many: Path) -> Iterator[Path]:
-    """A disk of 400 kB where the cache lies; where none can be mounted the test is skipped, saying so."""
+    """A disk of 500 kB where the cache lies; where none can be mounted the test is skipped, saying so.
+
+    It has room for the first part of each worker, and none for all frames, which are 690 kB.
+    """
     cache = store_of(many).parent.parent
     cache.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", cache], capture_output=True, text=True
+        ["mount", "-t", "tmpfs", "-o", "size=500k", "tmpfs", cache], capture_output=True, text=True
     )
     if mounted.returncode:
         pytest.skip(f"no disk can be mounted: {mounted.stderr.strip()}")

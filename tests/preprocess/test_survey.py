@@ -56,10 +56,10 @@ def test_survey_of_a_small_set_for_one_and_two_jobs(
     assert one.read_bytes() == two.read_bytes()
     stock: dict[str, Any] = json.loads(one.read_text(encoding="utf-8"))
     assert stock["clips"]["all"] == 10
-    assert stock["duplicates"] == [["copy.flac", "low0.wav"]]
-    assert [one["clip"] for one in stock["unreadable"]] == ["broken.wav"]
+    assert stock["duplicates"] == [["high/copy.flac", "low/low0.wav"]]
+    assert [one["clip"] for one in stock["unreadable"]] == ["low/broken.wav"]
     assert "broken.wav" in printed.out
-    assert "copy.flac (high) = low0.wav (low)" in printed.out
+    assert "high/copy.flac (high) = low/low0.wav (low)" in printed.out
 
 
 def crash(path: str) -> None:

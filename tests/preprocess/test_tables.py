@@ -13,11 +13,18 @@ from preprocess.tables import read_table, write_table
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 
 
-@given(rows=st.lists(st.tuples(TEXT, TEXT, TEXT).filter(any), min_size=1, max_size=5))
+@given(rows=st.lists(st.tuples(TEXT, TEXT, TEXT).filter(lambda row: any(map(str.strip, row))), min_size=1, max_size=5))
 def test_any_text_comes_back(rows: list[tuple[str, str, str]], tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("table") / "any.csv"
     write_table(path, ["a", "b", "c"], rows)
     assert list(read_table(path).itertuples(index=False, name=None)) == rows
+
+
+def test_what_a_spreadsheet_adds_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("fname,labels,,\na,x,,\n , ,,\n   ,,,\nb,y, ,\n")
+    expected = pd.DataFrame({"fname": ["a", "b"], "labels": ["x", "y"]}, dtype="str")
+    pd.testing.assert_frame_equal(read_table(path), expected)
 
 
 def test_nothing_is_taken_for_a_number_or_for_missing(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from command import Command, read_command
 from errors import BadInput
 from tests.train.studies import OPTIONS
-from train.material import Material, choose_folds, load_material
+from train.material import Material, choose_folds, correct, load_material
 
 
 def command(cache: Path, *more: str) -> Command:
@@ -78,6 +78,15 @@ def test_corrections_that_cannot_be_are_named(cache: Path, tmp_path: Path, text:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(BadInput, match=message):
         load(cache, "--training.corrections", str(path))
+
+
+def test_a_label_called_drop_and_corrections_do_not_go_together(tmp_path: Path) -> None:
+    path = tmp_path / "corrections.csv"
+    path.write_text("clip,labels\na,drop\n", encoding="utf-8")
+    table = pd.DataFrame({"clip": ["a"], "labels": ["hum"]})
+    assert correct(table, str(path), ["hum"])[1] == {"a"}
+    with pytest.raises(BadInput, match=r"corrections = .*: a label is called 'drop'"):
+        correct(table, str(path), ["drop", "hum"])
 
 
 def test_clips_that_could_not_be_read_are_left_out_and_said(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:

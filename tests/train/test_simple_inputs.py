@@ -29,6 +29,13 @@ def test_every_length_gives_the_same_sizes(seconds: float, recwarn: pytest.Warni
     assert all(np.isfinite(value).all() and value.dtype == np.float32 for value in inputs.values())
 
 
+def test_crops_of_a_sample_have_inputs(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(440, 0.5), RATE_HZ)
+    inputs = read_inputs(str(tmp_path / "a.wav"), Features(rate_hz=16_000, fmax_hz=None), 0.001)
+    assert not isinstance(inputs, str)
+    assert all(np.isfinite(value).all() for value in inputs.values())
+
+
 def test_samples_are_the_sound_at_a_lower_rate() -> None:
     sound = tone(100, 1.0)
     np.testing.assert_allclose(
