@@ -30,6 +30,7 @@ ENVIRONMENT = {
 }
 """Of a worker: one thread, since each core has a worker of its own."""
 WORKER = (sys.executable, "-m", "preprocess.worker")
+ENDED_BY_OTHERS = (-signal.SIGKILL, -signal.SIGTERM)
 
 
 class _Died(Exception):
@@ -42,15 +43,17 @@ class _Died(Exception):
     @property
     def by_others(self) -> bool:
         """Whether it was ended from outside, for want of memory perhaps: the recording may do another time."""
-        return self.status in (-signal.SIGKILL, -signal.SIGTERM)
+        return self.status in ENDED_BY_OTHERS
 
-    def reason(self) -> str:
-        """How it ended, in words."""
-        if self.status == -signal.SIGALRM:  # set in preprocess.watch
-            return f"the decoder hung: no sound for {SILENT_S} s, twice"
-        if self.by_others:
-            return f"its worker was ended from outside ({signal.Signals(-self.status).name}), twice: too little memory?"
-        return f"the decoder crashed ({signal.Signals(-self.status).name if self.status < 0 else self.status}), twice"
+
+def how_it_ended(status: int) -> str:
+    """How the processes that died of a recording, one after the other, ended, in words."""
+    if status == -signal.SIGALRM:  # set in preprocess.watch
+        return f"the decoder hung: no sound for {SILENT_S} s, twice"
+    name = signal.Signals(-status).name if status < 0 else str(status)
+    if status in ENDED_BY_OTHERS:
+        return f"its worker was ended from outside ({name}), twice: too little memory?"
+    return f"the decoder crashed ({name}), twice"
 
 
 class _Process:
@@ -148,7 +151,7 @@ class Crew:
             return self._attempt(alone)
         except _Died as death:
             source = "" if death.by_others else source_stamp(clip.path)
-            failure = Failure(clip.clip, clip.path, death.reason(), source)
+            failure = Failure(clip.clip, clip.path, how_it_ended(death.status), source)
             return Wrote(None, (Ended(0.0, failure),))
 
     def _attempt(self, job: PartJob) -> Wrote:

@@ -21,10 +21,9 @@ from predict.recordings import find_recordings, suffix_of
 from predict.run import main
 from predict.spans import Span
 from predict.tagger import Heard, Tagger, load_run
-from preprocess.decode import DecodeError
 from preprocess.lock import locked
 from recipe import Prediction
-from tests.predict.conftest import FEATURES, Home
+from tests.predict.conftest import Home
 from train.scores import read_scores
 
 PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25)
@@ -241,30 +240,6 @@ def test_a_journal_belongs_to_weights_and_windows(home: Home) -> None:
     assert folder(PREDICTION) != first
 
 
-def test_a_decoder_that_dies_costs_its_recording_alone(field: Path) -> None:
-    paths = [str(field / name) for name in ("06.wav", "07.wav", "08.wav")]
-    with Listener(FEATURES, 1) as listener:
-        lengths, failed = [], []
-        for index, hearing in enumerate(listener.listen(paths)):
-            try:
-                lengths.append(sum(map(len, hearing)))
-            except DecodeError as error:
-                failed.append(error.reason)
-            if index == 0:
-                # What waits in the queue was heard before the process died.
-                listener._ears[0].process.kill()
-    assert len(lengths) + len(failed) == 3
-    assert all("crashed (SIGKILL)" in reason for reason in failed)
-    assert lengths[0] == 9
-
-
-def test_leaving_early_ends_every_process(field: Path) -> None:
-    with Listener(FEATURES, 2) as listener:
-        next(iter(listener.listen([str(field / "08.wav")] * 40)))
-    assert all(ear.process.poll() is not None for ear in listener._ears)
-    assert not any(thread.is_alive() for thread in listener._threads)
-
-
 def test_recordings_are_found_and_named(field: Path, tmp_path: Path) -> None:
     assert [each.clip for each in find_recordings(field)][:4] == ["06.wav", "07.wav", "08.wav", "broken.mp3"]
     assert [each.clip for each in find_recordings(field / "notes.txt")] == ["notes.txt"]
@@ -289,3 +264,9 @@ def test_no_readable_recording_at_all_is_refused(home: Home, field: Path) -> Non
     with pytest.raises(BadInput, match=r"broken\.mp3"):
         main([*home.arguments, "--input", str(field / "broken.mp3"), "--jobs", "1"])
     assert not home.places.submissions.exists()
+
+
+def test_without_a_process_to_decode_the_command_ends(home: Home, field: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Listener.__init__, "__defaults__", (("/no/such/program",),))
+    with pytest.raises(BadInput, match="cannot start: No such file"):
+        main([*home.arguments, "--input", str(field), "--jobs", "2"])
