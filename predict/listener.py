@@ -103,9 +103,10 @@ class Listener:
             if ear:
                 self._end(ear)
 
-        self._threads = [threading.Thread(target=drive, daemon=True) for _ in range(min(self.n_jobs, len(paths)))]
-        for thread in self._threads:
+        for _ in range(min(self.n_jobs, len(paths))):
+            thread = threading.Thread(target=drive, daemon=True)
             thread.start()
+            self._threads.append(thread)
         for hearing in hearings:
             yield hearing
             room.release()
