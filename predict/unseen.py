@@ -13,6 +13,7 @@ from predict.batching import Sound, hear_all
 from predict.journal import Entry, Journal
 from predict.listener import Hearing, Listener
 from predict.recordings import Recording
+from predict.stored import values_of
 from predict.tagger import Answer, Heard, Tagger
 from preprocess.coding import coding_of
 from preprocess.store import Stored
@@ -74,7 +75,7 @@ def as_frames(blocks: Iterable[Stored], features: Features, device: torch.device
     """Stored blocks [n_frames, n_bins] as float32 on the device, in the features' unit."""
     coding = coding_of(features)
     for block in blocks:
-        yield torch.from_numpy(block).to(device).float() * coding.scale + coding.offset
+        yield values_of(block, coding.scale, coding.offset, device)
 
 
 class _Progress:
