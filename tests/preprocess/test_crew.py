@@ -143,11 +143,12 @@ def test_a_part_that_takes_long_is_written_in_several(tmp_path: Path, bad_worker
     assert sum(len(one.ends) for one in wrote) == 11
     assert [end.failure.clip for one in wrote for end in one.ends if end.failure] == ["crash"]
     assert clips_in(tmp_path).keys() == {clip.clip for clip in clips} - {"crash"}
-    longest_first = [one.rows[0].clip for one in wrote if one.rows]
-    assert longest_first[:3] == ["slow0", "slow2", "slow4"]
+    assert [row.clip for one in wrote for row in one.rows] == [clip.clip for clip in clips if clip.clip != "crash"]
 
 
 def test_a_worker_whose_parent_is_gone_keeps_what_it_has_and_ends(tmp_path: Path, bad_worker: tuple[str, str]) -> None:
+    script = Path(bad_worker[1])
+    script.write_text(script.read_text().replace("worker.PART_S", "other"))
     clips = recordings(tmp_path, ["good", *(f"slow{number}" for number in range(50))])
     ours, theirs = Pipe()
     at = Whereabouts.create()
@@ -160,8 +161,8 @@ def test_a_worker_whose_parent_is_gone_keeps_what_it_has_and_ends(tmp_path: Path
     while not at.get():
         time.sleep(0.001)
     ours.close()
-    process.wait(timeout=2)
-    assert {"good", "slow0"} <= clips_in(tmp_path).keys() <= {"good", "slow0", "slow1"}
+    process.wait(timeout=5)
+    assert 2 <= len(clips_in(tmp_path)) == at.get() + 1 < len(clips)
 
 
 def test_an_interrupt_ends_the_workers_at_once(tmp_path: Path, bad_worker: tuple[str, str]) -> None:
