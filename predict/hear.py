@@ -7,7 +7,7 @@ from multiprocessing.connection import Connection
 
 import numpy as np
 
-from predict.hearing import End, Failed, Message
+from predict.hearing import End, Failed, Message, Ready
 from preprocess.coding import Frames, coding_of, encode
 from preprocess.decode import DecodeError
 from preprocess.frames import Transform, build_transform
@@ -72,6 +72,7 @@ def main() -> None:
     connection = Connection(int(sys.argv[1]))
     features: Features = connection.recv()
     transform = build_transform(features)
+    connection.send(Ready())
     while True:
         try:
             path = connection.recv()

@@ -6,6 +6,11 @@ from preprocess.store import Stored
 
 
 @dataclass(frozen=True)
+class Ready:
+    """A process that hears has started."""
+
+
+@dataclass(frozen=True)
 class End:
     """A recording has been heard: where in it the frames began, and how long it is."""
 
@@ -22,4 +27,4 @@ class Failed:
 
 
 Message = Stored | End | Failed
-"""Blocks of frames [n_frames, n_bins] as stored, and then one of the others."""
+"""Of a recording: blocks of frames [n_frames, n_bins] as stored, and then one of the others."""

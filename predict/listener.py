@@ -1,6 +1,7 @@
 """Recordings are decoded and turned into frames by processes of their own, ahead of the network that scores them.
 
-A process that dies of a recording costs that recording alone. Memory is bounded: a process that is far ahead waits.
+A process that dies of a recording is replaced, and the recording heard once more: it may have been ended from outside.
+Where the second dies as well, that costs the recording alone. Memory is bounded: a process that is far ahead waits.
 """
 
 import os
@@ -14,12 +15,15 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Self
 
+from errors import BadInput
 from predict.hearing import End, Failed, Message
-from preprocess.crew import ENVIRONMENT
+from preprocess.crew import ENVIRONMENT, how_it_ended
 from preprocess.decode import DecodeError
 from preprocess.store import Stored
 from recipe import Features
 
+EAR = (sys.executable, "-m", "predict.hear")
+SPARING = "end what else runs, or try fewer --jobs"
 BLOCKS_AHEAD = 4
 """Blocks of one recording that wait to be scored."""
 RECORDINGS_AHEAD = 4
@@ -34,10 +38,15 @@ class Hearing:
     def __init__(self, path: str) -> None:
         self.path = path
         self.end = End(0.0, 0.0)
-        self.messages: queue.Queue[Message] = queue.Queue(BLOCKS_AHEAD)
+        self.n_blocks = 0
+        """So many have been passed on."""
+        self.messages: queue.Queue[Message | Exception] = queue.Queue(BLOCKS_AHEAD)
 
     def __iter__(self) -> Iterator[Stored]:
-        """Blocks of frames [n_frames, n_bins]. Raises DecodeError where the recording cannot be read."""
+        """Blocks of frames [n_frames, n_bins].
+
+        Raises DecodeError where the recording cannot be read, and BadInput where there is no process to read it.
+        """
         while True:
             match self.messages.get():
                 case End() as end:
@@ -45,6 +54,8 @@ class Hearing:
                     return
                 case Failed(reason):
                     raise DecodeError(self.path, reason)
+                case Exception() as error:
+                    raise error
                 case block:
                     yield block
 
@@ -52,8 +63,8 @@ class Hearing:
 class Listener:
     """As many processes as jobs, each driven by a thread; leaving `with` ends them."""
 
-    def __init__(self, features: Features, n_jobs: int) -> None:
-        self.features, self.n_jobs = features, n_jobs
+    def __init__(self, features: Features, n_jobs: int, command: Sequence[str] = EAR) -> None:
+        self.features, self.n_jobs, self.command = features, n_jobs, command
         self._closed = threading.Event()
         self._opening = threading.Lock()
         self._ears: list[_Ear] = []
@@ -65,16 +76,16 @@ class Listener:
     def __exit__(self, *_: object) -> None:
         with self._opening:
             self._closed.set()
-        for ear in self._ears:
-            ear.stop()
+            for ear in self._ears:
+                ear.process.kill()
         for thread in self._threads:
             thread.join()
-        for ear in self._ears:
-            ear.connection.close()
+        for ear in list(self._ears):
+            self._end(ear)
 
     def listen(self, paths: Sequence[str]) -> Iterator[Hearing]:
         """The recordings in order. Each must be heard to its end before the next one is asked for."""
-        hearings = [Hearing(path) for path in paths]
+        hearings = [Hearing(str(Path(path).absolute())) for path in paths]  # the processes work in another folder
         coming = iter(hearings)
         room = threading.Semaphore(self.n_jobs * (1 + RECORDINGS_AHEAD))
         turn = threading.Lock()
@@ -87,64 +98,105 @@ class Listener:
                 with turn:
                     hearing = next(coming, None)
                 if hearing is None:
-                    return
-                ear = ear if ear and ear.alive else self._new_ear()
-                if ear:
-                    ear.hear(hearing, self._closed)
+                    break
+                ear = self._hear(hearing, ear)
+            if ear:
+                self._end(ear)
 
-        self._threads = [threading.Thread(target=drive, daemon=True) for _ in range(min(self.n_jobs, len(paths)))]
-        for thread in self._threads:
+        for _ in range(min(self.n_jobs, len(paths))):
+            thread = threading.Thread(target=drive, daemon=True)
             thread.start()
+            self._threads.append(thread)
         for hearing in hearings:
             yield hearing
             room.release()
 
-    def _new_ear(self) -> "_Ear | None":
-        """Another process, unless all are being ended."""
+    def _hear(self, hearing: Hearing, ear: "_Ear | None") -> "_Ear | None":
+        """Have a recording heard by a process or a new one, and where it dies, by another; the one that is left."""
+        status = 0
+        try:
+            for _ in range(2):
+                ear = ear or self._new_ear()
+                if ear.hear(hearing, self._closed):
+                    return ear
+                status = ear.process.wait()
+                self._end(ear)
+                ear = None
+            _put(hearing.messages, Failed(how_it_ended(status)), self._closed)
+        except Exception as error:  # no recording's fault: a thread that ended in silence would be waited for
+            _put(hearing.messages, error, self._closed)
+        return None
+
+    def _new_ear(self) -> "_Ear":
+        """Another process, that has started. Raises BadInput where none can, or all are being ended."""
         with self._opening:
             if self._closed.is_set():
-                return None
-            self._ears.append(_Ear(self.features))
-            return self._ears[-1]
+                raise BadInput("no more recordings are to be heard")
+            ear = _Ear(self.command)
+            self._ears.append(ear)
+        try:
+            ear.start(self.features)
+        except BadInput:
+            self._end(ear)
+            raise
+        return ear
+
+    def _end(self, ear: "_Ear") -> None:
+        """End a process, whatever it is doing, and give back what it holds open."""
+        ear.process.kill()
+        ear.process.wait()
+        ear.connection.close()
+        with self._opening:
+            self._ears.remove(ear)
 
 
 class _Ear:
     """One process of `predict.hear`, and the pipe to it."""
 
-    def __init__(self, features: Features) -> None:
-        self.connection, theirs = Pipe()
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "predict.hear", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                env=os.environ | ENVIRONMENT,
-                cwd=Path(__file__).parent.parent,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # what decoders mutter about damaged files
-            )
-        self.alive = True
-        self.connection.send(features)
+    def __init__(self, command: Sequence[str]) -> None:
+        """Raises BadInput where the system has no process to spare."""
+        try:
+            self.connection, theirs = Pipe()
+            with theirs:
+                self.process = subprocess.Popen(
+                    [*command, str(theirs.fileno())],
+                    pass_fds=[theirs.fileno()],
+                    env=os.environ | ENVIRONMENT,
+                    cwd=Path(__file__).parent.parent,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,  # what decoders mutter about damaged files
+                )
+        except OSError as error:
+            raise BadInput(f"a process that decodes cannot start: {error.strerror or error}; {SPARING}") from None
 
-    def hear(self, hearing: Hearing, closed: threading.Event) -> None:
-        """Pass on what the process hears of a recording, up to its end or the process's."""
-        message: Message | None = None
+    def start(self, features: Features) -> None:
+        """Wait until it is ready. Raises BadInput where it ends before."""
+        try:
+            self.connection.send(features)
+            self.connection.recv()  # Ready
+        except (EOFError, OSError):
+            status = self.process.wait()
+            how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+            raise BadInput(f"a process that decodes cannot start ({how}); {SPARING}") from None
+
+    def hear(self, hearing: Hearing, closed: threading.Event) -> bool:
+        """Pass on what the process hears of a recording that nobody has passed on before; False where it dies."""
         try:
             self.connection.send(hearing.path)
-            while not isinstance(message, End | Failed):
-                message = self.connection.recv()
-                _put(hearing.messages, message, closed)
+            n_blocks = 0
+            while not isinstance(message := self.connection.recv(), End | Failed):
+                n_blocks += 1
+                if n_blocks > hearing.n_blocks:  # heard once more, a recording gives the same blocks
+                    hearing.n_blocks = n_blocks
+                    _put(hearing.messages, message, closed)
         except (EOFError, OSError):
-            self.alive = False
-            _put(hearing.messages, Failed(f"the decoder {_in_words(self.process.wait())}"), closed)
-
-    def stop(self) -> None:
-        """End the process, whatever it is doing."""
-        self.process.kill()
-        self.process.wait()
+            return False
+        _put(hearing.messages, message, closed)
+        return True
 
 
-def _put(messages: "queue.Queue[Message]", message: Message, closed: threading.Event) -> None:
+def _put(messages: "queue.Queue[Message | Exception]", message: Message | Exception, closed: threading.Event) -> None:
     """Wait for room, but no longer than the message is wanted."""
     while not closed.is_set():
         try:
@@ -152,10 +204,3 @@ def _put(messages: "queue.Queue[Message]", message: Message, closed: threading.E
             return
         except queue.Full:
             continue
-
-
-def _in_words(status: int) -> str:
-    """How a process ended. SIGALRM is of a decoder that gave no sound for long."""
-    if status == -signal.SIGALRM:
-        return "hung"
-    return f"crashed ({signal.Signals(-status).name if status < 0 else f'status {status}'})"

@@ -1,5 +1,6 @@
 """Recordings that belong to no dataset: a file, or all below a folder."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,5 +41,5 @@ def suffix_of(source: Path) -> str:
     >>> suffix_of(Path("field trip/2024 é.wav"))
     '_on_2024_é'
     """
-    whole = source.resolve()
+    whole = Path(os.path.realpath(source))  # Path.resolve raises where links go in a circle
     return "_on_" + (re.sub(r"[^\w.-]+", "_", whole.name if whole.is_dir() else whole.stem) or "recordings")

@@ -32,6 +32,7 @@ from predict.tagger import Answer, Run, load_run
 from predict.thresholds import centred, read_thresholds, with_tuned_windows
 from predict.unseen import answer_recordings
 from preprocess.clips import read_clips
+from preprocess.lock import locked
 from preprocess.store import open_store
 from preprocess.tables import write_table
 from script import run_script
@@ -112,13 +113,14 @@ def score_input(command: Command, run: Run, device: torch.device) -> Outcome:
     """Answer recordings of no dataset as they are heard."""
     source = Path(command.options.input)
     recordings = find_recordings(source)
-    journal = open_journal(command.places.run_home / "heard", run)
+    home = command.places.run_home / "heard"
+    journal = open_journal(home, run)
     if run.prediction.view_copies:
         warn("prediction.view_copies is for clips of a dataset: recordings are heard without copies")
     print(f"{len(recordings)} recordings, answered by the networks of {len(run.folds)} folds together")
-    answers, failed = answer_recordings(
-        recordings, run.tagger(), run.recipe.features, journal, device, count_jobs(command.options.jobs)
-    )
+    n_jobs = count_jobs(command.options.jobs)
+    with locked(home / ".lock", f"make predict INPUT= of run {command.places.run}"):
+        answers, failed = answer_recordings(recordings, run.tagger(), run.recipe.features, journal, device, n_jobs)
     if not answers:
         clip, reason = failed[0]
         raise BadInput(f"none of the {len(recordings)} recordings of {source} could be read ({clip}: {reason})")

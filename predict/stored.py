@@ -12,7 +12,7 @@ from errors import BadInput
 from places import Places
 from predict.batching import Sound, collect, hear_all
 from predict.tagger import Answer, Run
-from preprocess.store import Store
+from preprocess.store import Store, Stored
 from preprocess.tables import read_table
 from train.learnt import first_learnt
 
@@ -57,6 +57,11 @@ def find_failed(wanted: pd.DataFrame, store: Store, places: Places) -> pd.DataFr
     return known.loc[known["clip"].isin(absent), FAILED_COLUMNS]
 
 
+def values_of(stored: Stored, scale: float, offset: float, device: torch.device) -> Tensor:
+    """Stored frames [n_frames, n_bins] as float32 on the device, in the features' unit."""
+    return torch.from_numpy(stored).to(device).float() * scale + offset
+
+
 class StoredClips:
     """Clips in a store, as they were recorded and as their offline copies sound, by name."""
 
@@ -66,8 +71,8 @@ class StoredClips:
 
     def read(self, clip: str, variant: int = 0) -> Tensor:
         """A clip's frames float32 [n_frames, n_bins] in the features' unit, on the device; variant 0 is as recorded."""
-        stored = torch.from_numpy(self.store.read(self.rows[clip] + variant))
-        return stored.to(self.device).float() * self.store.scale + self.store.offset
+        stored = self.store.read(self.rows[clip] + variant)
+        return values_of(stored, self.store.scale, self.store.offset, self.device)
 
     def n_copies(self, clip: str) -> int:
         """How many offline copies there are; their rows follow the recording's."""

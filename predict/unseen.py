@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from predict.batching import Sound, hear_all
 from predict.journal import Entry, Journal
 from predict.listener import Hearing, Listener
 from predict.recordings import Recording
+from predict.stored import values_of
 from predict.tagger import Answer, Heard, Tagger
 from preprocess.coding import coding_of
 from preprocess.store import Stored
@@ -19,6 +21,7 @@ from recipe import Features
 
 QUIET_S = 10.0
 """Seconds between lines where there is no terminal."""
+CHANGED = "it changed while it was heard: run the same command again"
 
 
 def answer_recordings(
@@ -33,42 +36,46 @@ def answer_recordings(
 
     What the journal has is not heard again, and it is kept up to date, so that an interrupted run can go on.
     """
-    finished = {each.clip: journal.entry(each.path).finished() for each in recordings}
-    missing = [each for each in recordings if finished[each.clip] is None]
-    failed: list[tuple[str, str]] = []
-    with Listener(features, n_jobs) as listener, _Progress(len(recordings), len(recordings) - len(missing)) as progress:
-        hearings = zip(missing, listener.listen([str(each.path) for each in missing]), strict=True)
-        sounds = (_sound(recording, hearing, journal, features, device) for recording, hearing in hearings)
-        for (recording, hearing, entry), heard in hear_all(tagger, sounds, device, n_jobs):
+    # Taken before any is decoded: what changes from here on is noticed when it ends.
+    entries = {each.clip: journal.entry(each.path) for each in recordings}
+    names = {entry.path: clip for clip, entry in entries.items()}  # a link and its target share a page: heard once
+    pages = {entry.path: entry for entry in entries.values()}
+    finished = {page: entry.finished() for page, entry in pages.items()}
+    missing = [entry for page, entry in pages.items() if finished[page] is None]
+    reasons: dict[Path, str] = {}
+    with Listener(features, n_jobs) as listener, _Progress(len(pages), len(pages) - len(missing)) as progress:
+        hearings = zip(missing, listener.listen([str(each.recording) for each in missing]), strict=True)
+        sounds = (_sound(entry, hearing, features, device) for entry, hearing in hearings)
+        for (entry, hearing), heard in hear_all(tagger, sounds, device, n_jobs):
             match heard:
                 case Heard():
                     entry.add(heard)
-                    progress.reached(recording.clip, heard.start_frames[-1] / tagger.frames_per_second)
+                    progress.reached(names[entry.path], heard.start_frames[-1] / tagger.frames_per_second)
                 case None:
-                    finished[recording.clip] = entry.finish(hearing.end)
-                    progress.done(len(failed))
+                    finished[entry.path] = entry.finish(hearing.end)
+                    if finished[entry.path] is None:
+                        reasons[entry.path] = CHANGED
+                    progress.done(len(reasons))
                 case error:
-                    failed.append((recording.clip, error.reason))
-                    progress.done(len(failed))
+                    reasons[entry.path] = error.reason
+                    progress.done(len(reasons))
+    wholes = {clip: finished[entry.path] for clip, entry in entries.items()}
     answers = {
-        clip: tagger.answer(whole.heard, whole.start_s, whole.duration_s) for clip, whole in finished.items() if whole
+        clip: tagger.answer(whole.heard, whole.start_s, whole.duration_s) for clip, whole in wholes.items() if whole
     }
-    return answers, failed
+    return answers, [(clip, reasons[entry.path]) for clip, entry in entries.items() if entry.path in reasons]
 
 
-def _sound(
-    recording: Recording, hearing: Hearing, journal: Journal, features: Features, device: torch.device
-) -> Sound[tuple[Recording, Hearing, Entry]]:
+def _sound(entry: Entry, hearing: Hearing, features: Features, device: torch.device) -> Sound[tuple[Entry, Hearing]]:
     """A recording as it is heard, from where the journal ends."""
-    entry = journal.entry(recording.path)
-    return Sound((recording, hearing, entry), as_frames(hearing, features, device), len(entry.begun()))
+    return Sound((entry, hearing), as_frames(hearing, features, device), len(entry.begun()))
 
 
 def as_frames(blocks: Iterable[Stored], features: Features, device: torch.device) -> Iterator[Tensor]:
     """Stored blocks [n_frames, n_bins] as float32 on the device, in the features' unit."""
     coding = coding_of(features)
     for block in blocks:
-        yield torch.from_numpy(block).to(device).float() * coding.scale + coding.offset
+        yield values_of(block, coding.scale, coding.offset, device)
 
 
 class _Progress:

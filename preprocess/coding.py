@@ -23,11 +23,19 @@ def coding_of(features: Features) -> Coding:
     if features.storage == "uint8" and features.kind == "cqt_chroma":
         scale = 1 / 255
     elif features.storage == "uint8":
-        # From silence to a square wave of full scale under a Hann window, whose sum is n_fft / 2.
-        offset, highest_db = 10 * math.log10(FAINTEST), 20 * math.log10(features.n_fft / 2)
-        scale = (highest_db - offset) / 255
+        offset = 10 * math.log10(FAINTEST)
+        scale = (_highest_db(features) - offset) / 255
     frames_per_second = features.frames_per_second or features.rate_hz / features.hop_samples
     return Coding(np.dtype(features.storage), features.n_bins, frames_per_second, scale, offset)
+
+
+def _highest_db(features: Features) -> float:
+    """What no sound of full scale can pass."""
+    if features.kind != "cqt":
+        return 20 * math.log10(features.n_fft / 2)  # a square wave under a Hann window, whose sum is n_fft / 2
+    # librosa multiplies a filter whose values add up to 1 by the root of its length. The longest is the lowest bin's.
+    two_bins = 2 ** (2 / features.bins_per_octave)
+    return 10 * math.log10(features.rate_hz / features.fmin_hz * (two_bins + 1) / (two_bins - 1))
 
 
 def encode(frames: Frames, coding: Coding, floor: float = -math.inf) -> Stored:
@@ -70,8 +78,3 @@ def as_float32(stored: Stored) -> Frames:
     values = bits.view(np.float32)
     values *= np.float32(2.0**112)
     return values
-
-
-def decode_frames(stored: Stored, coding: Coding) -> Frames:
-    """Stored numbers [n_frames, n_bins] as values."""
-    return as_float32(stored) * np.float32(coding.scale) + np.float32(coding.offset)

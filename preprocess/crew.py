@@ -1,24 +1,27 @@
 """Processes that compute parts. One that dies or hangs costs its recording alone: the others go on.
 
 A pool of joblib or concurrent.futures falls whole when one of its processes dies, and does not tell of what. Here each
-joblib thread drives one process over a pipe, knows its clip, and replaces it when it dies.
+thread drives one process over a pipe, knows its clip, and replaces it when it dies.
 """
 
 import os
 import signal
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from itertools import count
 from multiprocessing import Pipe
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from secrets import token_hex
+from threading import Condition, Thread
 from typing import Self
 
-from joblib import Parallel, delayed
-
 from errors import BadInput
-from preprocess.jobs import Ended, Failure, Halted, PartJob, Wrote, source_stamp
+from preprocess.jobs import ClipJob, Ended, Failure, Halted, PartJob, Wrote, source_stamp
 from preprocess.watch import SILENT_S
 from preprocess.whereabouts import Whereabouts
 from recipe import Features
@@ -30,6 +33,9 @@ ENVIRONMENT = {
 }
 """Of a worker: one thread, since each core has a worker of its own."""
 WORKER = (sys.executable, "-m", "preprocess.worker")
+WAIT_S = 0.1
+"""A thread that waits for longer at once may not hear of Ctrl-C: the system may tell another."""
+ENDED_BY_OTHERS = (-signal.SIGKILL, -signal.SIGTERM)
 
 
 class _Died(Exception):
@@ -42,15 +48,17 @@ class _Died(Exception):
     @property
     def by_others(self) -> bool:
         """Whether it was ended from outside, for want of memory perhaps: the recording may do another time."""
-        return self.status in (-signal.SIGKILL, -signal.SIGTERM)
+        return self.status in ENDED_BY_OTHERS
 
-    def reason(self) -> str:
-        """How it ended, in words."""
-        if self.status == -signal.SIGALRM:  # set in preprocess.watch
-            return f"the decoder hung: no sound for {SILENT_S} s, twice"
-        if self.by_others:
-            return f"its worker was ended from outside ({signal.Signals(-self.status).name}), twice: too little memory?"
-        return f"the decoder crashed ({signal.Signals(-self.status).name if self.status < 0 else self.status}), twice"
+
+def how_it_ended(status: int) -> str:
+    """How the processes that died of a recording, one after the other, ended, in words."""
+    if status == -signal.SIGALRM:  # set in preprocess.watch
+        return f"the decoder hung: no sound for {SILENT_S} s, twice"
+    name = signal.Signals(-status).name if status < 0 else str(status)
+    if status in ENDED_BY_OTHERS:
+        return f"its worker was ended from outside ({name}), twice: too little memory?"
+    return f"the decoder crashed ({name}), twice"
 
 
 class _Process:
@@ -98,10 +106,38 @@ class _Process:
         return message
 
     def stop(self) -> None:
-        """End the process, whatever it is doing."""
+        """End the process, whatever it is doing, and give back what it holds open."""
         self.process.kill()
         self.process.wait()
         self.connection.close()
+
+
+class _Jobs:
+    """Jobs that wait for a thread, where those that are being done may leave something to do."""
+
+    def __init__(self, jobs: Sequence[PartJob]) -> None:
+        self._waiting, self._n_busy, self._changed = deque(jobs), 0, Condition()
+
+    def take(self) -> PartJob | None:
+        """The next job, which is to be given back by `done`; None when all are done."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or not self._n_busy)
+            if not self._waiting:
+                return None
+            self._n_busy += 1
+            return self._waiting.popleft()
+
+    def done(self, rest: PartJob | None) -> None:
+        """A job is done, but for `rest`."""
+        with self._changed:
+            self._waiting.extendleft([rest] if rest else [])  # in its turn: what comes last is short
+            self._n_busy -= 1
+            self._changed.notify_all()
+
+    def drop(self) -> None:
+        """Let go of those that wait."""
+        with self._changed:
+            self._waiting.clear()
 
 
 class Crew:
@@ -110,36 +146,77 @@ class Crew:
     def __init__(self, features: Features, n_jobs: int, command: Sequence[str] = WORKER, device: str = "cpu") -> None:
         self.features, self.n_jobs, self.command, self.device = features, n_jobs, command, device
         self._processes: list[_Process] = []
+        self._threads: list[Thread] = []
         self._idle: SimpleQueue[_Process] = SimpleQueue()
         self._closed = False
+        self._mark, self._numbers = token_hex(4), count()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._closed = True
-        for process in self._processes:
-            process.stop()
+        for process in list(self._processes):
+            process.process.kill()
+        for thread in self._threads:  # which close what they read from; its number may be another file's at once
+            thread.join()
+        for process in list(self._processes):
+            self._end(process)
 
     def compute(self, jobs: Sequence[PartJob]) -> Iterator[Wrote]:
-        """Yield what was written, job by job, in the order in which it is done."""
-        parallel = Parallel(self.n_jobs, backend="threading", return_as="generator_unordered", batch_size=1)
+        """Yield what was written, in the order in which it is done; jobs that take long, in several parts."""
+        waiting, told = _Jobs(jobs), SimpleQueue[Wrote | BaseException | None]()
+
+        def drive() -> None:
+            try:
+                while job := waiting.take():
+                    rest: PartJob | None = None
+                    try:
+                        wrote, rest = self._compute(job)
+                        told.put(wrote)
+                    finally:
+                        waiting.done(rest)
+            except BaseException as error:
+                waiting.drop()
+                told.put(error)
+            told.put(None)
+
+        n_working, self._threads = min(self.n_jobs, len(jobs)), []
         try:
-            for written in parallel(delayed(self._compute)(job) for job in jobs):
-                yield from written
+            for _ in range(n_working):
+                thread = Thread(target=drive, daemon=True)
+                thread.start()
+                self._threads.append(thread)
+            while n_working:
+                try:
+                    message = told.get(timeout=WAIT_S)
+                except Empty:
+                    continue
+                if isinstance(message, BaseException):
+                    raise message
+                if message is None:
+                    n_working -= 1
+                else:
+                    yield message
         except BaseException:
-            self.__exit__()  # joblib waits for its threads, and they for their processes
+            waiting.drop()
+            self.__exit__()
             raise
 
-    def _compute(self, job: PartJob) -> list[Wrote]:
-        """One part, or more where a recording had to be set apart."""
+    def _compute(self, job: PartJob) -> tuple[Wrote, PartJob | None]:
+        """A job as far as it is done at a time, and what is left of it."""
         try:
-            return [self._attempt(job)]
+            wrote = self._attempt(job)
         except _Died as death:
             culprit = job.clips[death.index]
-        alone = PartJob(job.part.with_stem(f"{job.part.stem}-{len(job.clips)}"), (culprit,))
-        others = tuple(clip for clip in job.clips if clip is not culprit)
-        return [self._last_attempt(alone), *(self._compute(PartJob(job.part, others)) if others else [])]
+            others = tuple(clip for clip in job.clips if clip is not culprit)
+            return self._last_attempt(self._other_part(job, (culprit,))), replace(job, clips=others) if others else None
+        rest = job.clips[len(wrote.ends) :]
+        return wrote, self._other_part(job, rest) if rest else None
+
+    def _other_part(self, job: PartJob, clips: tuple[ClipJob, ...]) -> PartJob:
+        """Some clips of a job as a part beside its own."""
+        return PartJob(job.part.with_name(f"{self._mark}-{next(self._numbers)}.part"), clips)
 
     def _last_attempt(self, alone: PartJob) -> Wrote:
         """Try once more the one recording at which a worker died."""
@@ -148,15 +225,23 @@ class Crew:
             return self._attempt(alone)
         except _Died as death:
             source = "" if death.by_others else source_stamp(clip.path)
-            failure = Failure(clip.clip, clip.path, death.reason(), source)
+            failure = Failure(clip.clip, clip.path, how_it_ended(death.status), source)
             return Wrote(None, (Ended(0.0, failure),))
 
     def _attempt(self, job: PartJob) -> Wrote:
         """Have a job done by a process that is idle, or by a new one."""
         process = self._idle_or_new()
-        written = process.compute(job)
+        try:
+            written = process.compute(job)
+        except _Died:
+            self._end(process)
+            raise
         self._idle.put(process)
         return written
+
+    def _end(self, process: _Process) -> None:
+        process.stop()
+        self._processes.remove(process)
 
     def _idle_or_new(self) -> _Process:
         """A process to work with. Raises KeyboardInterrupt once the crew is to end."""
@@ -167,6 +252,6 @@ class Crew:
         process = _Process(self.features, self.device, self.command)
         self._processes.append(process)
         if self._closed:  # while it started, and perhaps too late to be ended with the others
-            process.stop()
+            self._end(process)
             raise KeyboardInterrupt
         return process

@@ -4,6 +4,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from errno import EINVAL
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ BLOCK_VALUES = 1 << 18
 """Values (samples x channels) read at once: 1 MB, 6 s of 44.1 kHz mono."""
 LOUDEST = 1e8
 """Samples beyond this are no sound, and their power would leave float32."""
+SYSTEM_ERROR = 2
+"""libsndfile's number for it."""
 SLOWEST_HZ, FASTEST_HZ = 100, 10_000_000
 """Rates beyond these are damage: resampled, they would fill a disk or leave nothing."""
 
@@ -28,7 +31,7 @@ SLOWEST_HZ, FASTEST_HZ = 100, 10_000_000
 class DecodeError(Exception):
     """A recording that cannot be read: its `path`, and the `reason` in words.
 
-    `passing` where the file itself may be sound: it is missing, or may not be read.
+    `passing` where the file itself may be sound: it is missing, may not be read, or a disk fails.
     """
 
     def __init__(self, path: Path | str, reason: str, passing: bool = False) -> None:
@@ -49,11 +52,15 @@ def decode_blocks(path: Path | str, rate_hz: int) -> Iterator[Samples]:
     Its content decides the format, never its name or a declared length. Channels are averaged. Sound that breaks off
     counts as far as it goes. Raises DecodeError.
     """
-    try:
-        with _opened(Path(path)) as file:
+    with _opened(Path(path)) as file:
+        try:
             yield from _resampled(_checked(_native_blocks(file)), rate_hz)
-    except _Refused as refusal:
-        raise DecodeError(path, str(refusal)) from refusal
+        except _Refused as refusal:
+            if not file.trouble:
+                raise DecodeError(path, str(refusal)) from refusal
+        if file.trouble:
+            reason = file.trouble.strerror or str(file.trouble)
+            raise DecodeError(path, f"cannot be read to its end: {reason}", passing=True) from file.trouble
 
 
 def decode(path: Path | str, rate_hz: int) -> Samples:
@@ -61,11 +68,37 @@ def decode(path: Path | str, rate_hz: int) -> Samples:
     return np.concatenate(list(decode_blocks(path, rate_hz)))
 
 
+class _File(FileIO):
+    """Remembers the `trouble` of a read that failed, which FFmpeg takes for the end of the sound."""
+
+    trouble: OSError | None = None
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        try:
+            return super().read(size)
+        except OSError as error:
+            self.trouble = error
+            return b""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except OSError as error:
+            self.trouble = self.trouble if error.errno == EINVAL else error  # a damaged header's, that leads nowhere
+            raise
+
+    def read_to_end(self) -> None:
+        """For its trouble, if there is any."""
+        self.seek(0)
+        while self.read(BLOCK_VALUES):
+            pass
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[FileIO]:
+def _opened(path: Path) -> Iterator[_File]:
     """The open file. Only a regular one: a pipe or a device may never end."""
     try:
-        file = FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK))  # a pipe without a writer must not block us here
+        file = _File(os.open(path, os.O_RDONLY | os.O_NONBLOCK))  # a pipe without a writer must not block us here
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise DecodeError(path, f"cannot be opened: {reason}", passing=True) from error
@@ -74,11 +107,11 @@ def _opened(path: Path) -> Iterator[FileIO]:
         if not stat.S_ISREG(status.st_mode):
             raise DecodeError(path, "not a file but a folder, a pipe or a device", passing=True)
         if status.st_size == 0:
-            raise _Refused("the file is empty (0 bytes)")
+            raise DecodeError(path, "the file is empty (0 bytes)")
         yield file
 
 
-def _native_blocks(file: FileIO) -> Iterator[Block]:
+def _native_blocks(file: _File) -> Iterator[Block]:
     """Blocks by soundfile, or by PyAV where soundfile refuses the file or finds no sound in it."""
     blocks, refusal = _soundfile_blocks(file), "no samples"
     try:
@@ -93,6 +126,8 @@ def _native_blocks(file: FileIO) -> Iterator[Block]:
     try:
         yield from blocks
     except soundfile.SoundFileError as error:
+        if getattr(error, "code", 0) == SYSTEM_ERROR:  # the disk's, or a damaged header's
+            file.read_to_end()
         raise _Refused(f"damaged: {_in_words(error)}") from error
 
 
@@ -103,7 +138,7 @@ class _Onward(soundfile.SoundFile):
         return False
 
 
-def _soundfile_blocks(file: FileIO) -> Iterator[Block]:
+def _soundfile_blocks(file: _File) -> Iterator[Block]:
     with _Onward(file.fileno(), closefd=False) as sound:
         n_samples = max(1, BLOCK_VALUES // sound.channels)
         # The same numbers as libsndfile's own float32, which takes three times as long for a WAV.
@@ -124,7 +159,7 @@ def _in_words(error: Exception) -> str:
     return str(getattr(error, "error_string", error)).rstrip(".")
 
 
-def _pyav_blocks(file: FileIO, refusal: str) -> Iterator[Block]:
+def _pyav_blocks(file: _File, refusal: str) -> Iterator[Block]:
     """Blocks of the first audio stream. `refusal` is what soundfile had against the file."""
     import av  # a tenth of a second that most workers never need
 

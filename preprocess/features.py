@@ -89,13 +89,13 @@ def take_finished(done: Done, places: Places) -> list[Row]:
     return stored
 
 
-def compute(missing: Sequence[Wanted], done: Done, places: Places, n_jobs: int, device: str) -> list[Failure]:
-    """Compute the frames of clips, in parts that `done` keeps. The recordings that could not be read."""
+def compute(
+    missing: Sequence[Wanted], done: Done, places: Places, n_workers: int, device: str, failures: list[Failure]
+) -> None:
+    """Compute the frames of clips, in parts that `done` keeps; recordings that could not be read join `failures`."""
     parts, numbers = places.parts.absolute(), count()
     run = token_hex(4)  # parts of an earlier run stay, and a process's number may come again
-    n_workers = count_workers(missing, n_jobs)
     jobs = list(cut_into_parts(missing, n_workers, lambda: parts / f"{run}-{next(numbers)}.part"))
-    failures: list[Failure] = []
     try:
         with Crew(done.features, n_workers, device=device) as crew, Progress(len(missing)) as progress:
             for wrote in crew.compute(jobs):
@@ -106,7 +106,6 @@ def compute(missing: Sequence[Wanted], done: Done, places: Places, n_jobs: int, 
                     done.keep(wrote.part, wrote.rows)  # write_store checks them
     finally:
         clear_half_written(places)  # of workers ended while they wrote, because another met a full disk
-    return failures
 
 
 def warn_of_empty_bands(features: Features) -> None:
@@ -132,9 +131,13 @@ def make_store(
     missing = [one for clip, one in wanted.items() if clip not in passed_over]
     if missing:
         warn_of_empty_bands(features)
-        say(f"{len(wanted)} clips: {len(done.pieces)} are done, {len(missing)} to compute with {n_jobs} jobs")
-        failures += compute(missing, done, places, n_jobs, device)
-    write_failures(places.failed_csv, features, failures)
+        n_workers = count_workers(missing, n_jobs)
+        say(f"{len(wanted)} clips: {len(done.pieces)} are done, {len(missing)} to compute with {n_workers} jobs")
+    try:
+        if missing:
+            compute(missing, done, places, n_workers, device, failures)
+    finally:  # a decoder that hangs has cost a minute: whatever ends this, it need not be tried again
+        write_failures(places.failed_csv, features, failures)
     changed = sorted(wanted.keys() - done.pieces.keys() - {one.clip for one in failures})
     if changed:
         say(

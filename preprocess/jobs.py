@@ -55,6 +55,7 @@ class Wrote:
 
     part: Path | None
     ends: tuple[Ended, ...]
+    """Of the first clips of the job, as many as there was time for."""
     rows: tuple[Row, ...] = ()
     """Of the part, so that nobody need read it for them."""
 

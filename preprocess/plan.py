@@ -14,7 +14,7 @@ from preprocess.store_writer import Piece
 from recipe import Features
 
 MOST_CLIPS, MOST_BYTES = 64, 1 << 27
-"""Of a part, which is lost when its worker is killed."""
+"""Of a part, which is lost when its worker is killed; preprocess.worker bounds it by time as well."""
 FEWEST_CLIPS, FEWEST_BYTES = 2, 1 << 20
 """Of a part: the last ones are short, so that no worker is long alone."""
 WORKER_CLIPS, WORKER_BYTES = 8, 1 << 22

@@ -3,12 +3,16 @@
 The weights are those of `torch.nn.functional.interpolate(mode="bilinear", antialias=True)`.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from preprocess.coding import Frames
+
+AT_ONCE = 256
+"""Outputs made by one product; their weights are of every input for every output."""
 
 
 def resize_weights(n_in: int, n_out: int, ratio: float | None = None, first_out: int = 0, first_in: int = 0) -> Frames:
@@ -32,11 +36,24 @@ def resize_in_time(blocks: Iterable[Frames], ratio: float) -> Iterator[Frames]:
         waiting = block if waiting is None else np.concatenate([waiting, block])
         n_known = int((first_in + len(waiting) - reach) / ratio - 0.5)  # outputs whose inputs are all here
         if n_known > n_out:
-            yield resize_weights(len(waiting), n_known - n_out, ratio, n_out, first_in) @ waiting
+            yield from _outputs(waiting, first_in, n_out, n_known, ratio)
             n_out = n_known
-            gone = max(0, int((n_out + 0.5) * ratio - reach) - first_in)
+            gone = _first_reached(n_out, ratio, first_in)
             waiting, first_in = waiting[gone:], first_in + gone
     if waiting is not None:
-        n_left = max(1, round((first_in + len(waiting)) / ratio)) - n_out
-        if n_left > 0:
-            yield resize_weights(len(waiting), n_left, ratio, n_out, first_in) @ waiting
+        yield from _outputs(waiting, first_in, n_out, max(1, round((first_in + len(waiting)) / ratio)), ratio)
+
+
+def _outputs(inputs: Frames, first_in: int, start: int, stop: int, ratio: float) -> Iterator[Frames]:
+    """Outputs `start` to `stop` of inputs `first_in`.., some at a time, of the inputs that those reach."""
+    for first in range(start, stop, AT_ONCE):
+        n_out = min(AT_ONCE, stop - first)
+        here = _first_reached(first, ratio, first_in)
+        until = math.ceil((first + n_out - 0.5) * ratio + max(1.0, ratio)) - first_in
+        reached = inputs[here:until]
+        yield resize_weights(len(reached), n_out, ratio, first, first_in + here) @ reached
+
+
+def _first_reached(output: int, ratio: float, first_in: int) -> int:
+    """Which of the inputs from `first_in` on is the first that an output or a later one reaches."""
+    return max(0, int((output + 0.5) * ratio - max(1.0, ratio)) - first_in)

@@ -25,6 +25,8 @@ Stored = npt.NDArray[Any]
 
 SCHEMA = 1
 """Raise it when a store's layout, or the meaning of its frames, changes: every older store is then made anew."""
+RESCALED = {("cqt", "uint8"): 1}
+"""How often the scale of stored numbers has changed, by features.kind and storage: every older store is made anew."""
 TABLES = ("offsets", "clip", "variant", "digest", "source", "start_s", "duration_s", "bin_mean", "bin_std")
 READ_BYTES = 1 << 22
 """Bytes read at once, to be hashed while they are still in the cache."""
@@ -65,15 +67,18 @@ def digest_of(frames: Stored) -> str:
 
 def fingerprint(features: Features) -> str:
     """Names everything that frames depend on, beside the recording."""
-    text = json.dumps([SCHEMA, as_dict(features)], sort_keys=True)
+    rescaled = RESCALED.get((features.kind, features.storage))
+    text = json.dumps([SCHEMA, as_dict(features), *([rescaled] if rescaled else [])], sort_keys=True)
     return xxhash.xxh3_128_hexdigest(text.encode())
 
 
 def differences(theirs: dict[str, Any], features: Features) -> str:
-    """The keys in which a store's features differ from a recipe's, in words; '' where they are the same."""
+    """The keys in which the features of a store that is not a recipe's differ from the recipe's, in words."""
     ours = as_dict(features)
     keys = [key for key in {**ours, **theirs} if theirs.get(key) != ours.get(key)]
-    return ", ".join(f"features.{key} was {theirs.get(key)}, is {ours.get(key)}" for key in keys)
+    return ", ".join(f"features.{key} was {theirs.get(key)}, is {ours.get(key)}" for key in keys) or (
+        f"features.storage {features.storage} had another scale in an earlier version"
+    )
 
 
 class Damaged(BadInput):

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection
 
@@ -17,25 +18,38 @@ from preprocess.watch import watched
 from preprocess.whereabouts import Whereabouts
 from recipe import Features
 
+PART_S = 10.0
+"""Of a part: what a stop may lose, beside the clip it falls into."""
+
 
 class Worker:
-    """Computes parts, one after the other; `tell` sends a message to the parent, `begin` the index of a clip begun."""
+    """Computes parts, one after the other.
+
+    `tell` sends a message to the parent, `begin` the index of a clip begun; `called` is whether the parent has spoken.
+    """
 
     def __init__(
         self,
         features: Features,
         tell: Callable[[Message], None],
         begin: Callable[[int], None] = lambda _: None,
+        called: Callable[[], bool] = lambda: False,
         device: str = "cpu",
     ) -> None:
-        self.features, self.tell, self.begin = features, tell, begin
+        self.features, self.tell, self.begin, self.called = features, tell, begin, called
         self.transform = build_transform(features, device)
 
     def compute(self, job: PartJob) -> None:
-        """Compute a part and write it. Raises OSError where it cannot be written."""
-        ends = []
+        """Compute a part and write it, but for clips not begun after PART_S: their parent has them computed in another.
+
+        Raises OSError where it cannot be written.
+        """
+        ends: list[Ended] = []
+        began = time.monotonic()
         with written_part(job.part, self.features) as part:
             for index, clip in enumerate(job.clips):
+                if ends and (time.monotonic() - began > PART_S or self.called()):
+                    break  # a parent that speaks during a job is gone: the pipe has ended
                 self.begin(index)
                 ends.append(self._compute_clip(clip, part))
         self.tell(Wrote(job.part, tuple(ends), tuple(part.rows)))
@@ -74,7 +88,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     connection = Connection(int(sys.argv[1]))
     features, device = connection.recv()
-    worker = Worker(features, connection.send, Whereabouts(int(sys.argv[2])).put, device)
+    worker = Worker(features, connection.send, Whereabouts(int(sys.argv[2])).put, connection.poll, device)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders in C mutter about damaged files
     connection.send(Ready())
     while True:

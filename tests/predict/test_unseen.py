@@ -10,18 +10,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from errors import BadInput
 from predict.hearing import End
-from predict.journal import open_journal
+from predict.journal import Journal, open_journal
 from predict.listener import Hearing, Listener
 from predict.recordings import find_recordings, suffix_of
 from predict.run import main
 from predict.spans import Span
 from predict.tagger import Heard, Tagger, load_run
-from preprocess.decode import DecodeError
+from preprocess.lock import locked
 from recipe import Prediction
-from tests.predict.conftest import FEATURES, Home
+from tests.predict.conftest import Home
 from train.scores import read_scores
 
 PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25)
@@ -41,6 +43,19 @@ def field(home: Home, tmp_path: Path) -> Path:
 
 def suffixed(home: Home, suffix: str = ".csv") -> Path:
     return home.places.submission(f"_on_field_trip{suffix}")
+
+
+def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The recordings that are decoded, filled as they are asked for."""
+    asked: list[str] = []
+    original = Listener.listen
+
+    def noted(self: Listener, paths: Sequence[str]) -> Iterator[Hearing]:
+        asked.extend(paths)
+        return original(self, paths)
+
+    monkeypatch.setattr(Listener, "listen", noted)
+    return asked
 
 
 def test_recordings_score_as_the_same_clips_of_a_dataset(home: Home, field: Path) -> None:
@@ -71,14 +86,7 @@ def test_what_was_heard_is_not_heard_again(home: Home, field: Path, monkeypatch:
     main(arguments)
     first = suffixed(home).read_bytes()
     (field / "12.wav").write_bytes((field / "08.wav").read_bytes())
-    asked: list[str] = []
-    original = Listener.listen
-
-    def noted(self: Listener, paths: Sequence[str]) -> Iterator[Hearing]:
-        asked.extend(paths)
-        return original(self, paths)
-
-    monkeypatch.setattr(Listener, "listen", noted)
+    asked = asked_for(monkeypatch)
     main(arguments)
     assert [Path(path).name for path in asked] == ["12.wav", "broken.mp3"]
     assert suffixed(home).read_bytes() != first
@@ -114,39 +122,111 @@ def test_an_interrupted_recording_goes_on_at_its_last_span(
     pd.testing.assert_frame_equal(one, pd.read_csv(home.places.submission("_on_11_windows.csv")))
 
 
+def kept(home: Home) -> Journal:
+    return open_journal(home.places.run_home / "heard", load_run(home.places.run_home, PREDICTION))
+
+
+def span(start: int, value: float = 0.0) -> Heard:
+    """Three windows, two frames apart."""
+    return Heard(np.arange(start, start + 6, 2), np.full((3, 3), value, np.float32))
+
+
 def test_a_span_that_is_not_whole_is_heard_again(home: Home, field: Path) -> None:
-    journal = open_journal(home.places.run_home / "heard", load_run(home.places.run_home, PREDICTION))
+    journal = kept(home)
     entry = journal.entry(field / "06.wav")
-    parts = [Heard(np.arange(3), np.full((3, 3), value, np.float32)) for value in (0.1, 0.2)]
+    parts = [span(0, 0.1), span(6, 0.2)]
     for part in parts:
         entry.add(part)
     whole = entry.draft.read_bytes()
-    for length in (len(whole) - 1, len(whole) // 2 + 10):
-        entry.draft.write_bytes(whole[:length])
+    flipped = bytes([whole[-1] ^ 1])
+    for damaged in (whole[:-1], whole[: len(whole) // 2 + 10], whole[:-1] + flipped):
+        entry.draft.write_bytes(damaged)
         entry = journal.entry(field / "06.wav")
-        (kept,) = entry.begun()
-        np.testing.assert_array_equal(kept.scores, parts[0].scores)
+        (first,) = entry.begun()
+        np.testing.assert_array_equal(first.scores, parts[0].scores)
         entry.add(parts[1])
         assert entry.draft.read_bytes() == whole
     assert entry.finished() is None
-    written = entry.finish(End(-0.5, 7.0))
-    finished = entry.finished()
-    assert finished
+    written, finished = entry.finish(End(-0.5, 7.0)), entry.finished()
+    assert written and finished
     np.testing.assert_array_equal(finished.heard[0].scores, np.concatenate([part.scores for part in written.heard]))
     assert (finished.start_s, finished.duration_s) == (-0.5, 7.0)
     assert not entry.draft.exists()
 
 
-def test_a_damaged_page_is_written_again(home: Home, field: Path) -> None:
-    journal = open_journal(home.places.run_home / "heard", load_run(home.places.run_home, PREDICTION))
-    entry = journal.entry(field / "06.wav")
-    entry.add(Heard(np.arange(3), np.zeros((3, 3), np.float32)))
+def test_spans_that_do_not_go_on_are_heard_again(home: Home, field: Path) -> None:
+    journal = kept(home)
+    for starts, n_good in (([0, 6, 12], 3), ([0, 6, 6], 2), ([0, 12], 1), ([6, 12], 0), ([0, 0, 6, 6], 1)):
+        entry = journal.entry(field / "06.wav")
+        entry.draft.unlink(missing_ok=True)
+        for start in starts:
+            entry.add(span(start))
+        assert [int(each.start_frames[0]) for each in journal.entry(field / "06.wav").begun()] == starts[:n_good]
+
+
+@given(st.data())
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_page_is_not_taken(home: Home, field: Path, data: st.DataObject) -> None:
+    entry = kept(home).entry(field / "06.wav")
+    entry.add(span(0))
     assert not entry.draft.exists()
     entry.finish(End(0.0, 7.0))
     whole = entry.path.read_bytes()
-    for length in (0, 10, len(whole) // 2, len(whole) - 1):
-        entry.path.write_bytes(whole[:length])
-        assert journal.entry(field / "06.wav").finished() is None
+    at, bit = data.draw(st.integers(0, len(whole) - 1), "at"), data.draw(st.integers(0, 7), "bit")
+    for damaged in (whole[:at], whole[:at] + bytes([whole[at] ^ 1 << bit]) + whole[at + 1 :]):
+        entry.path.write_bytes(damaged)
+        assert entry.finished() is None
+
+
+def test_two_at_once_of_one_run_are_refused(home: Home, field: Path) -> None:
+    arguments = [*home.arguments, "--input", str(field / "06.wav"), "--jobs", "1"]
+    with (
+        locked(home.places.run_home / "heard" / ".lock", "make predict"),
+        pytest.raises(BadInput, match="heard: another make predict INPUT= of run tiny is at work"),
+    ):
+        main(arguments)
+    main(arguments)
+
+
+def test_a_link_and_its_target_are_heard_once(home: Home, field: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (field / "link.wav").symlink_to("08.wav")
+    (field / "broken link.mp3").symlink_to("broken.mp3")
+    asked = asked_for(monkeypatch)
+    main([*home.arguments, "--input", str(field), "--jobs", "1"])
+    assert len(asked) == 7
+    scores = pd.read_csv(suffixed(home)).set_index("clip")
+    np.testing.assert_array_equal(scores.loc["link.wav"], scores.loc["08.wav"])
+    assert pd.read_csv(suffixed(home, "_failed.csv"))["clip"].tolist() == ["broken link.mp3", "broken.mp3"]
+
+
+def test_links_in_a_circle_cost_themselves_alone(home: Home, field: Path) -> None:
+    (field / "loop.wav").symlink_to("loop.wav")
+    main([*home.arguments, "--input", str(field), "--jobs", "1"])
+    assert len(pd.read_csv(suffixed(home))) == 6
+    failed = pd.read_csv(suffixed(home, "_failed.csv")).set_index("clip")["reason"]
+    assert "symbolic links" in failed["loop.wav"]
+
+
+def test_a_recording_that_changes_while_it_is_heard_is_not_kept(
+    home: Home, field: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [*home.arguments, "--input", str(field), "--jobs", "1"]
+    original = Listener.listen
+
+    def replaced_meanwhile(self: Listener, paths: Sequence[str]) -> Iterator[Hearing]:
+        for hearing in original(self, paths):
+            if hearing.path.endswith("08.wav"):  # decoded long ago
+                shutil.copy(field / "day 2" / "11.wav", hearing.path)
+            yield hearing
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(Listener, "listen", replaced_meanwhile)
+        main(arguments)
+    failed = pd.read_csv(suffixed(home, "_failed.csv")).set_index("clip")["reason"]
+    assert failed["08.wav"] == "it changed while it was heard: run the same command again"
+    main(arguments)
+    scores = pd.read_csv(suffixed(home)).set_index("clip")
+    np.testing.assert_array_equal(scores.loc["08.wav"], scores.loc["day 2/11.wav"])
 
 
 def test_a_journal_belongs_to_weights_and_windows(home: Home) -> None:
@@ -158,30 +238,6 @@ def test_a_journal_belongs_to_weights_and_windows(home: Home) -> None:
     assert folder(Prediction(window_seconds=0.5, hop_seconds=0.2)) != first
     home.write_network(fold=1, seed=1)
     assert folder(PREDICTION) != first
-
-
-def test_a_decoder_that_dies_costs_its_recording_alone(field: Path) -> None:
-    paths = [str(field / name) for name in ("06.wav", "07.wav", "08.wav")]
-    with Listener(FEATURES, 1) as listener:
-        lengths, failed = [], []
-        for index, hearing in enumerate(listener.listen(paths)):
-            try:
-                lengths.append(sum(map(len, hearing)))
-            except DecodeError as error:
-                failed.append(error.reason)
-            if index == 0:
-                # What waits in the queue was heard before the process died.
-                listener._ears[0].process.kill()
-    assert len(lengths) + len(failed) == 3
-    assert all("crashed (SIGKILL)" in reason for reason in failed)
-    assert lengths[0] == 9
-
-
-def test_leaving_early_ends_every_process(field: Path) -> None:
-    with Listener(FEATURES, 2) as listener:
-        next(iter(listener.listen([str(field / "08.wav")] * 40)))
-    assert all(ear.process.poll() is not None for ear in listener._ears)
-    assert not any(thread.is_alive() for thread in listener._threads)
 
 
 def test_recordings_are_found_and_named(field: Path, tmp_path: Path) -> None:
@@ -208,3 +264,9 @@ def test_no_readable_recording_at_all_is_refused(home: Home, field: Path) -> Non
     with pytest.raises(BadInput, match=r"broken\.mp3"):
         main([*home.arguments, "--input", str(field / "broken.mp3"), "--jobs", "1"])
     assert not home.places.submissions.exists()
+
+
+def test_without_a_process_to_decode_the_command_ends(home: Home, field: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Listener.__init__, "__defaults__", (("/no/such/program",),))
+    with pytest.raises(BadInput, match="cannot start: No such file"):
+        main([*home.arguments, "--input", str(field), "--jobs", "2"])

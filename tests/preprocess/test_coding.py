@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocess.coding import as_float32, coding_of, decode_frames, encode
+from preprocess.coding import as_float32, coding_of, encode
+from preprocess.frames import frames_of
 from recipe import Features
 
 CODINGS = {
@@ -24,7 +25,30 @@ def test_values_come_back_to_within_half_a_step(name: str) -> None:
     values = np.random.default_rng(0).uniform(*RANGES[name], (50, 3)).astype(np.float32)
     stored = encode(values, coding)
     assert stored.dtype == coding.dtype
-    np.testing.assert_allclose(decode_frames(stored, coding), values, atol=STEPS[name])
+    np.testing.assert_allclose(as_float32(stored) * coding.scale + coding.offset, values, atol=STEPS[name])
+
+
+@pytest.mark.parametrize("n_fft", [16, 2048])
+@pytest.mark.parametrize("bins_per_octave", [12, 36])
+def test_no_sound_of_full_scale_is_louder_than_uint8_of_cqt_holds(n_fft: int, bins_per_octave: int) -> None:
+    features = Features(
+        kind="cqt",
+        storage="uint8",
+        rate_hz=8_000,
+        hop_samples=256,
+        n_fft=n_fft,
+        n_bins=2 * bins_per_octave,
+        bins_per_octave=bins_per_octave,
+        fmin_hz=65.4,
+    )
+    coding = coding_of(features)
+    phase = 2 * np.pi * 65.4 * np.arange(40_000) / 8_000
+    for sound in (np.sin(phase), np.sign(np.sin(phase))):
+        frames = frames_of(sound.astype(np.float32), features)
+        assert frames.max() > 20
+        stored = encode(frames, coding)
+        np.testing.assert_allclose(as_float32(stored) * coding.scale + coding.offset, frames, atol=coding.scale * 0.501)
+        assert 225 < stored.max() < 255
 
 
 @given(st.sampled_from(sorted(CODINGS)), st.lists(st.floats(-(2.0**99), 2.0**99, width=32), min_size=2, max_size=9))

@@ -1,10 +1,13 @@
 """Workers that crash, hang or are killed cost one recording, and the others go on."""
 
+import gc
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
+from multiprocessing import Pipe
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +18,13 @@ from errors import BadInput
 from preprocess.crew import Crew
 from preprocess.jobs import ClipJob, Ended, PartJob
 from preprocess.part import read_part
+from preprocess.whereabouts import Whereabouts
 from recipe import Features
 
 ROOT = Path(__file__).parent.parent.parent
 FEATURES = Features(rate_hz=16_000, n_fft=256, hop_samples=128, n_bins=16)
 BAD_WORKER = """
-import ctypes, os, sys
+import ctypes, os, sys, time
 from preprocess import recording, watch, worker
 
 def decode_blocks(path, rate_hz, good=recording.decode_blocks):
@@ -34,12 +38,15 @@ def decode_blocks(path, rate_hz, good=recording.decode_blocks):
         os.kill(os.getpid(), 9)
     if name.startswith("killed"):
         os.kill(os.getpid(), 9)
+    if name.startswith("slow"):
+        time.sleep(0.15)
     if name.startswith("bug"):
         raise RuntimeError("a bug")
     yield from good(path, rate_hz)
 
 recording.decode_blocks = decode_blocks
 watch.SILENT_S = 1
+worker.PART_S = 0.2
 worker.main()
 """
 
@@ -104,12 +111,58 @@ def test_a_killed_worker_is_replaced(tmp_path: Path) -> None:
     with Crew(FEATURES, 1) as crew:
         written = crew.compute(parts_of(tmp_path, clips, 3))
         next(written)
-        (process,) = crew._processes
-        os.kill(process.process.pid, signal.SIGKILL)
+        (killed,) = crew._processes
+        os.kill(killed.process.pid, signal.SIGKILL)
         list(written)
-        assert len(crew._processes) == 2
+        (process,) = crew._processes
+        assert process is not killed
     assert len(clips_in(tmp_path)) == 12
-    assert all(one.process.poll() is not None for one in crew._processes)
+    assert process.process.poll() is not None
+
+
+def test_recordings_that_kill_their_workers_leave_no_file_open(tmp_path: Path, bad_worker: tuple[str, str]) -> None:
+    open_files = Path("/proc/self/fd")
+    if not open_files.is_dir():
+        pytest.skip("this system does not say which files are open")
+    clips = recordings(tmp_path, [*(f"killed{number}" for number in range(4)), "good"])
+    with Crew(FEATURES, 1, bad_worker) as crew:
+        list(crew.compute(parts_of(tmp_path, clips[-1:], 1)))
+        before = len(list(open_files.iterdir()))
+        list(crew.compute(parts_of(tmp_path, clips, 5)))
+        gc.collect()
+        assert len(list(open_files.iterdir())) == before
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_part_that_takes_long_is_written_in_several(tmp_path: Path, bad_worker: tuple[str, str], n_jobs: int) -> None:
+    clips = recordings(tmp_path, [*(f"slow{number}" for number in range(7)), "crash", "slow7", "good1", "good2"])
+    with Crew(FEATURES, n_jobs, bad_worker) as crew:
+        wrote = list(crew.compute(parts_of(tmp_path, clips, 20)))
+    parts = [one.part for one in wrote if one.part]
+    assert len({*parts}) == len(parts) >= 4
+    assert sum(len(one.ends) for one in wrote) == 11
+    assert [end.failure.clip for one in wrote for end in one.ends if end.failure] == ["crash"]
+    assert clips_in(tmp_path).keys() == {clip.clip for clip in clips} - {"crash"}
+    assert [row.clip for one in wrote for row in one.rows] == [clip.clip for clip in clips if clip.clip != "crash"]
+
+
+def test_a_worker_whose_parent_is_gone_keeps_what_it_has_and_ends(tmp_path: Path, bad_worker: tuple[str, str]) -> None:
+    script = Path(bad_worker[1])
+    script.write_text(script.read_text().replace("worker.PART_S", "other"))
+    clips = recordings(tmp_path, ["good", *(f"slow{number}" for number in range(50))])
+    ours, theirs = Pipe()
+    at = Whereabouts.create()
+    with theirs:
+        files = [theirs.fileno(), at.descriptor]
+        process = subprocess.Popen([*bad_worker, *map(str, files)], pass_fds=files, stderr=subprocess.DEVNULL)
+    ours.send((FEATURES, "cpu"))
+    ours.recv()
+    ours.send(PartJob(tmp_path / "parts" / "0.part", clips))
+    while not at.get():
+        time.sleep(0.001)
+    ours.close()
+    process.wait(timeout=5)
+    assert 2 <= len(clips_in(tmp_path)) == at.get() + 1 < len(clips)
 
 
 def test_an_interrupt_ends_the_workers_at_once(tmp_path: Path, bad_worker: tuple[str, str]) -> None:

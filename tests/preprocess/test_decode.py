@@ -1,7 +1,7 @@
 """Decoding against soundfile and soxr at once, and what is refused."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import av
@@ -156,6 +156,32 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
         with pytest.raises(DecodeError) as caught:
             decode(tmp_path / name, RATE_HZ)
         assert caught.value.passing
+
+
+@pytest.mark.parametrize("form", ["WAV", "FLAC", "matroska"])
+def test_a_disk_that_fails_is_no_end_of_the_sound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    """Of the file that is open, reads fail from the first block on."""
+    path = tmp_path / "sound.wav"
+    if form == "matroska":
+        write_with_pyav(path, form, "pcm_s16le")
+    else:
+        soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 200_000), 48_000, format=form)
+    monkeypatch.setattr(module, "BLOCK_VALUES", 1 << 12)
+    files, original = list[module._File](), module._native_blocks
+
+    def noted(file: module._File) -> Iterator[module.Block]:
+        files.append(file)
+        return original(file)
+
+    monkeypatch.setattr(module, "_native_blocks", noted)
+    blocks = decode_blocks(path, 48_000)
+    next(blocks)
+    folder = os.open(tmp_path, os.O_RDONLY)
+    os.dup2(folder, files[0].fileno())
+    os.close(folder)
+    with pytest.raises(DecodeError, match="cannot be read to its end: Is a directory") as caught:
+        list(blocks)
+    assert caught.value.passing
 
 
 def test_one_sample_is_a_recording(tmp_path: Path) -> None:

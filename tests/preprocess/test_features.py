@@ -1,6 +1,6 @@
 """make features from the command line: repairable, the same for any number of jobs."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -170,6 +170,34 @@ def test_unreadable_recordings_are_reported_once_and_tried_when_they_change(
     assert computed == [f"cat/{bad.name}"]
     assert not store_of(recordings).with_name("failed.csv").exists()
     assert same_bytes_as_clean(recordings)
+
+
+def test_what_could_not_be_read_before_an_interrupt_is_not_tried_again(
+    recordings: Path, computed: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = recordings / "cat" / "bad.wav"
+    bad.write_bytes(b"no sound")
+    original = Crew.compute
+
+    def interrupted(self: Crew, jobs: Sequence[PartJob]) -> Iterator[Wrote]:
+        for wrote in original(self, jobs):
+            yield wrote
+            if any(end.failure for end in wrote.ends):
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as first, pytest.raises(KeyboardInterrupt):
+        first.setattr(Crew, "compute", interrupted)
+        make(recordings)
+    assert pd.read_csv(store_of(recordings).with_name("failed.csv"))["clip"].tolist() == [bad.name]
+    computed.clear()
+    assert make(recordings, "made", "--max_failures", "0.1") == 0
+    assert bad.name not in computed
+    assert pd.read_csv(store_of(recordings).with_name("failed.csv"))["clip"].tolist() == [bad.name]
+
+
+def test_as_many_jobs_are_said_as_start(recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(recordings, "made", "--jobs", "16")
+    assert "18 clips: 0 are done, 18 to compute with 3 jobs" in capsys.readouterr().err
 
 
 def test_no_readable_recording_at_all_is_bad_input(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Resizing against torch's."""
 
+import tracemalloc
 from collections.abc import Iterator
 
 import numpy as np
@@ -38,3 +39,17 @@ def test_time_is_resized_alike_in_any_blocks(n_frames: int, ratio: float, sizes:
     n_out = max(1, round(n_frames / ratio))
     resized = np.concatenate(list(resize_in_time(blocks(), ratio)))
     np.testing.assert_allclose(resized, resize_weights(n_frames, n_out, ratio) @ frames, atol=1e-5)
+
+
+@pytest.mark.parametrize("ratio", [0.125, 8.0])
+def test_a_large_block_is_resized_in_bounded_memory(ratio: float) -> None:
+    """The windows that come at once for an n_fft of 256: their weights in one piece would take 270 MB."""
+    block = np.random.default_rng(0).random((2048, 4), dtype=np.float32)
+    tracemalloc.start()
+    try:
+        n_out = sum(map(len, resize_in_time([block], ratio)))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert n_out == round(2048 / ratio)
+    assert peak_bytes < 20e6

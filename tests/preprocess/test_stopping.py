@@ -19,7 +19,7 @@ def test_what_was_finished_before_a_stop_is_not_repeated(many: Path, computed: l
     os.killpg(process.pid, how)
     _, errors = process.communicate(timeout=20)
     assert not store_of(many).exists()
-    assert process.returncode == (-9 if how == signal.SIGKILL else 130)
+    assert process.returncode == (-9 if how == signal.SIGKILL else 130), errors
     assert "Traceback" not in errors
     assert how == signal.SIGKILL or "interrupted; what was finished is kept" in errors
     make(many)

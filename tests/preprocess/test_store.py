@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errors import BadInput
+from preprocess import store as module
 from preprocess.seal import write_seal
 from preprocess.store import Coding, Damaged, OtherRecipe, Row, Stored, digest_of, open_store
 from preprocess.store_writer import Piece, write_store
@@ -153,6 +154,18 @@ def test_other_features_are_refused_by_key(stored: tuple[Path, list[Stored]]) ->
     changes = r"features.hop_samples was 690, is 512, .*n_bins was 128, is 64"
     with pytest.raises(OtherRecipe, match=changes), open_store(stored[0], Features(hop_samples=512, n_bins=64)):
         pass
+
+
+def test_a_store_of_an_earlier_version_s_scale_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rescaled, other = Features(kind="cqt", n_bins=24, storage="uint8"), Features(storage="uint8")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(module, "RESCALED", {})
+        for features in (rescaled, other):
+            write_store(tmp_path / features.kind, features, Coding(np.dtype("uint8"), N_BINS, 12.5, 0.5, -100.0), [])
+    with pytest.raises(OtherRecipe, match=r"features\.storage uint8 had another scale"):
+        open_store(tmp_path / "cqt", rescaled).__enter__()
+    with open_store(tmp_path / "logmel", other) as store:
+        assert store.scale == 0.5
 
 
 def test_what_is_no_store_is_refused(tmp_path: Path) -> None:

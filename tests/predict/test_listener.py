@@ -1,0 +1,156 @@
+"""Processes that hear recordings: one that dies is replaced, and none that cannot start is waited for."""
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from errors import BadInput
+from predict import hear, listener
+from predict.listener import EAR, Listener
+from preprocess.decode import DecodeError
+from preprocess.frames import build_transform
+from preprocess.store import Stored
+from recipe import Features
+
+ROOT = Path(__file__).parents[2]
+FEATURES = Features(rate_hz=8_000, n_fft=256, hop_samples=100, n_bins=24, fmax_hz=4_000.0)
+BAD_EAR = """
+import os, sys
+from preprocess import decode, recording, spectra
+from predict import hear
+
+def decode_blocks(path, rate_hz, good=recording.decode_blocks):
+    name = os.path.basename(path)
+    for number, block in enumerate(good(path, rate_hz)):
+        if name.startswith("once") and number == int(name[4]) and not os.path.exists(path + ".died"):
+            open(path + ".died", "w").close()
+            os.kill(os.getpid(), 9)
+        if name.startswith("crash"):
+            os.abort()
+        yield block
+
+recording.decode_blocks = decode_blocks
+decode.BLOCK_VALUES = 1 << 12
+spectra.BATCH_VALUES = 1 << 12
+hear.BLOCK_BYTES = 1 << 9
+hear.main()
+"""
+
+
+@pytest.fixture
+def bad_ear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """A process that dies of recordings by their names, and hears the others in many small blocks."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    path = tmp_path / "bad_ear.py"
+    path.write_text(BAD_EAR)
+    return sys.executable, str(path)
+
+
+def recordings(folder: Path, *names: str, seconds: float = 1.0) -> list[str]:
+    for seed, name in enumerate(names):
+        sound = np.random.default_rng(seed).uniform(-0.5, 0.5, round(8_000 * seconds))
+        soundfile.write(folder / name, sound, 8_000, format="WAV")
+    return [str(folder / name) for name in names]
+
+
+def heard(paths: Sequence[str], n_jobs: int, command: Sequence[str] = EAR) -> tuple[list[list[Stored]], list[str]]:
+    """The blocks of the recordings that are heard, and why the others are not."""
+    found, failed = [], []
+    with Listener(FEATURES, n_jobs, command) as ears:
+        for hearing in ears.listen(paths):
+            try:
+                found.append(list(hearing))
+            except DecodeError as error:
+                failed.append(error.reason)
+    assert not ears._ears
+    return found, failed
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_process_that_is_killed_costs_no_recording(tmp_path: Path, bad_ear: tuple[str, str], n_jobs: int) -> None:
+    paths = recordings(tmp_path, "a", "once0", "once3", "crash", "b", seconds=4.0)
+    found, failed = heard(paths, n_jobs, bad_ear)
+    assert failed == ["the decoder crashed (SIGABRT), twice"]
+    assert len(list(tmp_path.glob("*.died"))) == 2
+    assert all(len(blocks) > 10 for blocks in found)
+    transform = build_transform(FEATURES)
+    for path, blocks in zip([path for path in paths if "crash" not in path], found, strict=True):
+        *expected, _ = hear.hear(path, FEATURES, transform)
+        np.testing.assert_array_equal(np.concatenate(blocks), np.concatenate(expected))  # type: ignore[arg-type]
+
+
+def test_processes_that_died_hold_nothing_open(tmp_path: Path, bad_ear: tuple[str, str]) -> None:
+    (crash,) = recordings(tmp_path, "crash")
+    n_open = []
+    with Listener(FEATURES, 1, bad_ear) as ears:
+        for hearing in ears.listen([crash] * 4):
+            with pytest.raises(DecodeError):
+                list(hearing)
+            n_open.append(len(ears._ears))
+        ears._threads[0].join()
+        assert not ears._ears
+    assert max(n_open) <= 1
+
+
+def test_a_process_that_cannot_be_had_ends_all_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    paths = recordings(tmp_path, "a", "b", "c")
+    with monkeypatch.context() as full:
+        full.setattr(listener.subprocess, "Popen", refuse)  # type: ignore[attr-defined]
+        with pytest.raises(BadInput, match="cannot start: Resource temporarily unavailable; end what else runs"):
+            heard(paths, 2)
+    no_ear = (sys.executable, "-c", "raise ImportError('no such library')")
+    with pytest.raises(BadInput, match=r"cannot start \(exit status 1\)"):
+        heard(paths, 2, no_ear)
+
+
+def test_recordings_named_from_the_folder_of_the_moment_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recordings(tmp_path, "a")
+    monkeypatch.chdir(tmp_path)
+    found, failed = heard(["a"], 1)
+    assert (len(found), failed) == (1, [])
+
+
+def test_leaving_early_ends_every_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen
+
+    def noted(*arguments: Any, **keys: Any) -> subprocess.Popen[bytes]:
+        started.append(start(*arguments, **keys))
+        return started[-1]
+
+    monkeypatch.setattr(listener.subprocess, "Popen", noted)  # type: ignore[attr-defined]
+    with Listener(FEATURES, 2) as ears:
+        next(iter(ears.listen(recordings(tmp_path, "a") * 40)))
+        while len(started) < 2:
+            time.sleep(0.01)
+    assert all(process.poll() is not None for process in started)
+    assert not any(thread.is_alive() for thread in ears._threads)
+
+
+def test_a_process_stopped_for_long_is_replaced(tmp_path: Path, bad_ear: tuple[str, str]) -> None:
+    """Its alarm goes off while it is stopped, and ends it as soon as it may go on."""
+    (path,) = recordings(tmp_path, "long", seconds=60.0)
+    with Listener(FEATURES, 1, bad_ear) as ears:
+        (hearing,) = ears.listen([path])
+        blocks = iter(hearing)
+        n_frames = len(next(blocks))
+        (first,) = ears._ears
+        first.process.send_signal(signal.SIGSTOP)
+        first.process.send_signal(signal.SIGALRM)
+        first.process.send_signal(signal.SIGCONT)
+        n_frames += sum(map(len, blocks))
+        assert first.process.returncode == -signal.SIGALRM
+    assert n_frames == 60 * 80 + 1
