@@ -24,8 +24,9 @@ from preprocess.coding import coding_of, encode
 from preprocess.crew import Crew
 from preprocess.decode import decode, decode_blocks
 from preprocess.frames import build_transform
-from preprocess.jobs import ClipJob, PartJob, source_stamp
+from preprocess.jobs import ClipJob, PartJob
 from preprocess.plan import Done, Wanted, cut_into_parts
+from preprocess.sources import quick_stamp
 from preprocess.store import Row, digest_of, open_store
 from preprocess.store_writer import Piece, write_store
 
@@ -93,7 +94,7 @@ def compute_all(paths: list[Path]) -> None:
 
 def run_crew(paths: list[Path], folder: Path, n_jobs: int) -> float:
     """Seconds of workers that have started, from the first job to the store on the disk."""
-    wanted = {path.name: Wanted(ClipJob(path.name, str(path)), source_stamp(str(path))) for path in paths}
+    wanted = {path.name: Wanted(ClipJob(path.name, str(path)), quick_stamp(str(path))) for path in paths}
     done = Done(FEATURES, wanted)
     with TemporaryDirectory(dir=folder) as home, Crew(FEATURES, n_jobs) as crew:
         warm = [PartJob(Path(home) / f"warm{job}.part", (wanted[paths[0].name].job,) * 4) for job in range(n_jobs)]

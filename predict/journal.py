@@ -15,7 +15,7 @@ import xxhash
 from predict import spans
 from predict.hearing import End
 from predict.tagger import Heard, Run
-from preprocess.jobs import source_stamp
+from preprocess.sources import content_of, is_same, quick_stamp, stamp_of
 from preprocess.whole import written_whole
 
 HEARD_BY = ("window_seconds", "hop_seconds", "mode", "blend", "view_shifts_s", "view_gains_db", "view_windows_s")
@@ -48,8 +48,9 @@ class Journal:
 
     def entry(self, path: Path) -> "Entry":
         """What is known of a recording, as long as the file is the same. A link shares the page of its target."""
-        real, stamp = os.path.realpath(path), source_stamp(str(path))  # Path.resolve raises where links go in a circle
-        key = hashlib.sha256(f"{real}\0{stamp}".encode("utf-8", "surrogateescape"))
+        real, stamp = os.path.realpath(path), stamp_of(str(path))  # Path.resolve raises where links go in a circle
+        content = content_of(stamp) if stamp else ""
+        key = hashlib.sha256(f"{real}\0{content}".encode("utf-8", "surrogateescape"))
         return Entry(self.folder / f"{key.hexdigest()[:24]}.npy", path, stamp)
 
 
@@ -114,7 +115,7 @@ class Entry:
 
     def finish(self, end: End) -> Finished | None:
         """Keep the whole recording in place of its spans; None, and nothing kept, where the file has changed since."""
-        if source_stamp(str(self.recording)) != self.stamp:
+        if not is_same(self.stamp, quick_stamp(str(self.recording)), str(self.recording)):
             self.draft.unlink(missing_ok=True)
             return None
         starts = np.concatenate([part.start_frames for part in self.heard])

@@ -21,7 +21,8 @@ from threading import Condition, Thread
 from typing import Self
 
 from errors import BadInput
-from preprocess.jobs import ClipJob, Ended, Failure, Halted, PartJob, Wrote, source_stamp
+from preprocess.jobs import ClipJob, Ended, Failure, Halted, PartJob, Wrote
+from preprocess.sources import stamp_of
 from preprocess.watch import SILENT_S
 from preprocess.whereabouts import Whereabouts
 from recipe import Features
@@ -224,7 +225,7 @@ class Crew:
         try:
             return self._attempt(alone)
         except _Died as death:
-            source = "" if death.by_others else source_stamp(clip.path)
+            source = "" if death.by_others else stamp_of(clip.path)
             failure = Failure(clip.clip, clip.path, how_it_ended(death.status), source)
             return Wrote(None, (Ended(0.0, failure),))
 

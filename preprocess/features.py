@@ -21,13 +21,14 @@ from preprocess.clips import write_clips
 from preprocess.coding import coding_of
 from preprocess.crew import Crew
 from preprocess.failures import read_failures, write_failures
-from preprocess.jobs import ClipJob, Failure, source_stamp
+from preprocess.jobs import ClipJob, Failure
 from preprocess.labels import write_vocabulary
 from preprocess.layouts import Layout, read_layout
 from preprocess.lock import locked
 from preprocess.mel import filters_of
 from preprocess.plan import Done, Wanted, count_workers, cut_into_parts
 from preprocess.progress import Progress
+from preprocess.sources import quick_stamp
 from preprocess.store import Damaged, OtherRecipe, Row
 from preprocess.store_writer import write_store
 from preprocess.tables import write_table
@@ -57,7 +58,7 @@ def clips_wanted(layout: Layout, features: Features, *, copy_all: bool) -> dict[
     n_copies = len(features.pitch_shifts) + len(features.time_stretches) + len(features.noise_snrs_db)
     columns = (layout.table[name] for name in ("clip", "path", "split"))
     return {
-        clip: Wanted(ClipJob(clip, path, n_copies if copy_all or split == "train" else 0), source_stamp(path))
+        clip: Wanted(ClipJob(clip, path, n_copies if copy_all or split == "train" else 0), quick_stamp(path))
         for clip, path, split in zip(*columns, strict=True)
     }
 
@@ -126,7 +127,7 @@ def make_store(
     done = Done(features, wanted)
     stored = take_finished(done, places)
     known = [one for one in read_failures(places.failed_csv, features) if one.clip in wanted]
-    failures = [one for one in known if one.source and one.source == wanted[one.clip].source]
+    failures = [one for one in known if wanted[one.clip].is_from(one.source)]
     passed_over = {one.clip for one in failures} | done.pieces.keys()
     missing = [one for clip, one in wanted.items() if clip not in passed_over]
     if missing:

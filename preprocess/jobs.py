@@ -1,6 +1,5 @@
 """What the process that plans and the processes that compute say to each other."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,12 +67,3 @@ class Halted:
 
 
 Message = Ready | Wrote | Halted
-
-
-def source_stamp(path: str) -> str:
-    """Size and time of change of a recording, '' where there is none; another, and its frames are computed again."""
-    try:
-        status = os.stat(path)  # noqa: PTH116 (half the time of Path.stat, and there may be a million)
-    except OSError:
-        return ""
-    return f"{status.st_size}:{status.st_mtime_ns}"

@@ -9,6 +9,7 @@ from pathlib import Path
 from preprocess.coding import coding_of
 from preprocess.jobs import ClipJob, PartJob
 from preprocess.part import read_part
+from preprocess.sources import is_same, size_of
 from preprocess.store import Row, Stored, open_store
 from preprocess.store_writer import Piece
 from recipe import Features
@@ -27,12 +28,16 @@ class Wanted:
 
     job: ClipJob
     source: str
-    """Stamp of its recording."""
+    """Quick stamp of its recording."""
 
     @property
     def n_bytes(self) -> int:
         """Size of its recording."""
-        return int(self.source.partition(":")[0] or 0)
+        return size_of(self.source)
+
+    def is_from(self, stamp: str) -> bool:
+        """Whether what has this stamp is of its recording."""
+        return is_same(stamp, self.source, self.job.path)
 
 
 class Done:
@@ -65,7 +70,7 @@ class Done:
         frame_bytes, found = coding.n_bins * coding.dtype.itemsize, defaultdict[str, list[Piece]](list)
         for row in rows:
             wanted = self.wanted.get(row.clip)
-            if wanted and wanted.source == row.source and row.clip not in damaged:
+            if wanted and row.clip not in damaged and wanted.is_from(row.source):
                 found[row.clip].append(Piece(row, partial(_fill, path, frames_at), path))
             frames_at += row.n_frames * frame_bytes
         for clip, pieces in found.items():

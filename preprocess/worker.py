@@ -11,9 +11,10 @@ from errors import is_want_of_memory
 from preprocess.copies import copies_of
 from preprocess.decode import DecodeError, Samples
 from preprocess.frames import build_transform
-from preprocess.jobs import ClipJob, Ended, Failure, Halted, Message, PartJob, Ready, Wrote, source_stamp
+from preprocess.jobs import ClipJob, Ended, Failure, Halted, Message, PartJob, Ready, Wrote
 from preprocess.part import Part, written_part
 from preprocess.recording import Recording
+from preprocess.sources import is_same, quick_stamp, stamp_of
 from preprocess.watch import watched
 from preprocess.whereabouts import Whereabouts
 from recipe import Features
@@ -56,7 +57,7 @@ class Worker:
 
     def _compute_clip(self, job: ClipJob, part: Part) -> Ended:
         """Add the rows of a clip, as recorded and as copied, to a part, or none of them."""
-        n_rows, stamp = len(part.rows), source_stamp(job.path)
+        n_rows, stamp = len(part.rows), stamp_of(job.path)
         try:
             recording = Recording(job.path, self.features, watched)
             copies = copies_of(job.clip, self.features)[: job.n_copies]
@@ -65,7 +66,9 @@ class Worker:
                 for frames in self.transform(sound):
                     part.add(frames)
                 part.end_row(job.clip, variant, stamp, recording.start_s, recording.duration_s)
-            if source_stamp(job.path) != stamp:  # it changed while it was read: its parent will say so
+            if not is_same(
+                stamp, quick_stamp(job.path), job.path
+            ):  # it changed while it was read: its parent will say so
                 part.cut(n_rows)
             return Ended(recording.duration_s)
         except DecodeError as error:

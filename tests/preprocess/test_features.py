@@ -1,5 +1,6 @@
 """make features from the command line: repairable, the same for any number of jobs."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -14,8 +15,9 @@ from preprocess import features as script
 from preprocess.coding import Frames
 from preprocess.crew import Crew
 from preprocess.decode import Samples
-from preprocess.jobs import ClipJob, Failure, Message, PartJob, Wrote, source_stamp
+from preprocess.jobs import ClipJob, Failure, Message, PartJob, Wrote
 from preprocess.lock import locked
+from preprocess.sources import quick_stamp
 from preprocess.store import open_store
 from preprocess.worker import Worker
 from recipe import Features
@@ -55,7 +57,7 @@ def test_a_recording_that_changes_meanwhile_is_named_and_read_the_next_time(
 ) -> None:
     with monkeypatch.context() as before_it_changes:
         before_it_changes.setattr(
-            script, "source_stamp", lambda path: "1:1" if path.endswith("04.wav") else source_stamp(path)
+            script, "quick_stamp", lambda path: "1:1:1:1" if path.endswith("04.wav") else quick_stamp(path)
         )
         assert make(recordings) == 0
     assert "1 of 18 recordings changed while they were read" in capsys.readouterr().err
@@ -119,6 +121,22 @@ def test_added_changed_and_removed_recordings_alone_are_computed_or_dropped(
     assert computed == ["cat/new.wav", "dog/02.wav"]
     with open_store(store_of(recordings)) as store:
         assert "dog/04.wav" not in store.clips
+    assert same_bytes_as_clean(recordings)
+
+
+def test_recordings_that_change_their_names_are_told_apart(recordings: Path, computed: list[str]) -> None:
+    """Of one length and one time of change, as archives may have them."""
+    one, other, third = (recordings / "cat" / name for name in ("1.wav", "2.wav", "3.wav"))
+    for number, path in enumerate((one, other, third)):
+        soundfile.write(path, np.random.default_rng(number).uniform(-1, 1, 5_000), 16_000)
+        os.utime(path, ns=(0, 10**18))
+    make(recordings)
+    computed.clear()
+    one.rename(recordings / "aside")
+    other.rename(one)
+    (recordings / "aside").rename(other)
+    make(recordings)
+    assert computed == ["cat/1.wav", "cat/2.wav"]
     assert same_bytes_as_clean(recordings)
 
 
@@ -188,7 +206,7 @@ def test_what_could_not_be_read_before_an_interrupt_is_not_tried_again(
     with monkeypatch.context() as first, pytest.raises(KeyboardInterrupt):
         first.setattr(Crew, "compute", interrupted)
         make(recordings)
-    assert pd.read_csv(store_of(recordings).with_name("failed.csv"))["clip"].tolist() == [bad.name]
+    assert pd.read_csv(store_of(recordings).with_name("failed.csv"))["clip"].tolist() == [f"cat/{bad.name}"]
     computed.clear()
     assert make(recordings, "made", "--max_failures", "0.1") == 0
     assert bad.name not in computed
