@@ -99,10 +99,16 @@ def start_learner(
 
 
 def is_of_data(checkpoint: Checkpoint, recipe: Recipe) -> bool:
-    """Whether a network is of a recipe's recordings: those of another dataset may bear the same names."""
-    data = checkpoint.recipe.get("data", {})
-    same = all(data.get(key) == getattr(recipe.data, key) for key in ("layout", "table"))
-    return same and Path(data.get("folder") or "").resolve() == Path(recipe.data.folder or "").resolve()
+    """Whether a network may be of a recipe's recordings: those of another dataset may bear the same names.
+
+    make train needs no folder, so it may not have been given, and a recipe's folder may have moved.
+    """
+    theirs, ours = checkpoint.recipe.get("data", {}), recipe.data
+    if any(theirs.get(key) != getattr(ours, key) for key in ("layout", "table")):
+        return False
+    there, here = (Path(folder or "").expanduser().resolve() for folder in (theirs.get("folder"), ours.folder))
+    named = theirs.get("folder") and ours.folder
+    return not named or there == here or checkpoint.recipe.get("name") == recipe.name
 
 
 def check_unseen(learnt: Tensor, material: Material, fold: int, whose: str) -> None:

@@ -7,15 +7,17 @@ import pytest
 import torch
 
 from errors import BadInput
+from recipe import Data, Recipe, as_dict
 from tests.train.studies import fit, home_of
-from train.checkpoint import load_checkpoint
+from train.checkpoint import Checkpoint, load_checkpoint
+from train.learner import is_of_data
 from train.learnt import NOTHING, both, first_learnt, marks_of
 
 
 @pytest.fixture
 def turned(cache: Path) -> Path:
     """A trained run `before`, and then another fold for every other clip."""
-    fit(cache, "--run", "before", "--training.epochs", "1")
+    fit(cache, "--run", "before", "--training.epochs", "1", "--data.folder", "/sound")
     path = cache / "recipe" / "clips.csv"
     table = pd.read_csv(path, dtype={"fold": int}, keep_default_na=False)
     table.loc[::2, "fold"] = (table.loc[::2, "fold"] + 1) % 3
@@ -77,11 +79,28 @@ def test_networks_of_another_vocabulary_are_trained_again(cache: Path, capsys: p
 
 
 def test_a_start_from_another_dataset_may_have_heard_clips_of_the_same_names(turned: Path) -> None:
-    before, options = home_of(turned).parent / "before", ["--folds", "0", "--training.epochs", "1"]
-    fit(turned, *options, "--training.start_from", str(before), "--data.folder", str(turned))
-    table = pd.read_csv(turned / "recipe" / "clips.csv")
-    learnt = load_checkpoint(home_of(turned) / "fold0" / "best.pt").learnt
+    (turned / "recipe").rename(turned / "other")
+    before, options = turned / "other" / "runs" / "before", ["--folds", "0", "--training.epochs", "1"]
+    fit(turned, "--name", "other", *options, "--training.start_from", str(before), "--data.folder", "/other")
+    table = pd.read_csv(turned / "other" / "clips.csv")
+    learnt = load_checkpoint(before.with_name("other") / "fold0" / "best.pt").learnt
     assert len(learnt) == (table["fold"] != 0).sum()
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "same"),
+    [
+        ("~/sound", "other", True),
+        ("", "other", True),
+        ("/moved", "first", True),
+        ("/moved", "other", False),
+    ],
+)
+def test_a_dataset_is_known_by_its_folder_or_its_recipe(folder: str, name: str, same: bool) -> None:
+    first = Recipe("first", data=Data(folder=str(Path("~/sound").expanduser())))
+    checkpoint = Checkpoint({}, as_dict(first), ["hum"], 8, 10.0, 0, 0, 1, 0.5)
+    assert is_of_data(checkpoint, Recipe(name, data=Data(folder=folder))) == same
+    assert not is_of_data(checkpoint, Recipe(name, data=Data(folder=folder, layout="csv")))
 
 
 @pytest.mark.parametrize("key", ["start_from", "teacher"])
