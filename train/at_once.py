@@ -94,7 +94,7 @@ def _train(work: Callable[[Job], None], parcel: Parcel) -> None:
     torch.set_num_threads(parcel.n_threads)
     device = pick_device("cpu")
     material = load_material(parcel.recipe, parcel.places, device)
-    material = replace(material, targets=torch.from_numpy(parcel.targets), kept=parcel.kept)
+    material = replace(material, targets=torch.from_numpy(parcel.targets), kept=parcel.kept, untaught=material)
     work(Job(parcel.recipe, material, parcel.fold, parcel.seed, parcel.home, device))
 
 

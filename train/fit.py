@@ -21,7 +21,7 @@ from train.at_once import count_at_once, train_at_once
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.device import arithmetic, peak_memory_mb, pick_device
 from train.job import Job
-from train.learner import Learner, seed_torch, start_learner
+from train.learner import Learner, check_unseen, seed_torch, start_learner
 from train.log import EpochLog
 from train.losses import batch_loss, held_out_loss
 from train.material import Material, choose_folds, load_material
@@ -110,11 +110,12 @@ def check_resumable(jobs: Sequence[Job]) -> bool:
         if not last.exists():
             finished = False
             continue
-        checkpoint, lesson = load_checkpoint(last), job.material.lesson(job.fold)
+        checkpoint, lesson = load_checkpoint(last), job.material.lesson(job.fold, job.recipe.training)
         before = checkpoint.resume or {}  # of an earlier version without a lesson
         theirs = (checkpoint.labels, before.get("n_steps"), before.get("lesson", lesson))
         if theirs != (job.material.labels, job.n_steps, lesson):
             raise BadInput("--resume: the training clips or their labels have changed since; train without it")
+        check_unseen(checkpoint.learnt, job.material, job.fold, f"--resume: {last}", "train without it")
         if checkpoint.epoch and not best.exists():
             raise BadInput(f"--resume: {best} is gone; put it back, or train without --resume")
         finished = finished and checkpoint.epoch >= job.recipe.training.epochs

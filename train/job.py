@@ -36,7 +36,7 @@ class Job:
     def batches(self, epoch: int) -> Batches:
         """The batches of an epoch (from 0), from a generator that belongs to this seed, fold and epoch alone."""
         training, material = self.recipe.training, self.material
-        rows = material.learnt(self.fold, with_noisy=training.noisy_weight > 0)
+        rows = material.drawn(self.fold, training)
         n_frames, n_bins = self.sizes(epoch)
         return Batches(
             material.memory,

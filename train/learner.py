@@ -32,7 +32,7 @@ class Learner:
     n_steps: int
     """Steps of the whole training."""
     lesson: str
-    """A digest of the curated clips it learns from, and of their targets."""
+    """A digest of the clips it learns from, and of their targets."""
     learnt: Tensor
     """int64 marks of all clips behind it, those of the network it starts from included (train.learnt)."""
     origin: str = ""
@@ -68,6 +68,7 @@ class Learner:
             self.average.network.load_state_dict(checkpoint.network)
             self.average.updates = state["updates"]
         self.epoch, self.best = checkpoint.epoch, state["best"]
+        self.learnt = both(self.learnt, checkpoint.learnt)  # clips that are gone since, too
 
 
 def seed_torch(*keys: int) -> None:
@@ -82,7 +83,7 @@ def start_learner(
     seed_torch(seed, fold)
     n_labels, training = len(material.labels), recipe.training
     network = network_of(recipe, material.memory.n_bins, n_labels, material.mean, material.std, pretrained=True)
-    learnt = marks_of(material.names(material.learnt(fold, with_noisy=training.noisy_weight > 0)))
+    learnt = marks_of(material.names(material.drawn(fold, training)))
     origin = ""
     if training.start_from:
         path = find_start(Path(training.start_from), fold)
@@ -95,7 +96,7 @@ def start_learner(
     optimizer = build_optimizer(network, training)
     average = MovingAverage(network, training.average) if training.average else None
     schedule = build_schedule(optimizer, training, n_steps)
-    return Learner(network, optimizer, schedule, average, n_steps, material.lesson(fold), learnt, origin)
+    return Learner(network, optimizer, schedule, average, n_steps, material.lesson(fold, training), learnt, origin)
 
 
 def is_of_data(checkpoint: Checkpoint, recipe: Recipe) -> bool:
@@ -111,12 +112,14 @@ def is_of_data(checkpoint: Checkpoint, recipe: Recipe) -> bool:
     return not named or there == here or checkpoint.recipe.get("name") == recipe.name
 
 
-def check_unseen(learnt: Tensor, material: Material, fold: int, whose: str) -> None:
-    """Raise BadInput where a network that has learnt from clips of a fold is to teach the networks of that fold."""
+def check_unseen(
+    learnt: Tensor, material: Material, fold: int, whose: str, advice: str = "name a run of the same folds"
+) -> None:
+    """Raise BadInput where a network that has learnt from clips of a fold is to be, or to teach, one of that fold."""
     if clip := first_learnt(material.names(np.flatnonzero(material.folds == fold)), learnt):
         raise BadInput(
             f"{whose} has learnt from clip {clip!r}, which fold {fold} holds out, so its score would not be out of "
-            "fold: name a run of the same folds"
+            f"fold: {advice}"
         )
 
 

@@ -39,7 +39,7 @@ def taught(material: Material, recipe: Recipe, fold: int, device: torch.device) 
     targets, kept = material.targets.clone(), material.kept.copy()
     targets[rows] = judge(targets[rows], torch.stack(scores).mean(0), training.teacher_keeps, training.teacher_adds)
     kept[rows] = targets[rows].any(1).numpy()
-    return replace(material, targets=targets, kept=kept)
+    return replace(material, targets=targets, kept=kept, untaught=material)
 
 
 def judge(targets: Tensor, scores: Tensor, keeps: float, adds: float) -> Tensor:
