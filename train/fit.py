@@ -21,8 +21,8 @@ from train.at_once import count_at_once, train_at_once
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.device import arithmetic, peak_memory_mb, pick_device
 from train.job import Job
-from train.learner import Learner, check_unseen, seed_torch, start_learner
-from train.log import EpochLog
+from train.learner import TAKEN_UP, Learner, check_unseen, seed_torch, start_learner
+from train.log import EpochLog, read_log, summary_writer
 from train.losses import batch_loss, held_out_loss
 from train.material import Material, choose_folds, load_material
 from train.metrics import METRICS, describe_gaps, summarise
@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Train the networks of a run, fold by fold.", add_options)
     recipe, places, options = command.recipe, command.places, command.options
     device = pick_device(options.device)
+    if options.tensorboard:
+        summary_writer()
     material = load_material(recipe, places, device)
     folds = choose_folds(options.folds, material.fold_names())
     lessons = {fold: taught(material, recipe, fold, device) for fold in folds}
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.resume:
             check_begun(places, recipe)
             finished = check_resumable(jobs)
-        begin_run(places, recipe, finished=finished)
+        begin_run(places, recipe, finished=finished, folds=None if options.resume else material.fold_names())
         train_all(jobs, material, places, options, n_at_once)
 
 
@@ -111,13 +113,21 @@ def check_resumable(jobs: Sequence[Job]) -> bool:
             finished = False
             continue
         checkpoint, lesson = load_checkpoint(last), job.material.lesson(job.fold, job.recipe.training)
-        before = checkpoint.resume or {}  # of an earlier version without a lesson
-        theirs = (checkpoint.labels, before.get("n_steps"), before.get("lesson", lesson))
+        before = checkpoint.resume or {}
+        if lacking := sorted(TAKEN_UP - before.keys()):
+            raise BadInput(f"--resume: {last} lacks {', '.join(lacking)}, with which to go on: train without it")
+        theirs = (
+            checkpoint.labels,
+            before["n_steps"],
+            before.get("lesson", lesson),
+        )  # an earlier version had no lesson
         if theirs != (job.material.labels, job.n_steps, lesson):
             raise BadInput("--resume: the training clips or their labels have changed since; train without it")
         check_unseen(checkpoint.learnt, job.material, job.fold, f"--resume: {last}", "train without it")
         if checkpoint.epoch and not best.exists():
             raise BadInput(f"--resume: {best} is gone; put it back, or train without --resume")
+        if checkpoint.epoch:
+            read_log(job.home, checkpoint.epoch)
         finished = finished and checkpoint.epoch >= job.recipe.training.epochs
     return finished
 

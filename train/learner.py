@@ -20,6 +20,9 @@ from train.optimizer import build_optimizer
 from train.schedule import Schedule, build_schedule
 from train.seeding import seeded_generator
 
+TAKEN_UP = frozenset({"network", "optimizer", "schedule", "n_steps", "updates", "best"})
+"""What last.pt must hold for training to go on."""
+
 
 @dataclass
 class Learner:
