@@ -22,7 +22,7 @@ class Training(Section):
     seed: Natural = 0
     """Seed of weights, crops and mixing; each fold draws its own from it."""
     seeds: Count = 1
-    """Networks a fold, from as many seeds on; their scores are averaged."""
+    """Networks a fold, from as many seeds on; their scores of windows become one by `prediction.blend`."""
     metric: Literal["lwlrap", "map", "accuracy", "f1_micro", "f1_macro", "last"] = "lwlrap"
     """The score of the held-out fold that names the best epoch; last takes the last one, so that nothing is chosen."""
 

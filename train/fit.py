@@ -221,7 +221,7 @@ def validate(job: Job, learner: Learner, held_out: list[int]) -> dict[str, float
     """Loss and every metric on the fold's curated clips, by the windows of prediction."""
     started = time.perf_counter()
     with arithmetic(job.device, job.recipe.training.precision):
-        scores = score_clips(learner.scored, job.material.memory, held_out, job.recipe.prediction)
+        scores = score_clips([learner.scored], job.material.memory, held_out, job.recipe.prediction)
     if not scores.isfinite().all():
         raise BadInput(f"the network's scores became nan in epoch {learner.epoch}: {CALMER}")
     truth = job.material.targets[held_out]
