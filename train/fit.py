@@ -19,7 +19,7 @@ from recipe import as_dict
 from script import run_script, stop
 from train.at_once import count_at_once, train_at_once
 from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from train.device import arithmetic, peak_memory_mb, pick_device
+from train.device import arithmetic, check_compiler, peak_memory_mb, pick_device
 from train.job import Job
 from train.learner import TAKEN_UP, Learner, check_unseen, seed_torch, start_learner
 from train.log import EpochLog, read_log, summary_writer
@@ -93,12 +93,20 @@ def train_all(jobs: Sequence[Job], material: Material, places: Places, options: 
 
 def check_jobs(jobs: Sequence[Job]) -> None:
     """Raise BadInput for what cannot be trained, before anything is written."""
+    training = jobs[0].recipe.training
+    if len(training.progressive or []) > training.epochs:  # here: networks of such recipes are there, and can be used
+        raise BadInput(
+            f"training.progressive = {training.progressive}: has more shares than training.epochs = {training.epochs}, "
+            "so the last would never come; give fewer or train longer"
+        )
     for job in jobs:
         job.material.held_out(job.fold)
     by_fold = {job.fold: job for job in jobs}  # seeds of a fold start alike, and so do all folds that start afresh
-    for job in by_fold.values() if jobs[0].recipe.training.start_from else jobs[:1]:
+    for job in by_fold.values() if training.start_from else jobs[:1]:
         learner = start_learner(job.material, job.recipe, job.fold, job.seed, job.n_steps, job.device)
     job.check_sizes(learner.network)
+    if training.compile:
+        check_compiler(job.device)
 
 
 def check_resumable(jobs: Sequence[Job]) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from errors import BadInput
+from errors import BadInput, is_want_of_memory
 from recipe import Recipe
 from train.batches import Batches
 from train.material import Material
@@ -66,9 +66,9 @@ class Job:
             try:
                 with torch.inference_mode():
                     network(torch.zeros(1, n_frames, n_bins, device=self.device))
-            except torch.OutOfMemoryError:
-                raise BadInput(self.advise_on_memory()) from None
-            except RuntimeError:
+            except RuntimeError as error:
+                if is_want_of_memory(error):
+                    raise BadInput(self.advise_on_memory()) from None
                 raise BadInput(
                     f"network.name = {self.recipe.network.name} cannot take crops of {n_frames} frames by {n_bins} "
                     "bins: use longer crops and windows, more bins, or another network"

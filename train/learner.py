@@ -155,10 +155,11 @@ def start_from(network: SoundNetwork, labels: list[str], path: Path, other: Chec
         for name, value in other.network.items()
         if name.startswith(("trunk.", "modulation.")) or (same_labels and name.startswith("head."))
     }
-    for name, value in taken.items():
-        if name not in own or own[name].shape != value.shape:
-            raise BadInput(
-                f"training.start_from = {path}: its network ({other.recipe['network']['name']}) is another build"
-            )
+    parts = {name.partition(".")[0] + "." for name in taken} | {"trunk."}  # of which nothing may be left to chance
+    wanted = {name for name in own if name.startswith(tuple(parts))}
+    if wanted != taken.keys() or any(own[name].shape != value.shape for name, value in taken.items()):
+        raise BadInput(
+            f"training.start_from = {path}: its network ({other.recipe['network']['name']}) is another build"
+        )
     network.load_state_dict(taken, strict=False)
     return f"starting from {path}" + ("" if same_labels else "; its labels are others, so the head is new")

@@ -152,7 +152,8 @@ def _statistics(recipe: Recipe, places: Places) -> tuple[Tensor | float, Tensor 
     with open_store(places.store, recipe.features) as store:
         if recipe.network.normalise == "bins":
             # A bin that never changes, as above a codec's cut-off, must not be blown up.
-            return torch.from_numpy(store.bin_mean), torch.from_numpy(store.bin_std).clamp(min=0.1 * float(store.std))
+            least = max(0.1 * float(store.std), 1e-6)
+            return torch.from_numpy(store.bin_mean), torch.from_numpy(store.bin_std).clamp(min=least)
         return float(store.mean), max(float(store.std), 1e-6)
 
 

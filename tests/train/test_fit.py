@@ -20,6 +20,7 @@ from tests.train.studies import LABELS, assert_same, fit, home_of, start
 from train.batches import Batches
 from train.checkpoint import load_checkpoint, save_checkpoint
 from train.losses import batch_loss
+from train.networks import SoundNetwork
 from train.schedule import Schedule
 from train.scores import read_scores
 from train.seeding import seeded_generator
@@ -90,6 +91,15 @@ def test_a_full_device_says_what_to_lower(cache: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("train.fit.batch_loss", run_out)
     with pytest.raises(BadInput, match=r"training\.batch_size = 4 .* training\.crop_seconds = 1\.6: try .* 2"):
+        fit(cache)
+
+
+def test_a_full_host_says_what_to_lower(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(*_: Any) -> Tensor:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(SoundNetwork, "forward", run_out)
+    with pytest.raises(BadInput, match=r"cpu has too little memory for training\.batch_size = 4 .*: try .* 2"):
         fit(cache)
 
 
@@ -217,6 +227,7 @@ def test_several_seeds_train_several_networks_a_fold(cache: Path) -> None:
         (["--training.corrections", "nowhere.csv"], "nowhere.csv is not there"),
         (["--training.start_from", "nowhere"], "nowhere: no such checkpoint"),
         (["--features.n_bins", "9"], "n_bins was 8, is 9"),
+        (["--training.progressive", "[0.25,0.5,0.75,1]"], r"training\.progressive = .* training\.epochs = 3"),
     ],
 )
 def test_bad_input_is_one_line_that_names_it(cache: Path, options: list[str], message: str) -> None:

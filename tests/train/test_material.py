@@ -10,7 +10,10 @@ import torch
 
 from command import Command, read_command
 from errors import BadInput
-from tests.train.studies import OPTIONS
+from preprocess.store import Coding, Row, digest_of
+from preprocess.store_writer import Piece, write_store
+from recipe import Features
+from tests.train.studies import N_BINS, OPTIONS
 from train.material import Material, choose_folds, load_material
 
 
@@ -135,6 +138,17 @@ def test_each_bin_is_normalised_by_itself_where_asked_for(cache: Path) -> None:
     assert torch.allclose(material.mean, frames.mean(0), atol=1e-2)
     assert torch.allclose(material.std, frames.std(0), atol=1e-1)
     assert isinstance(load(cache).mean, float)
+
+
+@pytest.mark.parametrize("normalise", ["overall", "bins"])
+def test_frames_of_nothing_but_silence_are_divided_by_more_than_nothing(cache: Path, normalise: str) -> None:
+    frames = np.full((12, N_BINS), -100, np.float16)
+    rows = [Row(f"clip {n}.wav", 0, "1:1", 0.0, 1.2, 12, digest_of(frames)) for n in range(18)]
+    pieces = [Piece.in_memory(row, frames, cache) for row in rows]
+    coding = Coding(np.dtype("float16"), N_BINS, 10.0)
+    write_store(cache / "recipe" / "features.h5", Features(n_bins=N_BINS), coding, pieces)
+    material = load(cache, "--network.normalise", normalise)
+    assert float(torch.as_tensor(material.std).min()) > 0
 
 
 @pytest.mark.parametrize("key", ["--training.metric accuracy", "--training.loss cross_entropy"])
