@@ -51,7 +51,7 @@ def count_at_once(n_jobs: int, jobs: Sequence[Job]) -> int:
 def share_threads(n_networks: int, n_at_once: int, n_threads: int) -> list[int]:
     """Threads of each network: an equal share, and more for the last ones, which have fewer beside them.
 
-    They depend on nothing else, so that the same command gives the same networks.
+    They depend on nothing else, so that the same command with memory for as many gives the same networks.
     """
     n_last = n_networks % n_at_once
     shares = [max(1, n_threads // n_at_once)] * (n_networks - n_last)

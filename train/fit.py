@@ -18,7 +18,7 @@ from preprocess.lock import locked
 from recipe import as_dict
 from script import run_script, stop
 from train.at_once import count_at_once, train_at_once
-from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from train.checkpoint import Checkpoint, load_checkpoint, network_from, save_checkpoint
 from train.device import arithmetic, check_compiler, peak_memory_mb, pick_device
 from train.job import Job
 from train.learner import TAKEN_UP, Learner, check_unseen, seed_torch, start_learner
@@ -132,6 +132,7 @@ def check_resumable(jobs: Sequence[Job]) -> bool:
         if theirs != (job.material.labels, job.n_steps, lesson):
             raise BadInput("--resume: the training clips or their labels have changed since; train without it")
         check_unseen(checkpoint.learnt, job.material, job.fold, f"--resume: {last}", "train without it")
+        network_from(last, checkpoint)  # whose weights may be another version's
         if checkpoint.epoch and not best.exists():
             raise BadInput(f"--resume: {best} is gone; put it back, or train without --resume")
         if checkpoint.epoch:

@@ -186,6 +186,11 @@ def test_a_run_that_cannot_go_on_is_refused_and_keeps_what_it_has(cache: Path) -
     with pytest.raises(BadInput, match=r"fold1/last\.pt lacks updates"):
         fit(cache, "--training.epochs", "1", "--resume")
     last.write_bytes(before[last])
+    network = load_checkpoint(last).network
+    save_checkpoint(last, replace(load_checkpoint(last), network={name[1:]: value for name, value in network.items()}))
+    with pytest.raises(BadInput, match=r"fold1/last\.pt holds the weights of another version's network"):
+        fit(cache, "--training.epochs", "1", "--resume")
+    last.write_bytes(before[last])
     log.write_text(log.read_text().replace("\n1,", "\n1.0,"))
     with pytest.raises(BadInput, match=r"fold1/log\.csv: its epochs are no longer 1 to 1"):
         fit(cache, "--training.epochs", "1", "--resume")
