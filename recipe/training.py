@@ -18,8 +18,8 @@ class Training(Section):
     crop_seconds: Seconds = 3.0
     """Length of a random crop."""
     progressive: list[Annotated[float, Between(0.05, 1)]] | None = None
-    """Shares of crop length and of bins, as [0.5, 1], each for an equal part of the epochs, of which there must be
-    as many; by default all of both."""
+    """Shares of crop length and of bins, as [0.5, 1], each for an equal part of the epochs, of which there are as many
+    or more; by default all of both."""
     seed: Natural = 0
     """Seed of weights, crops and mixing; each fold draws its own from it."""
     seeds: Count = 1

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas as pd
 import pytest
@@ -270,6 +270,16 @@ def test_without_tensorboard_nothing_of_a_run_is_touched(cache: Path, monkeypatc
     with pytest.raises(BadInput, match="pip install tensorboard"):
         fit(cache, "--folds", "0", "--training.epochs", "1", "--tensorboard")
     assert files_of(home_of(cache)) == before
+
+
+def test_without_a_compiler_nothing_of_a_run_is_touched(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise RuntimeError("No working C++ compiler found")
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=fail))
+    with pytest.raises(BadInput, match=r"training\.compile: No working C\+\+ compiler found"):
+        fit(cache, "--folds", "0", "--training.compile", "true")
+    assert not home_of(cache).exists()
 
 
 def test_folds_that_the_data_no_longer_have_go_with_their_networks(
