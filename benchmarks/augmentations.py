@@ -4,7 +4,7 @@
     python -m benchmarks.augmentations --recipe recipes/irmas.yaml --epochs 40 --folds 0,1
 
 Clips of one label each say nothing of how several are heard at once, so the pieces are mixed (predict/mixtures.py), one
-to `--voices` labels; with `--voices 1` they are clips of one label. A run that is finished is not trained again.
+to `--voices` labels. A run that is finished is not trained again.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from predict.tagger import load_run
 from predict.tune import pool
 from predict.tuning import measure, tune_together
 from recipe import Recipe, Training
-from recipe.sections import Count
+from recipe.sections import Between, Count
 from script import run_script
 from train.augmenting import STEPS
 from train.device import pick_device
@@ -32,6 +32,8 @@ from train.metrics import mean_average_precision
 
 ENTRIES = 0.5
 """Of the further voices come and go."""
+BOUNDS = {"pieces": Between(1), "voices": Between(2, 5), "within_db": Between(0, 60)}
+"""Of what is asked for after training: those of `training.power_mix_clips` and `power_mix_db`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -63,9 +65,13 @@ def read_options(arguments: Sequence[str] | None) -> Namespace:
         "--within_db", type=float, default=8.0, help="Voices are quieter than the first by at most this."
     )
     try:
-        return parser.parse_args(arguments)
+        options = parser.parse_args(arguments)
     except ArgumentError as error:
         raise BadInput(f"{error}; see --help") from None
+    for name, bounds in BOUNDS.items():
+        if not bounds.low <= options[name] <= bounds.high:
+            raise BadInput(f"--{name} {options[name]:g}: must be {bounds}")
+    return options
 
 
 def augmentations(training: Training) -> list[str]:

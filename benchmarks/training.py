@@ -120,7 +120,8 @@ class Bench:
 
     def step(self, batch: Batch) -> None:
         self.backward(batch, self.stepped)  # type: ignore[arg-type]
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.training.clip_gradient)
+        if self.training.clip_gradient:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.training.clip_gradient)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.step()

@@ -7,11 +7,11 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from predict.blend import Blend, blend
 from predict.calibration import soften
 from predict.tagger import Run
 from preprocess.coding import coding_of
 from preprocess.whole import written_whole
+from train.blend import Blend, blend
 from train.networks import SoundNetwork
 from train.validate import window_frames
 

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from errors import BadInput
-from predict.blend import blend
 from predict.calibration import read_temperature, soften
 from predict.fused import fused
 from predict.passes import can_share, score_clips
 from predict.spans import Plan, Span
 from predict.views import View, reach_of, views_of
 from recipe import Prediction, Recipe
+from train.blend import blend
 from train.checkpoint import Checkpoint, load_checkpoint, network_from, recipe_of
 from train.device import arithmetic
 from train.learnt import NOTHING, both
@@ -184,7 +184,7 @@ def load_run(run_home: Path, prediction: Prediction, device: torch.device | str 
     folds: dict[int, list[SoundNetwork]] = {}
     learnt: dict[int, Tensor] = {}
     for path, checkpoint in zip(paths, checkpoints, strict=True):
-        folds.setdefault(checkpoint.fold, []).append(_network(path, checkpoint, device))
+        folds.setdefault(checkpoint.fold, []).append(network_from(path, checkpoint, device))
         learnt[checkpoint.fold] = both(learnt.get(checkpoint.fold, NOTHING), checkpoint.learnt)
     first, recipe = checkpoints[0], recipe_of(checkpoints[0])
     if prediction.mode == "dense" and not all(can_share(each) for group in folds.values() for each in group):
@@ -203,15 +203,6 @@ def _digest(paths: Sequence[Path]) -> str:
     for path in paths:
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
-
-
-def _network(path: Path, checkpoint: Checkpoint, device: torch.device | str) -> SoundNetwork:
-    """The network of a checkpoint. Raises BadInput where its weights are those of another version's network."""
-    try:
-        return network_from(checkpoint, device)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise BadInput(f"{path} holds the weights of another version's network ({reason}): train it again") from None
 
 
 def _check_kin(first_path: Path, first: Checkpoint, path: Path, other: Checkpoint) -> None:

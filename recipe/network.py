@@ -30,7 +30,8 @@ class Network(Section):
     weights: str | None = None
     """Where a torchvision network starts: `imagenet` (downloaded once), or a file of such weights."""
     channels: Literal["one", "copies", "deltas"] = "one"
-    """What the first layer sees: frames (weights summed over RGB), three copies, or frames and two derivatives."""
+    """What the first layer sees: frames (weights summed over RGB), three copies, or frames and two derivatives; of
+    waveform samples, one."""
     normalise: Literal["overall", "bins", "imagenet"] = "overall"
     """By one mean and deviation, by those of each bin, or to ImageNet's brightness and colours (three copies only)."""
     pooling: Literal["mean", "mean_max", "attention"] = "mean_max"
@@ -38,6 +39,6 @@ class Network(Section):
     hidden: Annotated[int, Between(0, 65_536)] = 0
     """Units of a hidden layer before the last; 0 is none. alexnet and vgg16_bn keep their own."""
     dropout: Share = 0.2
-    """Dropout before each layer of the head."""
+    """Dropout before each layer of the head; in those of alexnet and vgg16_bn, where theirs is."""
     modulation_units: Annotated[int, Between(0, 4096)] = 0
     """Units beside the trunk that hear how fast each band's loudness swings over a whole window; 0 is none."""

@@ -18,11 +18,12 @@ class Training(Section):
     crop_seconds: Seconds = 3.0
     """Length of a random crop."""
     progressive: list[Annotated[float, Between(0.05, 1)]] | None = None
-    """Shares of crop length and of bins, as [0.5, 1], each for an equal part of the epochs; by default all of both."""
+    """Shares of crop length and of bins, as [0.5, 1], each for an equal part of the epochs, of which there are as many
+    or more; by default all of both."""
     seed: Natural = 0
     """Seed of weights, crops and mixing; each fold draws its own from it."""
     seeds: Count = 1
-    """Networks a fold, from as many seeds on; their scores are averaged."""
+    """Networks a fold, from as many seeds on; their scores of windows become one by `prediction.blend`."""
     metric: Literal["lwlrap", "map", "accuracy", "f1_micro", "f1_macro", "last"] = "lwlrap"
     """The score of the held-out fold that names the best epoch; last takes the last one, so that nothing is chosen."""
 
@@ -31,13 +32,14 @@ class Training(Section):
     max_lr: Annotated[float, Between(1e-8, 100)] | str = 3e-3
     """Highest learning rate; of a slice, as 1e-4..1e-2, the first layers have the lower and the head the higher."""
     schedule: Literal["one_cycle", "cosine", "plateau", "constant"] = "one_cycle"
-    """Learning rate by the step; plateau divides it by ten when `metric` has not risen for `patience` epochs."""
+    """Learning rate by the step; plateau divides it by ten when `metric` (lwlrap where that is last) has not risen for
+    `patience` epochs. With fewer than ten steps in all one_cycle keeps its rate."""
     warmup: Share = 0.3
     """Share of the steps in which the rate rises, for one_cycle and cosine."""
     patience: Count = 5
-    """Epochs without a better score before plateau lowers the rate."""
+    """Epochs in a row without a better score after which plateau lowers the rate."""
     momentum: Annotated[float, Between(0, 0.9999)] = 0.9
-    """Momentum of sgd, first beta of adam and adamw; one_cycle moves it between 0.85 and 0.95 instead."""
+    """Momentum of sgd, first beta of adam and adamw; one_cycle moves it between 0.85 and 0.95 instead, but for 0."""
     weight_decay: Annotated[float, Between(0, 10)] = 0.01
     """Weight decay."""
     clip_gradient: Annotated[float, Between(0)] = 5.0
@@ -51,7 +53,7 @@ class Training(Section):
     start_from: str | None = None
     """Fine-tune from the weights of another run: its folder (fold k from its fold k), or one checkpoint of it."""
     freeze_epochs: Natural = 0
-    """For so many epochs only the head learns; as many as `epochs` keeps the rest frozen throughout."""
+    """For so many epochs only the head and the modulation units learn; as many as `epochs` keeps the trunk as it is."""
 
     loss: Literal["bce", "focal", "cross_entropy"] = "bce"
     """A yes or no for each label; the same with easy ones counting less; or one label a clip."""

@@ -51,7 +51,7 @@ def count_at_once(n_jobs: int, jobs: Sequence[Job]) -> int:
 def share_threads(n_networks: int, n_at_once: int, n_threads: int) -> list[int]:
     """Threads of each network: an equal share, and more for the last ones, which have fewer beside them.
 
-    They depend on nothing else, so that the same command gives the same networks.
+    They depend on nothing else, so that the same command with memory for as many gives the same networks.
     """
     n_last = n_networks % n_at_once
     shares = [max(1, n_threads // n_at_once)] * (n_networks - n_last)
@@ -94,7 +94,7 @@ def _train(work: Callable[[Job], None], parcel: Parcel) -> None:
     torch.set_num_threads(parcel.n_threads)
     device = pick_device("cpu")
     material = load_material(parcel.recipe, parcel.places, device)
-    material = replace(material, targets=torch.from_numpy(parcel.targets), kept=parcel.kept)
+    material = replace(material, targets=torch.from_numpy(parcel.targets), kept=parcel.kept, untaught=material)
     work(Job(parcel.recipe, material, parcel.fold, parcel.seed, parcel.home, device))
 
 

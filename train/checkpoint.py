@@ -66,10 +66,17 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise BadInput(f"{path} is no whole checkpoint of this project ({reason}): train it again") from None
 
 
-def network_from(checkpoint: Checkpoint, device: torch.device | str = "cpu") -> SoundNetwork:
-    """The checkpoint's network on `device`, in eval mode."""
+def network_from(path: Path, checkpoint: Checkpoint, device: torch.device | str = "cpu") -> SoundNetwork:
+    """The network of the checkpoint at `path`, on `device` and in eval mode.
+
+    Raises BadInput where its recipe or its weights are those of another version.
+    """
     network = network_of(recipe_of(checkpoint), checkpoint.n_bins, len(checkpoint.labels))
-    network.load_state_dict(checkpoint.network)
+    try:
+        network.load_state_dict(checkpoint.network)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise BadInput(f"{path} holds the weights of another version's network ({reason}): train it again") from None
     return network.to(device).eval()
 
 

@@ -22,6 +22,8 @@ def pick_device(name: str) -> torch.device:
     """
     try:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+        if device.type not in ("cpu", "cuda"):
+            raise BadInput(f"--device {name}: nothing here is computed there; use auto, cpu or cuda")
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise BadInput(f"--device {name}: {str(error).splitlines()[0]}; use auto, cpu or cuda") from None
@@ -31,6 +33,15 @@ def pick_device(name: str) -> torch.device:
     else:
         _keep_freed_memory()
     return device
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raise BadInput where torch.compile cannot compile for `device`: it needs a compiler of C++."""
+    try:
+        torch.compile(lambda x: x + 1)(torch.zeros(2, device=device))
+    except RuntimeError as error:
+        reason = str(getattr(error, "inner_exception", error)).splitlines()[0]
+        raise BadInput(f"training.compile: {reason}; install a C++ compiler (g++), or set it to false") from None
 
 
 def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[object]:

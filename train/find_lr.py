@@ -54,6 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rates, losses = search(job, learner, np.geomspace(options.lowest, options.highest, options.steps))
     except torch.OutOfMemoryError:
         raise BadInput(job.advise_on_memory()) from None
+    if not losses:
+        raise BadInput(
+            f"the loss was not finite at --lowest {options.lowest:g}: begin lower, or use training.precision float32"
+        )
     smoothed = smooth(losses)
     steepest, tenth = suggest(rates, smoothed)
     write_table(places.run_home / "lr.csv", ["lr", "loss", "smoothed"], zip(rates, losses, smoothed, strict=True))

@@ -18,11 +18,11 @@ from preprocess.lock import locked
 from recipe import as_dict
 from script import run_script, stop
 from train.at_once import count_at_once, train_at_once
-from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from train.device import arithmetic, peak_memory_mb, pick_device
+from train.checkpoint import Checkpoint, load_checkpoint, network_from, save_checkpoint
+from train.device import arithmetic, check_compiler, peak_memory_mb, pick_device
 from train.job import Job
-from train.learner import Learner, seed_torch, start_learner
-from train.log import EpochLog
+from train.learner import TAKEN_UP, Learner, check_unseen, seed_torch, start_learner
+from train.log import EpochLog, read_log, summary_writer
 from train.losses import batch_loss, held_out_loss
 from train.material import Material, choose_folds, load_material
 from train.metrics import METRICS, describe_gaps, summarise
@@ -48,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Train the networks of a run, fold by fold.", add_options)
     recipe, places, options = command.recipe, command.places, command.options
     device = pick_device(options.device)
+    if options.tensorboard:
+        summary_writer()
     material = load_material(recipe, places, device)
     folds = choose_folds(options.folds, material.fold_names())
     lessons = {fold: taught(material, recipe, fold, device) for fold in folds}
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.resume:
             check_begun(places, recipe)
             finished = check_resumable(jobs)
-        begin_run(places, recipe, finished=finished)
+        begin_run(places, recipe, finished=finished, folds=None if options.resume else material.fold_names())
         train_all(jobs, material, places, options, n_at_once)
 
 
@@ -91,12 +93,20 @@ def train_all(jobs: Sequence[Job], material: Material, places: Places, options: 
 
 def check_jobs(jobs: Sequence[Job]) -> None:
     """Raise BadInput for what cannot be trained, before anything is written."""
+    training = jobs[0].recipe.training
+    if len(training.progressive or []) > training.epochs:  # here: networks of such recipes are there, and can be used
+        raise BadInput(
+            f"training.progressive = {training.progressive}: has more shares than training.epochs = {training.epochs}, "
+            "so the last would never come; give fewer or train longer"
+        )
     for job in jobs:
         job.material.held_out(job.fold)
     by_fold = {job.fold: job for job in jobs}  # seeds of a fold start alike, and so do all folds that start afresh
-    for job in by_fold.values() if jobs[0].recipe.training.start_from else jobs[:1]:
+    for job in by_fold.values() if training.start_from else jobs[:1]:
         learner = start_learner(job.material, job.recipe, job.fold, job.seed, job.n_steps, job.device)
     job.check_sizes(learner.network)
+    if training.compile:
+        check_compiler(job.device)
 
 
 def check_resumable(jobs: Sequence[Job]) -> bool:
@@ -110,13 +120,23 @@ def check_resumable(jobs: Sequence[Job]) -> bool:
         if not last.exists():
             finished = False
             continue
-        checkpoint, lesson = load_checkpoint(last), job.material.lesson(job.fold)
-        before = checkpoint.resume or {}  # of an earlier version without a lesson
-        theirs = (checkpoint.labels, before.get("n_steps"), before.get("lesson", lesson))
+        checkpoint, lesson = load_checkpoint(last), job.material.lesson(job.fold, job.recipe.training)
+        before = checkpoint.resume or {}
+        if lacking := sorted(TAKEN_UP - before.keys()):
+            raise BadInput(f"--resume: {last} lacks {', '.join(lacking)}, with which to go on: train without it")
+        theirs = (
+            checkpoint.labels,
+            before["n_steps"],
+            before.get("lesson", lesson),
+        )  # an earlier version had no lesson
         if theirs != (job.material.labels, job.n_steps, lesson):
             raise BadInput("--resume: the training clips or their labels have changed since; train without it")
+        check_unseen(checkpoint.learnt, job.material, job.fold, f"--resume: {last}", "train without it")
+        network_from(last, checkpoint)  # whose weights may be another version's
         if checkpoint.epoch and not best.exists():
             raise BadInput(f"--resume: {best} is gone; put it back, or train without --resume")
+        if checkpoint.epoch:
+            read_log(job.home, checkpoint.epoch)
         finished = finished and checkpoint.epoch >= job.recipe.training.epochs
     return finished
 
@@ -210,7 +230,7 @@ def validate(job: Job, learner: Learner, held_out: list[int]) -> dict[str, float
     """Loss and every metric on the fold's curated clips, by the windows of prediction."""
     started = time.perf_counter()
     with arithmetic(job.device, job.recipe.training.precision):
-        scores = score_clips(learner.scored, job.material.memory, held_out, job.recipe.prediction)
+        scores = score_clips([learner.scored], job.material.memory, held_out, job.recipe.prediction)
     if not scores.isfinite().all():
         raise BadInput(f"the network's scores became nan in epoch {learner.epoch}: {CALMER}")
     truth = job.material.targets[held_out]

@@ -1,5 +1,6 @@
 """torchvision's networks as trunks: cut before they pool, one-channel stems, ImageNet weights by name or file."""
 
+import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,6 +11,8 @@ from train.convolutions import MeanOverBins
 from train.weights import read_tensors
 
 OWN_CLASSIFIER = ("alexnet", "vgg16_bn")
+OLD_DENSE = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$")
+"""densenet's layers as torchvision's own files still name them: norm.1 is norm1."""
 
 
 class RowsAsChannels(nn.Module):
@@ -46,9 +49,12 @@ def trunk_of(model: Any) -> nn.Sequential:
     return nn.Sequential(*layers, MeanOverBins())
 
 
-def own_head(model: Any, n_labels: int) -> nn.Sequential:
+def own_head(model: Any, n_labels: int, dropout: float) -> nn.Sequential:
     """alexnet's and vgg16_bn's classifier, its last layer for `n_labels`: it takes the whole map, not any columns."""
     *layers, last = model.classifier.children()
+    for layer in layers:
+        if isinstance(layer, nn.Dropout):
+            layer.p = dropout
     return nn.Sequential(nn.Flatten(), *layers, nn.Linear(last.in_features, n_labels))
 
 
@@ -64,17 +70,22 @@ def _sum_stem(model: nn.Module) -> None:
 
 
 def _load(model: nn.Module, name: str, weights: str) -> None:
-    """Fill `model`; of a file's tensors the last layer's may be missing, for it is not used."""
-    state = _download(name) if weights == "imagenet" else read_tensors(Path(weights), "network.weights")
+    """Fill `model`; of a file's tensors the last layer's may be missing, for it is not used.
+
+    So may the counts of batches, which nothing reads and older files have not.
+    """
+    read = _download(name) if weights == "imagenet" else read_tensors(Path(weights), "network.weights")
+    state = {OLD_DENSE.sub(r"\1\2", str(key)): value for key, value in read.items()}
     wanted = model.state_dict()
     last = list(wanted)[-1].rpartition(".")[0]
-    wrong = [key for key in wanted if not key.startswith(last) and _shape(state, key) != wanted[key].shape]
+    needed = [key for key in wanted if not key.startswith(last) and not key.endswith(".num_batches_tracked")]
+    wrong = [key for key in needed if _shape(state, key) != wanted[key].shape]
     if wrong:
         raise BadInput(
             f"network.weights = {weights}: not the weights of {name}, "
             f"whose {wrong[0]} is {tuple(wanted[wrong[0]].shape)}"
         )
-    model.load_state_dict({key: state[key] for key in wanted if not key.startswith(last)}, strict=False)
+    model.load_state_dict({key: state[key] for key in needed}, strict=False)
 
 
 def _shape(state: dict[str, Any], key: str) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from errors import BadInput
+from errors import BadInput, is_want_of_memory
 from recipe import Recipe
 from train.batches import Batches
 from train.material import Material
@@ -36,7 +36,7 @@ class Job:
     def batches(self, epoch: int) -> Batches:
         """The batches of an epoch (from 0), from a generator that belongs to this seed, fold and epoch alone."""
         training, material = self.recipe.training, self.material
-        rows = material.learnt(self.fold, with_noisy=training.noisy_weight > 0)
+        rows = material.drawn(self.fold, training)
         n_frames, n_bins = self.sizes(epoch)
         return Batches(
             material.memory,
@@ -66,9 +66,9 @@ class Job:
             try:
                 with torch.inference_mode():
                     network(torch.zeros(1, n_frames, n_bins, device=self.device))
-            except torch.OutOfMemoryError:
-                raise BadInput(self.advise_on_memory()) from None
-            except RuntimeError:
+            except RuntimeError as error:
+                if is_want_of_memory(error):
+                    raise BadInput(self.advise_on_memory()) from None
                 raise BadInput(
                     f"network.name = {self.recipe.network.name} cannot take crops of {n_frames} frames by {n_bins} "
                     "bins: use longer crops and windows, more bins, or another network"

@@ -20,6 +20,9 @@ from train.optimizer import build_optimizer
 from train.schedule import Schedule, build_schedule
 from train.seeding import seeded_generator
 
+TAKEN_UP = frozenset({"network", "optimizer", "schedule", "n_steps", "updates", "best"})
+"""What last.pt must hold for training to go on."""
+
 
 @dataclass
 class Learner:
@@ -32,7 +35,7 @@ class Learner:
     n_steps: int
     """Steps of the whole training."""
     lesson: str
-    """A digest of the curated clips it learns from, and of their targets."""
+    """A digest of the clips it learns from, and of their targets."""
     learnt: Tensor
     """int64 marks of all clips behind it, those of the network it starts from included (train.learnt)."""
     origin: str = ""
@@ -68,6 +71,7 @@ class Learner:
             self.average.network.load_state_dict(checkpoint.network)
             self.average.updates = state["updates"]
         self.epoch, self.best = checkpoint.epoch, state["best"]
+        self.learnt = both(self.learnt, checkpoint.learnt)  # clips that are gone since, too
 
 
 def seed_torch(*keys: int) -> None:
@@ -82,7 +86,7 @@ def start_learner(
     seed_torch(seed, fold)
     n_labels, training = len(material.labels), recipe.training
     network = network_of(recipe, material.memory.n_bins, n_labels, material.mean, material.std, pretrained=True)
-    learnt = marks_of(material.names(material.learnt(fold, with_noisy=training.noisy_weight > 0)))
+    learnt = marks_of(material.names(material.drawn(fold, training)))
     origin = ""
     if training.start_from:
         path = find_start(Path(training.start_from), fold)
@@ -95,22 +99,30 @@ def start_learner(
     optimizer = build_optimizer(network, training)
     average = MovingAverage(network, training.average) if training.average else None
     schedule = build_schedule(optimizer, training, n_steps)
-    return Learner(network, optimizer, schedule, average, n_steps, material.lesson(fold), learnt, origin)
+    return Learner(network, optimizer, schedule, average, n_steps, material.lesson(fold, training), learnt, origin)
 
 
 def is_of_data(checkpoint: Checkpoint, recipe: Recipe) -> bool:
-    """Whether a network is of a recipe's recordings: those of another dataset may bear the same names."""
-    data = checkpoint.recipe.get("data", {})
-    same = all(data.get(key) == getattr(recipe.data, key) for key in ("layout", "table"))
-    return same and Path(data.get("folder") or "").resolve() == Path(recipe.data.folder or "").resolve()
+    """Whether a network may be of a recipe's recordings: those of another dataset may bear the same names.
+
+    make train needs no folder, so it may not have been given, and a recipe's folder may have moved.
+    """
+    theirs, ours = checkpoint.recipe.get("data", {}), recipe.data
+    if any(theirs.get(key) != getattr(ours, key) for key in ("layout", "table")):
+        return False
+    there, here = (Path(folder or "").expanduser().resolve() for folder in (theirs.get("folder"), ours.folder))
+    named = theirs.get("folder") and ours.folder
+    return not named or there == here or checkpoint.recipe.get("name") == recipe.name
 
 
-def check_unseen(learnt: Tensor, material: Material, fold: int, whose: str) -> None:
-    """Raise BadInput where a network that has learnt from clips of a fold is to teach the networks of that fold."""
+def check_unseen(
+    learnt: Tensor, material: Material, fold: int, whose: str, advice: str = "name a run of the same folds"
+) -> None:
+    """Raise BadInput where a network that has learnt from clips of a fold is to be, or to teach, one of that fold."""
     if clip := first_learnt(material.names(np.flatnonzero(material.folds == fold)), learnt):
         raise BadInput(
             f"{whose} has learnt from clip {clip!r}, which fold {fold} holds out, so its score would not be out of "
-            "fold: name a run of the same folds"
+            f"fold: {advice}"
         )
 
 
@@ -143,10 +155,11 @@ def start_from(network: SoundNetwork, labels: list[str], path: Path, other: Chec
         for name, value in other.network.items()
         if name.startswith(("trunk.", "modulation.")) or (same_labels and name.startswith("head."))
     }
-    for name, value in taken.items():
-        if name not in own or own[name].shape != value.shape:
-            raise BadInput(
-                f"training.start_from = {path}: its network ({other.recipe['network']['name']}) is another build"
-            )
+    parts = {name.partition(".")[0] + "." for name in taken} | {"trunk."}  # of which nothing may be left to chance
+    wanted = {name for name in own if name.startswith(tuple(parts))}
+    if wanted != taken.keys() or any(own[name].shape != value.shape for name, value in taken.items()):
+        raise BadInput(
+            f"training.start_from = {path}: its network ({other.recipe['network']['name']}) is another build"
+        )
     network.load_state_dict(taken, strict=False)
     return f"starting from {path}" + ("" if same_labels else "; its labels are others, so the head is new")

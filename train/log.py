@@ -16,22 +16,38 @@ def epochs_done(home: Path) -> int:
     return len(read_table(path, ["epoch"])) if path.exists() else 0
 
 
+def read_log(home: Path, epoch: int) -> list[dict[str, Any]]:
+    """The rows of a fold's log up to `epoch`. Raises BadInput unless each has one: spreadsheets change them."""
+    path = home / LOG_NAME
+    before = read_table(path, ["epoch"], hint="train without --resume")
+    if list(before["epoch"][:epoch]) != [str(number) for number in range(1, epoch + 1)]:
+        raise BadInput(
+            f"{path}: its epochs are no longer 1 to {epoch}: put it back as it was, or train without --resume"
+        )
+    return [dict(zip(before.columns, row, strict=True)) for row in before[:epoch].itertuples(index=False)]
+
+
+def summary_writer() -> Any:
+    """TensorBoard's own writer. Raises BadInput where it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise BadInput("--tensorboard: install it first, pip install tensorboard") from None
+    return SummaryWriter
+
+
 class EpochLog:
     """log.csv in `home`, whole after every row. Going on after `epoch` epochs keeps the rows up to it."""
 
     def __init__(self, home: Path, epoch: int = 0, *, tensorboard: bool = False) -> None:
         self.path = home / LOG_NAME
-        self.rows: list[dict[str, Any]] = []
-        if epoch:
-            before = read_table(self.path, ["epoch"], hint="train without --resume")
-            kept = before[before["epoch"].astype(int) <= epoch]
-            self.rows = [dict(zip(before.columns, row, strict=True)) for row in kept.itertuples(index=False)]
+        self.rows = read_log(home, epoch) if epoch else []
         self._writer = _tensorboard(home, epoch) if tensorboard else None
 
     def add(self, row: dict[str, Any]) -> None:
         """Add an epoch's numbers; `epoch` is among them."""
         self.rows.append({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
-        write_table(self.path, list(row), ([each[key] for key in row] for each in self.rows))
+        write_table(self.path, list(row), ([each.get(key, "") for key in row] for each in self.rows))
         if self._writer:
             for key, value in row.items():
                 self._writer.add_scalar(key, value, row["epoch"])
@@ -48,8 +64,4 @@ class EpochLog:
 
 
 def _tensorboard(home: Path, epoch: int) -> Any:
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise BadInput("--tensorboard: install it first, pip install tensorboard") from None
-    return SummaryWriter(str(home / "tensorboard"), purge_step=epoch + 1)
+    return summary_writer()(str(home / "tensorboard"), purge_step=epoch + 1)

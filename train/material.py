@@ -18,7 +18,7 @@ from preprocess.labels import encode, join_labels, read_vocabulary, split_labels
 from preprocess.listing import clean_label
 from preprocess.store import open_store
 from preprocess.tables import read_table
-from recipe import Recipe
+from recipe import Recipe, Training
 from train.memory import Memory, load_memory
 from train.metrics import is_single_label
 
@@ -42,6 +42,8 @@ class Material:
     mean: Tensor | float
     std: Tensor | float
     """Of the frames: one number, or one a bin, as the network normalises."""
+    untaught: "Material | None" = None
+    """As it was before a teacher judged its noisy clips."""
 
     def fold_names(self) -> list[int]:
         return sorted({int(fold) for fold in self.folds})
@@ -54,11 +56,22 @@ class Material:
         """The clips of some rows."""
         return [self.memory.clips[row] for row in rows.tolist()]
 
-    def lesson(self, fold: int) -> str:
-        """A digest of the curated clips that the networks of `fold` learn from, and of their targets."""
-        rows = self.learnt(fold, with_noisy=False)
+    def drawn(self, fold: int, training: Training) -> np.ndarray:
+        """Rows that are drawn for the networks of `fold`: noisy ones where they count and their rate comes to any."""
+        curated = self.learnt(fold, with_noisy=False)
+        n_noisy = round(training.noisy_rate * len(curated)) if len(curated) else 1  # without others all are drawn
+        return self.learnt(fold, with_noisy=True) if training.noisy_weight > 0 and n_noisy else curated
+
+    def lesson(self, fold: int, training: Training) -> str:
+        """A digest of the clips that the networks of `fold` learn from, and of their targets.
+
+        Noisy ones as they were given: a teacher's scores differ between devices by a hair, which may be a label.
+        """
+        given = self.untaught or self
+        rows = given.drawn(fold, training)
         names = "\0".join([*self.labels, "", *self.names(rows)]).encode("utf-8", "surrogateescape")
-        return xxhash.xxh3_128_hexdigest(names + self.targets[rows].numpy().tobytes())
+        noisy = np.flatnonzero(self.noisy[rows].numpy())
+        return xxhash.xxh3_128_hexdigest(names + given.targets[rows].numpy().tobytes() + noisy.tobytes())
 
     def held_out(self, fold: int) -> np.ndarray:
         """Rows that score the networks of `fold`: its curated clips. Raises BadInput where there are none."""
@@ -145,7 +158,8 @@ def _statistics(recipe: Recipe, places: Places) -> tuple[Tensor | float, Tensor 
     with open_store(places.store, recipe.features) as store:
         if recipe.network.normalise == "bins":
             # A bin that never changes, as above a codec's cut-off, must not be blown up.
-            return torch.from_numpy(store.bin_mean), torch.from_numpy(store.bin_std).clamp(min=0.1 * float(store.std))
+            least = max(0.1 * float(store.std), 1e-6)
+            return torch.from_numpy(store.bin_mean), torch.from_numpy(store.bin_std).clamp(min=least)
         return float(store.mean), max(float(store.std), 1e-6)
 
 

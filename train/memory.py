@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import h5py
 import numpy as np
 import psutil
 import torch
@@ -97,7 +96,7 @@ def load_memory(
         n_bytes = int(lengths.sum()) * store.n_bins * np.dtype(store.dtype).itemsize
         home = _choose_home(n_bytes, device, device_bytes, host_bytes)
         if home is None:
-            frames, offsets = _map_frames(store_path), store.offsets[entries]
+            frames, offsets = _map_frames(store, entries), store.offsets[entries]
         else:
             frames, offsets = _read_frames(store, entries, lengths, home), np.cumsum(lengths) - lengths
         return Memory(
@@ -161,10 +160,15 @@ def _read_frames(store: Store, entries: NDArray[np.int64], lengths: NDArray[np.i
     return frames
 
 
-def _map_frames(store_path: Path) -> Tensor:
-    """[total, n_bins] all frames of a store as pages of its file, read when they are touched."""
-    with h5py.File(store_path) as file:
-        dataset = file["frames"]
-        where, shape, dtype = dataset.id.get_offset(), dataset.shape, dataset.dtype
-    # Copy on write, because torch refuses to wrap pages it may not write to; nothing writes to them.
-    return torch.from_numpy(np.memmap(store_path, dtype=dtype, mode="c", offset=where, shape=shape))
+def _map_frames(store: Store, entries: NDArray[np.int64]) -> Tensor:
+    """[total, n_bins] all frames of a store as pages of its file, read when they are touched.
+
+    The entries' are verified before, once, as those that are read into memory are.
+    """
+    for damaged in sorted(set(store.damaged_rows()) & set(entries.tolist())):
+        store.read(damaged)  # which says of which clip they are
+    shape = (int(store.offsets[-1]), store.n_bins)
+    # Of the file that is open: another may have its path by now. Copy on write, because torch refuses to wrap pages it
+    # may not write to; nothing writes to them.
+    mapped = np.memmap(store._bytes, dtype=store.dtype, mode="c", offset=store.frames_at, shape=shape)
+    return torch.from_numpy(mapped)

@@ -130,7 +130,10 @@ def build_network(
     else:
         model = imagenet_network(network.name, network.weights if pretrained else None, n_channels)
         trunk, dense = trunk_of(model), network.name not in OWN_CLASSIFIER
-        head = build_head(network, _n_features(model) + n_units, n_labels) if dense else own_head(model, n_labels)
+        if dense:
+            head = build_head(network, _n_features(model) + n_units, n_labels)
+        else:
+            head = own_head(model, n_labels, network.dropout)
         built = SoundNetwork(frontend, trunk, head, 32, dense=dense, modulation=modulation)
     return built.to(memory_format=torch.channels_last)
 
@@ -151,6 +154,8 @@ def _check(network: Network, n_bins: int) -> None:
         )
     if network.name == "waveform" and n_bins != 1:
         raise BadInput(f"network.name = waveform takes one sample a frame, not {n_bins}: set features.n_bins 1")
+    if network.name == "waveform" and network.channels != "one":
+        raise BadInput(f"network.channels = {network.channels}: waveform takes samples as they are; set it to one")
     if network.modulation_units and network.name in ("waveform", *OWN_CLASSIFIER):
         raise BadInput(f"network.modulation_units: {network.name} has no place for them; set it to 0")
     if network.normalise == "imagenet" and network.channels != "copies":

@@ -1,6 +1,5 @@
 """Scores of training clips by the networks that never saw them: a run's figures, oof.csv, and suspicious labels."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +33,8 @@ def report_folds(places: Places, recipe: Recipe, material: Material, device: tor
     rows, waiting = [], []
     for fold in folds:
         theirs = np.flatnonzero(material.folds == fold)
-        networks = best_networks(places.run_home, recipe, fold) if is_finished(places.run_home, recipe, fold) else []
-        if stale := any(is_stale(each, material, theirs) for each in networks):
+        networks = best_networks(places.run_home, recipe, fold) if is_finished(places.run_home, recipe, fold) else {}
+        if stale := any(is_stale(each, material, theirs) for each in networks.values()):
             print(f"fold {fold}: its networks have other labels, or have learnt from clips it holds out; train again")
         if stale or not networks:
             waiting.append(fold)
@@ -78,10 +77,10 @@ def is_finished(run_home: Path, recipe: Recipe, fold: int) -> bool:
     )
 
 
-def best_networks(run_home: Path, recipe: Recipe, fold: int) -> list[Checkpoint]:
-    """The best networks of a fold, one a seed."""
-    homes = [fold_home(run_home, recipe, fold, seed) for seed in range(recipe.training.seeds)]
-    return [load_checkpoint(home / "best.pt") for home in homes]
+def best_networks(run_home: Path, recipe: Recipe, fold: int) -> dict[Path, Checkpoint]:
+    """The best networks of a fold, one a seed, by their files."""
+    paths = [fold_home(run_home, recipe, fold, seed) / "best.pt" for seed in range(recipe.training.seeds)]
+    return {path: load_checkpoint(path) for path in paths}
 
 
 def is_stale(checkpoint: Checkpoint, material: Material, rows: np.ndarray) -> bool:
@@ -90,15 +89,12 @@ def is_stale(checkpoint: Checkpoint, material: Material, rows: np.ndarray) -> bo
 
 
 def score_fold(
-    networks: Sequence[Checkpoint], recipe: Recipe, material: Material, rows: np.ndarray, device: torch.device
+    checkpoints: dict[Path, Checkpoint], recipe: Recipe, material: Material, rows: np.ndarray, device: torch.device
 ) -> Tensor:
-    """Mean probabilities [n_rows, n_labels] of a fold's networks."""
-    scores = []
-    for checkpoint in networks:
-        network = network_from(checkpoint, device)
-        with arithmetic(device, recipe.training.precision):
-            scores.append(score_clips(network, material.memory, rows.tolist(), recipe.prediction))
-    return torch.stack(scores).mean(0)
+    """Probabilities [n_rows, n_labels] of clips by a fold's networks, together as in prediction."""
+    networks = [network_from(path, checkpoint, device) for path, checkpoint in checkpoints.items()]
+    with arithmetic(device, recipe.training.precision):
+        return score_clips(networks, material.memory, rows.tolist(), recipe.prediction)
 
 
 def figures(material: Material, scores: Tensor, rows: np.ndarray) -> dict[str, Any]:

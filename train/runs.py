@@ -1,6 +1,7 @@
 """A run's folder: its recipe, and a folder a network."""
 
 import itertools
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,11 @@ def check_begun(places: Places, recipe: Recipe) -> None:
         )
 
 
-def begin_run(places: Places, recipe: Recipe, *, finished: bool = False) -> None:
+def begin_run(places: Places, recipe: Recipe, *, finished: bool = False, folds: Sequence[int] | None = None) -> None:
     """Write the run's recipe. A run of another recipe is set aside first; what earlier weights gave goes.
 
-    What was fitted to weights stays where the run is `finished`, for they will not change.
+    What was fitted to weights stays where the run is `finished`, for they will not change. Of a run begun anew on data
+    of these `folds` the networks of others go, which prediction would go on asking.
 
     Raises BadInput where the recipe reads what this run is about to overwrite.
     """
@@ -43,10 +45,21 @@ def begin_run(places: Places, recipe: Recipe, *, finished: bool = False) -> None
         places.run_home.rename(aside)
         print(f"run {places.run} was trained with {differing}: it is now run {aside.name}")
     fitted = () if finished else FITTED_NAMES
-    for name in (places.oof_csv.name, "by_label.csv", "confusion.csv", *fitted):
+    for name in (places.oof_csv.name, "by_label.csv", "confusion.csv", "suspicious.csv", *fitted):
         (places.run_home / name).unlink(missing_ok=True)
+    if folds is not None:
+        _remove_other_folds(places, folds)
     with written_whole(places.run_home / RECIPE_NAME) as temporary:
         temporary.write_text(yaml.safe_dump(as_dict(recipe), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _remove_other_folds(places: Places, folds: Sequence[int]) -> None:
+    """Remove the networks of folds that the data have no more."""
+    for home in sorted(places.run_home.glob("fold*")):
+        fold = home.name.removeprefix("fold").partition("_")[0]
+        if home.is_dir() and fold.isdecimal() and int(fold) not in folds:
+            shutil.rmtree(home)
+            print(f"run {places.run}: {home.name} is removed, for the clips have no fold {fold} any more")
 
 
 def free_name(home: Path) -> Path:

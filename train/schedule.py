@@ -50,7 +50,9 @@ def build_schedule(optimizer: Optimizer, training: Training, n_steps: int) -> Sc
         case "cosine":
             return Schedule(LambdaLR(optimizer, cosine(round(training.warmup * n_steps), n_steps)))
         case "plateau":
-            return Schedule(by_epoch=ReduceLROnPlateau(optimizer, "max", factor=0.1, patience=training.patience))
+            # PyTorch's patience is how many epochs without a rise it lets pass before the one at which it acts.
+            patience = training.patience - 1
+            return Schedule(by_epoch=ReduceLROnPlateau(optimizer, "max", factor=0.1, patience=patience, threshold=0.0))
         case _:
             return Schedule()
 

@@ -21,25 +21,29 @@ def taught(material: Material, recipe: Recipe, fold: int, device: torch.device) 
     """What the networks of `fold` learn from: its noisy clips as `training.teacher` corrects them, if there is one.
 
     The teacher's networks of the same fold never saw the clips that will be scored, so nothing of them comes back by
-    way of the new labels. Raises BadInput where the teacher has no such network, or one of other labels or features, or
-    one that did see them.
+    way of the new labels. Raises BadInput where no clip is noisy, or where the teacher has no such network, or one of
+    other labels or features, or one that did see them.
     """
     training = recipe.training
     if training.teacher is None:
         return material
+    if not material.noisy.any():
+        raise BadInput(f"training.teacher = {training.teacher}: the data have no noisy clips to judge; leave it out")
     rows = np.flatnonzero(material.noisy.numpy() & material.kept & (material.folds != fold))
-    scores = []
+    if not len(rows):
+        return material
+    networks = []
     for path in of_fold(Path(training.teacher), fold, "training.teacher"):
         checkpoint = load_checkpoint(path)
         _check(path, checkpoint, material, recipe)
         check_unseen(checkpoint.learnt, material, fold, f"training.teacher: {path}")
-        network = network_from(checkpoint, device)
-        with arithmetic(device, training.precision):
-            scores.append(score_clips(network, material.memory, rows.tolist(), recipe.prediction))
+        networks.append(network_from(path, checkpoint, device))
+    with arithmetic(device, training.precision):
+        scores = score_clips(networks, material.memory, rows.tolist(), recipe.prediction)
     targets, kept = material.targets.clone(), material.kept.copy()
-    targets[rows] = judge(targets[rows], torch.stack(scores).mean(0), training.teacher_keeps, training.teacher_adds)
+    targets[rows] = judge(targets[rows], scores, training.teacher_keeps, training.teacher_adds)
     kept[rows] = targets[rows].any(1).numpy()
-    return replace(material, targets=targets, kept=kept)
+    return replace(material, targets=targets, kept=kept, untaught=material)
 
 
 def judge(targets: Tensor, scores: Tensor, keeps: float, adds: float) -> Tensor:

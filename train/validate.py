@@ -1,7 +1,6 @@
 """Scores of whole clips, by the windows that prediction uses."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,24 +8,13 @@ from torch import Tensor
 
 from errors import BadInput
 from recipe import Prediction
+from train.blend import blend
 from train.memory import Memory
 from train.networks import SoundNetwork
 from train.windows import cut_windows, pool_windows, window_starts
 
 # Large enough to fill a GPU, small enough that activations of 128 by 256 windows stay under 2 GB.
 WINDOWS_AT_ONCE = 64
-
-
-@dataclass(frozen=True)
-class WindowScores:
-    """Where a clip's windows lie, and what the network says of each."""
-
-    start_frames: np.ndarray
-    """[n_windows] int64"""
-    end_frames: np.ndarray
-    """[n_windows] int64; past the last frame where a short clip was filled."""
-    scores: Tensor
-    """Probabilities float32 [n_windows, n_labels], on the network's device."""
 
 
 def window_frames(prediction: Prediction, frames_per_second: float) -> tuple[int, int]:
@@ -37,24 +25,15 @@ def window_frames(prediction: Prediction, frames_per_second: float) -> tuple[int
     )
 
 
-def score_windows(
-    network: SoundNetwork, frames: Tensor, prediction: Prediction, frames_per_second: float
-) -> WindowScores:
-    """Scores of each window of one clip, float32 [n, n_bins] in physical units; the network is in eval mode."""
-    window, hop = window_frames(prediction, frames_per_second)
-    starts = window_starts(len(frames), window, hop)
-    parts = [
-        run_network(network, cut_windows(frames, some, window, network.short_clips, network.kind))
-        for some in np.split(starts, range(WINDOWS_AT_ONCE, len(starts), WINDOWS_AT_ONCE))
-    ]
-    return WindowScores(starts, starts + window, torch.cat(parts))
-
-
-def score_clips(network: SoundNetwork, memory: Memory, rows: Sequence[int], prediction: Prediction) -> Tensor:
+def score_clips(
+    networks: Sequence[SoundNetwork], memory: Memory, rows: Sequence[int], prediction: Prediction
+) -> Tensor:
     """Probabilities of whole clips, rows of the memory as recorded: float32 [n_rows, n_labels] on the CPU.
 
-    Windows of several clips share a pass of the network. Leaves the network in the mode it was in.
+    Networks of one recipe answer together, as in prediction: their scores of each window are blended, then pooled.
+    Windows of several clips share a pass of a network. Leaves the networks in the modes they were in.
     """
+    first = networks[0]
     window, hop = window_frames(prediction, memory.frames_per_second)
     counts: list[int] = []
 
@@ -64,15 +43,23 @@ def score_clips(network: SoundNetwork, memory: Memory, rows: Sequence[int], pred
             starts = window_starts(len(frames), window, hop)
             counts.append(len(starts))
             for some in np.split(starts, range(WINDOWS_AT_ONCE, len(starts), WINDOWS_AT_ONCE)):
-                yield cut_windows(frames, some, window, network.short_clips, network.kind)
+                yield cut_windows(frames, some, window, first.short_clips, first.kind)
 
-    training = network.training
-    network.eval()
-    scores = [run_network(network, x) for x in _gathered(windows())]
-    network.train(training)
+    modes = [network.training for network in networks]
+    for network in networks:
+        network.eval()
+    scores = [_run_together(networks, x, prediction) for x in _gathered(windows())]
+    for network, training in zip(networks, modes, strict=True):
+        network.train(training)
     if not scores:
         return torch.empty(0)
     return torch.stack([pool_windows(some, prediction) for some in torch.cat(scores).split(counts)]).cpu()
+
+
+def _run_together(networks: Sequence[SoundNetwork], x: Tensor, prediction: Prediction) -> Tensor:
+    """Probabilities float32 [B, n_labels] of windows, blended over the networks; of one, its own to the bit."""
+    scores = [run_network(network, x) for network in networks]
+    return blend(torch.stack(scores), prediction.blend) if len(scores) > 1 else scores[0]
 
 
 @torch.inference_mode()

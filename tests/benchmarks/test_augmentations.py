@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from benchmarks import augmentations
+from errors import BadInput
 from tests.train.studies import N_BINS, write_study
 
 
@@ -41,3 +42,10 @@ def test_it_prints_the_figures_of_a_run_without_each(tmp_path: Path, capsys: pyt
         assert kept["training"][run.replace("without_", "") + "_probability"] == 0
     augmentations.main(asked.split())
     assert "loss" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--voices 1", "--voices 6", "--within_db 61", "--pieces 0"])
+def test_options_that_cannot_be_are_refused_before_training(tmp_path: Path, option: str) -> None:
+    with pytest.raises(BadInput, match=f"^{option}: must be "):
+        augmentations.main(["--cache", str(tmp_path), *option.split()])
+    assert not list(tmp_path.iterdir())

@@ -18,7 +18,7 @@ def test_it_prints_each_step_s_figures_and_what_it_brings(
     monkeypatch.setattr(noisy_labels, "STEPS", steps | {"teacher": f"{steps['teacher']} --training.teacher_keeps 0"})
     monkeypatch.setattr(noisy_labels, "VIEWS", {"gains": {"view_gains_db": [6.0]}})
     arguments = ["--data", str(write_folder(tmp_path)), "--cache", str(tmp_path / "cache")]
-    arguments += ["--jobs", "1", "--epochs", "1", "--steps", *steps, "--seeds", "[3]", "--views", "teacher"]
+    arguments += ["--jobs", "1", "--epochs", "2", "--steps", *steps, "--seeds", "[3]", "--views", "teacher"]
     noisy_labels.main(arguments)
     printed = capsys.readouterr().out
     for step in steps:
@@ -27,10 +27,10 @@ def test_it_prints_each_step_s_figures_and_what_it_brings(
         )
     assert printed.count("beyond the first, together: lwlrap ") == len(steps) - 1
     first = re.search(r"teacher seed 3: lwlrap ([\d.]+)", printed)
-    heard = re.search(r"teacher_1epochs_seed3 heard as it is: lwlrap ([\d.]+)", printed)
+    heard = re.search(r"teacher_2epochs_seed3 heard as it is: lwlrap ([\d.]+)", printed)
     assert first and heard
     assert float(heard[1]) == pytest.approx(float(first[1]), abs=1e-3)
-    assert "teacher_1epochs_seed3 heard gains: " in printed
+    assert "teacher_2epochs_seed3 heard gains: " in printed
     noisy_labels.main(arguments)
     assert "loss" not in capsys.readouterr().out
 

@@ -1,14 +1,18 @@
 """The benchmark of training runs on whatever device there is, and prints what it claims to."""
 
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from benchmarks.training import AUGMENTED, main
+from benchmarks.random_store import write_random_store
+from benchmarks.training import AUGMENTED, Bench, job_of, main
 from benchmarks.user_loader import CropDataset, loader_batches
-from recipe import Training
+from recipe import Features, Recipe, Training
+from train.memory import load_memory
 
 
 def test_it_prints_a_rate_and_a_ratio_for_each_contender(capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,6 +30,19 @@ def test_it_prints_a_rate_and_a_ratio_for_each_contender(capsys: pytest.CaptureF
         assert ratio > 0
     assert re.search(r"an epoch of 4970 clips: [\d.]+ s", out)
     assert re.search(r"TFLOP/s of \S+ in matrix products: [\d.]+%", out)
+
+
+@pytest.mark.parametrize(("longest", "moves"), [(5.0, True), (0.0, True), (1e-9, False)])
+def test_a_step_clips_as_training_does(tmp_path: Path, longest: float, moves: bool) -> None:
+    training = Training(clip_gradient=longest, optimizer="sgd", schedule="constant", batch_size=2, crop_seconds=0.6)
+    recipe = Recipe(features=Features(n_bins=16), training=replace(training, weight_decay=0.0))
+    names = write_random_store(tmp_path / "features.h5", recipe.features, 4)
+    memory = load_memory(tmp_path / "features.h5", recipe.features, names, "cpu")
+    bench = Bench(job_of(memory, recipe, torch.device("cpu")))
+    before = bench.network.head.get_parameter("2.weight").detach().clone()
+    bench.step(bench.batch)
+    moved = float((bench.network.head.get_parameter("2.weight").detach() - before).abs().max())
+    assert (moved > 1e-7) == moves
 
 
 def test_the_loader_feeds_what_training_is_fed() -> None:

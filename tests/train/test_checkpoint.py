@@ -25,9 +25,10 @@ def make(**training: Any) -> tuple[SoundNetwork, Checkpoint]:
 def test_a_network_comes_back_with_its_weights_statistics_and_meaning(tmp_path: Path) -> None:
     network, checkpoint = make(loss="cross_entropy", short_clips="floor")
     checkpoint = replace(checkpoint, learnt=marks_of(["a.wav", "b.wav"]))
-    save_checkpoint(tmp_path / "fold1" / "best.pt", checkpoint)
-    read = load_checkpoint(tmp_path / "fold1" / "best.pt")
-    again, x = network_from(read), torch.randn(2, 20, 8) - 60
+    path = tmp_path / "fold1" / "best.pt"
+    save_checkpoint(path, checkpoint)
+    read = load_checkpoint(path)
+    again, x = network_from(path, read), torch.randn(2, 20, 8) - 60
     assert not again.training
     assert torch.equal(again(x), network.eval()(x))
     assert (again.activation, again.short_clips) == ("softmax", "floor")
@@ -38,10 +39,9 @@ def test_a_network_comes_back_with_its_weights_statistics_and_meaning(tmp_path: 
 def test_pretrained_weights_are_not_looked_for_again(tmp_path: Path) -> None:
     recipe = Recipe(network=Network(name="resnet18", weights="no longer there.pth"), features=Features(n_bins=32))
     network = network_of(recipe, 32, 2)
-    save_checkpoint(
-        tmp_path / "a.pt", Checkpoint(network.state_dict(), as_dict(recipe), ["a", "b"], 32, 10.0, 0, 0, 1, 0.5)
-    )
-    assert network_from(load_checkpoint(tmp_path / "a.pt")).frames_per_column == 32
+    path = tmp_path / "a.pt"
+    save_checkpoint(path, Checkpoint(network.state_dict(), as_dict(recipe), ["a", "b"], 32, 10.0, 0, 0, 1, 0.5))
+    assert network_from(path, load_checkpoint(path)).frames_per_column == 32
 
 
 def test_a_checkpoint_cut_anywhere_is_named_and_not_used(tmp_path: Path) -> None:
@@ -73,7 +73,17 @@ def test_keys_of_another_version_are_named() -> None:
     checkpoint = make()[1]
     checkpoint.recipe["network"]["wings"] = 2
     with pytest.raises(BadInput, match="wings"):
-        network_from(checkpoint)
+        network_from(Path("best.pt"), checkpoint)
+
+
+def test_weights_of_another_version_are_named() -> None:
+    checkpoint = make()[1]
+    checkpoint.network["trunk.9.weight"] = torch.zeros(3)
+    with pytest.raises(
+        BadInput, match=r"fold0/best\.pt holds the weights of another version's network \(.*trunk\.9"
+    ) as caught:
+        network_from(Path("fold0/best.pt"), checkpoint)
+    assert "\n" not in str(caught.value)
 
 
 def test_a_failed_save_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

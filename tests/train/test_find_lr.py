@@ -14,6 +14,7 @@ from tests.train.studies import OPTIONS
 from train.find_lr import main, search, smooth, suggest
 from train.job import Job
 from train.learner import start_learner
+from train.losses import batch_loss
 from train.material import load_material
 from train.networks import SoundNetwork
 
@@ -38,6 +39,12 @@ def test_a_full_device_says_what_to_lower(cache: Path, monkeypatch: pytest.Monke
             main([*OPTIONS, "--cache", str(cache), "--steps", "40"])
     monkeypatch.setattr(SoundNetwork, "forward", run_out)  # before the first step
     with pytest.raises(BadInput, match=r"training\.batch_size = 4 .* try .* 2"):
+        main([*OPTIONS, "--cache", str(cache), "--steps", "40"])
+
+
+def test_a_loss_that_is_never_finite_says_what_to_try(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.find_lr.batch_loss", lambda *given: batch_loss(*given) * float("nan"))
+    with pytest.raises(BadInput, match=r"not finite at --lowest 1e-06: begin lower, or use training\.precision"):
         main([*OPTIONS, "--cache", str(cache), "--steps", "40"])
 
 

@@ -3,8 +3,9 @@
 import functools
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pandas as pd
 import pytest
@@ -12,17 +13,25 @@ import torch
 from torch import Tensor
 
 from errors import BadInput
+from predict.tagger import load_run
 from preprocess.lock import locked
+from recipe import Prediction
 from tests.train.studies import LABELS, assert_same, fit, home_of, start
 from train.batches import Batches
-from train.checkpoint import load_checkpoint
+from train.checkpoint import load_checkpoint, save_checkpoint
 from train.losses import batch_loss
+from train.networks import SoundNetwork
 from train.schedule import Schedule
 from train.scores import read_scores
 from train.seeding import seeded_generator
 from train.validate import score_clips
 
 ROOT = Path(__file__).parent.parent.parent
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    """All files below a folder, with what is in them."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_all_folds_leave_checkpoints_logs_and_scores_of_every_clip(
@@ -82,6 +91,15 @@ def test_a_full_device_says_what_to_lower(cache: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr("train.fit.batch_loss", run_out)
     with pytest.raises(BadInput, match=r"training\.batch_size = 4 .* training\.crop_seconds = 1\.6: try .* 2"):
+        fit(cache)
+
+
+def test_a_full_host_says_what_to_lower(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(*_: Any) -> Tensor:
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(SoundNetwork, "forward", run_out)
+    with pytest.raises(BadInput, match=r"cpu has too little memory for training\.batch_size = 4 .*: try .* 2"):
         fit(cache)
 
 
@@ -156,18 +174,33 @@ def test_what_the_disk_refuses_is_one_line(cache: Path) -> None:
 def test_a_run_that_cannot_go_on_is_refused_and_keeps_what_it_has(cache: Path) -> None:
     fit(cache, "--training.epochs", "1")
     best, clips_csv = home_of(cache) / "fold1" / "best.pt", cache / "recipe" / "clips.csv"
-    before = {path: path.read_bytes() for path in home_of(cache).rglob("*") if path.is_file()}
+    before = files_of(home_of(cache))
     assert home_of(cache) / "oof.csv" in before
     best.unlink()
     with pytest.raises(BadInput, match=r"fold1/best\.pt is gone"):
         fit(cache, "--training.epochs", "1", "--resume")
     best.write_bytes(before[best])
+    last, log = best.with_name("last.pt"), best.with_name("log.csv")
+    resume = load_checkpoint(last).resume or {}
+    save_checkpoint(last, replace(load_checkpoint(last), resume={k: v for k, v in resume.items() if k != "updates"}))
+    with pytest.raises(BadInput, match=r"fold1/last\.pt lacks updates"):
+        fit(cache, "--training.epochs", "1", "--resume")
+    last.write_bytes(before[last])
+    network = load_checkpoint(last).network
+    save_checkpoint(last, replace(load_checkpoint(last), network={name[1:]: value for name, value in network.items()}))
+    with pytest.raises(BadInput, match=r"fold1/last\.pt holds the weights of another version's network"):
+        fit(cache, "--training.epochs", "1", "--resume")
+    last.write_bytes(before[last])
+    log.write_text(log.read_text().replace("\n1,", "\n1.0,"))
+    with pytest.raises(BadInput, match=r"fold1/log\.csv: its epochs are no longer 1 to 1"):
+        fit(cache, "--training.epochs", "1", "--resume")
+    log.write_bytes(before[log])
     clips = pd.read_csv(clips_csv, keep_default_na=False)
     clips["labels"] = clips["labels"].to_numpy()[::-1]
     clips.to_csv(clips_csv, index=False)
     with pytest.raises(BadInput, match="have changed since"):
         fit(cache, "--training.epochs", "1", "--resume")
-    assert {path: path.read_bytes() for path in home_of(cache).rglob("*") if path.is_file()} == before
+    assert files_of(home_of(cache)) == before
 
 
 def test_folds_may_be_trained_one_by_one(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -199,6 +232,7 @@ def test_several_seeds_train_several_networks_a_fold(cache: Path) -> None:
         (["--training.corrections", "nowhere.csv"], "nowhere.csv is not there"),
         (["--training.start_from", "nowhere"], "nowhere: no such checkpoint"),
         (["--features.n_bins", "9"], "n_bins was 8, is 9"),
+        (["--training.progressive", "[0.25,0.5,0.75,1]"], r"training\.progressive = .* training\.epochs = 3"),
     ],
 )
 def test_bad_input_is_one_line_that_names_it(cache: Path, options: list[str], message: str) -> None:
@@ -223,10 +257,46 @@ def test_another_recipe_does_not_resume_a_run_but_sets_it_aside(
 @pytest.mark.parametrize("wrong", ["--network.name waveform", "--network.name alexnet", "--training.start_from no.pt"])
 def test_what_cannot_be_trained_leaves_the_run_as_it_was(cache: Path, wrong: str) -> None:
     fit(cache, "--folds", "0", "--training.epochs", "1")
-    before = {path: path.read_bytes() for path in home_of(cache).parent.rglob("*") if path.is_file()}
+    before = files_of(home_of(cache).parent)
     with pytest.raises(BadInput):
         fit(cache, *wrong.split())
-    assert {path: path.read_bytes() for path in home_of(cache).parent.rglob("*") if path.is_file()} == before
+    assert files_of(home_of(cache).parent) == before
+
+
+def test_without_tensorboard_nothing_of_a_run_is_touched(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit(cache, "--folds", "0", "--training.epochs", "1")
+    before = files_of(home_of(cache))
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(BadInput, match="pip install tensorboard"):
+        fit(cache, "--folds", "0", "--training.epochs", "1", "--tensorboard")
+    assert files_of(home_of(cache)) == before
+
+
+def test_without_a_compiler_nothing_of_a_run_is_touched(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise RuntimeError("No working C++ compiler found")
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=fail))
+    with pytest.raises(BadInput, match=r"training\.compile: No working C\+\+ compiler found"):
+        fit(cache, "--folds", "0", "--training.compile", "true")
+    assert not home_of(cache).exists()
+
+
+def test_folds_that_the_data_no_longer_have_go_with_their_networks(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(cache, "--training.epochs", "1")
+    home, clips_csv = home_of(cache), cache / "recipe" / "clips.csv"
+    clips = pd.read_csv(clips_csv, keep_default_na=False)
+    clips["fold"] = clips["fold"] % 2
+    clips.to_csv(clips_csv, index=False)
+    with pytest.raises(BadInput, match="have changed since"):
+        fit(cache, "--training.epochs", "1", "--resume")
+    assert (home / "fold2" / "best.pt").exists()
+    fit(cache, "--training.epochs", "1", "--folds", "0")
+    assert "fold2 is removed, for the clips have no fold 2 any more" in capsys.readouterr().out
+    assert sorted(path.name for path in home.glob("fold*")) == ["fold0", "fold1"]
+    assert set(load_run(home, Prediction()).folds) == {0, 1}
 
 
 def test_tensorboard_is_written_where_asked_for(cache: Path) -> None:

@@ -1,5 +1,6 @@
 """torchvision's weights, from a file or by name, land in one- and three-channel networks."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,19 @@ def test_safetensors_and_files_without_the_last_layer_are_read(weights: Path, tm
     safetensors.torch.save_file({key: value for key, value in state.items() if not key.startswith("fc.")}, path)
     read = imagenet_network("resnet18", str(path), 3).state_dict()
     assert all(torch.equal(read[key], value) for key, value in state.items() if not key.startswith("fc."))
+
+
+def test_older_files_are_read(tmp_path: Path) -> None:
+    """densenet's layers by the names they had, and no counts of batches."""
+    torch.manual_seed(1)
+    state = torchvision.models.densenet121().state_dict()
+    state = {key: value for key, value in state.items() if not key.endswith("num_batches_tracked")}
+    old = {re.sub(r"(denselayer\d+\.(?:norm|conv))([12])\.", r"\1.\2.", key): value for key, value in state.items()}
+    assert "features.denseblock1.denselayer1.norm.1.weight" in old
+    assert len(old.keys() - state.keys()) > 100
+    torch.save(old, tmp_path / "densenet121.pth")
+    read = imagenet_network("densenet121", str(tmp_path / "densenet121.pth"), 3).state_dict()
+    assert all(torch.equal(read[key], value) for key, value in state.items() if not key.startswith("classifier"))
 
 
 @pytest.mark.parametrize(

@@ -46,11 +46,29 @@ def test_other_labels_take_the_trunk_and_a_new_head(tmp_path: Path) -> None:
     assert torch.equal(network.trunk.state_dict()["0.0.weight"], other.trunk.state_dict()["0.0.weight"])
 
 
-def test_another_build_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("other", "ours"),
+    [
+        ({"name": "mobilenet_v3_small"}, {}),
+        ({"name": "resnet18"}, {"name": "resnet34"}),
+        ({"name": "resnet34"}, {"name": "resnet18"}),
+        ({}, {"pooling": "attention"}),
+        ({}, {"modulation_units": 4}),
+        ({"modulation_units": 4}, {}),
+    ],
+)
+def test_another_build_is_refused(tmp_path: Path, other: dict[str, Any], ours: dict[str, Any]) -> None:
     path = tmp_path / "best.pt"
-    save(path, ["a", "b"], name="mobilenet_v3_small")
-    with pytest.raises(BadInput, match=r"training\.start_from.*mobilenet_v3_small.* is another build"):
-        start_from(make(2)[1], ["a", "b"], path, load_checkpoint(path))
+    save(path, ["a", "b"], **other)
+    with pytest.raises(BadInput, match=rf"training\.start_from.*{other.get('name', 'cnn_small')}.* is another build"):
+        start_from(make(2, **ours)[1], ["a", "b"], path, load_checkpoint(path))
+
+
+def test_modulation_units_may_be_put_beside_a_trunk_that_had_none(tmp_path: Path) -> None:
+    path = tmp_path / "best.pt"
+    other, (_, network) = save(path, ["a", "b"]), make(2, 3, modulation_units=4)
+    assert "the head is new" in start_from(network, ["a", "b", "c"], path, load_checkpoint(path))
+    assert torch.equal(network.trunk.state_dict()["0.0.weight"], other.trunk.state_dict()["0.0.weight"])
 
 
 def test_a_run_gives_the_network_of_the_same_fold_which_never_saw_its_clips(tmp_path: Path) -> None:

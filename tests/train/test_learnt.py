@@ -1,21 +1,26 @@
 """Networks know which clips they have learnt from: none of their scores on those is called out of fold."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 
 from errors import BadInput
+from recipe import Data, Recipe, as_dict
 from tests.train.studies import fit, home_of
-from train.checkpoint import load_checkpoint
+from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from train.fit import validate
+from train.learner import is_of_data
 from train.learnt import NOTHING, both, first_learnt, marks_of
 
 
 @pytest.fixture
 def turned(cache: Path) -> Path:
     """A trained run `before`, and then another fold for every other clip."""
-    fit(cache, "--run", "before", "--training.epochs", "1")
+    fit(cache, "--run", "before", "--training.epochs", "1", "--data.folder", "/sound")
     path = cache / "recipe" / "clips.csv"
     table = pd.read_csv(path, dtype={"fold": int}, keep_default_na=False)
     table.loc[::2, "fold"] = (table.loc[::2, "fold"] + 1) % 3
@@ -50,6 +55,48 @@ def test_a_run_does_not_go_on_with_other_folds(turned: Path) -> None:
         fit(turned, "--run", "before", "--training.epochs", "1", "--resume")
 
 
+def test_what_a_network_learnt_before_an_interrupt_stays_known(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = iter(range(100))
+
+    def interrupt(*arguments: Any) -> dict[str, float]:
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return validate(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit, match="130"):
+        patch.setattr("train.fit.validate", interrupt)
+        fit(cache, "--folds", "0")
+    last = home_of(cache) / "fold0" / "last.pt"
+    before = load_checkpoint(last)
+    gone, held_out = marks_of(["gone.wav"]), marks_of(["clip 0.wav"])
+    save_checkpoint(last, replace(before, learnt=both(before.learnt, held_out)))
+    with pytest.raises(BadInput, match=r"--resume: .*last\.pt has learnt from clip 'clip 0\.wav', which fold 0 holds"):
+        fit(cache, "--folds", "0", "--resume")
+    save_checkpoint(last, replace(before, learnt=both(before.learnt, gone)))
+    fit(cache, "--folds", "0", "--resume")
+    assert torch.equal(load_checkpoint(last).learnt, both(before.learnt, gone))
+
+
+@pytest.mark.parametrize(("rate", "changed"), [("1", True), ("0", False)])
+def test_noisy_clips_whose_labels_have_changed_count_where_they_are_drawn(
+    cache: Path, rate: str, changed: bool
+) -> None:
+    options = ["--folds", "0", "--training.epochs", "1", "--training.noisy_rate", rate]
+    fit(cache, *options)
+    table = pd.read_csv(cache / "recipe" / "clips.csv", keep_default_na=False)
+    learnt = load_checkpoint(home_of(cache) / "fold0" / "best.pt").learnt
+    drawn = table.loc[(table["fold"] != 0) & ((table["trust"] == "curated") | (rate == "1")), "clip"]
+    assert torch.equal(learnt.sort().values, marks_of(drawn).sort().values)
+    noisy = table.index[(table["trust"] == "noisy") & (table["fold"] != 0)]
+    table.loc[noisy[0], "labels"] = "hum" if table.loc[noisy[0], "labels"] != "hum" else "高い"
+    table.to_csv(cache / "recipe" / "clips.csv", index=False)
+    if changed:
+        with pytest.raises(BadInput, match="the training clips or their labels have changed"):
+            fit(cache, *options, "--resume")
+    else:
+        fit(cache, *options, "--resume")
+
+
 def test_folds_whose_networks_have_seen_their_clips_are_trained_again(
     turned: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -77,11 +124,28 @@ def test_networks_of_another_vocabulary_are_trained_again(cache: Path, capsys: p
 
 
 def test_a_start_from_another_dataset_may_have_heard_clips_of_the_same_names(turned: Path) -> None:
-    before, options = home_of(turned).parent / "before", ["--folds", "0", "--training.epochs", "1"]
-    fit(turned, *options, "--training.start_from", str(before), "--data.folder", str(turned))
-    table = pd.read_csv(turned / "recipe" / "clips.csv")
-    learnt = load_checkpoint(home_of(turned) / "fold0" / "best.pt").learnt
+    (turned / "recipe").rename(turned / "other")
+    before, options = turned / "other" / "runs" / "before", ["--folds", "0", "--training.epochs", "1"]
+    fit(turned, "--name", "other", *options, "--training.start_from", str(before), "--data.folder", "/other")
+    table = pd.read_csv(turned / "other" / "clips.csv")
+    learnt = load_checkpoint(before.with_name("other") / "fold0" / "best.pt").learnt
     assert len(learnt) == (table["fold"] != 0).sum()
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "same"),
+    [
+        ("~/sound", "other", True),
+        ("", "other", True),
+        ("/moved", "first", True),
+        ("/moved", "other", False),
+    ],
+)
+def test_a_dataset_is_known_by_its_folder_or_its_recipe(folder: str, name: str, same: bool) -> None:
+    first = Recipe("first", data=Data(folder=str(Path("~/sound").expanduser())))
+    checkpoint = Checkpoint({}, as_dict(first), ["hum"], 8, 10.0, 0, 0, 1, 0.5)
+    assert is_of_data(checkpoint, Recipe(name, data=Data(folder=folder))) == same
+    assert not is_of_data(checkpoint, Recipe(name, data=Data(folder=folder, layout="csv")))
 
 
 @pytest.mark.parametrize("key", ["start_from", "teacher"])

@@ -1,5 +1,6 @@
 """What a run learns from: labels from the tables, corrections, folds, and refusals of what does not fit."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,10 @@ import torch
 
 from command import Command, read_command
 from errors import BadInput
-from tests.train.studies import OPTIONS
+from preprocess.store import Coding, Row, digest_of
+from preprocess.store_writer import Piece, write_store
+from recipe import Features
+from tests.train.studies import N_BINS, OPTIONS
 from train.material import Material, choose_folds, correct, load_material
 
 
@@ -48,6 +52,39 @@ def test_no_fold_learns_from_what_it_is_scored_on_and_together_they_score_every_
         assert set(material.learnt(fold, with_noisy=False)) == {row for row in learnt if not material.noisy[row]}
         scored += held_out.tolist()
     assert sorted(scored) == list(range(15))
+
+
+@pytest.mark.parametrize(
+    ("options", "noisy"),
+    [
+        ("", True),
+        ("--training.noisy_rate 0", False),
+        ("--training.noisy_rate 0.01", False),
+        ("--training.noisy_weight 0", False),
+    ],
+)
+def test_noisy_clips_are_drawn_where_they_count_and_come_up(cache: Path, options: str, noisy: bool) -> None:
+    asked = command(cache, *options.split())
+    material = load_material(asked.recipe, asked.places, torch.device("cpu"))
+    drawn = material.drawn(0, asked.recipe.training)
+    assert drawn.tolist() == material.learnt(0, with_noisy=noisy).tolist()
+    alone = replace(material, kept=material.noisy.numpy())
+    weight = asked.recipe.training.noisy_weight
+    assert alone.drawn(0, asked.recipe.training).tolist() == alone.learnt(0, with_noisy=weight > 0).tolist()
+
+
+def test_a_lesson_is_of_labels_as_they_were_given(cache: Path) -> None:
+    asked = command(cache)
+    material, training = load(cache), asked.recipe.training
+    row = material.learnt(0, with_noisy=True)[-1]
+    assert material.noisy[row]
+    targets = material.targets.clone()
+    targets[row] = 1 - targets[row]
+    judged = replace(material, targets=targets, untaught=material)
+    assert judged.lesson(0, training) == material.lesson(0, training)
+    assert replace(material, targets=targets).lesson(0, training) != material.lesson(0, training)
+    checked = replace(material, noisy=torch.zeros_like(material.noisy))
+    assert checked.lesson(0, training) != material.lesson(0, training)
 
 
 def test_corrections_relabel_and_drop_clips(cache: Path, tmp_path: Path) -> None:
@@ -110,6 +147,17 @@ def test_each_bin_is_normalised_by_itself_where_asked_for(cache: Path) -> None:
     assert torch.allclose(material.mean, frames.mean(0), atol=1e-2)
     assert torch.allclose(material.std, frames.std(0), atol=1e-1)
     assert isinstance(load(cache).mean, float)
+
+
+@pytest.mark.parametrize("normalise", ["overall", "bins"])
+def test_frames_of_nothing_but_silence_are_divided_by_more_than_nothing(cache: Path, normalise: str) -> None:
+    frames = np.full((12, N_BINS), -100, np.float16)
+    rows = [Row(f"clip {n}.wav", 0, "1:1", 0.0, 1.2, 12, digest_of(frames)) for n in range(18)]
+    pieces = [Piece.in_memory(row, frames, cache) for row in rows]
+    coding = Coding(np.dtype("float16"), N_BINS, 10.0)
+    write_store(cache / "recipe" / "features.h5", Features(n_bins=N_BINS), coding, pieces)
+    material = load(cache, "--network.normalise", normalise)
+    assert float(torch.as_tensor(material.std).min()) > 0
 
 
 @pytest.mark.parametrize("key", ["--training.metric accuracy", "--training.loss cross_entropy"])

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from errors import BadInput
+from preprocess.store import open_store
 from recipe import Features
 from tests.train.stores import write_small_store
 from train.crops import ShortClips, draw_crops, take_crops
@@ -77,6 +78,33 @@ def test_what_does_not_fit_is_read_from_the_file_and_gives_the_same_crops(
     torch.testing.assert_close(some_crops(mapped, short_clips), some_crops(held, short_clips), rtol=0, atol=0)
     for row in range(3):
         assert torch.equal(mapped.clip_frames(row), held.clip_frames(row))
+
+
+@pytest.mark.parametrize("budget", [{}, {"device_bytes": 0, "host_bytes": 0}])
+def test_damaged_frames_are_found_wherever_they_are_kept(tmp_path: Path, budget: dict[str, int]) -> None:
+    path = tmp_path / "features.h5"
+    write_small_store(path, LENGTHS)
+    with open_store(path) as store:
+        where = store.frames_at + int(store.offsets[1]) * 6 * 2  # the first frame of b
+    content = bytearray(path.read_bytes())
+    content[where] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=r"features\.h5: the frames of 'b' are damaged; run make features again"):
+        load_memory(path, Features(), ["a", "b"], "cpu", **budget)
+    assert load_memory(path, Features(), ["a", "d"], "cpu", **budget).clips == ["a", "d"]
+
+
+def test_a_store_that_is_replaced_meanwhile_is_mapped_as_it_was_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, other = tmp_path / "features.h5", tmp_path / "other.h5"
+    stored = write_small_store(path, LENGTHS)
+    write_small_store(other, {("d", 0): 400, ("a", 0): 3})
+    monkeypatch.setattr("train.memory._choose_home", lambda *_: other.replace(path) and None)
+    memory = load_memory(path, Features(), ["d", "a"], "cpu")
+    assert not other.exists()
+    for row, clip in enumerate(["d", "a"]):
+        np.testing.assert_array_equal(memory.clip_frames(row).numpy(), stored[clip, 0].astype(np.float32))
 
 
 def test_the_nearest_place_with_room_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -85,6 +85,12 @@ def test_pooling_is_what_it_says() -> None:
     assert torch.allclose(attention(columns), (columns * weights).sum(2), atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["cnn_small", "alexnet", "vgg16_bn"])
+def test_every_head_drops_out_what_it_is_told_to(name: str) -> None:
+    dropped = [layer.p for layer in build(name, dropout=0.35, hidden=8).head if isinstance(layer, nn.Dropout)]
+    assert dropped == [0.35, 0.35]
+
+
 def test_layer_groups_hold_every_weight_once() -> None:
     for name in ("cnn_small", "resnet18", "waveform", "alexnet"):
         network = build(name)
@@ -125,6 +131,11 @@ def test_scores_are_sigmoids_or_for_one_label_a_clip_shares_of_one() -> None:
         (Features(kind="waveform", n_bins=64, storage="int16"), Network(name="waveform"), "features.n_bins"),
         (Features(), Network(name="cnn_small", weights="imagenet"), "training.start_from"),
         (Features(), Network(name="resnet18", normalise="imagenet"), "network.channels"),
+        (
+            Features(kind="waveform", n_bins=1, storage="int16"),
+            Network(name="waveform", channels="deltas"),
+            "network.channels = deltas",
+        ),
         (Features(), Network(name="alexnet", modulation_units=8), "network.modulation_units"),
         (
             Features(kind="waveform", n_bins=1, storage="int16"),

@@ -7,9 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
+from command import read_command
+from predict.held_out import answer_held_out
+from predict.tagger import load_run
 from preprocess.tables import read_table
 from tests.train.stores import memory_of
-from tests.train.studies import fit, home_of, write_study
+from tests.train.studies import OPTIONS, fit, home_of, write_study
 from train.material import Material
 from train.out_of_fold import figures, find_suspicious
 from train.scores import read_scores
@@ -72,11 +75,13 @@ def test_a_wrong_label_is_found_and_its_correction_taken(tmp_path: Path) -> None
     assert (home_of(tmp_path).parent / "corrected" / "fold0" / "best.pt").exists()
 
 
-def test_several_seeds_are_averaged(tmp_path: Path) -> None:
+def test_several_seeds_answer_together_as_in_prediction(tmp_path: Path) -> None:
     write_study(tmp_path, n_clips=12, folds=2)
-    fit(tmp_path, "--training.metric", "last", "--training.seeds", "2")
-    fit(tmp_path, "--training.metric", "last", "--run", "one")
-    fit(tmp_path, "--training.metric", "last", "--run", "two", "--training.seed", "1")
-    runs = home_of(tmp_path).parent
-    both, one, two = (read_scores(runs / run / "oof.csv").values for run in ("recipe", "one", "two"))
-    assert both == pytest.approx((one + two) / 2, abs=1e-6)
+    pooled = ["--prediction.pooling", "max", "--prediction.blend", "geometric"]
+    fit(tmp_path, "--training.metric", "last", "--training.seeds", "2", *pooled)
+    asked = read_command([*OPTIONS[:-2], "--cache", str(tmp_path), *pooled], "test")
+    run = load_run(home_of(tmp_path), asked.recipe.prediction)
+    heard = answer_held_out(asked.places, run, torch.device("cpu"), 1)
+    scores = read_scores(home_of(tmp_path) / "oof.csv")
+    answers = np.stack([answer.scores for answer in heard.answers])
+    assert answers == pytest.approx(scores.values, abs=1e-5)

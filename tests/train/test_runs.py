@@ -31,16 +31,28 @@ def test_networks_of_another_recipe_are_set_aside_and_those_of_the_same_stay(
     begin_run(places, Recipe())
     (places.run_home / "fold0").mkdir()
     places.oof_csv.touch()
+    (places.run_home / "suspicious.csv").touch()
     answering = Recipe(prediction=Prediction(window_seconds=9.0))
     begin_run(places, answering)
     assert (places.run_home / "fold0").exists()
     assert not places.oof_csv.exists(), "scores of weights that are about to change"
+    assert not (places.run_home / "suspicious.csv").exists()
     for number in (1, 2):
         begin_run(places, Recipe(training=Training(epochs=number)))
         assert f"now run run-{number}" in capsys.readouterr().out
         assert (places.run_home.with_name(f"run-{number}") / "fold0").exists()
         assert not (places.run_home / "fold0").exists()
         (places.run_home / "fold0").mkdir()
+
+
+def test_networks_of_folds_that_are_no_more_go(places: Places) -> None:
+    begin_run(places, Recipe())
+    for name in ("fold0", "fold2_seed1", "fold12_seed0", "folders"):
+        (places.run_home / name).mkdir()
+    begin_run(places, Recipe())
+    assert (places.run_home / "fold12_seed0").exists()
+    begin_run(places, Recipe(), folds=[0, 1, 2])
+    assert sorted(path.name for path in places.run_home.glob("fold*")) == ["fold0", "fold2_seed1", "folders"]
 
 
 def test_what_was_fitted_stays_where_no_weight_changes(places: Places) -> None:

@@ -56,7 +56,17 @@ def test_plateau_lowers_the_rate_after_epochs_without_a_better_score() -> None:
     for score in (0.5, 0.6, 0.6, 0.55, 0.6, 0.7):
         schedule.epoch_over(score)
         rates.append(optimizer.param_groups[0]["lr"])
-    assert rates == pytest.approx([1, 1, 1, 1, 0.1, 0.1])
+    assert rates == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1])
+
+
+@pytest.mark.parametrize(("patience", "expected"), [(1, [1, 1, 0.1, 0.1, 0.01]), (3, [1, 1, 1, 1, 0.1])])
+def test_plateau_waits_for_as_many_epochs_as_it_is_told(patience: int, expected: list[float]) -> None:
+    optimizer, schedule = start(Training(schedule="plateau", patience=patience), 100, (1.0,))
+    rates = []
+    for score in (0.5, 0.50001, 0.5, 0.500011, 0.5) if patience == 1 else (0.5, 0.50001, 0.5, 0.5, 0.5):
+        schedule.epoch_over(score)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx(expected)
 
 
 @given(

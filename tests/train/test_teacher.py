@@ -1,5 +1,6 @@
 """A teacher keeps, adds and leaves out noisy labels fold by fold, by networks that never saw the clips held out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,18 @@ def test_a_run_learns_from_its_teacher_one_network_after_the_other_or_side_by_si
         assert "fold2 the teacher keeps" in capsys.readouterr().out
     one, two = (runs / run / "oof.csv" for run in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
+
+
+def test_without_noisy_clips_there_is_nothing_to_judge(mislabelled: Path) -> None:
+    teacher = home_of(mislabelled).parent / "teacher"
+    asked = read_command([*OPTIONS[:-2], "--cache", str(mislabelled), "--training.teacher", str(teacher)], "test")
+    material = load_material(asked.recipe, asked.places, torch.device("cpu"))
+    elsewhere = replace(material, noisy=material.noisy & torch.from_numpy(material.folds == 0))
+    assert elsewhere.noisy.any()
+    assert taught(elsewhere, asked.recipe, 0, torch.device("cpu")) is elsewhere
+    curated = replace(material, noisy=torch.zeros_like(material.noisy))
+    with pytest.raises(BadInput, match=r"training\.teacher = .*: the data have no noisy clips"):
+        taught(curated, asked.recipe, 0, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(

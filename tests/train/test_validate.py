@@ -1,5 +1,8 @@
 """Clips are scored by the windows of prediction, however the windows are batched."""
 
+from dataclasses import replace
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from recipe import Network, Prediction, Recipe, Training
 from tests.train.stores import memory_of
 from train.memory import Memory
 from train.networks import SoundNetwork, network_of
-from train.validate import WINDOWS_AT_ONCE, score_clips, score_windows
+from train.validate import WINDOWS_AT_ONCE, score_clips
 from train.windows import cut_windows, pool_windows, window_starts
 
 PREDICTION = Prediction(window_seconds=2.0, hop_seconds=0.7)
@@ -36,24 +39,36 @@ def naive_scores(network: SoundNetwork, frames: torch.Tensor) -> torch.Tensor:
         return torch.cat([network(x[None]).sigmoid() for x in cut_windows(frames, starts, 20, "floor")])
 
 
-def test_windows_of_a_clip_score_as_they_would_alone(memory: Memory, network: SoundNetwork) -> None:
-    for row, n_frames in enumerate(LENGTHS):
-        frames = memory.clip_frames(row)
-        scored = score_windows(network, frames, PREDICTION, 10.0)
-        assert torch.allclose(scored.scores, naive_scores(network, frames), atol=1e-6)
-        assert scored.start_frames.tolist() == window_starts(n_frames, 20, 7).tolist()
-        assert (scored.end_frames - scored.start_frames == 20).all()
-        assert scored.scores.dtype == torch.float32
-
-
 @pytest.mark.parametrize("pooling", ["mean", "max"])
 def test_clips_score_as_their_windows_pooled(memory: Memory, network: SoundNetwork, pooling: str) -> None:
     assert sum(len(window_starts(n, 20, 7)) for n in LENGTHS) > WINDOWS_AT_ONCE
     prediction = Prediction(window_seconds=2.0, hop_seconds=0.7, pooling=pooling)  # type: ignore[arg-type]
     rows = [5, 0, 3, 6, 2]
-    scores = score_clips(network, memory, rows, prediction)
+    scores = score_clips([network], memory, rows, prediction)
     expected = [pool_windows(naive_scores(network, memory.clip_frames(row)), prediction) for row in rows]
     assert torch.allclose(scores, torch.stack(expected), atol=1e-6)
+    assert scores.dtype == torch.float32
+
+
+@pytest.mark.parametrize("how", ["mean", "geometric"])
+def test_networks_that_answer_together_are_blended_window_by_window(
+    memory: Memory, network: SoundNetwork, how: Literal["mean", "geometric"]
+) -> None:
+    torch.manual_seed(1)
+    other = network_of(Recipe(network=Network(dropout=0.5), training=Training(short_clips="floor")), 8, 3)
+    for each in (network, other):
+        torch.nn.init.normal_(each.head.get_parameter("2.weight"))
+    prediction = replace(PREDICTION, pooling="max", blend=how)
+    scores = score_clips([network, other], memory, range(len(LENGTHS)), prediction)
+    assert other.training
+    other.eval()
+    for row, score in enumerate(scores):
+        one, two = (naive_scores(each, memory.clip_frames(row)) for each in (network, other))
+        together = (one + two) / 2 if how == "mean" else (one * two).sqrt()
+        assert torch.allclose(score, together.amax(0), atol=1e-6)
+    alone = torch.stack([score_clips([each], memory, range(len(LENGTHS)), prediction) for each in (network, other)])
+    assert not torch.allclose(scores, alone.mean(0), atol=1e-4), "pooling first is another answer"
+    assert torch.equal(alone[0], score_clips([network], memory, range(len(LENGTHS)), replace(prediction, blend="mean")))
 
 
 class Cramped(torch.nn.Module):
@@ -71,18 +86,18 @@ class Cramped(torch.nn.Module):
 
 
 def test_windows_that_memory_has_no_room_for_are_scored_in_turn(memory: Memory, network: SoundNetwork) -> None:
-    expected = score_clips(network, memory, [5, 0, 4], PREDICTION)
+    expected = score_clips([network], memory, [5, 0, 4], PREDICTION)
     trunk = network.trunk
     network.trunk = Cramped(trunk, room=5)  # type: ignore[assignment]
-    assert torch.allclose(score_clips(network, memory, [5, 0, 4], PREDICTION), expected, atol=1e-6)
+    assert torch.allclose(score_clips([network], memory, [5, 0, 4], PREDICTION), expected, atol=1e-6)
     network.trunk = Cramped(trunk, room=0)  # type: ignore[assignment]
     with pytest.raises(BadInput, match=r"cpu has too little memory for a window of 20 frames: lower "):
-        score_clips(network, memory, [5], PREDICTION)
+        score_clips([network], memory, [5], PREDICTION)
 
 
 def test_scoring_leaves_the_network_learning_as_it_was(memory: Memory, network: SoundNetwork) -> None:
     network.train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    score_clips(network, memory, [0, 1], PREDICTION)
+    score_clips([network], memory, [0, 1], PREDICTION)
     assert network.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
