@@ -13,7 +13,7 @@ from torch import Tensor
 
 from errors import BadInput
 from places import CALIBRATION_NAME
-from predict.fitted import other_keys, read_fitted
+from predict.fitted import ALIKE, other_keys, read_fitted
 from recipe import Prediction
 from train.networks import Activation
 
@@ -97,7 +97,7 @@ def read_temperature(run_home: Path, prediction: Prediction) -> float:
     if content is None:
         raise BadInput(f"prediction.calibrate = true: {path} is not there; run make calibrate first")
     # One window alone is a window at the temperature of all.
-    free = ("calibrate", "window_threshold", *(["pooling"] if prediction.pooling == "centre" else []))
+    free = (*ALIKE, "calibrate", "window_threshold", *(["pooling"] if prediction.pooling == "centre" else []))
     if changed := other_keys(content, prediction, free):
         raise BadInput(f"{path} is for {changed}: run make calibrate again")
     value = content["temperature"]

@@ -9,6 +9,10 @@ from places import PREDICTED_NAME
 from preprocess.whole import written_whole
 from recipe import Prediction, as_dict
 
+ALIKE = ("mode",)
+"""Keys of `prediction` that what was fitted does not depend on: windows that share columns score nearly as exact ones,
+and a run whose networks cannot share answers exactly whatever it was asked."""
+
 
 def read_fitted(path: Path, keys: tuple[str, ...], command: str) -> dict[str, Any] | None:
     """A file that holds `keys`, if there is one. Raises BadInput where it does not; `command` makes it anew."""
