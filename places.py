@@ -15,6 +15,11 @@ RECIPE_NAME = "recipe.yaml"
 PREDICTED_NAME = "predicted.json"
 """There too: for which prediction the run's submission is."""
 
+ENDINGS = ("_centre", "_labels", "_windows", "_failed")
+"""Of the CSVs beside a run's submission; a run named so would replace another's."""
+OF_INPUT = "_on_"
+"""In a submission's name, between the run and the recordings of no dataset that it is of."""
+
 
 @dataclass(frozen=True)
 class Places:
