@@ -140,7 +140,7 @@ def write_outcome(command: Command, run: Run, outcome: Outcome) -> None:
     write_window_table(command, place("_windows.csv"), answers, run.labels)
     write_decisions(place("_labels.csv"), scores, thresholds.decide(scores.values))
     write_submission(place(".csv"), submitted, outcome.sample)
-    write_centre(place(CENTRE_SUFFIX), answers, run)
+    write_centre(place(CENTRE_SUFFIX), answers, run, outcome.sample)
     write_failed(place("_failed.csv"), outcome.failed)
     for path in write_exports(command, run, place, answers, scores, thresholds.values):
         print(path)
@@ -157,14 +157,17 @@ def write_window_table(command: Command, path: Path, answers: dict[str, Answer],
     write(path, answers, labels, Filters(np.array(options.min_score or 0.0), options.top_labels))
 
 
-def write_centre(path: Path, answers: dict[str, Answer], run: Run) -> None:
-    """The scores by the window in the middle of each clip; no file where that says nothing new."""
+def write_centre(path: Path, answers: dict[str, Answer], run: Run, sample: Sample | None) -> None:
+    """The scores by the window in the middle of each clip, as the submission has them; no file where that says nothing
+    new.
+    """
     one_window = centred(run.prediction)
     if one_window == run.prediction or all(len(answer.windows) == 1 for answer in answers.values()):
         path.unlink(missing_ok=True)
         return
     pooled = [pool_windows(torch.from_numpy(answer.windows), one_window).numpy() for answer in answers.values()]
-    write_submission(path, Scores(list(answers), run.labels, np.stack(pooled)), None)
+    scores = Scores(list(answers), run.labels, np.stack(pooled))
+    write_submission(path, fit_sample(scores, sample)[0] if sample else scores, sample)
 
 
 def write_failed(path: Path, failed: list[tuple[str, str]]) -> None:
