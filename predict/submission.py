@@ -45,7 +45,8 @@ def fit_sample(scores: Scores, sample: Sample) -> tuple[Scores, list[str]]:
 
     Raises BadInput for a clip that the sample does not list, and where the labels are not the sample's.
     """
-    if strange := [clip for clip in scores.clips if clip not in set(sample.clips)]:
+    wanted = set(sample.clips)
+    if strange := [clip for clip in scores.clips if clip not in wanted]:
         raise BadInput(f"clip {strange[0]!r} is not in the sample submission: run make features again")
     if odd := sorted(set(scores.labels) ^ set(sample.labels)):
         raise BadInput(f"label {odd[0]!r} is not in both the networks and the sample submission: run make train again")
@@ -146,7 +147,9 @@ def _windows_of(clip: str, answer: Answer, filters: Filters | None) -> Iterator[
 def _as_cell(text: str) -> str:
     """A cell of a CSV, in quotes where it needs them."""
     line = StringIO()
-    csv.writer(line, lineterminator="").writerow([text])
+    # With lines that end in nothing, Python 3.11's writer leaves line breaks unquoted.
+    breaks = "\n" in text or "\r" in text
+    csv.writer(line, quoting=csv.QUOTE_ALL if breaks else csv.QUOTE_MINIMAL, lineterminator="").writerow([text])
     return line.getvalue()
 
 
