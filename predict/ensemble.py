@@ -11,6 +11,7 @@ import torch
 
 from command import OptionParser, count_jobs, read_command
 from errors import BadInput
+from places import Places
 from predict.findings import METRIC_NAMES
 from predict.joining import blend_across_folds, match_tables
 from predict.members import Member, bring_up
@@ -66,15 +67,21 @@ def read_members(options: argparse.Namespace, rest: Sequence[str]) -> list[Membe
     homes = {member.places.home for member in members}
     if len(names) < 2 or len(homes) < len(names):
         raise BadInput(f'an ensemble of {", ".join(names)}: name two or more different recipes, RECIPES="a b"')
-    check_name_is_free(members[0].places.run_home.with_name(options.run), names)
+    check_name_is_free(blend_places(members, options, rest).run_home, names)
     return members
+
+
+def blend_places(members: Sequence[Member], options: argparse.Namespace, rest: Sequence[str]) -> Places:
+    """Where the blend lands: beside the first recipe's run. Raises BadInput for a name that no run can have."""
+    whose = ["--recipe", str(members[0].path), "--run", options.run]
+    return read_command([*whose, *rest], "The blend.").places
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options, rest = read_options(arguments)
     members = read_members(options, rest)
     bring_up(members, str(options.jobs), options.device)
-    places = read_command(["--recipe", str(members[0].path), "--run", options.run, *rest], "The blend.").places
+    places = blend_places(members, options, rest)
     names = [member.name for member in members]
     submissions = match_tables(names, [read_submission(member.places.submission()) for member in members])
     held_out = match_tables(names, [read_scores(member.places.oof_csv) for member in members])
