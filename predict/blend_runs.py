@@ -11,7 +11,7 @@ from command import Command, read_command
 from errors import BadInput
 from predict.joining import blend_across_folds
 from predict.submission import check_name_is_free, read_sample, read_submission, write_submission
-from predict.truth import known_truth, match_rows
+from predict.truth import known_truth, match_rows, warn_of_doubt
 from predict.weighted import WAYS, blend_tables, fit_weights
 from preprocess.clips import read_clips
 from script import run_script
@@ -29,7 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Blend the submissions of several runs.", add_options)
     runs, by, places = command.options.runs, command.options.by, command.places
     check_name_is_free(places.run_home, runs)
-    tables = [read_submission(places.submissions / f"{run}.csv") for run in runs]
+    paths = [places.submissions / f"{run}.csv" for run in runs]
+    tables = [read_submission(path) for path in paths]
+    for run, path in zip(runs, paths, strict=True):
+        warn_of_doubt(places.home / "runs" / run, path)
     check_alike(runs, tables)
     weights = np.full(len(runs), 1 / len(runs))
     if command.options.fit:

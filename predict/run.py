@@ -11,11 +11,10 @@ from jsonargparse import ArgumentParser, Namespace
 
 from command import Command, count_jobs, read_command
 from errors import BadInput
-from places import PREDICTED_NAME
 from predict.detections import Filters, detect
 from predict.exports import FORMATS, left_from_before
-from predict.fitted import write_fitted
 from predict.journal import open_journal
+from predict.predicted import remember, source_name, strange_in
 from predict.recordings import find_recordings, suffix_of
 from predict.stored import FAILED_COLUMNS, answer_clips, choose_clips, find_failed
 from predict.submission import (
@@ -30,6 +29,7 @@ from predict.submission import (
 )
 from predict.tagger import Answer, Run, load_run
 from predict.thresholds import centred, read_thresholds, with_tuned_windows
+from predict.truth import submission_path
 from predict.unseen import answer_recordings
 from preprocess.clips import read_clips
 from preprocess.store import open_store
@@ -70,11 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     home = command.places.run_home
     run = load_run(home, with_tuned_windows(home, command.recipe.prediction), device)
     warn_of_unfinished(home, run.recipe.training.epochs)
+    submission, source = submission_path(command), source_name(command.options.input)
+    if strange := strange_in(home, submission, source):
+        warn(f"{submission} {strange}, and is replaced with what lies beside it: another RUN= leaves it alone")
     outcome = score_input(command, run, device) if command.options.input else score_dataset(command, run, device)
     write_outcome(command, run, outcome)
-    if not outcome.suffix:
-        written = {"submission": str(command.places.submission())}
-        write_fitted(home / PREDICTED_NAME, written, command.recipe.prediction)
+    remember(home, submission, command.recipe.prediction, run.digest, source)
 
 
 def check_filters(options: Namespace) -> None:
