@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from errors import BadInput
-from predict.detections import Filters
+from predict.detections import Filters, lasting
 from predict.tagger import Answer
 from preprocess.labels import join_labels
 from preprocess.tables import read_table, write_table
@@ -133,14 +133,15 @@ def write_windows_wide(
 
 
 def _windows_of(clip: str, answer: Answer, filters: Filters | None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Of each window what its rows begin with, its scores [n_labels], and which of them are shown.
+    """Of each window that has a length what its rows begin with, its scores [n_labels], and which of them are shown.
 
     Times are in milliseconds, finer than a window's place is known.
     """
     cell = _as_cell(clip)
     shown = filters.shown(answer.windows) if filters else np.ones(answer.windows.shape, bool)
     times = zip(answer.start_s.tolist(), answer.end_s.tolist(), strict=True)
-    for (start_s, end_s), scores, here in zip(times, answer.windows, shown, strict=True):
+    windows = zip(times, answer.windows, shown, strict=True)
+    for (start_s, end_s), scores, here in itertools.compress(windows, lasting(answer)):
         yield f"{cell},{start_s:.3f},{end_s:.3f}", scores, here
 
 

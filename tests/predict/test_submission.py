@@ -148,6 +148,15 @@ def test_names_with_line_breaks_stay_in_their_cells(tmp_path: Path, clip: str) -
         assert "one\nlabel" in [*table.columns, *table.get("label", [])]
 
 
+def test_windows_of_no_length_are_in_no_table(tmp_path: Path) -> None:
+    windows = np.array([[0.5, 0.125], [0.25, 1.0], [0.75, 0.5]], np.float32)
+    answer = Answer(np.array([0.0, 0.0, 0.4]), np.array([0.0, 0.4, 0.4]), windows, windows.mean(0))
+    for write, n_rows in ((write_windows, 2), (write_windows_wide, 1)):
+        write(tmp_path / "windows.csv", {"a.wav": answer}, SCORES.labels)
+        table = pd.read_csv(tmp_path / "windows.csv")
+        assert table[["start_s", "end_s"]].to_numpy().tolist() == [[0, 0.4]] * n_rows
+
+
 def test_decisions_are_joined_labels(tmp_path: Path) -> None:
     write_decisions(tmp_path / "labels.csv", SCORES, np.array([[True, True], [False, False]]))
     table = pd.read_csv(tmp_path / "labels.csv", keep_default_na=False)
