@@ -79,11 +79,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def check_filters(options: Namespace) -> None:
-    """Raise BadInput for filters that cannot be meant."""
+    """Raise BadInput for filters that cannot be meant, and say which one does nothing."""
     if options.top_labels is not None and options.top_labels < 1:
         raise BadInput(f"--top_labels {options.top_labels}: give 1 or more, or leave it out for all")
     if options.min_score is not None and not 0 <= options.min_score <= 1:
         raise BadInput(f"--min_score {options.min_score:g}: give a score between 0 and 1")
+    if options.merge and not options.export:
+        warn("--merge does nothing without --export: windows are joined in exports alone")
 
 
 def warn_of_unfinished(run_home: Path, n_epochs: int) -> None:
@@ -190,6 +192,8 @@ def write_exports(
 ) -> Iterator[Path]:
     """Write the formats asked for, and name each."""
     options, features = command.options, run.recipe.features
+    if not options.export:
+        return
     lowest = thresholds if options.min_score is None else np.array(options.min_score)
     if options.min_score is None and run.prediction.pooling == "share":  # thresholds are of shares, not of windows
         lowest = np.nextafter(np.float32(run.prediction.window_threshold), np.float32(1))
@@ -201,11 +205,13 @@ def write_exports(
 
 
 def warn_of_older_exports(asked: Collection[str], place: Callable[[str], Path], clips: Collection[str]) -> None:
-    """Say which exports are still there of an earlier prediction: someone may have worked on them."""
+    """Say which exports, and whether a page, are still there of an earlier prediction: they may have been worked on."""
     for name, (suffix, _) in FORMATS.items():
         if older := left_from_before(name, place(suffix), clips if name in asked else ()):
             those = f"{older[0]} is" if len(older) == 1 else f"{older[0]} and {len(older) - 1} more are"
             warn(f"{those} of an earlier prediction: delete what is of no use, or predict with --export {name}")
+    if (page := place(".html")).exists():
+        warn(f"{page} is of an earlier prediction: make inspect writes it anew")
 
 
 def warn(message: str) -> None:

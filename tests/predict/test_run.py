@@ -146,6 +146,28 @@ def test_the_same_command_writes_the_same_bytes(home: Home) -> None:
     assert first == [home.places.submission(suffix).read_bytes() for suffix in suffixes]
 
 
+def test_detections_are_sought_for_exports_alone(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unwanted(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("predict.run.detect", unwanted)
+    main([*home.arguments, "--merge"])
+    assert "--merge does nothing without --export" in capsys.readouterr().err
+    with pytest.raises(AssertionError):
+        main([*home.arguments, "--merge", "--export", "json"])
+    assert "--merge" not in capsys.readouterr().err
+
+
+def test_a_page_of_an_earlier_prediction_is_named(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    main(home.arguments)
+    assert "warning" not in capsys.readouterr().err
+    home.places.submission(".html").touch()
+    main(home.arguments)
+    assert "tiny.html is of an earlier prediction: make inspect" in capsys.readouterr().err
+
+
 def refused(home: Home, *more: str) -> str:
     with pytest.raises(BadInput) as caught:
         main([*home.arguments, *more])
