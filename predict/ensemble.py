@@ -16,7 +16,7 @@ from predict.findings import METRIC_NAMES
 from predict.joining import blend_across_folds, match_tables
 from predict.members import Member, bring_up
 from predict.submission import check_name_is_free, read_sample, read_submission, write_submission
-from predict.truth import known_truth, match_rows
+from predict.truth import match_rows, out_of_fold_truth
 from predict.weighted import WAYS, blend_tables, fit_weights
 from preprocess.clips import read_clips
 from script import run_script
@@ -96,11 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def weigh(members: Sequence[Member], held_out: Sequence[Scores], options: argparse.Namespace) -> tuple[Blend, Scores]:
     """How to blend, and the blend's out-of-fold scores, printed beside each member's."""
     clips_csv = members[0].places.clips_csv
-    table, first = read_clips(clips_csv), held_out[0]
-    truth = known_truth(table, first, str(clips_csv))
+    truth = out_of_fold_truth(clips_csv, members[0].places.oof_csv, held_out[0])
     if truth is None:
         raise BadInput(f"{clips_csv} has no labels of the out-of-fold clips")
-    folds = table.set_index("clip").loc[truth.clips, "fold"].to_numpy()
+    folds = read_clips(clips_csv).set_index("clip").loc[truth.clips, "fold"].to_numpy()
     scores = [match_rows(truth, one) for one in held_out]
     weights = fit_weights(scores, truth.values, options.by) if options.fit else np.full(len(scores), 1 / len(scores))
     blend = Blend(weights, options.by)

@@ -135,6 +135,14 @@ def known_truth(table: pd.DataFrame, scores: Scores, source: str) -> Truth | Non
     return Truth(list(rows.index), encode(rows["labels"], scores.labels, clips=rows.index), source)
 
 
+def out_of_fold_truth(clips_csv: Path, oof_csv: Path, scores: Scores) -> Truth | None:
+    """The labels of the clips of a run's out-of-fold scores. Raises BadInput where the dataset has changed since."""
+    table = read_clips(clips_csv)
+    if gone := sorted(set(scores.clips) - set(table["clip"])):
+        raise BadInput(f"{oof_csv} is of other clips than {clips_csv}, {gone[0]!r} for one: run make train again")
+    return known_truth(table, scores, str(clips_csv))
+
+
 def match_rows(truth: Truth, scores: Scores) -> np.ndarray:
     """The submission's scores in the truth's rows, float32 [n_clips, n_labels]."""
     row_of = {clip: row for row, clip in enumerate(scores.clips)}

@@ -79,6 +79,12 @@ def test_weights_are_fitted_on_out_of_fold_scores(runs: Home, capsys: pytest.Cap
     np.testing.assert_allclose(submission(runs, "both"), submission(runs, "a"), atol=0.1)
 
 
+def test_clips_that_are_gone_since_training_are_told(runs: Home) -> None:
+    runs.write_table(runs.table.iloc[1:])
+    with pytest.raises(BadInput, match=r"oof\.csv is of other clips .* run make train again"):
+        main([*runs.arguments, "--run", "both", "--runs", "a", "b", "--fit"])
+
+
 def test_a_blend_keeps_the_sample_s_form(runs: Home) -> None:
     clips = read_scores(runs.places.submissions / "a.csv").clips
     pd.DataFrame({"fname": clips} | dict.fromkeys(LABELS, 0)).to_csv(runs.places.sample_csv, index=False)
