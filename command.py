@@ -12,7 +12,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from errors import BadInput
-from places import Places
+from places import ENDINGS, OF_INPUT, Places
 from recipe import SECTIONS, Recipe
 
 
@@ -80,6 +80,8 @@ def read_command(
     for key, value in (("--name", name), ("--run", run)):
         if not value or value.startswith(".") or set(value) & set("/\\\0\n"):
             raise BadInput(f"{key} {value!r} cannot name a folder: use letters, digits, '-' and '_'")
+    if taken := next((ending for ending in ENDINGS if run.endswith(ending)), OF_INPUT if OF_INPUT in run else ""):
+        raise BadInput(f"--run {run!r}: names with {taken!r} are those of other files of a run: choose another")
     recipe = Recipe(name=name, **{section: parts[section] for section in SECTIONS})
     return Command(recipe, Places(Path(parts.cache), Path(parts.submissions), name, run), parts)
 

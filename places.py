@@ -13,7 +13,12 @@ FITTED_NAMES = (THRESHOLDS_NAME, CENTRE_NAME, CALIBRATION_NAME)
 RECIPE_NAME = "recipe.yaml"
 """There, too, and in an export: everything that was set."""
 PREDICTED_NAME = "predicted.json"
-"""There too: for which prediction the run's submission is."""
+"""There too: what the run's submission was predicted with; those of recordings of no dataset have one each."""
+
+ENDINGS = ("_centre", "_labels", "_windows", "_failed")
+"""Of the CSVs beside a run's submission; a run named so would replace another's."""
+OF_INPUT = "_on_"
+"""In a submission's name, between the run and the recordings of no dataset that it is of."""
 
 
 @dataclass(frozen=True)

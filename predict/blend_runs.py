@@ -11,7 +11,7 @@ from command import Command, read_command
 from errors import BadInput
 from predict.joining import blend_across_folds
 from predict.submission import check_name_is_free, read_sample, read_submission, write_submission
-from predict.truth import known_truth, match_rows
+from predict.truth import match_rows, out_of_fold_truth, warn_of_doubt
 from predict.weighted import WAYS, blend_tables, fit_weights
 from preprocess.clips import read_clips
 from script import run_script
@@ -29,7 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Blend the submissions of several runs.", add_options)
     runs, by, places = command.options.runs, command.options.by, command.places
     check_name_is_free(places.run_home, runs)
-    tables = [read_submission(places.submissions / f"{run}.csv") for run in runs]
+    paths = [places.submissions / f"{run}.csv" for run in runs]
+    tables = [read_submission(path) for path in paths]
+    for run, path in zip(runs, paths, strict=True):
+        warn_of_doubt(places.home / "runs" / run, path)
     check_alike(runs, tables)
     weights = np.full(len(runs), 1 / len(runs))
     if command.options.fit:
@@ -57,15 +60,15 @@ def weigh(command: Command, runs: Sequence[str], by: str) -> np.ndarray:
     homes = [command.places.home / "runs" / run for run in runs]
     tables = [read_out_of_fold(home / "oof.csv") for home in homes]
     check_alike(runs, tables)
-    table = read_clips(command.places.clips_csv)
-    truth = known_truth(table, tables[0], str(command.places.clips_csv))
+    clips_csv = command.places.clips_csv
+    truth = out_of_fold_truth(clips_csv, homes[0] / "oof.csv", tables[0])
     if truth is None:
-        raise BadInput(f"{command.places.clips_csv} has no labels of the out-of-fold clips: leave --fit out")
+        raise BadInput(f"{clips_csv} has no labels of the out-of-fold clips: leave --fit out")
     scores = [match_rows(truth, table) for table in tables]
     weights = fit_weights(scores, truth.values, by)
     present = torch.from_numpy(truth.values)
     print(f"out of fold, {len(truth.clips)} clips:")
-    folds = table.set_index("clip").loc[truth.clips, "fold"].to_numpy()
+    folds = read_clips(clips_csv).set_index("clip").loc[truth.clips, "fold"].to_numpy()
     equal = np.full(len(runs), 1 / len(runs))
     for name, blended in [
         *zip(runs, scores, strict=True),

@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     how = "each fold at the temperature of the others" if len(by_fold) > 1 else "which the temperature was fitted on"
     print(f"{held_out.what}, {how}:\n")
     print(table(figures))
+    if figures["after"]["log_loss"] > figures["before"]["log_loss"]:
+        print("\nthe log loss is higher at these temperatures: leave prediction.calibrate false")
     print(f"\n{path}: used where prediction.calibrate is true")
 
 

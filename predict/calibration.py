@@ -13,7 +13,7 @@ from torch import Tensor
 
 from errors import BadInput
 from places import CALIBRATION_NAME
-from predict.fitted import other_keys, read_fitted
+from predict.fitted import ALIKE, other_keys, read_fitted
 from recipe import Prediction
 from train.networks import Activation
 
@@ -24,15 +24,27 @@ HOTTEST = 20.0
 CLOSEST = 2.0**-25
 """How near to 1 a score counts as in logarithms: half of float32's last place."""
 
+ROUNDING = 1e-6
+"""By how much float32 probabilities of one clip may fail to add up to 1."""
+
 
 def soften(scores: Tensor, temperature: float, activation: Activation) -> Tensor:
-    """Probabilities [..., n_labels] whose logits are divided by `temperature`: above 1 they are less sure."""
+    """Probabilities [..., n_labels] whose logits are divided by `temperature`: above 1 they are less sure.
+
+    Those of softmax add up to 1 at any: geometric means of several networks' do not.
+    """
     if temperature == 1:
-        return scores
+        return scores if activation == "sigmoid" else _adding_up(scores)
     precise = scores.double().clamp(torch.finfo(torch.float32).tiny, 1 - CLOSEST)
     if activation == "softmax":
         return (precise.log() / temperature).softmax(-1).float()
     return (precise.logit() / temperature).sigmoid().float()
+
+
+def _adding_up(scores: Tensor) -> Tensor:
+    """Probabilities [..., n_labels] that add up to 1; those that do but for rounding stay as they are, bit for bit."""
+    total = scores.double().sum(-1, keepdim=True)
+    return torch.where((total - 1).abs() < ROUNDING, scores, (scores / total).float())
 
 
 def log_loss(truth: np.ndarray, scores: np.ndarray, activation: Activation) -> float:
@@ -97,7 +109,7 @@ def read_temperature(run_home: Path, prediction: Prediction) -> float:
     if content is None:
         raise BadInput(f"prediction.calibrate = true: {path} is not there; run make calibrate first")
     # One window alone is a window at the temperature of all.
-    free = ("calibrate", "window_threshold", *(["pooling"] if prediction.pooling == "centre" else []))
+    free = (*ALIKE, "calibrate", "window_threshold", *(["pooling"] if prediction.pooling == "centre" else []))
     if changed := other_keys(content, prediction, free):
         raise BadInput(f"{path} is for {changed}: run make calibrate again")
     value = content["temperature"]

@@ -6,6 +6,9 @@ import numpy as np
 
 from predict.tagger import Answer
 
+SHORTEST_S = 1e-3
+"""What times are written to."""
+
 
 @dataclass(frozen=True)
 class Detection:
@@ -36,25 +39,34 @@ class Filters:
         return shown
 
 
+def lasting(answer: Answer) -> np.ndarray:
+    """Which windows have a length in the recording, boolean [n_windows]: some lie in silence put around it.
+
+    They have a say in a clip's scores, but are nowhere. All of them where none has a length.
+    """
+    some = answer.end_s - answer.start_s >= SHORTEST_S
+    return some | ~some.any()
+
+
 def detect(answer: Answer, labels: list[str], filters: Filters) -> list[Detection]:
     """A clip's detections, by start, then by label."""
-    shown = filters.shown(answer.windows)
+    shown = filters.shown(answer.windows) & lasting(answer)[:, None]
     detections = []
     for column, label in enumerate(labels):
-        for first, last in _runs(shown[:, column], filters.merge):
+        for first, last in _runs(answer, shown[:, column], filters.merge):
             score = float(answer.windows[first : last + 1, column].max())
             detections.append(Detection(float(answer.start_s[first]), float(answer.end_s[last]), label, score))
-    return sorted(detections, key=lambda found: (found.start_s, labels.index(found.label)))
+    return sorted(detections, key=lambda found: found.start_s)  # which leaves labels in their order
 
 
-def _runs(shown: np.ndarray, merge: bool) -> list[tuple[int, int]]:
-    """(first, last) window of each run of shown ones, or of each by itself."""
+def _runs(answer: Answer, shown: np.ndarray, merge: bool) -> list[tuple[int, int]]:
+    """(first, last) window of each run of shown ones with nothing unheard between them, or of each by itself."""
     indices = np.flatnonzero(shown).tolist()
     if not merge:
         return [(index, index) for index in indices]
     runs: list[tuple[int, int]] = []
     for index in indices:
-        if runs and runs[-1][1] == index - 1:
+        if runs and runs[-1][1] == index - 1 and answer.start_s[index] <= answer.end_s[index - 1]:
             runs[-1] = (runs[-1][0], index)
         else:
             runs.append((index, index))

@@ -11,11 +11,12 @@ import torch
 
 from command import OptionParser, count_jobs, read_command
 from errors import BadInput
+from places import Places
 from predict.findings import METRIC_NAMES
 from predict.joining import blend_across_folds, match_tables
 from predict.members import Member, bring_up
 from predict.submission import check_name_is_free, read_sample, read_submission, write_submission
-from predict.truth import known_truth, match_rows
+from predict.truth import match_rows, out_of_fold_truth
 from predict.weighted import WAYS, blend_tables, fit_weights
 from preprocess.clips import read_clips
 from script import run_script
@@ -66,15 +67,21 @@ def read_members(options: argparse.Namespace, rest: Sequence[str]) -> list[Membe
     homes = {member.places.home for member in members}
     if len(names) < 2 or len(homes) < len(names):
         raise BadInput(f'an ensemble of {", ".join(names)}: name two or more different recipes, RECIPES="a b"')
-    check_name_is_free(members[0].places.run_home.with_name(options.run), names)
+    check_name_is_free(blend_places(members, options, rest).run_home, names)
     return members
+
+
+def blend_places(members: Sequence[Member], options: argparse.Namespace, rest: Sequence[str]) -> Places:
+    """Where the blend lands: beside the first recipe's run. Raises BadInput for a name that no run can have."""
+    whose = ["--recipe", str(members[0].path), "--run", options.run]
+    return read_command([*whose, *rest], "The blend.").places
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options, rest = read_options(arguments)
     members = read_members(options, rest)
     bring_up(members, str(options.jobs), options.device)
-    places = read_command(["--recipe", str(members[0].path), "--run", options.run, *rest], "The blend.").places
+    places = blend_places(members, options, rest)
     names = [member.name for member in members]
     submissions = match_tables(names, [read_submission(member.places.submission()) for member in members])
     held_out = match_tables(names, [read_scores(member.places.oof_csv) for member in members])
@@ -89,11 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def weigh(members: Sequence[Member], held_out: Sequence[Scores], options: argparse.Namespace) -> tuple[Blend, Scores]:
     """How to blend, and the blend's out-of-fold scores, printed beside each member's."""
     clips_csv = members[0].places.clips_csv
-    table, first = read_clips(clips_csv), held_out[0]
-    truth = known_truth(table, first, str(clips_csv))
+    truth = out_of_fold_truth(clips_csv, members[0].places.oof_csv, held_out[0])
     if truth is None:
         raise BadInput(f"{clips_csv} has no labels of the out-of-fold clips")
-    folds = table.set_index("clip").loc[truth.clips, "fold"].to_numpy()
+    folds = read_clips(clips_csv).set_index("clip").loc[truth.clips, "fold"].to_numpy()
     scores = [match_rows(truth, one) for one in held_out]
     weights = fit_weights(scores, truth.values, options.by) if options.fit else np.full(len(scores), 1 / len(scores))
     blend = Blend(weights, options.by)

@@ -1,12 +1,13 @@
 """SCRIPT make export: one folder to hand on, with weights, ONNX, recipe, labels, what was fitted, a model card."""
 
+import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -15,12 +16,12 @@ from safetensors.torch import save_file
 
 from command import Command, read_command
 from errors import BadInput
-from places import CALIBRATION_NAME, RECIPE_NAME
+from places import CALIBRATION_NAME, FITTED_NAMES, RECIPE_NAME
 from predict.fitted import read_fitted
 from predict.onnx_file import write_onnx
 from predict.tagger import Run, load_run
 from predict.thresholds import name_for, read_thresholds, with_tuned_windows
-from predict.truth import Truth, known_truth, match_rows
+from predict.truth import match_rows, out_of_fold_truth
 from preprocess.clips import read_clips
 from preprocess.labels import write_vocabulary
 from recipe import as_dict
@@ -29,8 +30,13 @@ from train.metrics import summarise
 from train.scores import read_scores
 from train.validate import window_frames
 
-ONNX_NAME = "model.onnx"
+ONNX_NAME, LABELS_NAME, CARD_NAME = "model.onnx", "labels.csv", "README.md"
 CALIBRATION_KEYS = ("temperature", "temperature_by_fold", "clips", "before", "after")
+WRITTEN = re.compile(
+    r"fold\d+(_\d+)?\.safetensors|"
+    + "|".join(map(re.escape, (ONNX_NAME, LABELS_NAME, CARD_NAME, RECIPE_NAME, *FITTED_NAMES)))
+)
+"""The names of what an export holds."""
 CARD = Path(__file__).with_name("model_card.md.j2")
 
 
@@ -57,12 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def check_free(folder: Path) -> None:
-    """Raise BadInput unless the folder is new, empty, or an earlier export, which is replaced."""
+    """Raise BadInput unless the folder is new, empty, or an earlier export and nothing else, which is replaced."""
     if not (folder.exists() or folder.is_symlink()):
         return
     ours = folder.is_dir() and not folder.is_symlink() and folder.resolve() != Path.cwd()
     if not ours or (any(folder.iterdir()) and not all((folder / name).is_file() for name in (ONNX_NAME, RECIPE_NAME))):
         raise BadInput(f"--out {folder}: something else is there, and would be lost; name a new folder")
+    if other := sorted(path.name for path in folder.iterdir() if not WRITTEN.fullmatch(path.name)):
+        raise BadInput(f"--out {folder}: {other[0]!r} in it is no export's, and would be lost; move it elsewhere")
 
 
 def write_parts(folder: Path, command: Command, run: Run) -> None:
@@ -75,7 +83,7 @@ def write_parts(folder: Path, command: Command, run: Run) -> None:
     write_onnx(folder / ONNX_NAME, run)
     recipe = as_dict(run.recipe) | {"prediction": as_dict(run.prediction)}
     (folder / RECIPE_NAME).write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    write_vocabulary(folder / "labels.csv", run.labels)
+    write_vocabulary(folder / LABELS_NAME, run.labels)
     home = command.places.run_home
     tuned = home / name_for(run.prediction)
     is_tuned = read_thresholds(home, run.labels, run.prediction).source == str(tuned)
@@ -83,7 +91,7 @@ def write_parts(folder: Path, command: Command, run: Run) -> None:
         shutil.copy(tuned, folder)
     if (home / CALIBRATION_NAME).exists():
         shutil.copy(home / CALIBRATION_NAME, folder)
-    (folder / "README.md").write_text(write_card(command, run, is_tuned=is_tuned), encoding="utf-8")
+    (folder / CARD_NAME).write_text(write_card(command, run, is_tuned=is_tuned), encoding="utf-8")
 
 
 def write_card(command: Command, run: Run, *, is_tuned: bool) -> str:
@@ -102,9 +110,17 @@ def write_card(command: Command, run: Run, *, is_tuned: bool) -> str:
         is_tuned=is_tuned,
         thresholds_name=name_for(run.prediction),
         calibration=read_fitted(places.run_home / CALIBRATION_NAME, CALIBRATION_KEYS, "make calibrate"),
-        recipe=command.recipe.name,
+        command=predict_command(command),
         **describe_training(command),
     )
+
+
+def predict_command(command: Command) -> str:
+    """The command by which the run answers a recording."""
+    name, files = command.recipe.name, command.options.recipe
+    recipe = Path(files[-1].relative).stem if files else name
+    also = f' ARGS="--name {shlex.quote(name)}"' if name != recipe else ""
+    return f"make predict INPUT=recording.wav RECIPE={recipe} RUN={command.places.run}{also}"
 
 
 def describe_training(command: Command) -> dict[str, Any]:
@@ -117,14 +133,15 @@ def describe_training(command: Command) -> dict[str, Any]:
         "n_noisy": int((training["trust"] == "noisy").sum()),
         "n_groups": int(training["group"].nunique()),
         "n_folds": int(training["fold"].nunique()),
-        "metrics": measure(command, table) if places.oof_csv.exists() else {},
+        "metrics": measure(command) if places.oof_csv.exists() else {},
     }
 
 
-def measure(command: Command, table: pd.DataFrame) -> dict[str, float]:
+def measure(command: Command) -> dict[str, float]:
     """Metrics of the out-of-fold scores on curated clips."""
-    scores = read_scores(command.places.oof_csv)
-    truth: Truth | None = known_truth(table, scores, str(command.places.clips_csv))
+    places = command.places
+    scores = read_scores(places.oof_csv)
+    truth = out_of_fold_truth(places.clips_csv, places.oof_csv, scores)
     if truth is None:
         return {}
     return summarise(torch.from_numpy(truth.values), torch.from_numpy(match_rows(truth, scores)))

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from errors import BadInput
-from places import PREDICTED_NAME
 from preprocess.whole import written_whole
 from recipe import Prediction, as_dict
+
+ALIKE = ("mode",)
+"""Keys of `prediction` that what was fitted does not depend on: windows that share columns score nearly as exact ones,
+and a run whose networks cannot share answers exactly whatever it was asked."""
 
 
 def read_fitted(path: Path, keys: tuple[str, ...], command: str) -> dict[str, Any] | None:
@@ -30,15 +33,6 @@ def write_fitted(path: Path, content: dict[str, Any], prediction: Prediction) ->
     with written_whole(path) as temporary:
         text = json.dumps({**content, "prediction": as_dict(prediction)}, ensure_ascii=False, indent=1)
         temporary.write_text(text + "\n", encoding="utf-8")
-
-
-def predicted_with(run_home: Path, submission: Path, prediction: Prediction) -> str | None:
-    """The keys, with their values, in which a run's submission was predicted otherwise than this; None if unknown."""
-    try:
-        written = read_fitted(run_home / PREDICTED_NAME, ("submission",), "make predict")
-    except BadInput:
-        return None
-    return other_keys(written, prediction, ()) if written and written["submission"] == str(submission) else None
 
 
 def other_keys(content: dict[str, Any], prediction: Prediction, free: tuple[str, ...]) -> str:

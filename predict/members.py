@@ -11,7 +11,7 @@ import yaml
 
 from errors import BadInput
 from places import FITTED_NAMES, RECIPE_NAME, Places
-from predict.fitted import predicted_with
+from predict.predicted import predicted_with
 from recipe import Recipe, as_dict
 from train.runs import differing_keys
 

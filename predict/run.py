@@ -11,11 +11,10 @@ from jsonargparse import ArgumentParser, Namespace
 
 from command import Command, count_jobs, read_command
 from errors import BadInput
-from places import PREDICTED_NAME
 from predict.detections import Filters, detect
 from predict.exports import FORMATS, left_from_before
-from predict.fitted import write_fitted
 from predict.journal import open_journal
+from predict.predicted import remember, source_name, strange_in
 from predict.recordings import find_recordings, suffix_of
 from predict.stored import FAILED_COLUMNS, answer_clips, choose_clips, find_failed
 from predict.submission import (
@@ -30,6 +29,7 @@ from predict.submission import (
 )
 from predict.tagger import Answer, Run, load_run
 from predict.thresholds import centred, read_thresholds, with_tuned_windows
+from predict.truth import submission_path
 from predict.unseen import answer_recordings
 from preprocess.clips import read_clips
 from preprocess.lock import locked
@@ -71,19 +71,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     home = command.places.run_home
     run = load_run(home, with_tuned_windows(home, command.recipe.prediction), device)
     warn_of_unfinished(home, run.recipe.training.epochs)
+    submission, source = submission_path(command), source_name(command.options.input)
+    if strange := strange_in(home, submission, source):
+        warn(f"{submission} {strange}, and is replaced with what lies beside it: another RUN= leaves it alone")
     outcome = score_input(command, run, device) if command.options.input else score_dataset(command, run, device)
     write_outcome(command, run, outcome)
-    if not outcome.suffix:
-        written = {"submission": str(command.places.submission())}
-        write_fitted(home / PREDICTED_NAME, written, command.recipe.prediction)
+    remember(home, submission, command.recipe.prediction, run.digest, source)
 
 
 def check_filters(options: Namespace) -> None:
-    """Raise BadInput for filters that cannot be meant."""
+    """Raise BadInput for filters that cannot be meant, and say which one does nothing."""
     if options.top_labels is not None and options.top_labels < 1:
         raise BadInput(f"--top_labels {options.top_labels}: give 1 or more, or leave it out for all")
     if options.min_score is not None and not 0 <= options.min_score <= 1:
         raise BadInput(f"--min_score {options.min_score:g}: give a score between 0 and 1")
+    if options.merge and not options.export:
+        warn("--merge does nothing without --export: windows are joined in exports alone")
 
 
 def warn_of_unfinished(run_home: Path, n_epochs: int) -> None:
@@ -142,7 +145,7 @@ def write_outcome(command: Command, run: Run, outcome: Outcome) -> None:
     write_window_table(command, place("_windows.csv"), answers, run.labels)
     write_decisions(place("_labels.csv"), scores, thresholds.decide(scores.values))
     write_submission(place(".csv"), submitted, outcome.sample)
-    write_centre(place(CENTRE_SUFFIX), answers, run)
+    write_centre(place(CENTRE_SUFFIX), answers, run, outcome.sample)
     write_failed(place("_failed.csv"), outcome.failed)
     for path in write_exports(command, run, place, answers, scores, thresholds.values):
         print(path)
@@ -159,14 +162,17 @@ def write_window_table(command: Command, path: Path, answers: dict[str, Answer],
     write(path, answers, labels, Filters(np.array(options.min_score or 0.0), options.top_labels))
 
 
-def write_centre(path: Path, answers: dict[str, Answer], run: Run) -> None:
-    """The scores by the window in the middle of each clip; no file where that says nothing new."""
+def write_centre(path: Path, answers: dict[str, Answer], run: Run, sample: Sample | None) -> None:
+    """The scores by the window in the middle of each clip, as the submission has them; no file where that says nothing
+    new.
+    """
     one_window = centred(run.prediction)
     if one_window == run.prediction or all(len(answer.windows) == 1 for answer in answers.values()):
         path.unlink(missing_ok=True)
         return
     pooled = [pool_windows(torch.from_numpy(answer.windows), one_window).numpy() for answer in answers.values()]
-    write_submission(path, Scores(list(answers), run.labels, np.stack(pooled)), None)
+    scores = Scores(list(answers), run.labels, np.stack(pooled))
+    write_submission(path, fit_sample(scores, sample)[0] if sample else scores, sample)
 
 
 def write_failed(path: Path, failed: list[tuple[str, str]]) -> None:
@@ -188,6 +194,8 @@ def write_exports(
 ) -> Iterator[Path]:
     """Write the formats asked for, and name each."""
     options, features = command.options, run.recipe.features
+    if not options.export:
+        return
     lowest = thresholds if options.min_score is None else np.array(options.min_score)
     if options.min_score is None and run.prediction.pooling == "share":  # thresholds are of shares, not of windows
         lowest = np.nextafter(np.float32(run.prediction.window_threshold), np.float32(1))
@@ -199,11 +207,13 @@ def write_exports(
 
 
 def warn_of_older_exports(asked: Collection[str], place: Callable[[str], Path], clips: Collection[str]) -> None:
-    """Say which exports are still there of an earlier prediction: someone may have worked on them."""
+    """Say which exports, and whether a page, are still there of an earlier prediction: they may have been worked on."""
     for name, (suffix, _) in FORMATS.items():
         if older := left_from_before(name, place(suffix), clips if name in asked else ()):
             those = f"{older[0]} is" if len(older) == 1 else f"{older[0]} and {len(older) - 1} more are"
             warn(f"{those} of an earlier prediction: delete what is of no use, or predict with --export {name}")
+    if (page := place(".html")).exists():
+        warn(f"{page} is of an earlier prediction: make inspect writes it anew")
 
 
 def warn(message: str) -> None:

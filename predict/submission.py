@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from errors import BadInput
-from predict.detections import Filters
+from predict.detections import Filters, lasting
 from predict.tagger import Answer
 from preprocess.labels import join_labels
 from preprocess.tables import read_table, write_table
@@ -45,7 +45,8 @@ def fit_sample(scores: Scores, sample: Sample) -> tuple[Scores, list[str]]:
 
     Raises BadInput for a clip that the sample does not list, and where the labels are not the sample's.
     """
-    if strange := [clip for clip in scores.clips if clip not in set(sample.clips)]:
+    wanted = set(sample.clips)
+    if strange := [clip for clip in scores.clips if clip not in wanted]:
         raise BadInput(f"clip {strange[0]!r} is not in the sample submission: run make features again")
     if odd := sorted(set(scores.labels) ^ set(sample.labels)):
         raise BadInput(f"label {odd[0]!r} is not in both the networks and the sample submission: run make train again")
@@ -132,21 +133,24 @@ def write_windows_wide(
 
 
 def _windows_of(clip: str, answer: Answer, filters: Filters | None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Of each window what its rows begin with, its scores [n_labels], and which of them are shown.
+    """Of each window that has a length what its rows begin with, its scores [n_labels], and which of them are shown.
 
     Times are in milliseconds, finer than a window's place is known.
     """
     cell = _as_cell(clip)
     shown = filters.shown(answer.windows) if filters else np.ones(answer.windows.shape, bool)
     times = zip(answer.start_s.tolist(), answer.end_s.tolist(), strict=True)
-    for (start_s, end_s), scores, here in zip(times, answer.windows, shown, strict=True):
+    windows = zip(times, answer.windows, shown, strict=True)
+    for (start_s, end_s), scores, here in itertools.compress(windows, lasting(answer)):
         yield f"{cell},{start_s:.3f},{end_s:.3f}", scores, here
 
 
 def _as_cell(text: str) -> str:
     """A cell of a CSV, in quotes where it needs them."""
     line = StringIO()
-    csv.writer(line, lineterminator="").writerow([text])
+    # With lines that end in nothing, Python 3.11's writer leaves line breaks unquoted.
+    breaks = "\n" in text or "\r" in text
+    csv.writer(line, quoting=csv.QUOTE_ALL if breaks else csv.QUOTE_MINIMAL, lineterminator="").writerow([text])
     return line.getvalue()
 
 

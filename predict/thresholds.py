@@ -9,7 +9,7 @@ import numpy as np
 from errors import BadInput
 from places import CENTRE_NAME, THRESHOLDS_NAME
 from predict.calibration import read_temperature
-from predict.fitted import other_keys, read_fitted, write_fitted
+from predict.fitted import ALIKE, other_keys, read_fitted, write_fitted
 from recipe import Prediction
 
 DEFAULT = 0.5
@@ -90,7 +90,7 @@ def _share(path: Path, numbers: dict[str, Any], key: str) -> float:
 
 def _changed(content: dict[str, Any], run_home: Path, prediction: Prediction) -> str:
     """In what the scores that thresholds were tuned for are other than these, in words; '' if in nothing."""
-    changed = other_keys(content, prediction, ("window_threshold",))
+    changed = other_keys(content, prediction, (*ALIKE, "window_threshold"))
     temperature = content.get("temperature", 1.0)
     if not changed and temperature != read_temperature(run_home, prediction):
         return f"a temperature of {temperature:.3f}"

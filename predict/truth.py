@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser
 
 from command import Command
 from errors import BadInput
-from predict.fitted import predicted_with
+from predict.predicted import doubt_of, predicted_with, source_name
 from predict.recordings import suffix_of
 from preprocess.clips import read_clips
 from preprocess.labels import encode, join_labels, split_labels
@@ -79,17 +79,26 @@ def add_submission_options(parser: ArgumentParser) -> None:
 
 
 def submission_path(command: Command) -> Path:
-    """The submission that the options of add_submission_options name."""
+    """The run's submission, of its dataset or of the recordings that `--input` names, unless `--submission` is said."""
     options = command.options
     of_input = suffix_of(Path(options.input)) + ".csv" if options.input else ".csv"
-    return Path(options.submission or command.places.submission(of_input))
+    return Path(options.get("submission") or command.places.submission(of_input))
 
 
 def warn_of_other_prediction(command: Command, path: Path) -> None:
-    """Say in what a run's submission was predicted otherwise than the recipe and options now say."""
-    if keys := predicted_with(command.places.run_home, path, command.recipe.prediction):
+    """Say where the run's submission is not its networks', or was predicted otherwise than the recipe now says."""
+    home, options = command.places.run_home, command.options
+    if not options.submission:
+        warn_of_doubt(home, path, source_name(options.input))
+    if keys := predicted_with(home, path, command.recipe.prediction):
         warning = f"{path} was predicted with {keys}: give the same ARGS, or these decisions are not its own"
         print(f"warning: {warning}", file=sys.stderr)
+
+
+def warn_of_doubt(run_home: Path, path: Path, source: str | None = None) -> None:
+    """Say where a submission may not be what a run's networks answer."""
+    if doubt := doubt_of(run_home, path, source):
+        print(f"warning: {path} {doubt}: run make predict again", file=sys.stderr)
 
 
 def find_truth(truth_csv: str | None, clips_csv: Path | None, scores: Scores) -> Truth | None:
@@ -124,6 +133,14 @@ def known_truth(table: pd.DataFrame, scores: Scores, source: str) -> Truth | Non
     if rows.empty:
         return None
     return Truth(list(rows.index), encode(rows["labels"], scores.labels, clips=rows.index), source)
+
+
+def out_of_fold_truth(clips_csv: Path, oof_csv: Path, scores: Scores) -> Truth | None:
+    """The labels of the clips of a run's out-of-fold scores. Raises BadInput where the dataset has changed since."""
+    table = read_clips(clips_csv)
+    if gone := sorted(set(scores.clips) - set(table["clip"])):
+        raise BadInput(f"{oof_csv} is of other clips than {clips_csv}, {gone[0]!r} for one: run make train again")
+    return known_truth(table, scores, str(clips_csv))
 
 
 def match_rows(truth: Truth, scores: Scores) -> np.ndarray:

@@ -95,8 +95,8 @@ def compare(held_out: HeldOut, pooled: Pooled, choice: Choice, before: Predictio
 
 def pool(held_out: HeldOut, prediction: Prediction) -> Pooled:
     """Scores of clips by each window threshold that is tried; with other poolings it has no say."""
-    tried = WINDOW_THRESHOLDS if prediction.pooling == "share" else [prediction.window_threshold]
-    return {at: held_out.pooled(replace(prediction, window_threshold=at)) for at in tried}
+    tried = {prediction.window_threshold, *(WINDOW_THRESHOLDS if prediction.pooling == "share" else ())}
+    return {at: held_out.pooled(replace(prediction, window_threshold=at)) for at in sorted(tried)}
 
 
 if __name__ == "__main__":

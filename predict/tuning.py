@@ -18,7 +18,7 @@ METRICS: dict[Metric, Callable[[Tensor, Tensor], float]] = {
     "hamming": hamming_score,
 }
 CANDIDATES = 512
-"""Thresholds tried of a label: between neighbouring scores, or at quantiles of more."""
+"""Thresholds tried of a label: just below each score of a clip that has it, or at quantiles of more."""
 PASSES = 10
 
 
@@ -93,21 +93,22 @@ def measure(metric: Metric, truth: np.ndarray, decisions: np.ndarray) -> float:
 
 
 def tune(scores: np.ndarray, truth: np.ndarray, metric: Metric, *, per_label: bool) -> np.ndarray:
-    """Thresholds [n_labels] that make the most of `metric` on scores and truth [n_clips, n_labels].
+    """Thresholds [n_labels] that make the most of `metric` on scores float32 and truth [n_clips, n_labels].
 
     One for all labels; or from there one a label in turn, as long as any of them gains. A label that no clip has
     keeps the common one. Of equally good thresholds, the one nearest to 0.5.
     """
-    common = np.unique(_between(scores.ravel()))
+    common = np.unique(_candidates(scores, truth))
     together = _count(scores, truth, np.broadcast_to(common, (scores.shape[1], len(common))))
     best = common[_best(together.score(metric, together.hits, together.false), common)]
     values = np.full(scores.shape[1], best)
-    return _tune_each(scores, truth, metric, values) if per_label else values.astype(np.float32)
+    return _tune_each(scores, truth, metric, values) if per_label else values
 
 
 def _tune_each(scores: np.ndarray, truth: np.ndarray, metric: Metric, values: np.ndarray) -> np.ndarray:
     """Thresholds a label, each the best while the others stay, from `values` on."""
-    own = np.stack([np.append(_between(column), value) for column, value in zip(scores.T, values, strict=True)])
+    columns = zip(scores.T, truth.T, values, strict=True)
+    own = np.stack([np.append(_candidates(column, having), value) for column, having, value in columns])
     counts = _count(scores, truth, own)
     chosen = np.full(len(own), own.shape[1] - 1)
     labels = np.flatnonzero(counts.present[:, 0])
@@ -121,14 +122,25 @@ def _tune_each(scores: np.ndarray, truth: np.ndarray, metric: Metric, values: np
             chosen[label] = _best(counts.score(metric, hits, false), own[label])
         if (chosen == before).all():
             break
-    return own[np.arange(len(own)), chosen].astype(np.float32)
+    return own[np.arange(len(own)), chosen]
 
 
-def _between(scores: np.ndarray) -> np.ndarray:
-    """CANDIDATES thresholds between neighbouring scores, and below and above all of them; some may be equal."""
-    ordered = np.unique(np.concatenate([[0.0], scores.astype(np.float64).ravel(), [1.0]]))
-    middles = np.concatenate([[0.0], (ordered[1:] + ordered[:-1]) / 2])
-    return np.quantile(middles, np.linspace(0, 1, CANDIDATES), method="nearest")
+def _candidates(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """CANDIDATES thresholds float32, some of which may be equal: DEFAULT and 1, the others just below scores of
+    clips that have the label, or above all.
+
+    From one such score up to the next, a higher threshold only spares clips that have not the label, so that no
+    metric is better elsewhere.
+    """
+    ordered = np.unique(np.append(scores, [0.0, 1.0]).astype(np.float32))
+    lower, upper = ordered[:-1], ordered[1:]
+    middles = ((lower.astype(np.float64) + upper) / 2).astype(np.float32)
+    # Between neighbouring floats there is none, and rounding may give the lower one, which is to stay out.
+    below = np.append(np.float32(0), np.where(middles > lower, middles, upper))
+    having = np.append(scores[truth > 0.5], 1.0).astype(np.float32)
+    tried = below[np.searchsorted(ordered, having)]
+    spread = np.quantile(tried, np.linspace(0, 1, CANDIDATES - 2), method="nearest")
+    return np.append(spread, [DEFAULT, 1.0]).astype(np.float32)
 
 
 def _count(scores: np.ndarray, truth: np.ndarray, thresholds: np.ndarray) -> Counts:

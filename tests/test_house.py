@@ -142,6 +142,11 @@ def test_every_key_of_a_recipe_is_read_by_a_floor(key: str) -> None:
         (["--recipe", "recipes/none.yaml"], ["recipes/none.yaml"]),
         (["--features.kind", "smell"], ["features.kind", "smell", "logmel"]),
         (["--run", "../else"], ["--run", "../else"]),
+        (["--run", "a_centre"], ["--run", "a_centre", "'_centre'"]),
+        (["--run", "a_labels"], ["--run", "a_labels", "'_labels'"]),
+        (["--run", "a_windows"], ["--run", "a_windows", "'_windows'"]),
+        (["--run", "a_failed"], ["--run", "a_failed", "'_failed'"]),
+        (["--run", "a_on_field"], ["--run", "a_on_field", "'_on_'"]),
     ],
 )
 def test_bad_keys_and_values_are_named_with_their_bounds(arguments: list[str], words: list[str]) -> None:

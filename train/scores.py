@@ -36,6 +36,9 @@ def read_scores(path: Path) -> Scores:
     """Read a table of scores; its first column names the clips. Raises BadInput that names the file and the fault."""
     table = read_table(path, hint="run make predict first, or name another file")
     clips, labels = table.iloc[:, 0].tolist(), table.columns[1:].tolist()
+    if not clips or not labels:
+        lacks = "no line below its header" if labels else f"no column but {table.columns[0]!r}"
+        raise BadInput(f"{path} has {lacks}: a table of scores has a line a clip and a column a label")
     try:
         values = table.iloc[:, 1:].to_numpy().astype(np.float32)
     except ValueError as error:

@@ -47,6 +47,27 @@ def test_a_good_run_weighs_more_than_a_bad_one() -> None:
     assert weights[0] > 0.9
 
 
+def cross_entropy(tables: np.ndarray, truth: np.ndarray, weights: np.ndarray, by: str) -> float:
+    if by == "mean":
+        blended = np.average(tables, axis=0, weights=weights)
+    else:
+        blended = np.exp(np.average(np.log(tables), axis=0, weights=weights))
+    return float(-np.mean(truth * np.log(blended) + (1 - truth) * np.log(1 - blended)))
+
+
+@pytest.mark.parametrize("by", ["mean", "geometric"])
+@pytest.mark.parametrize("seed", range(3))
+def test_of_eight_tables_no_weights_are_better(by: str, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    truth = (random.uniform(size=(200, 5)) < 0.3).astype(np.float64)
+    logits = 3 * (truth - 0.5) * random.uniform(0.3, 1.5, (8, 1, 1)) + 1.5 * random.standard_normal((8, 200, 5))
+    tables = 1 / (1 + np.exp(-logits * random.uniform(0.5, 1.5, (8, 1, 1))))
+    weights = fit_weights(list(tables), truth, by)
+    least = cross_entropy(tables, truth, weights, by)
+    for towards in np.eye(8):  # the loss is convex: where no step lessens it, it is the least
+        assert cross_entropy(tables, truth, 0.999 * weights + 0.001 * towards, by) > least * (1 - 1e-6)
+
+
 @pytest.fixture
 def runs(home: Home) -> Home:
     """Submissions `a` and `b` of the test clips, and their out-of-fold scores: `a` is right, `b` guesses."""
@@ -77,6 +98,12 @@ def test_weights_are_fitted_on_out_of_fold_scores(runs: Home, capsys: pytest.Cap
     printed = capsys.readouterr().out
     assert "lwlrap 1.0000  mAP 1.0000  a" in printed
     np.testing.assert_allclose(submission(runs, "both"), submission(runs, "a"), atol=0.1)
+
+
+def test_clips_that_are_gone_since_training_are_told(runs: Home) -> None:
+    runs.write_table(runs.table.iloc[1:])
+    with pytest.raises(BadInput, match=r"oof\.csv is of other clips .* run make train again"):
+        main([*runs.arguments, "--run", "both", "--runs", "a", "b", "--fit"])
 
 
 def test_a_blend_keeps_the_sample_s_form(runs: Home) -> None:

@@ -11,6 +11,7 @@ import pytest
 from errors import BadInput
 from predict import run, tune
 from predict.calibrate import main
+from predict.tagger import load_run
 from predict.thresholds import read_thresholds
 from recipe import Prediction, Training
 from tests.predict.conftest import LABELS, Home
@@ -47,6 +48,22 @@ def test_scores_of_windows_are_softened_by_what_was_fitted(
     powers = plain ** (1 / temperature)
     others = powers.sum(axis=1, keepdims=True) if loss == "cross_entropy" else powers + (1 - plain) ** (1 / temperature)
     np.testing.assert_allclose(windows_of(home), powers / others, atol=1e-4)
+
+
+@pytest.mark.parametrize("is_wrong", [False, True])
+def test_temperatures_that_serve_other_folds_ill_are_told(
+    home: Home, is_wrong: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = home.table.copy()
+    networks = load_run(home.places.run_home, replace(PREDICTION, calibrate=False))
+    for row, fold in enumerate(table["fold"].tolist()[:6]):
+        scores = networks.tagger(fold).tag(home.frames(row)).scores
+        table.loc[row, "labels"] = LABELS[int(scores.argmin() if is_wrong and fold else scores.argmax())]
+    home.write_table(table)
+    main(home.arguments)
+    assert ("leave prediction.calibrate false" in capsys.readouterr().out) is is_wrong
+    figures = fitted(home)
+    assert (figures["after"]["log_loss"] > figures["before"]["log_loss"]) is is_wrong
 
 
 def test_a_fold_has_no_say_in_its_own_temperature(home: Home) -> None:

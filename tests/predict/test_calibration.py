@@ -10,6 +10,7 @@ from sklearn.metrics import log_loss as log_loss_of_sklearn
 
 from errors import BadInput
 from places import CALIBRATION_NAME
+from predict.blend import Blend, blend
 from predict.calibration import (
     CLOSEST,
     calibration_error,
@@ -70,6 +71,22 @@ def test_softening_divides_logits_and_keeps_the_order(activation: Activation) ->
             expected = odds / (1 + odds)
         np.testing.assert_allclose(softened, expected, rtol=1e-4, atol=1e-7)
         np.testing.assert_array_equal(softened.argsort(axis=1), scores.argsort(axis=1))
+
+
+def test_blends_of_softmax_add_up_to_1_at_any_temperature() -> None:
+    scores = torch.from_numpy(np.stack([made("softmax", heat, 50)[1] for heat in (0.5, -3.0)]))
+    geometric = blend(scores, "geometric")
+    assert geometric.sum(-1).mean() < 0.9
+    whole = soften(geometric, 1.0, "softmax")
+    torch.testing.assert_close(whole, geometric / geometric.sum(-1, keepdim=True))
+    torch.testing.assert_close(whole, soften(geometric, 1 + 1e-9, "softmax"))
+    assert torch.equal(soften(whole, 1.0, "softmax"), whole)
+
+
+@pytest.mark.parametrize(("activation", "how"), [("softmax", "mean"), ("sigmoid", "mean"), ("sigmoid", "geometric")])
+def test_other_blends_stay_as_they_are_at_temperature_1(activation: Activation, how: Blend) -> None:
+    blended = blend(torch.from_numpy(np.stack([made(activation, heat, 5_000)[1] for heat in (0.5, 3.0)])), how)
+    assert torch.equal(soften(blended, 1.0, activation), blended)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -88,6 +88,7 @@ def test_clips_that_only_one_recipe_scored_are_named(tmp_path: Path, arguments: 
         (["--recipes", "recipes/esc50.yaml"], ["two or more"]),
         (["--recipes", "recipes/esc50.yaml", "recipes/esc50.yaml"], ["different"]),
         (["--recipes", "recipes/esc50.yaml", "recipes/demo.yaml", "--run", "demo"], ["--run demo"]),
+        (["--recipes", "recipes/esc50.yaml", "recipes/demo.yaml", "--run", "a/b"], ["--run", "a/b"]),
         (["--recipes", "recipes/esc50.yaml", "recipes/none.yaml"], ["none.yaml"]),
         (["--recipes", "recipes/esc50.yaml", "recipes/demo.yaml", "--by", "luck"], ["--by", "luck"]),
         (["--recipes", "recipes/esc50.yaml", "recipes/demo.yaml", "--jobs", "0"], ["--jobs 0"]),

@@ -1,9 +1,13 @@
 """make export, by its command line: the folder is whole, its ONNX file answers as PyTorch does, its weights load."""
 
 import json
+import re
+import shlex
 import shutil
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import onnxruntime  # type: ignore[import-untyped]
 import pandas as pd
 import pytest
@@ -11,8 +15,9 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from command import read_command
 from errors import BadInput
-from predict import calibrate, export, tune
+from predict import calibrate, export, run, tune
 from predict.tagger import Tagger, load_run
 from recipe import Prediction
 from tests.predict.conftest import LABELS, Home
@@ -87,9 +92,11 @@ def test_an_export_replaces_the_one_before_whole_or_not_at_all(home: Home, monke
     folder = home.places.submission("_model")
     folder.mkdir(parents=True)
     export.main(home.arguments)
-    (folder / "old.txt").write_text("old")
+    for old in ("fold7_1.safetensors", "thresholds_centre.json"):
+        (folder / old).write_text("old")
     export.main(home.arguments)
-    assert not (folder / "old.txt").exists()
+    assert not (folder / "fold7_1.safetensors").exists()
+    assert not (folder / "thresholds_centre.json").exists()
     assert not (folder / "thresholds.json").exists()
     assert "no out-of-fold scores" in (folder / "README.md").read_text(encoding="utf-8")
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
@@ -113,6 +120,51 @@ def test_what_is_no_earlier_export_is_not_replaced(home: Home, tmp_path: Path) -
         with pytest.raises(BadInput, match=r"--out .*something else is there"):
             export.main([*home.arguments, "--out", str(out)])
     assert file.read_text() == (folder / "a.wav").read_text() == "mine"
+
+
+def test_what_was_put_into_an_export_is_not_lost(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
+    export.main(home.arguments)
+    notes = home.places.submission("_model") / "folder.safetensors"
+    notes.write_text("mine")
+    with pytest.raises(BadInput, match=r"--out .*tiny_model: 'folder.safetensors' in it is no export's"):
+        export.main(home.arguments)
+    assert notes.read_text() == "mine"
+
+
+def test_the_card_s_command_finds_the_run(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
+    places = home.places
+    where = ["--cache", str(places.cache), "--submissions", str(places.submissions)]
+    for name, run_name in (("tiny", "tiny"), ("esc50", "tiny"), ("my birds", "birds")):
+        run_home = places.cache / name / "runs" / run_name
+        if not run_home.exists():
+            shutil.copytree(places.home, run_home.parent.parent, dirs_exist_ok=True)
+            (run_home.parent / "tiny").rename(run_home)
+        export.main(["--recipe", "recipes/esc50.yaml", "--name", name, "--run", run_name, *where])
+        card = (places.submissions / f"{run_name}_model" / "README.md").read_text(encoding="utf-8")
+        (command,) = re.findall(r"`(make predict .*?)`", card)
+        made = subprocess.run(
+            ["make", "-n", "-o", ".venv/.ready", *shlex.split(command)[1:]],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        words = shlex.split(made)
+        said = read_command([*words[words.index("-m") + 2 :], *where], "test", run.add_options).places
+        assert (said.run_home, f"--name {shlex.quote(name)}" in command) == (run_home, name != "esc50")
+
+
+def test_clips_that_are_gone_since_training_are_told(home: Home) -> None:
+    train = home.table[home.table["split"] == "train"]
+    scores = np.full((len(train), len(LABELS)), 0.5, np.float32)
+    write_scores(home.places.oof_csv, train["clip"].tolist(), LABELS, scores)
+    home.write_table(home.table.iloc[1:])
+    with pytest.raises(BadInput, match=r"oof\.csv is of other clips .* run make train again"):
+        export.main(home.arguments)
 
 
 def test_thresholds_for_another_prediction_stay_behind(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

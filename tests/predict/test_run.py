@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from errors import BadInput
+from predict import score
 from predict.run import main
 from predict.tagger import load_run
 from recipe import Prediction
@@ -128,6 +129,13 @@ def test_an_unreadable_clip_of_the_sample_gets_the_mean_and_a_warning(
     said = capsys.readouterr()
     assert any("warning" in line and test[2] in line for line in said.err.splitlines())
     assert test[2] not in set(read(home, "_labels.csv")["clip"])
+    centre = read(home, "_centre.csv")
+    assert (centre.columns.tolist(), centre["fname"].tolist()) == (submission.columns.tolist(), test)
+    truth = home.places.submissions / "truth.csv"
+    pd.DataFrame({"fname": test, "labels": LABELS[0]}).to_csv(truth, index=False)
+    capsys.readouterr()
+    score.main([*home.arguments, "--truth", str(truth)])
+    assert capsys.readouterr().out.count("6 of 6 clips") == 2
 
 
 def test_the_same_command_writes_the_same_bytes(home: Home) -> None:
@@ -136,6 +144,28 @@ def test_the_same_command_writes_the_same_bytes(home: Home) -> None:
     first = [home.places.submission(suffix).read_bytes() for suffix in suffixes]
     main(home.arguments)
     assert first == [home.places.submission(suffix).read_bytes() for suffix in suffixes]
+
+
+def test_detections_are_sought_for_exports_alone(
+    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def unwanted(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("predict.run.detect", unwanted)
+    main([*home.arguments, "--merge"])
+    assert "--merge does nothing without --export" in capsys.readouterr().err
+    with pytest.raises(AssertionError):
+        main([*home.arguments, "--merge", "--export", "json"])
+    assert "--merge" not in capsys.readouterr().err
+
+
+def test_a_page_of_an_earlier_prediction_is_named(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    main(home.arguments)
+    assert "warning" not in capsys.readouterr().err
+    home.places.submission(".html").touch()
+    main(home.arguments)
+    assert "tiny.html is of an earlier prediction: make inspect" in capsys.readouterr().err
 
 
 def refused(home: Home, *more: str) -> str:

@@ -1,5 +1,6 @@
 """Submissions: the sample's shape, what is refused, and CSVs that read back as they were written."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from predict.submission import (
     write_windows_wide,
 )
 from predict.tagger import Answer
+from preprocess.tables import read_table
 from train.scores import Scores
 
 SCORES = Scores(["b.wav", "a,.wav"], ["rain", "Dog, big"], np.array([[0.1, 0.9], [0.3, 0.7]], np.float32))
@@ -36,6 +38,23 @@ def test_a_clip_without_scores_gets_the_mean_of_the_others_and_is_named() -> Non
     fitted, missing = fit_sample(SCORES, Sample("fname", ["a,.wav", "lost.wav", "b.wav"], ["rain", "Dog, big"]))
     assert missing == ["lost.wav"]
     np.testing.assert_allclose(fitted.values[1], [0.2, 0.8], rtol=1e-6)
+
+
+class Counted(list[str]):
+    """Names that count how often they are gone through."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.times += 1
+        return super().__iter__()
+
+
+def test_the_sample_s_clips_are_not_gone_through_for_every_clip() -> None:
+    names = Counted(f"{number}.wav" for number in range(100))
+    scores = Scores(list(names), ["rain"], np.full((100, 1), 0.5, np.float32))
+    fit_sample(scores, Sample("fname", names, ["rain"]))
+    assert names.times < 10
 
 
 @pytest.mark.parametrize(
@@ -116,6 +135,26 @@ def test_a_wide_table_has_a_row_a_window_and_blanks_for_what_is_not_shown(tmp_pa
         assert table["clip"].tolist() == ["a,.wav"] * 2
         assert table["end_s"].tolist() == [1.0, 1.5]
         np.testing.assert_array_equal(table[SCORES.labels], cells)
+
+
+@pytest.mark.parametrize("clip", ["two\nlines.wav", "a\rreturn, too.wav", 'say "hi"\r\n%d.wav'])
+def test_names_with_line_breaks_stay_in_their_cells(tmp_path: Path, clip: str) -> None:
+    windows = np.array([[0.5, 0.125]], np.float32)
+    answer = Answer(np.array([0.0]), np.array([1.0]), windows, windows[0])
+    for write, n_rows in ((write_windows, 2), (write_windows_wide, 1)):
+        write(tmp_path / "windows.csv", {clip: answer}, ["one\nlabel", "other"])
+        table = read_table(tmp_path / "windows.csv")
+        assert table["clip"].tolist() == [clip] * n_rows
+        assert "one\nlabel" in [*table.columns, *table.get("label", [])]
+
+
+def test_windows_of_no_length_are_in_no_table(tmp_path: Path) -> None:
+    windows = np.array([[0.5, 0.125], [0.25, 1.0], [0.75, 0.5]], np.float32)
+    answer = Answer(np.array([0.0, 0.0, 0.4]), np.array([0.0, 0.4, 0.4]), windows, windows.mean(0))
+    for write, n_rows in ((write_windows, 2), (write_windows_wide, 1)):
+        write(tmp_path / "windows.csv", {"a.wav": answer}, SCORES.labels)
+        table = pd.read_csv(tmp_path / "windows.csv")
+        assert table[["start_s", "end_s"]].to_numpy().tolist() == [[0, 0.4]] * n_rows
 
 
 def test_decisions_are_joined_labels(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 
 from errors import BadInput
 from predict.tagger import load_run
-from recipe import Prediction
+from recipe import Prediction, Training
 from tests.predict.conftest import FRAMES_PER_SECOND, LABELS, Home
 
 PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25)
@@ -41,6 +41,13 @@ def test_scores_equal_a_loop_over_windows_and_folds(home: Home, n_frames: int, p
     pooled = expected.mean(axis=0) if pooling == "mean" else expected.max(axis=0)
     np.testing.assert_allclose(answer.scores, pooled, atol=1e-5)
     np.testing.assert_allclose(answer.start_s, [start / FRAMES_PER_SECOND for start, _ in windows])
+
+
+def test_single_labels_blended_geometrically_add_up_to_1(home: Home) -> None:
+    for fold in (0, 1):
+        home.write_network(fold, training=Training(loss="cross_entropy"))
+    answer = load_run(home.places.run_home, replace(PREDICTION, blend="geometric")).tagger().tag(home.frames(0))
+    np.testing.assert_allclose(answer.windows.sum(axis=1), 1, atol=1e-6)
 
 
 def test_times_are_of_the_original_recording(home: Home) -> None:

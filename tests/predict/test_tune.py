@@ -7,12 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from errors import BadInput
-from predict import run
+from predict import calibrate, export, inspect, run, score
+from predict.held_out import HeldOut
+from predict.tagger import Answer
 from predict.thresholds import read_thresholds
-from predict.tune import main
-from recipe import Prediction
+from predict.tune import main, pool
+from recipe import Network, Prediction
 from tests.predict.conftest import LABELS, Home
 
 PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25)
@@ -86,6 +89,36 @@ def test_window_threshold_and_share_are_tuned_together_and_used(home: Home) -> N
     submission = pd.read_csv(home.places.submission())
     expected = [[shares[clip, label] for label in LABELS] for clip in submission["clip"]]
     np.testing.assert_allclose(submission[LABELS].to_numpy(), expected, atol=1e-6)
+
+
+def test_the_window_threshold_asked_for_is_tried_too() -> None:
+    windows = np.array([[0.2], [0.9]], np.float32)
+    answer = Answer(np.arange(2.0), np.arange(1.0, 3.0), windows, windows.mean(0))
+    held_out = HeldOut([answer], np.ones((1, 1), np.float32), np.zeros(1, np.int64), "sigmoid", "a clip")
+    assert pool(held_out, Prediction(pooling="share", window_threshold=0.195))[0.195].tolist() == [[1.0]]
+
+
+def test_networks_that_cannot_share_windows_have_the_same_thresholds_everywhere(
+    home: Home, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
+    for fold in (0, 1):
+        home.write_network(fold, network=Network(modulation_units=4))
+    home.give_test_labels("low")
+    dense = [*home.arguments, "--prediction.mode", "dense"]
+    calibrate.main(dense)
+    for way in (["--prediction.calibrate", "true"], ["--prediction.pooling", "share"]):
+        main([*dense, *way])
+        content = json.loads((home.places.run_home / "thresholds.json").read_text(encoding="utf-8"))
+        assert content["prediction"]["mode"] == "exact"
+        for script in (run, score, inspect, export):
+            capsys.readouterr()
+            script.main([*dense, *way])
+            printed = capsys.readouterr().out
+            assert script is export or str(home.places.run_home / "thresholds.json") in printed
+        assert (home.places.submission("_model") / "thresholds.json").exists()
+    recipe = yaml.safe_load((home.places.submission("_model") / "recipe.yaml").read_text(encoding="utf-8"))
+    assert recipe["prediction"]["window_threshold"] == content["prediction"]["window_threshold"] != 0.5
 
 
 def test_thresholds_of_other_windows_are_not_used(home: Home) -> None:

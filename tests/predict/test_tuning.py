@@ -74,7 +74,37 @@ def test_of_few_different_scores_every_threshold_between_them_is_tried() -> None
     truth = (scores > 0.6).astype(np.float32)
     assert tune(scores, truth, "f1_micro", per_label=False)[0] == pytest.approx(0.75)
     truth = (scores > 0.4).astype(np.float32)
-    assert tune(scores, truth, "f1_micro", per_label=False)[0] == pytest.approx(0.25)
+    assert tune(0.6 * scores, truth, "f1_micro", per_label=False)[0] == pytest.approx(0.15)
+
+
+def sparse_clips(n_clips: int = 1000, n_labels: int = 80) -> tuple[np.ndarray, np.ndarray]:
+    """Clips of one label each: nearly all of their scores are near 0."""
+    random = np.random.default_rng(0)
+    truth = np.eye(n_labels, dtype=np.float32)[random.integers(n_labels, size=n_clips)]
+    logits = 7 * truth + random.standard_normal(truth.shape)
+    scores = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return scores.astype(np.float32), truth
+
+
+@pytest.mark.parametrize("metric", ["f1_micro", "f1_macro", "hamming"])
+@pytest.mark.parametrize("per_label", [False, True])
+def test_tuned_is_never_worse_than_untuned_on_the_clips_tuned_on(metric: Metric, per_label: bool) -> None:
+    scores, truth = sparse_clips()
+    values = tune(scores, truth, metric, per_label=per_label)
+    assert measure(metric, truth, scores >= values) >= measure(metric, truth, scores >= 0.5)
+
+
+def test_among_many_labels_whose_scores_are_near_0_the_best_threshold_is_found() -> None:
+    scores, truth = sparse_clips()
+    best = max(measure("f1_micro", truth, scores >= value) for value in np.linspace(0, 1, 41))
+    assert measure("f1_micro", truth, scores >= tune(scores, truth, "f1_micro", per_label=False)) >= best
+
+
+def test_a_threshold_lies_between_neighbouring_floats() -> None:
+    scores = np.array([[0.25], [np.nextafter(np.float32(0.25), np.float32(1))]], np.float32)
+    truth = np.array([[0], [1]], np.float32)
+    for one in (scores, scores + np.spacing(scores)):
+        assert (one >= tune(one, truth, "f1_micro", per_label=False)).tolist() == [[False], [True]]
 
 
 def shares() -> tuple[dict[float, np.ndarray], np.ndarray]:

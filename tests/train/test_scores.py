@@ -40,6 +40,8 @@ def test_a_score_that_is_no_probability_is_refused_and_nothing_is_written(tmp_pa
         ("clip,a\nx,loud\n", "must hold numbers"),
         ("clip,a\nx,nan\n", "no score within"),
         ("clip,a\nx,0.5,0.5\n", "has 3 fields"),
+        ("clip,a,b\n", "no line below its header"),
+        ("clip\nx\n", "no column but 'clip'"),
         ("", "is empty"),
     ],
 )
