@@ -62,7 +62,7 @@ def source_name(source: str | None) -> str | None:
 
 
 def digest_of(paths: Iterable[Path]) -> str:
-    """One digest of some files, as a run has one of its checkpoints."""
+    """One digest of some files."""
     digest = hashlib.sha256()
     for path in paths:
         digest.update(hashlib.sha256(path.read_bytes()).digest())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from errors import BadInput
+from places import OF_INPUT
 from preprocess.listing import audio_files
 
 
@@ -42,4 +43,4 @@ def suffix_of(source: Path) -> str:
     '_on_2024_é'
     """
     whole = Path(os.path.realpath(source))  # Path.resolve raises where links go in a circle
-    return "_on_" + (re.sub(r"[^\w.-]+", "_", whole.name if whole.is_dir() else whole.stem) or "recordings")
+    return OF_INPUT + (re.sub(r"[^\w.-]+", "_", whole.name if whole.is_dir() else whole.stem) or "recordings")

@@ -147,6 +147,7 @@ def write_outcome(command: Command, run: Run, outcome: Outcome) -> None:
     write_submission(place(".csv"), submitted, outcome.sample)
     write_centre(place(CENTRE_SUFFIX), answers, run, outcome.sample)
     write_failed(place("_failed.csv"), outcome.failed)
+    place(".html").unlink(missing_ok=True)  # of an earlier prediction: make inspect writes it anew
     for path in write_exports(command, run, place, answers, scores, thresholds.values):
         print(path)
     warn_of_older_exports(command.options.export, place, answers)
@@ -207,13 +208,11 @@ def write_exports(
 
 
 def warn_of_older_exports(asked: Collection[str], place: Callable[[str], Path], clips: Collection[str]) -> None:
-    """Say which exports, and whether a page, are still there of an earlier prediction: they may have been worked on."""
+    """Say which exports are still there of an earlier prediction: someone may have worked on them."""
     for name, (suffix, _) in FORMATS.items():
         if older := left_from_before(name, place(suffix), clips if name in asked else ()):
             those = f"{older[0]} is" if len(older) == 1 else f"{older[0]} and {len(older) - 1} more are"
             warn(f"{those} of an earlier prediction: delete what is of no use, or predict with --export {name}")
-    if (page := place(".html")).exists():
-        warn(f"{page} is of an earlier prediction: make inspect writes it anew")
 
 
 def warn(message: str) -> None:

@@ -1,6 +1,5 @@
 """From checkpoints to the scores of a clip: what prediction and the server share."""
 
-import hashlib
 import itertools
 import math
 import sys
@@ -16,6 +15,7 @@ from errors import BadInput
 from predict.calibration import read_temperature, soften
 from predict.fused import fused
 from predict.passes import can_share, score_clips
+from predict.predicted import digest_of
 from predict.spans import Plan, Span
 from predict.views import View, reach_of, views_of
 from recipe import Prediction, Recipe
@@ -193,16 +193,8 @@ def load_run(run_home: Path, prediction: Prediction, device: torch.device | str 
         prediction = replace(prediction, mode="exact")
     temperature = read_temperature(run_home, prediction)
     return Run(
-        folds, list(first.labels), recipe, prediction, first.frames_per_second, _digest(paths), temperature, learnt
+        folds, list(first.labels), recipe, prediction, first.frames_per_second, digest_of(paths), temperature, learnt
     )
-
-
-def _digest(paths: Sequence[Path]) -> str:
-    """One digest of some files."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
 
 
 def _check_kin(first_path: Path, first: Checkpoint, path: Path, other: Checkpoint) -> None:

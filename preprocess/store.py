@@ -4,7 +4,7 @@ All clips stand end to end in one contiguous, time-major array, so that a crop i
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import FileIO
@@ -156,6 +156,17 @@ class Store:
         for row in self._damaged_rows(frames):
             raise self._damage(row)
         return frames
+
+    def map(self, rows: Iterable[int]) -> Stored:
+        """All frames [total_frames, n_bins] as pages of the file that is open, read when they are touched.
+
+        Those of `rows` are verified before, once. Raises Damaged.
+        """
+        if damaged := sorted(set(self.damaged_rows()).intersection(rows)):
+            raise self._damage(damaged[0])
+        shape = (int(self.offsets[-1]), self.n_bins)
+        # Copy on write, because torch refuses to wrap pages it may not write to; nothing writes to them.
+        return np.memmap(self._bytes, dtype=self.dtype, mode="c", offset=self.frames_at, shape=shape)
 
     def damaged_rows(self) -> list[int]:
         """Rows whose frames are not what was written, found in bounded memory."""

@@ -96,7 +96,7 @@ def load_memory(
         n_bytes = int(lengths.sum()) * store.n_bins * np.dtype(store.dtype).itemsize
         home = _choose_home(n_bytes, device, device_bytes, host_bytes)
         if home is None:
-            frames, offsets = _map_frames(store, entries), store.offsets[entries]
+            frames, offsets = torch.from_numpy(store.map(entries.tolist())), store.offsets[entries]
         else:
             frames, offsets = _read_frames(store, entries, lengths, home), np.cumsum(lengths) - lengths
         return Memory(
@@ -158,17 +158,3 @@ def _read_frames(store: Store, entries: NDArray[np.int64], lengths: NDArray[np.i
         frames[start : start + length] = torch.from_numpy(store.read(int(entry)))
         start += length
     return frames
-
-
-def _map_frames(store: Store, entries: NDArray[np.int64]) -> Tensor:
-    """[total, n_bins] all frames of a store as pages of its file, read when they are touched.
-
-    The entries' are verified before, once, as those that are read into memory are.
-    """
-    for damaged in sorted(set(store.damaged_rows()) & set(entries.tolist())):
-        store.read(damaged)  # which says of which clip they are
-    shape = (int(store.offsets[-1]), store.n_bins)
-    # Of the file that is open: another may have its path by now. Copy on write, because torch refuses to wrap pages it
-    # may not write to; nothing writes to them.
-    mapped = np.memmap(store._bytes, dtype=store.dtype, mode="c", offset=store.frames_at, shape=shape)
-    return torch.from_numpy(mapped)

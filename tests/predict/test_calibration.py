@@ -10,7 +10,6 @@ from sklearn.metrics import log_loss as log_loss_of_sklearn
 
 from errors import BadInput
 from places import CALIBRATION_NAME
-from predict.blend import Blend, blend
 from predict.calibration import (
     CLOSEST,
     calibration_error,
@@ -22,6 +21,7 @@ from predict.calibration import (
 )
 from predict.fitted import write_fitted
 from recipe import Prediction
+from train.blend import Blend, blend
 from train.networks import Activation
 
 ACTIVATIONS: list[Activation] = ["sigmoid", "softmax"]

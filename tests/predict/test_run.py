@@ -160,12 +160,12 @@ def test_detections_are_sought_for_exports_alone(
     assert "--merge" not in capsys.readouterr().err
 
 
-def test_a_page_of_an_earlier_prediction_is_named(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_page_of_an_earlier_prediction_goes(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     main(home.arguments)
     assert "warning" not in capsys.readouterr().err
     home.places.submission(".html").touch()
     main(home.arguments)
-    assert "tiny.html is of an earlier prediction: make inspect" in capsys.readouterr().err
+    assert not home.places.submission(".html").exists()
 
 
 def refused(home: Home, *more: str) -> str:
