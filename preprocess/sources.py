@@ -1,6 +1,7 @@
 """Which file frames were computed from: a stamp, by which a recording is known to be the same or another."""
 
 import os
+import stat
 
 import xxhash
 
@@ -48,14 +49,20 @@ def is_same(stamp: str, quick: str, path: str) -> bool:
 
 
 def _digest(path: str) -> str:
-    """Of PROBE_BYTES at its beginning, middle and end; '' where it cannot be read."""
+    """Of PROBE_BYTES at its beginning, middle and end; '' where it cannot be read, or is no file."""
     digest = xxhash.xxh3_64()
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (as above)
-            n_bytes = os.fstat(file.fileno()).st_size
-            for at in (0, n_bytes // 2, n_bytes - PROBE_BYTES):
-                file.seek(max(at, 0))
-                digest.update(file.read(PROBE_BYTES))
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe without a writer must not block us here
     except OSError:
         return ""
-    return digest.hexdigest()
+    try:
+        status = os.fstat(file)
+        if not stat.S_ISREG(status.st_mode):
+            return ""
+        for at in (0, status.st_size // 2, status.st_size - PROBE_BYTES):
+            digest.update(os.pread(file, PROBE_BYTES, max(at, 0)))
+        return digest.hexdigest()
+    except OSError:
+        return ""
+    finally:
+        os.close(file)

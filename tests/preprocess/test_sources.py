@@ -42,6 +42,11 @@ def test_another_recording_of_one_size_and_time_is_another(tmp_path: Path, at: i
     assert not same(stamp, tmp_path / "a.wav")
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.wav")
+    assert stamp_of(str(tmp_path / "a.wav")).endswith(":")
+
+
 def test_what_is_not_there_is_never_the_same(tmp_path: Path) -> None:
     stamp = stamped(tmp_path / "a.wav", b"")
     assert size_of(stamp) == 0
