@@ -12,7 +12,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from errors import BadInput
-from places import ENDINGS, OF_INPUT, Places
+from places import Places
 from recipe import SECTIONS, Recipe
 
 
@@ -80,10 +80,11 @@ def read_command(
     for key, value in (("--name", name), ("--run", run)):
         if not value or value.startswith(".") or set(value) & set("/\\\0\n"):
             raise BadInput(f"{key} {value!r} cannot name a folder: use letters, digits, '-' and '_'")
-    if taken := next((ending for ending in ENDINGS if run.endswith(ending)), OF_INPUT if OF_INPUT in run else ""):
-        raise BadInput(f"--run {run!r}: names with {taken!r} are those of other files of a run: choose another")
+    places = Places(Path(parts.cache), Path(parts.submissions), name, run)
+    if rival := places.rival():
+        raise BadInput(f"--run {run!r}: its files would take the place of those of run {rival!r}: choose another name")
     recipe = Recipe(name=name, **{section: parts[section] for section in SECTIONS})
-    return Command(recipe, Places(Path(parts.cache), Path(parts.submissions), name, run), parts)
+    return Command(recipe, places, parts)
 
 
 def _with_underscores(argument: str) -> str:

@@ -1,5 +1,6 @@
 """Where everything lands: what each step writes, and where the next one finds it."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ PREDICTED_NAME = "predicted.json"
 """There too: what the run's submission was predicted with; those of recordings of no dataset have one each."""
 
 ENDINGS = ("_centre", "_labels", "_windows", "_failed")
-"""Of the CSVs beside a run's submission; a run named so would replace another's."""
+"""Of the CSVs beside a run's submission."""
 OF_INPUT = "_on_"
 """In a submission's name, between the run and the recordings of no dataset that it is of."""
 
@@ -72,6 +73,15 @@ class Places:
     def oof_csv(self) -> Path:
         """Scores of training clips by the fold that never saw them."""
         return self.run_home / "oof.csv"
+
+    def rival(self) -> str | None:
+        """Another run of the recipe, of which a file is named as this one's submission, or the other way round."""
+        beside = re.compile(f"({'|'.join(ENDINGS)}|{OF_INPUT}.*)$", re.DOTALL)
+        for home in sorted(self.run_home.parent.glob("*/")):
+            shorter, longer = sorted((home.name, self.run), key=len)
+            if longer.startswith(shorter) and beside.match(longer, len(shorter)):
+                return home.name
+        return None
 
     def submission(self, suffix: str = ".csv") -> Path:
         """submissions/<run><suffix>."""
