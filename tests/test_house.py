@@ -99,9 +99,8 @@ def test_a_run_is_not_named_like_the_files_beside_another_s_submission(tmp_path:
     assert run(name) == name
     for there, refused in (("a", name), (name, "a")):
         (tmp_path / "r" / "runs" / there).mkdir(parents=True)
-        with pytest.raises(
-            BadInput, match=f"--run '{refused}': its files would take the place of those of run '{there}'"
-        ):
+        theirs = f"its files would take the place of those of run '{there}'"
+        with pytest.raises(BadInput, match=f"--run '{refused}': {theirs}"):
             run(refused)
         assert [run(each) for each in (there, "b", f"b{name[1:]}")] == [there, "b", f"b{name[1:]}"]
         (tmp_path / "r" / "runs" / there).rmdir()
