@@ -6,14 +6,13 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from jsonargparse import ArgumentParser
 from matplotlib.figure import Figure
 from torch import nn
 from tqdm import tqdm
 
 from command import read_command
-from errors import BadInput
+from errors import BadInput, is_want_of_memory
 from preprocess.tables import write_table
 from preprocess.whole import written_whole
 from script import run_script
@@ -52,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     job.check_sizes(learner.network)
     try:
         rates, losses = search(job, learner, np.geomspace(options.lowest, options.highest, options.steps))
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not is_want_of_memory(error):
+            raise
         raise BadInput(job.advise_on_memory()) from None
     if not losses:
         raise BadInput(

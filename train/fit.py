@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from command import count_jobs, read_command
-from errors import BadInput
+from errors import BadInput, is_want_of_memory
 from places import Places
 from preprocess.lock import locked
 from recipe import as_dict
@@ -163,7 +163,9 @@ def train_fold(job: Job, *, resume: bool, tensorboard: bool, bars: bool) -> None
         for epoch in bar:
             try:
                 row = train_epoch(job, learner, stepped, epoch, hidden) | validate(job, learner, held_out)
-            except torch.OutOfMemoryError:
+            except RuntimeError as error:
+                if not is_want_of_memory(error):
+                    raise
                 raise BadInput(job.advise_on_memory()) from None
             keep(job, learner, row, log)
             if bar.disable:

@@ -85,8 +85,11 @@ def test_a_start_that_lacks_a_fold_is_refused_before_any_is_trained(cache: Path)
     assert not list(home_of(cache).glob("fold*"))
 
 
-def test_a_full_device_says_what_to_lower(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("cpu", [False, True])
+def test_a_full_device_says_what_to_lower(cache: Path, monkeypatch: pytest.MonkeyPatch, cpu: bool) -> None:
     def run_out(*_: Any) -> Tensor:
+        if cpu:
+            torch.empty(1 << 60, dtype=torch.uint8)
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr("train.fit.batch_loss", run_out)
