@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
 
 from predict import inspect, run
@@ -23,7 +24,11 @@ def browser() -> Iterator[webdriver.Chrome]:
     options.binary_location = BROWSER
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1200,1600"):
         options.add_argument(argument)
-    with webdriver.Chrome(options=options, service=Service(DRIVER)) as chrome:
+    try:
+        chrome = webdriver.Chrome(options=options, service=Service(DRIVER))
+    except WebDriverException as error:
+        pytest.skip(f"chromium does not start here: {error.msg}")
+    with chrome:
         yield chrome
 
 
