@@ -1,6 +1,7 @@
 """From a command line to a recipe's keys and a script's own options, or to options alone."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,9 +33,8 @@ def count_jobs(jobs: int) -> int:
         raise BadInput(f"--jobs {jobs}: give a number of processes, or -1 for one a core")
     if jobs > 0:
         return jobs
-    from joblib import cpu_count  # knows of containers' shares; a tenth of a second that other commands do without
-
-    return int(cpu_count())
+    # Those this process may use, where the system tells.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class OptionParser(argparse.ArgumentParser):

@@ -1,6 +1,6 @@
 """Processes that compute parts. One that dies or hangs costs its recording alone: the others go on.
 
-A pool of joblib or concurrent.futures falls whole when one of its processes dies, and does not tell of what. Here each
+A pool of processes falls whole, joblib's too, when one of them dies, and does not tell of what. Here each
 thread drives one process over a pipe, knows its clip, and replaces it when it dies.
 """
 
@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
 from itertools import count
@@ -17,7 +18,6 @@ from multiprocessing import Pipe
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from secrets import token_hex
-from threading import Condition, Thread
 from typing import Self
 
 from errors import BadInput
@@ -113,41 +113,13 @@ class _Process:
         self.connection.close()
 
 
-class _Jobs:
-    """Jobs that wait for a thread, where those that are being done may leave something to do."""
-
-    def __init__(self, jobs: Sequence[PartJob]) -> None:
-        self._waiting, self._n_busy, self._changed = deque(jobs), 0, Condition()
-
-    def take(self) -> PartJob | None:
-        """The next job, which is to be given back by `done`; None when all are done."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or not self._n_busy)
-            if not self._waiting:
-                return None
-            self._n_busy += 1
-            return self._waiting.popleft()
-
-    def done(self, rest: PartJob | None) -> None:
-        """A job is done, but for `rest`."""
-        with self._changed:
-            self._waiting.extendleft([rest] if rest else [])  # in its turn: what comes last is short
-            self._n_busy -= 1
-            self._changed.notify_all()
-
-    def drop(self) -> None:
-        """Let go of those that wait."""
-        with self._changed:
-            self._waiting.clear()
-
-
 class Crew:
     """As many workers as jobs at a time; leaving `with` ends them."""
 
     def __init__(self, features: Features, n_jobs: int, command: Sequence[str] = WORKER, device: str = "cpu") -> None:
         self.features, self.n_jobs, self.command, self.device = features, n_jobs, command, device
         self._processes: list[_Process] = []
-        self._threads: list[Thread] = []
+        self._threads = ThreadPoolExecutor(n_jobs)
         self._idle: SimpleQueue[_Process] = SimpleQueue()
         self._closed = False
         self._mark, self._numbers = token_hex(4), count()
@@ -159,48 +131,24 @@ class Crew:
         self._closed = True
         for process in list(self._processes):
             process.process.kill()
-        for thread in self._threads:  # which close what they read from; its number may be another file's at once
-            thread.join()
+        # Threads close what they read from: its number may be another file's at once.
+        self._threads.shutdown(cancel_futures=True)
         for process in list(self._processes):
             self._end(process)
 
     def compute(self, jobs: Sequence[PartJob]) -> Iterator[Wrote]:
         """Yield what was written, in the order in which it is done; jobs that take long, in several parts."""
-        waiting, told = _Jobs(jobs), SimpleQueue[Wrote | BaseException | None]()
-
-        def drive() -> None:
-            try:
-                while job := waiting.take():
-                    rest: PartJob | None = None
-                    try:
-                        wrote, rest = self._compute(job)
-                        told.put(wrote)
-                    finally:
-                        waiting.done(rest)
-            except BaseException as error:
-                waiting.drop()
-                told.put(error)
-            told.put(None)
-
-        n_working, self._threads = min(self.n_jobs, len(jobs)), []
+        waiting, begun = deque(jobs), set[Future[tuple[Wrote, PartJob | None]]]()
         try:
-            for _ in range(n_working):
-                thread = Thread(target=drive, daemon=True)
-                thread.start()
-                self._threads.append(thread)
-            while n_working:
-                try:
-                    message = told.get(timeout=WAIT_S)
-                except Empty:
-                    continue
-                if isinstance(message, BaseException):
-                    raise message
-                if message is None:
-                    n_working -= 1
-                else:
-                    yield message
+            while waiting or begun:
+                while waiting and len(begun) < 2 * self.n_jobs:  # the next stand ready: no thread waits for us
+                    begun.add(self._threads.submit(self._compute, waiting.popleft()))
+                done, begun = wait(begun, WAIT_S, FIRST_COMPLETED)
+                for future in done:
+                    wrote, rest = future.result()
+                    waiting.extendleft([rest] if rest else [])  # in its turn: what comes last is short
+                    yield wrote
         except BaseException:
-            waiting.drop()
             self.__exit__()
             raise
 
