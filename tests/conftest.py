@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,19 @@ def real_sound() -> Callable[[str], Path]:
         return REAL_SOUND / name
 
     return folder
+
+
+@pytest.fixture
+def as_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[str, str]]:
+    """The command of a process that runs some Python of a test, with the project's modules."""
+
+    def command(text: str) -> tuple[str, str]:
+        monkeypatch.setenv("PYTHONPATH", str(ROOT))
+        path = tmp_path / "process.py"
+        path.write_text(text)
+        return sys.executable, str(path)
+
+    return command
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,10 +15,12 @@ from PIL import Image
 
 from errors import BadInput
 from predict import run, score
+from predict.gallery import RecordingGallery
 from predict.inspect import main
 from predict.media import HEIGHT, WIDTH, picture_uri
+from predict.recordings import Recording
 from recipe import as_dict
-from tests.predict.conftest import FEATURES, Home
+from tests.predict.conftest import FEATURES, LABELS, Home
 
 FEATURE_KEYS = [f"--features.{key}={value}" for key, value in as_dict(FEATURES).items() if value not in (None, [])]
 
@@ -89,6 +92,37 @@ def test_the_page_is_bounded(home: Home) -> None:
     run.main(home.arguments)
     main([*home.arguments, "--clips", "2"])
     assert len(Page(home.places.submission(".html").read_text(encoding="utf-8")).all("article")) == 2
+
+
+def test_every_label_shown_has_a_map_unless_they_are_left_out(home: Home, page: Page) -> None:
+    shown = [attributes for attributes in page.all("button") if "data-map" in attributes]
+    assert len(shown) == 6 * len(LABELS)
+    for attributes in shown:
+        with Image.open(decoded(attributes["data-map"])) as image:
+            assert image.mode == "LA"
+    main([*home.arguments, "--no_maps"])
+    assert "data-map=" not in home.places.submission(".html").read_text(encoding="utf-8")
+
+
+def test_a_page_does_without_the_maps_of_other_networks(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    run.main(home.arguments)
+    for fold in (0, 1):
+        home.write_network(fold, labels=[*LABELS[1:], "other"])
+    main(home.arguments)
+    assert "without maps of where labels were heard: the run's networks have other labels" in capsys.readouterr().err
+    shutil.rmtree(home.places.run_home)
+    main(home.arguments)
+    assert "without maps" not in capsys.readouterr().err  # as of a blend
+    assert "data-map=" not in home.places.submission(".html").read_text(encoding="utf-8")
+
+
+def test_beginnings_of_recordings_have_the_floor_that_networks_hear(home: Home) -> None:
+    paths = [Recording("a", Path(home.table["path"].iloc[10]))]
+    raw = RecordingGallery(paths, FEATURES).frames("a")
+    frames = RecordingGallery(paths, replace(FEATURES, top_db=20.0)).frames("a")
+    assert raw is not None
+    np.testing.assert_allclose(frames, np.maximum(raw, raw.max() - 20), atol=1e-2)
+    assert raw.min() < raw.max() - 20
 
 
 def test_recordings_that_are_gone_leave_the_picture(home: Home) -> None:

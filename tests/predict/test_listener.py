@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from preprocess.frames import build_transform
 from preprocess.store import Stored
 from recipe import Features
 
-ROOT = Path(__file__).parents[2]
 FEATURES = Features(rate_hz=8_000, n_fft=256, hop_samples=100, n_bins=24, fmax_hz=4_000.0)
 BAD_EAR = """
 import os, sys
@@ -46,12 +45,9 @@ hear.main()
 
 
 @pytest.fixture
-def bad_ear(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+def bad_ear(as_process: Callable[[str], tuple[str, str]]) -> tuple[str, str]:
     """A process that dies of recordings by their names, and hears the others in many small blocks."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    path = tmp_path / "bad_ear.py"
-    path.write_text(BAD_EAR)
-    return sys.executable, str(path)
+    return as_process(BAD_EAR)
 
 
 def recordings(folder: Path, *names: str, seconds: float = 1.0) -> list[str]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from multiprocessing import Pipe
 from pathlib import Path
 
@@ -21,7 +22,6 @@ from preprocess.part import read_part
 from preprocess.whereabouts import Whereabouts
 from recipe import Features
 
-ROOT = Path(__file__).parent.parent.parent
 FEATURES = Features(rate_hz=16_000, n_fft=256, hop_samples=128, n_bins=16)
 BAD_WORKER = """
 import ctypes, os, sys, time
@@ -52,12 +52,9 @@ worker.main()
 
 
 @pytest.fixture
-def bad_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+def bad_worker(as_process: Callable[[str], tuple[str, str]]) -> tuple[str, str]:
     """A worker that dies of recordings by their names."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    path = tmp_path / "bad_worker.py"
-    path.write_text(BAD_WORKER)
-    return sys.executable, str(path)
+    return as_process(BAD_WORKER)
 
 
 def recordings(folder: Path, names: list[str]) -> tuple[ClipJob, ...]:
