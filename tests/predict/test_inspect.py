@@ -121,6 +121,7 @@ def test_beginnings_of_recordings_have_the_floor_that_networks_hear(home: Home) 
     raw = RecordingGallery(paths, FEATURES).frames("a")
     frames = RecordingGallery(paths, replace(FEATURES, top_db=20.0)).frames("a")
     assert raw is not None
+    assert frames is not None
     np.testing.assert_allclose(frames, np.maximum(raw, raw.max() - 20), atol=1e-2)
     assert raw.min() < raw.max() - 20
 
