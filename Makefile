@@ -17,7 +17,7 @@ SCRIPT  = $(PY) -m $(1) --recipe recipes/$(RECIPE).yaml --run $(RUN) $(if $(DATA
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo demo_audio notes features survey baselines train lr calibrate tune predict blend ensemble export score inspect test check format bench clean
+.PHONY: help setup demo demo_audio notes features survey baselines train lr calibrate tune predict blend ensemble export score inspect serve test check format bench clean
 
 help:  ## this list
 	@grep -E '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -89,6 +89,9 @@ score: setup  ## score submissions/RUN.csv (TRUTH=file.csv, or the dataset's own
 
 inspect: setup  ## a look at the result, and submissions/RUN.html
 	$(call SCRIPT,predict.inspect,$(if $(TRUTH),--truth $(call quoted,$(TRUTH))) $(if $(INPUT),--input $(call quoted,$(INPUT))))
+
+serve: setup  ## a page and an API that say what is in a recording (PORT=8000)
+	$(call SCRIPT,serve.run,--jobs $(JOBS) $(if $(PORT),--port $(PORT)))
 
 # A process a core, one thread each: threads that wait for a core another test has cost more than they bring.
 test: $(VENV)/.ready-dev  ## the tests

@@ -1,6 +1,7 @@
 """Detections: which labels lie where in a recording, chosen from the scores of its windows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 
@@ -18,6 +19,10 @@ class Detection:
     end_s: float
     label: str
     score: float
+
+    def rounded(self) -> Self:
+        """Times to the millisecond, the score to a millionth: what is written."""
+        return replace(self, start_s=round(self.start_s, 3), end_s=round(self.end_s, 3), score=round(self.score, 6))
 
 
 @dataclass(frozen=True)

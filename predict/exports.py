@@ -4,8 +4,8 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, astuple
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import pandas as pd
 
@@ -52,7 +52,7 @@ def write_json(path: Path, detections: Detections, scores: Scores, highest_hz: f
         {
             "clip": clip,
             "scores": dict(zip(scores.labels, (round(value, 6) for value in rows[clip]), strict=True)),
-            "detections": [_rounded(one) for one in found],
+            "detections": [asdict(one.rounded()) for one in found],
         }
         for clip, found in detections.items()
     ]
@@ -62,7 +62,7 @@ def write_json(path: Path, detections: Detections, scores: Scores, highest_hz: f
 
 def write_parquet(path: Path, detections: Detections, scores: Scores, highest_hz: float) -> Path:
     """The detections of all clips as one table, the columns of the window table."""
-    rows = [(clip, *_rounded(one).values()) for clip, found in detections.items() for one in found]
+    rows = [(clip, *astuple(one.rounded())) for clip, found in detections.items() for one in found]
     types = {"clip": "str", "start_s": "float64", "end_s": "float64", "label": "str", "score": "float32"}
     with written_whole(path) as temporary:
         pd.DataFrame(rows, columns=WINDOW_COLUMNS).astype(types).to_parquet(temporary, index=False)
@@ -85,12 +85,6 @@ def left_from_before(name: str, path: Path, clips: Collection[str]) -> list[Path
         return [path] if path.exists() and not clips else []
     written = {path / _file_name(clip, ENDINGS[name]) for clip in clips}
     return sorted(set(path.rglob(f"*{ENDINGS[name]}")) - written)
-
-
-def _rounded(one: Detection) -> dict[str, Any]:
-    """A detection to the millisecond, in the order of the window table's columns."""
-    start_s, end_s = round(one.start_s, 3), round(one.end_s, 3)
-    return {"start_s": start_s, "end_s": end_s, "label": one.label, "score": round(one.score, 6)}
 
 
 def _cell(text: str) -> str:

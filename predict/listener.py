@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Self
@@ -41,14 +42,16 @@ class Hearing:
         self.n_blocks = 0
         """So many have been passed on."""
         self.messages: queue.Queue[Message | Exception] = queue.Queue(BLOCKS_AHEAD)
+        self.unwanted = threading.Event()
 
     def __iter__(self) -> Iterator[Stored]:
         """Blocks of frames [n_frames, n_bins].
 
-        Raises DecodeError where the recording cannot be read, and BadInput where there is no process to read it.
+        Raises DecodeError where the recording cannot be read, and BadInput where there is no process to read it, or
+        all of them are being ended.
         """
         while True:
-            match self.messages.get():
+            match self._next():
                 case End() as end:
                     self.end = end
                     return
@@ -59,6 +62,28 @@ class Hearing:
                 case block:
                     yield block
 
+    def abandon(self) -> None:
+        """Nobody wants the rest: the process that hears it is ended, and whoever waits for it is told."""
+        self.unwanted.set()
+
+    def put(self, message: Message | Exception) -> None:
+        """Wait for room, but no longer than the message is wanted."""
+        while not self.unwanted.is_set():
+            try:
+                self.messages.put(message, timeout=WAIT_S)
+                return
+            except queue.Full:
+                continue
+
+    def _next(self) -> Message | Exception:
+        """Wait for a message, but no longer than one may come."""
+        while not self.unwanted.is_set():
+            try:
+                return self.messages.get(timeout=WAIT_S)
+            except queue.Empty:
+                continue
+        return BadInput("the rest of the recording is not heard any more")
+
 
 class Listener:
     """As many processes as jobs, each driven by a thread; leaving `with` ends them."""
@@ -67,6 +92,8 @@ class Listener:
         self.features, self.n_jobs, self.command = features, n_jobs, command
         self._closed = threading.Event()
         self._opening = threading.Lock()
+        self._coming: queue.SimpleQueue[Hearing | None] = queue.SimpleQueue()
+        self._unfinished: set[Hearing] = set()
         self._ears: list[_Ear] = []
         self._threads: list[threading.Thread] = []
 
@@ -76,40 +103,48 @@ class Listener:
     def __exit__(self, *_: object) -> None:
         with self._opening:
             self._closed.set()
+            for hearing in self._unfinished:
+                hearing.abandon()
             for ear in self._ears:
                 ear.process.kill()
+        for _thread in self._threads:
+            self._coming.put(None)
         for thread in self._threads:
             thread.join()
         for ear in list(self._ears):
             self._end(ear)
 
-    def listen(self, paths: Sequence[str]) -> Iterator[Hearing]:
+    def listen(self, paths: Iterable[str]) -> Iterator[Hearing]:
         """The recordings in order. Each must be heard to its end before the next one is asked for."""
-        hearings = [Hearing(str(Path(path).absolute())) for path in paths]  # the processes work in another folder
-        coming = iter(hearings)
-        room = threading.Semaphore(self.n_jobs * (1 + RECORDINGS_AHEAD))
-        turn = threading.Lock()
+        ahead: deque[Hearing] = deque()
+        for path in paths:
+            ahead.append(self.hear(path))
+            if len(ahead) == self.n_jobs * (1 + RECORDINGS_AHEAD):
+                yield ahead.popleft()
+        while ahead:
+            yield ahead.popleft()
 
-        def drive() -> None:
-            ear: _Ear | None = None
-            while not self._closed.is_set():
-                if not room.acquire(timeout=WAIT_S):
-                    continue
-                with turn:
-                    hearing = next(coming, None)
-                if hearing is None:
-                    break
+    def hear(self, path: str) -> Hearing:
+        """A recording that is heard from now on, as soon as a process has time. Raises BadInput after the end."""
+        hearing = Hearing(str(Path(path).absolute()))  # the processes work in another folder
+        with self._opening:
+            if self._closed.is_set():
+                raise BadInput("no more recordings are to be heard")
+            self._unfinished.add(hearing)
+            self._coming.put(hearing)
+            if len(self._threads) < self.n_jobs:
+                self._threads.append(threading.Thread(target=self._drive, daemon=True))
+                self._threads[-1].start()
+        return hearing
+
+    def _drive(self) -> None:
+        """Have recordings heard, one after the other."""
+        ear: _Ear | None = None
+        while (hearing := self._coming.get()) and not self._closed.is_set():
+            if not hearing.unwanted.is_set():
                 ear = self._hear(hearing, ear)
-            if ear:
-                self._end(ear)
-
-        for _ in range(min(self.n_jobs, len(paths))):
-            thread = threading.Thread(target=drive, daemon=True)
-            thread.start()
-            self._threads.append(thread)
-        for hearing in hearings:
-            yield hearing
-            room.release()
+            with self._opening:
+                self._unfinished.discard(hearing)
 
     def _hear(self, hearing: Hearing, ear: "_Ear | None") -> "_Ear | None":
         """Have a recording heard by a process or a new one, and where it dies, by another; the one that is left."""
@@ -117,14 +152,17 @@ class Listener:
         try:
             for _ in range(2):
                 ear = ear or self._new_ear()
-                if ear.hear(hearing, self._closed):
+                if ear.hear(hearing):
                     return ear
+                if hearing.unwanted.is_set():
+                    self._end(ear)
+                    return None
                 status = ear.process.wait()
                 self._end(ear)
                 ear = None
-            _put(hearing.messages, Failed(how_it_ended(status)), self._closed)
+            hearing.put(Failed(how_it_ended(status)))
         except Exception as error:  # no recording's fault: a thread that ended in silence would be waited for
-            _put(hearing.messages, error, self._closed)
+            hearing.put(error)
         return None
 
     def _new_ear(self) -> "_Ear":
@@ -180,8 +218,11 @@ class _Ear:
             how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
             raise BadInput(f"a process that decodes cannot start ({how}); {SPARING}") from None
 
-    def hear(self, hearing: Hearing, closed: threading.Event) -> bool:
-        """Pass on what the process hears of a recording that nobody has passed on before; False where it dies."""
+    def hear(self, hearing: Hearing) -> bool:
+        """Pass on what the process hears of a recording that nobody has passed on before.
+
+        False where it dies, or has not been heard to the end because nobody wants it.
+        """
         try:
             self.connection.send(hearing.path)
             n_blocks = 0
@@ -189,18 +230,10 @@ class _Ear:
                 n_blocks += 1
                 if n_blocks > hearing.n_blocks:  # heard once more, a recording gives the same blocks
                     hearing.n_blocks = n_blocks
-                    _put(hearing.messages, message, closed)
+                    hearing.put(message)
+                if hearing.unwanted.is_set():
+                    return False
         except (EOFError, OSError):
             return False
-        _put(hearing.messages, message, closed)
+        hearing.put(message)
         return True
-
-
-def _put(messages: "queue.Queue[Message | Exception]", message: Message | Exception, closed: threading.Event) -> None:
-    """Wait for room, but no longer than the message is wanted."""
-    while not closed.is_set():
-        try:
-            messages.put(message, timeout=WAIT_S)
-            return
-        except queue.Full:
-            continue

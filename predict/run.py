@@ -28,7 +28,7 @@ from predict.submission import (
     write_windows_wide,
 )
 from predict.tagger import Answer, Run, load_run
-from predict.thresholds import centred, read_thresholds, with_tuned_windows
+from predict.thresholds import Thresholds, centred, lowest_of_windows, read_thresholds, with_tuned_windows
 from predict.truth import submission_path
 from predict.unseen import answer_recordings
 from preprocess.clips import read_clips
@@ -148,7 +148,7 @@ def write_outcome(command: Command, run: Run, outcome: Outcome) -> None:
     write_centre(place(CENTRE_SUFFIX), answers, run, outcome.sample)
     write_failed(place("_failed.csv"), outcome.failed)
     place(".html").unlink(missing_ok=True)  # of an earlier prediction: make inspect writes it anew
-    for path in write_exports(command, run, place, answers, scores, thresholds.values):
+    for path in write_exports(command, run, place, answers, scores, thresholds):
         print(path)
     warn_of_older_exports(command.options.export, place, answers)
     print(f"windows: {place('_windows.csv')}")
@@ -191,16 +191,14 @@ def write_exports(
     place: Callable[[str], Path],
     answers: dict[str, Answer],
     scores: Scores,
-    thresholds: np.ndarray,
+    thresholds: Thresholds,
 ) -> Iterator[Path]:
     """Write the formats asked for, and name each."""
     options, features = command.options, run.recipe.features
     if not options.export:
         return
-    lowest = thresholds if options.min_score is None else np.array(options.min_score)
-    if options.min_score is None and run.prediction.pooling == "share":  # thresholds are of shares, not of windows
-        lowest = np.nextafter(np.float32(run.prediction.window_threshold), np.float32(1))
-    filters = Filters(lowest, options.top_labels, options.merge)
+    least = lowest_of_windows(thresholds, run.prediction) if options.min_score is None else np.array(options.min_score)
+    filters = Filters(least, options.top_labels, options.merge)
     found = {clip: detect(answer, run.labels, filters) for clip, answer in answers.items()}
     for name in options.export:
         suffix, write = FORMATS[name]

@@ -37,6 +37,13 @@ def name_for(prediction: Prediction) -> str:
     return CENTRE_NAME if prediction.pooling == "centre" else THRESHOLDS_NAME
 
 
+def lowest_of_windows(thresholds: Thresholds, prediction: Prediction) -> np.ndarray:
+    """From which score on a window has a label, [n_labels] or one for all."""
+    if prediction.pooling == "share":  # thresholds are of shares of windows, which are above one threshold
+        return np.nextafter(np.float32(prediction.window_threshold), np.float32(1))
+    return thresholds.values
+
+
 def read_thresholds(run_home: Path, labels: list[str], prediction: Prediction) -> Thresholds:
     """The thresholds of `labels` that were tuned for a run and these windows, or 0.5 for each.
 

@@ -97,15 +97,14 @@ def make_piece(clip: str, path: Path, start_s: float, variant: int = 0, gain_db:
     return Piece.in_memory(row, frames, path)
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Home:
+def make_home(folder: Path) -> Home:
     """Six training clips in two folds, six test clips of all lengths, and the networks of both folds."""
     random = np.random.default_rng(0)
     rows = []
     for number, seconds in enumerate([1.0] * 6 + [0.1, 0.4875, 0.5, 0.5125, 1.3, 2.0]):
         training, label = number < 6, LABELS[number % 3]
         clip = f'{"train" if training else "test"}{number} <b>"é"</b>.wav'
-        path = tmp_path / "sound" / f"{number}.wav"
+        path = folder / "sound" / f"{number}.wav"
         path.parent.mkdir(exist_ok=True)
         time_s = np.arange(round(seconds * 8_000)) / 8_000
         tone = 0.3 * np.sin(2 * np.pi * 300 * 3.0 ** (number % 3) * time_s)
@@ -113,7 +112,7 @@ def home(tmp_path: Path) -> Home:
         fold, split = (number % 2, "train") if training else (-1, "test")
         rows.append((clip, str(path), label, fold, split, str(number), "curated"))
     table = pd.DataFrame(rows, columns=["clip", "path", "labels", "fold", "split", "group", "trust"])
-    places = Places(tmp_path / "cache", tmp_path / "submissions", "tiny", "tiny")
+    places = Places(folder / "cache", folder / "submissions", "tiny", "tiny")
     home = Home(places, Recipe("tiny", features=FEATURES, network=Network(dropout=0.0)), table)
     write_clips(places.clips_csv, table)
     write_vocabulary(places.labels_csv, LABELS)
@@ -121,3 +120,9 @@ def home(tmp_path: Path) -> Home:
     home.write_network(fold=0)
     home.write_network(fold=1)
     return home
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A run in miniature of the test's own."""
+    return make_home(tmp_path)

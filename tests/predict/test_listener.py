@@ -91,7 +91,6 @@ def test_processes_that_died_hold_nothing_open(tmp_path: Path, bad_ear: tuple[st
             with pytest.raises(DecodeError):
                 list(hearing)
             n_open.append(len(ears._ears))
-        ears._threads[0].join()
         assert not ears._ears
     assert max(n_open) <= 1
 
@@ -134,6 +133,25 @@ def test_leaving_early_ends_every_process(tmp_path: Path, monkeypatch: pytest.Mo
             time.sleep(0.01)
     assert all(process.poll() is not None for process in started)
     assert not any(thread.is_alive() for thread in ears._threads)
+
+
+def test_a_recording_that_nobody_wants_any_more_holds_up_no_other(tmp_path: Path, bad_ear: tuple[str, str]) -> None:
+    paths = recordings(tmp_path, "a", "long", "b", seconds=60.0)
+    with Listener(FEATURES, 1, bad_ear) as ears:
+        hearings = [ears.hear(path) for path in paths]
+        whole = list(hearings[0])
+        next(iter(hearings[1]))
+        hearings[1].abandon()
+        with pytest.raises(BadInput, match="the rest of the recording is not heard"):
+            list(hearings[1])
+        assert len(list(hearings[2])) == len(whole)
+        assert len(ears._ears) == 1
+        last = ears.hear(paths[0])
+        next(iter(last))
+    with pytest.raises(BadInput, match="the rest of the recording is not heard"):
+        list(last)
+    with pytest.raises(BadInput, match="no more recordings are to be heard"):
+        ears.hear(paths[0])
 
 
 def test_a_process_stopped_for_long_is_replaced(tmp_path: Path, bad_ear: tuple[str, str]) -> None:

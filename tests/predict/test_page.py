@@ -1,34 +1,19 @@
 """The page of make inspect in a browser: what a click on it does."""
 
-import shutil
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import WebDriverException
-from selenium.webdriver.chrome.service import Service
 
 from predict import inspect, run
+from tests.browsing import open_browser, until
 from tests.predict.conftest import Home
-
-BROWSER, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[webdriver.Chrome]:
-    if not (BROWSER and DRIVER):
-        pytest.skip("no chromium with its driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1200,1600"):
-        options.add_argument(argument)
-    try:
-        chrome = webdriver.Chrome(options=options, service=Service(DRIVER))
-    except WebDriverException as error:
-        pytest.skip(f"chromium does not start here: {error.msg}")
-    with chrome:
+    with open_browser() as chrome:
         yield chrome
 
 
@@ -39,15 +24,6 @@ def script(browser: webdriver.Chrome, home: Home) -> Callable[..., Any]:
     inspect.main(home.arguments)
     browser.get(home.places.submission(".html").as_uri())
     return lambda line, *given: browser.execute_script(f"return {line}", *given)
-
-
-def until(found: Callable[[], Any]) -> Any:
-    """What is found, once there is something; None after ten seconds."""
-    for _ in range(100):
-        if value := found():
-            return value
-        time.sleep(0.1)
-    return None
 
 
 def test_the_page_opens_without_complaint(browser: webdriver.Chrome, script: Callable[..., Any]) -> None:

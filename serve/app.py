@@ -1,0 +1,161 @@
+"""The page and the API of `make serve`: what is asked, and how it is answered or refused."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import FastAPI, HTTPException, Query, Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader
+
+from errors import BadInput, is_want_of_memory
+from preprocess.decode import DecodeError
+from serve.service import Service, Tagged
+from serve.upload import received
+
+TEMPLATE = Path(__file__).with_name("page.html.j2")
+LOOK = TEMPLATE.parent.parent / "predict"
+"""Where the style sheet of all pages lies."""
+ONLY_OURS = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; media-src blob:; "
+    "img-src data:"
+)
+"""What the page may load: nothing of others."""
+BUSY_S = 5
+"""When one who is turned away may ask again."""
+LOOK_S = 1.0
+"""How often it is looked whether somebody still waits."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What answers here."""
+
+    run: str
+    labels: list[str]
+    thresholds: dict[str, float]
+    """From which score on a label is decided on."""
+    networks: str
+    """The digest of their files."""
+    most_mb: float
+    most_minutes: float
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one request may send, and how many may be under way."""
+
+    most_mb: float
+    most_waiting: int
+
+
+class _Room:
+    """Counts recordings under way."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.n = most, 0
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """One of the places. Raises HTTPException where all are taken."""
+        if self.n >= self.most:
+            busy = f"{self.most} recordings are under way: try again later"
+            raise HTTPException(503, busy, {"Retry-After": str(BUSY_S)})
+        self.n += 1
+        try:
+            yield
+        finally:
+            self.n -= 1
+
+
+def build_app(service: Service, name: str, limits: Limits) -> FastAPI:
+    """The application that answers for `service`, which it ends with itself."""
+    about = About(
+        run=name,
+        labels=service.run.labels,
+        thresholds=dict(zip(service.run.labels, map(float, service.thresholds.values), strict=True)),
+        networks=service.run.digest,
+        most_mb=limits.most_mb,
+        most_minutes=service.longest_s / 60,
+    )
+    page = render_page(about)
+    room = _Room(limits.most_waiting)
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        with service:
+            yield
+
+    # FastAPI's own pages of documentation load scripts from elsewhere; /openapi.json is there.
+    told = f"Labels for recordings, by run {name}."
+    app = FastAPI(title="Earmark", description=told, lifespan=life, docs_url=None, redoc_url=None)
+
+    @app.get("/", include_in_schema=False)
+    def show_page() -> HTMLResponse:
+        return HTMLResponse(page, headers={"Content-Security-Policy": ONLY_OURS})
+
+    @app.get("/about")
+    def tell_about() -> About:
+        """Which run answers, its labels and their thresholds, and how much may be sent."""
+        return about
+
+    @app.post("/tag", openapi_extra={"requestBody": {"content": {"audio/*": {"schema": {"format": "binary"}}}}})
+    async def tag(
+        request: Request, name: Annotated[str, Query(max_length=300)] = "recording", windows: bool = True
+    ) -> Tagged:
+        """The labels of the recording that is the request's body, in any format.
+
+        `name` is how the answer calls it; without `windows` the answer is short.
+        """
+        began = time.monotonic()
+        try:
+            with room.place(), _until_the_end():
+                async with received(request, service.folder, int(limits.most_mb * 2**20)) as path:
+                    tagged = await _answer(service, name, path, request)
+        except HTTPException as refusal:
+            print(f"{name!r}: refused, {refusal.detail}", flush=True)
+            raise
+        took_s = time.monotonic() - began
+        print(f"{name!r}: {tagged.duration_s:.1f} s of sound, {tagged.labels}, in {took_s:.2f} s", flush=True)
+        return tagged if windows else replace(tagged, windows=None)
+
+    return app
+
+
+@contextmanager
+def _until_the_end() -> Iterator[None]:
+    """Where the server ends, what is under way is refused, as is what nobody waits for any more."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        raise HTTPException(503, "nobody waits for the answer, or the server is ending") from None
+
+
+async def _answer(service: Service, name: str, path: Path, request: Request) -> Tagged:
+    """What the service says, or a refusal that says why there is none."""
+    answering = asyncio.ensure_future(service.tag(name, path))
+    while not (await asyncio.wait({answering}, timeout=LOOK_S))[0]:
+        if await request.is_disconnected():
+            answering.cancel()
+    try:
+        return await answering
+    except DecodeError as error:
+        raise HTTPException(422, f"{name} cannot be read: {error.reason}") from None
+    except BadInput as error:
+        raise HTTPException(503, str(error)) from None
+    except (MemoryError, RuntimeError) as error:
+        if not is_want_of_memory(error):
+            raise
+        raise HTTPException(503, "too little memory for it at the moment") from None
+
+
+def render_page(about: About) -> str:
+    """The page, in one file that needs no other."""
+    environment = Environment(
+        loader=FileSystemLoader([TEMPLATE.parent, LOOK]), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(TEMPLATE.name).render(about=about)

@@ -1,0 +1,179 @@
+"""The server over HTTP: it says what make predict says, refuses in words, and ends without a trace."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import soundfile
+
+from errors import BadInput
+from predict import run
+from serve.run import main
+from tests.predict.conftest import LABELS, Home
+from tests.serve.conftest import Served, end, start
+from tests.typed import ROOT
+
+
+def sound_of(home: Home, index: int) -> bytes:
+    return Path(home.table["path"].iloc[index]).read_bytes()
+
+
+def chunks(size: int, n: int) -> Iterator[bytes]:
+    yield from repeat(bytes(size), n)
+
+
+def test_the_server_answers_what_make_predict_does(served: Served, home: Home) -> None:
+    run.main([*home.arguments, "--input", str(home.places.cache.parent / "sound"), "--export", "json", "--merge"])
+    predicted = {
+        each["clip"]: each for each in json.loads(home.places.submission("_on_sound.json").read_text())["clips"]
+    }
+    decided = pd.read_csv(home.places.submission("_on_sound_labels.csv"), keep_default_na=False).set_index("clip")
+    windows = pd.read_csv(home.places.submission("_on_sound_windows.csv"))
+    for index, path in enumerate(home.table["path"]):
+        clip = Path(path).name
+        status, answer = served.tag(sound_of(home, index), name=clip)
+        assert (status, answer["clip"], list(answer["scores"])) == (200, clip, LABELS)
+        expected = predicted[clip]
+        assert answer["scores"] == pytest.approx(expected["scores"], abs=2e-6)
+        assert ";".join(answer["labels"]) == decided["labels"][clip]
+        for one, other in zip(answer["detections"], expected["detections"], strict=True):
+            assert one == pytest.approx(other, abs=2e-6)
+        assert answer["duration_s"] == pytest.approx(soundfile.info(path).duration, abs=1e-3)
+        for label, scores in answer["windows"]["scores"].items():
+            rows = windows[(windows["clip"] == clip) & (windows["label"] == label)]
+            np.testing.assert_allclose(scores, rows["score"], atol=2e-6)
+            np.testing.assert_allclose(answer["windows"]["start_s"], rows["start_s"], atol=1e-3)
+            np.testing.assert_allclose(answer["windows"]["end_s"], rows["end_s"], atol=1e-3)
+    assert served.tag(sound_of(home, 11), name=clip, windows="false")[1] == answer | {"windows": None}
+
+
+def test_the_server_says_who_answers_and_in_which_form(served: Served) -> None:
+    status, text = served.get("/about")
+    about = json.loads(text)
+    assert (status, about["run"], about["labels"]) == (200, "tiny", LABELS)
+    assert about["thresholds"] == dict.fromkeys(LABELS, 0.5)
+    assert (about["most_mb"], about["most_minutes"]) == (1, 0.25)
+    assert set(json.loads(served.get("/openapi.json")[1])["paths"]) == {"/about", "/tag"}
+    assert [served.get(path)[0] for path in ("/docs", "/redoc", "/nothing")] == [404, 404, 404]
+
+
+def test_what_cannot_be_answered_is_refused_in_words(served: Served, home: Home, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "long.ogg", np.random.default_rng(0).uniform(-0.1, 0.1, 16 * 8_000), 8_000)
+    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    for (status, answer), expected, words in (
+        (served.tag(b""), 400, "no sound in the request: send the recording itself: curl --data-binary @"),
+        (served.tag(sound_of(home, 0), form), 415, "a form is not understood"),
+        (served.tag(bytes((1 << 20) + 1)), 413, "it is larger than 1 MB"),
+        (served.tag(chunks(1 << 16, 17)), 413, "it is larger than 1 MB"),
+        (served.tag(b"<html>not found</html>", name="page.wav"), 422, "page.wav cannot be read: "),
+        (
+            served.tag((tmp_path / "long.ogg").read_bytes(), name="l"),
+            422,
+            "l cannot be read: it is longer than 0.25",
+        ),
+    ):
+        assert (status, words in answer["detail"]) == (expected, True), answer
+        assert tempfile.gettempdir() not in answer["detail"]
+    assert served.tag(sound_of(home, 0))[0] == 200
+
+
+def test_many_at_once_get_their_own_answers_and_more_are_turned_away(served: Served, home: Home) -> None:
+    alone = [served.tag(sound_of(home, index)) for index in (8, 9, 10, 11)]
+    with ThreadPoolExecutor(4) as askers:
+        for _ in range(3):
+            assert list(askers.map(lambda index: served.tag(sound_of(home, index)), (8, 9, 10, 11))) == alone
+    with ExitStack() as under_way:
+        unfinished = [begin(served, sound_of(home, 8), under_way) for _ in range(4)]
+        turned_away = until_status(served, sound_of(home, 9), 503)
+        assert "4 recordings are under way" in turned_away
+        for connection in unfinished[:2]:
+            connection.send(sound_of(home, 8)[100:])
+            reply = connection.getresponse()
+            assert (reply.status, json.loads(reply.read())) == alone[0]
+    until_status(served, sound_of(home, 9), 200)  # two were given up in the midst of it: their places are free again
+
+
+def begin(served: Served, sound: bytes, under_way: ExitStack) -> HTTPConnection:
+    """A connection over which the first hundred bytes of a recording have been sent."""
+    connection = under_way.enter_context(closing(served.connect()))
+    connection.putrequest("POST", "/tag")
+    connection.putheader("Content-Length", str(len(sound)))
+    connection.endheaders(sound[:100])
+    return connection
+
+
+def until_status(served: Served, sound: bytes, wanted: int) -> str:
+    """The text of the first answer that has this status."""
+    for _ in range(100):
+        status, answer = served.tag(sound)
+        if status == wanted:
+            return str(answer)
+        time.sleep(0.05)
+    raise AssertionError(f"no status {wanted}")
+
+
+def test_a_decoder_that_is_killed_costs_no_answer(served: Served, home: Home) -> None:
+    before = served.tag(sound_of(home, 11))
+    (decoder,) = psutil.Process(served.process.pid).children()
+    decoder.kill()
+    assert served.tag(sound_of(home, 11)) == before
+
+
+def test_ctrl_c_ends_the_server_and_leaves_nothing(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    served = start(home)
+    assert served.tag(sound_of(home, 11), name="a\nb")[0] == 200
+    children = psutil.Process(served.process.pid).children(recursive=True)
+    assert children
+    assert [path.name[:8] for path in tmp_path.iterdir()] == ["earmark-"]
+    assert list(tmp_path.rglob("*/*")) == []
+    status, printed = end(served)
+    assert status == 0
+    heard, ended = printed.splitlines()
+    assert heard.startswith(r"'a\nb': 2.0 s of sound, [")
+    assert ended == "ended"
+    assert not psutil.wait_procs(children, timeout=10)[1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_server_ends_though_recordings_are_under_way(home: Home) -> None:
+    served = start(home)
+    with ExitStack() as under_way:
+        begin(served, sound_of(home, 8), under_way)
+        assert served.get("/about")[0] == 200
+        status, printed = end(served)
+    assert (status, "Traceback" in printed) == (0, False)
+    assert "refused, nobody waits for the answer, or the server is ending\nended\n" in printed
+
+
+def test_a_port_that_is_taken_is_named(served: Served, home: Home) -> None:
+    with pytest.raises(BadInput, match=rf"--host 127\.0\.0\.1 --port {served.port}: .*; give another, as"):
+        main([*home.arguments, "--port", str(served.port)])
+    with pytest.raises(BadInput, match="--port 70000: give one from 1 to 65535"):
+        main([*home.arguments, "--port", "70000"])
+    with pytest.raises(BadInput, match=r"--host no\.such\.host\.invalid --port 8000: .*; give another"):
+        main([*home.arguments, "--host", "no.such.host.invalid"])
+
+
+def test_make_serve_names_what_is_missing(tmp_path: Path) -> None:
+    args = f"ARGS=--cache {tmp_path}/cache --submissions {tmp_path}/submissions"
+    ended = subprocess.run(
+        ["make", "-o", ".venv/.ready", "serve", f"PY={sys.executable}", "PORT=0", "JOBS=1", args],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 2
+    assert f"earmark: {tmp_path}/cache/demo/runs/demo holds no fold*/best.pt: run make train first" in ended.stderr

@@ -1,0 +1,64 @@
+"""Bodies of requests: bounded, whole, and gone afterwards."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import HTTPException, Request
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from serve import upload
+from serve.upload import received
+
+
+def request_of(messages: list[dict[str, Any]]) -> Request:
+    """A request whose body arrives in these messages, and then no more."""
+    coming = iter(messages)
+
+    async def receive() -> dict[str, Any]:
+        for message in coming:
+            return message
+        await asyncio.sleep(60)
+        raise AssertionError("waited for")
+
+    return Request({"type": "http", "method": "POST", "headers": []}, receive)
+
+
+def chunk(body: bytes, more: bool = True) -> dict[str, Any]:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+async def keep(request: Request, folder: Path, most_bytes: int) -> bytes:
+    async with received(request, folder, most_bytes) as path:
+        return path.read_bytes()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.lists(st.binary(max_size=8), max_size=8), st.integers(0, 40))
+def test_a_body_is_kept_whole_or_refused(tmp_path: Path, parts: list[bytes], most_bytes: int) -> None:
+    whole = b"".join(parts)
+    request = request_of([*map(chunk, parts), chunk(b"", more=False)])
+    if 0 < len(whole) <= most_bytes:
+        assert asyncio.run(keep(request, tmp_path, most_bytes)) == whole
+    else:
+        with pytest.raises(HTTPException) as refused:
+            asyncio.run(keep(request, tmp_path, most_bytes))
+        assert refused.value.status_code == (413 if whole else 400)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sender_who_falls_silent_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload, "PATIENCE_S", 0.05)
+    with pytest.raises(HTTPException, match=r"nothing more was sent for 0\.05 seconds"):
+        asyncio.run(keep(request_of([chunk(b"RIFF")]), tmp_path, 100))
+    with pytest.raises(HTTPException, match="the recording was not sent to its end"):
+        asyncio.run(keep(request_of([chunk(b"RIFF"), {"type": "http.disconnect"}]), tmp_path, 100))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    with pytest.raises(HTTPException, match="the recording cannot be kept: No such file") as refused:
+        asyncio.run(keep(request_of([chunk(b"RIFF", more=False)]), tmp_path / "gone", 100))
+    assert refused.value.status_code == 507
