@@ -108,7 +108,7 @@ format: $(VENV)/.ready-dev  ## lint mended, code laid out
 	$(PY) -m ruff format .
 
 bench: setup  ## the benchmarks, one after another
-	@set -e; for name in mel features long_recording training at_once prediction; do $(PY) -m benchmarks.$$name; done
+	@set -e; for name in mel features long_recording training at_once prediction serving; do $(PY) -m benchmarks.$$name; done
 
 clean:  ## remove outputs, keep the environment
 	find cache submissions -mindepth 1 ! -path cache/README.md ! -path submissions/README.md -delete

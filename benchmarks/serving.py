@@ -1,0 +1,168 @@
+"""SCRIPT make serve against the handler one writes: librosa and the same networks, in FastAPI.
+
+    python -m benchmarks.serving
+
+Needs a machine with nothing else to do, and recordings in --data. Networks are untrained; servers take turns.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from functools import partial
+from http.client import HTTPConnection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
+
+import numpy as np
+import soundfile
+import torch
+
+from benchmarks.settings import FEATURES, RECORDINGS, ROOT
+from benchmarks.timing import print_heading, report_turns
+from places import Places
+from preprocess.coding import coding_of
+from recipe import Recipe, as_dict
+from script import run_script
+from train.checkpoint import Checkpoint, save_checkpoint
+from train.networks import network_of
+
+N_LABELS, N_NETWORKS = 50, 2
+LONG_MINUTES = 5
+KEYS = ["--prediction.window_seconds", "3", "--prediction.hop_seconds", "1", "--name", "bench"]
+USUAL = """
+import io, sys, librosa, numpy as np, torch, uvicorn
+from pathlib import Path
+from fastapi import FastAPI, Request
+from starlette.concurrency import run_in_threadpool
+from predict.tagger import load_run
+from recipe import Prediction
+
+run = load_run(Path(sys.argv[1]), Prediction(window_seconds=3, hop_seconds=1))
+networks = [network for fold in run.folds.values() for network in fold]
+app = FastAPI()
+
+def answer(body):
+    sound, rate = librosa.load(io.BytesIO(body), sr=44100)
+    power = librosa.feature.melspectrogram(y=sound, sr=rate, n_fft=2560, hop_length=345, n_mels=128, fmin=20)
+    frames = torch.from_numpy(librosa.power_to_db(power).T)
+    window, hop = round(3 * rate / 345), round(rate / 345)
+    starts = range(0, max(len(frames) - window, 0) + 1, hop)
+    windows = torch.stack([frames[start : start + window] for start in starts])
+    with torch.inference_mode():
+        scores = torch.stack([network(windows).sigmoid() for network in networks]).mean(0)
+    return dict(zip(run.labels, scores.mean(0).tolist()))
+
+@app.post("/tag")
+async def tag(request: Request):
+    return await run_in_threadpool(answer, await request.body())
+
+uvicorn.run(app, port=0)
+"""
+
+
+def write_run(cache: Path) -> Path:
+    """The folder of a run of untrained networks."""
+    recipe, coding = Recipe("bench", features=FEATURES), coding_of(FEATURES)
+    home = Places(cache, cache, "bench", "bench").run_home
+    for fold in range(N_NETWORKS):
+        torch.manual_seed(fold)
+        network = network_of(recipe, coding.n_bins, N_LABELS, mean=-50.0, std=10.0)
+        checkpoint = Checkpoint(
+            network=network.state_dict(),
+            recipe=as_dict(recipe),
+            labels=[f"label {index}" for index in range(N_LABELS)],
+            n_bins=coding.n_bins,
+            frames_per_second=coding.frames_per_second,
+            fold=fold,
+            seed=0,
+            epoch=1,
+            score=0.0,
+        )
+        save_checkpoint(home / f"fold{fold}" / "best.pt", checkpoint)
+    return home
+
+
+@contextmanager
+def running(command: Sequence[str]) -> Iterator[int]:
+    """The port of a server while it runs."""
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout
+    try:
+        port = next(int(found[1]) for line in process.stdout if (found := re.search(r"http://127.0.0.1:(\d+)", line)))
+        Thread(target=process.stdout.read, daemon=True).start()  # a full pipe would hold the server up
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ask(port: int, recordings: Sequence[bytes]) -> None:
+    """Have recordings answered over one connection, one after the other."""
+    with closing(HTTPConnection("127.0.0.1", port, timeout=600)) as connection:
+        for recording in recordings:
+            connection.request("POST", "/tag?windows=false", recording)
+            reply = connection.getresponse()
+            if reply.status != 200:
+                raise RuntimeError(f"status {reply.status}: {reply.read().decode()}")
+            reply.read()
+
+
+def seconds(port: int, recordings: Sequence[bytes], n_askers: int) -> float:
+    """How long it takes until all have their answers."""
+    began = time.perf_counter()
+    with ThreadPoolExecutor(n_askers) as askers:
+        list(askers.map(partial(ask, port), [recordings[asker::n_askers] for asker in range(n_askers)]))
+    return time.perf_counter() - began
+
+
+def noise(minutes: float) -> bytes:
+    """A long recording."""
+    with TemporaryDirectory() as folder:
+        sound = 0.1 * np.random.default_rng(0).standard_normal(round(minutes * 60 * 44_100))
+        soundfile.write(Path(folder) / "noise.flac", sound, 44_100)
+        return (Path(folder) / "noise.flac").read_bytes()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=RECORDINGS, help="Recordings.")
+    parser.add_argument("--rounds", type=int, default=5, help="Turns of each server.")
+    options = parser.parse_args()
+    paths = sorted(path for path in options.data.absolute().rglob("*") if path.is_file())[:40]
+    short, long = [path.read_bytes() for path in paths], [noise(LONG_MINUTES)]
+    sets = [
+        (f"{len(short)} recordings, one asker", short, 1),
+        (f"{len(short)} recordings, four askers", short, 4),
+        (f"a recording of {LONG_MINUTES} minutes", long, 1),
+    ]
+    print_heading()
+    with TemporaryDirectory() as folder:
+        home = write_run(Path(folder))
+        (Path(folder) / "usual.py").write_text(USUAL)
+        where = ["--cache", folder, "--submissions", folder, "--port", "0"]
+        usual = running([f"{folder}/usual.py", str(home)])
+        with running(["-m", "serve.run", *KEYS, *where]) as ours, usual as theirs:
+            for name, recordings, n_askers in sets:
+                turns = [
+                    [seconds(port, recordings, n_askers) for port in (ours, theirs)] for _ in range(options.rounds + 1)
+                ]
+                our_s, their_s = zip(*turns[1:], strict=True)  # the first warms up
+                report_turns(name, our_s, their_s, "usual handler", "")
+
+
+if __name__ == "__main__":
+    run_script(main)
