@@ -1,7 +1,6 @@
 """From a command line to a recipe's keys and a script's own options, or to options alone."""
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from errors import BadInput
+from limits import usable_cores
 from places import Places
 from recipe import SECTIONS, Recipe
 
@@ -31,10 +31,7 @@ def count_jobs(jobs: int) -> int:
     """Processes that `--jobs` asks for: -1 is one a core. Raises BadInput."""
     if jobs != -1 and jobs < 1:
         raise BadInput(f"--jobs {jobs}: give a number of processes, or -1 for one a core")
-    if jobs > 0:
-        return jobs
-    # Those this process may use, where the system tells.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return jobs if jobs > 0 else usable_cores()
 
 
 class OptionParser(argparse.ArgumentParser):

@@ -17,7 +17,7 @@ from recipe import SECTIONS
 
 ROOT = Path(__file__).parent.parent
 FLOORS = ["recipe", "preprocess", "train", "predict", "serve"]
-TOP = ["errors", "script", "places", "command"]
+TOP = ["errors", "script", "limits", "places", "command"]
 FILES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py")) + [ROOT / f"{n}.py" for n in TOP]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 

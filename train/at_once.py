@@ -11,10 +11,10 @@ from multiprocessing import active_children, get_context
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 
 from errors import BadInput
+from limits import available_bytes
 from places import Places
 from preprocess.deaf import starting_deaf
 from recipe import Recipe
@@ -44,7 +44,7 @@ def count_at_once(n_jobs: int, jobs: Sequence[Job]) -> int:
     if jobs[0].device.type != "cpu":
         return 1
     n_bytes = max(1, jobs[0].material.memory.frames.nbytes)
-    room = int(HOST_SHARE * psutil.virtual_memory().available // n_bytes)
+    room = int(HOST_SHARE * available_bytes() // n_bytes)
     return max(1, min(n_jobs, len(jobs), room))
 
 

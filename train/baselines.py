@@ -1,7 +1,7 @@
 """SCRIPT make baselines: what simple models make of simple inputs, out of fold, before any network is trained."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -25,7 +25,7 @@ from recipe import Recipe
 from script import run_script
 from train.metrics import is_single_label, summarise
 from train.simple_inputs import SIZES, read_inputs
-from train.simple_models import MODELS, nearest_neighbours, standardise
+from train.simple_models import MODELS, nearest_neighbours, standardise, vote
 
 NEIGHBOURS = "nearest neighbours"
 COLUMNS = ("input", "model", "k", "score", "lowest_fold", "highest_fold", "lwlrap", "map", "accuracy")
@@ -107,25 +107,24 @@ def load_study(recipe: Recipe, most: int | None, n_jobs: int) -> Study:
 
 
 def evaluate(study: Study, most: int, n_jobs: int) -> dict[tuple[str, str], np.ndarray]:
-    """Out-of-fold scores [n_clips, n_labels] by input and model; of neighbours [most, n_clips, n_labels]."""
-    n_clips, n_labels = study.hot.shape
+    """Out of fold, by input and model: scores [n_clips, n_labels]; of neighbours their rows [n_clips, most]."""
     parts = [(name, fold) for name in study.inputs for fold in np.unique(study.folds)]
     work = Parallel(n_jobs, return_as="generator")(
         delayed(_score_fold)(study.inputs[name], study.hot, study.folds == fold, most) for name, fold in parts
     )
     results: dict[tuple[str, str], np.ndarray] = {}
     for (name, fold), scored in zip(parts, tqdm(work, "models", len(parts), unit="fold", disable=None), strict=True):
-        for model, scores in scored.items():
-            whole = results.setdefault((name, model), np.empty((*scores.shape[:-2], n_clips, n_labels)))
-            whole[..., study.folds == fold, :] = scores
+        for model, values in scored.items():
+            whole = results.setdefault((name, model), np.empty((len(study.folds), values.shape[1]), values.dtype))
+            whole[study.folds == fold] = values
     return results
 
 
 def _score_fold(x: np.ndarray, hot: np.ndarray, held_out: np.ndarray, most: int) -> dict[str, np.ndarray]:
-    """What each model, having learnt from the other clips, makes of the held-out ones."""
+    """What each model, having learnt from the other clips, makes of those held out, and which are nearest to them."""
     learnt, new = standardise(x[~held_out], x[held_out])
     scores = {name: model(learnt, hot[~held_out], new) for name, model in MODELS.items()}
-    return scores | {NEIGHBOURS: nearest_neighbours(learnt, hot[~held_out], new, most)}
+    return scores | {NEIGHBOURS: np.flatnonzero(~held_out)[nearest_neighbours(learnt, new, most)]}
 
 
 def tabulate(
@@ -137,8 +136,7 @@ def tabulate(
     for (name, model), scores in results.items():
         k: str | None = None
         if model == NEIGHBOURS:
-            curves[name] = [study.figures(of_k)[study.metric] for of_k in scores]
-            scores, k = choose_k(study, scores)
+            scores, k, curves[name] = choose_k(study, vote(study.hot, scores))
         figures = study.figures(scores)
         by_fold = [study.figures(scores[rows], rows)[study.metric] for rows in _rows_by_fold(study.folds)]
         score = figures[study.metric]
@@ -146,15 +144,21 @@ def tabulate(
     return rows, curves
 
 
-def choose_k(study: Study, scores: np.ndarray) -> tuple[np.ndarray, str]:
-    """Each fold's scores by the k that is best for the other folds' clips, and those ks: no clip chooses its own."""
-    chosen, ks = np.empty_like(scores[0]), []
-    for rows in _rows_by_fold(study.folds):
-        others = np.setdiff1d(np.arange(len(study.folds)), rows)
-        best = int(np.argmax([study.figures(of_k[others], others)[study.metric] for of_k in scores]))
-        chosen[rows] = scores[best, rows]
-        ks.append(best + 1)
-    return chosen, " ".join(map(str, sorted(set(ks))))
+def choose_k(study: Study, by_k: Iterable[np.ndarray]) -> tuple[np.ndarray, str, list[float]]:
+    """Each fold's scores by the k that is best for the other folds' clips: no clip chooses its own.
+
+    From scores [n_clips, n_labels] of each k from 1; also those ks, and the score of all clips over k.
+    """
+    folds, curve = _rows_by_fold(study.folds), []
+    chosen, ks, highest = np.empty(study.hot.shape), [0] * len(folds), [-np.inf] * len(folds)
+    for k, scores in enumerate(by_k, start=1):
+        curve.append(study.figures(scores)[study.metric])
+        for number, rows in enumerate(folds):
+            others = np.setdiff1d(np.arange(len(study.folds)), rows)
+            score = study.figures(scores[others], others)[study.metric]
+            if k == 1 or score > highest[number]:
+                ks[number], highest[number], chosen[rows] = k, score, scores[rows]
+    return chosen, " ".join(map(str, sorted(set(ks)))), curve
 
 
 def _rows_by_fold(folds: np.ndarray) -> list[np.ndarray]:

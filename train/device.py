@@ -13,6 +13,9 @@ from errors import BadInput
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
+COMPILER = ("torch._dynamo", "torch._inductor")
+"""Where torch.compile's own errors are defined."""
+
 
 def pick_device(name: str) -> torch.device:
     """The device `name` means: auto is the GPU where there is one. Raises BadInput for one that is not there.
@@ -40,8 +43,27 @@ def check_compiler(device: torch.device) -> None:
     try:
         torch.compile(lambda x: x + 1)(torch.zeros(2, device=device))
     except RuntimeError as error:
-        reason = str(getattr(error, "inner_exception", error)).splitlines()[0]
-        raise BadInput(f"training.compile: {reason}; install a C++ compiler (g++), or set it to false") from None
+        raise BadInput(
+            f"training.compile: {_compiler_reason(error)}; install a C++ compiler (g++), or set it to false"
+        ) from None
+
+
+def blame_compiler(error: RuntimeError) -> None:
+    """Raise BadInput where `error` is torch.compile's, and not the network's own that it met while it traced this.
+
+    It goes by names: to import the kinds takes seconds, and only a run that compiles has done so.
+    """
+    kinds = type(error).__mro__
+    if kinds[0].__name__ != "TorchRuntimeError" and any(kind.__module__.startswith(COMPILER) for kind in kinds):
+        raise BadInput(
+            f"training.compile: the network cannot be compiled ({_compiler_reason(error)}); set it to false"
+        ) from None
+
+
+def _compiler_reason(error: RuntimeError) -> str:
+    """The first line of what went wrong, without what torch.compile says around it."""
+    cause = getattr(error, "inner_exception", error)
+    return (str(cause).splitlines() or [type(cause).__name__])[0]
 
 
 def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[object]:

@@ -19,7 +19,7 @@ from recipe import as_dict
 from script import run_script, stop
 from train.at_once import count_at_once, train_at_once
 from train.checkpoint import Checkpoint, load_checkpoint, network_from, save_checkpoint
-from train.device import arithmetic, check_compiler, peak_memory_mb, pick_device
+from train.device import arithmetic, blame_compiler, check_compiler, peak_memory_mb, pick_device
 from train.job import Job
 from train.learner import TAKEN_UP, Learner, check_unseen, seed_torch, start_learner
 from train.log import EpochLog, read_log, summary_writer
@@ -164,9 +164,10 @@ def train_fold(job: Job, *, resume: bool, tensorboard: bool, bars: bool) -> None
             try:
                 row = train_epoch(job, learner, stepped, epoch, hidden) | validate(job, learner, held_out)
             except RuntimeError as error:
-                if not is_want_of_memory(error):
-                    raise
-                raise BadInput(job.advise_on_memory()) from None
+                if is_want_of_memory(error):
+                    raise BadInput(job.advise_on_memory()) from None
+                blame_compiler(error)
+                raise
             keep(job, learner, row, log)
             if bar.disable:
                 print(f"{job.home.name} {describe(row)}", flush=True)

@@ -7,12 +7,12 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from errors import BadInput
+from limits import available_bytes
 from preprocess.store import Store, open_store
 from recipe import Features
 
@@ -132,7 +132,7 @@ def _choose_home(
     """The device, the host, or None for the file: the nearest where `n_bytes` fit."""
     host = torch.device("cpu")
     if host_bytes is None:
-        host_bytes = int(HOST_SHARE * psutil.virtual_memory().available)
+        host_bytes = int(HOST_SHARE * available_bytes())
     if device_bytes is None:
         device_bytes = int(DEVICE_SHARE * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else host_bytes
     if n_bytes <= device_bytes:

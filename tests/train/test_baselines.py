@@ -1,5 +1,7 @@
 """make baselines: the command a user types, its table against slow second reckoning, and data of several labels."""
 
+import itertools
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,11 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from sklearn.neighbors import KNeighborsRegressor
 
 from errors import BadInput
 from tests.typed import make
-from train.baselines import NEIGHBOURS, Study, choose_k, main
+from train.baselines import NEIGHBOURS, Study, choose_k, evaluate, main, tabulate
 from train.simple_inputs import SIZES
+from train.simple_models import standardise, vote
 
 KEYS = ["--training.crop_seconds", "0.5", "--features.rate_hz", "16000", "--jobs", "1", "--neighbours", "8"]
 
@@ -83,9 +87,62 @@ def test_no_clip_chooses_its_own_k() -> None:
     hot = np.eye(2, dtype=np.float32)[[0, 1, 0, 1]]
     scores = np.stack([hot, 1 - hot, hot])
     scores[0, :2] = 1 - hot[:2]  # k = 1 fails in fold 0, k = 2 everywhere, k = 3 nowhere
-    chosen, ks = choose_k(Study({}, hot, np.array([0, 0, 1, 1])), scores)
+    chosen, ks, curve = choose_k(Study({}, hot, np.array([0, 0, 1, 1])), scores)
     assert ks == "1 3", "fold 1, where k = 1 is right, chooses it for fold 0"
     assert (chosen[:2] == 1 - hot[:2]).all() and (chosen[2:] == hot[2:]).all()
+    assert curve == [0.5, 0, 1]
+
+
+def random_study(n_clips: int, n_labels: int, labels_a_clip: float) -> Study:
+    """Clips of three folds whose values tell a little of their labels."""
+    random = np.random.default_rng(0)
+    hot = np.eye(n_labels, dtype=np.float32)[random.integers(n_labels, size=n_clips)]
+    hot = np.maximum(hot, random.random(hot.shape) < (labels_a_clip - 1) / n_labels)
+    inputs = {name: hot @ random.standard_normal((n_labels, 5)) for name in ("one", "other")}
+    inputs = {name: (x + random.standard_normal(x.shape)).astype(np.float32) for name, x in inputs.items()}
+    return Study(inputs, hot.astype(np.float32), random.integers(3, size=n_clips))
+
+
+def slowly(study: Study, x: np.ndarray, most: int) -> tuple[tuple[object, ...], list[float]]:
+    """The table's row of neighbours from k to the last metric, and the curve: by scikit-learn, every k kept."""
+    folds, scores = range(3), np.empty((most, *study.hot.shape))
+    rows = [np.flatnonzero(study.folds == fold) for fold in folds]
+    others = [np.flatnonzero(study.folds != fold) for fold in folds]
+    for k, fold in itertools.product(range(1, most + 1), folds):
+        learnt, new = standardise(x[others[fold]], x[rows[fold]])
+        model = KNeighborsRegressor(n_neighbors=k, algorithm="brute").fit(learnt, study.hot[others[fold]])
+        scores[k - 1, rows[fold]] = model.predict(new)
+    best = [np.argmax([study.figures(of_k[where], where)[study.metric] for of_k in scores]) for where in others]
+    chosen = np.empty_like(scores[0])
+    for fold in folds:
+        chosen[rows[fold]] = scores[best[fold], rows[fold]]
+    figures = study.figures(chosen)
+    by_fold = [study.figures(chosen[where], where)[study.metric] for where in rows]
+    last = (min(by_fold), max(by_fold), figures["lwlrap"], figures["map"], figures.get("accuracy"))
+    ks = " ".join(map(str, sorted({int(k) + 1 for k in best})))
+    return (ks, figures[study.metric], *last), [study.figures(of_k)[study.metric] for of_k in scores]
+
+
+@pytest.mark.parametrize("labels_a_clip", [1, 2.5])
+def test_neighbours_are_scored_as_scikit_learn_does_k_by_k(labels_a_clip: float) -> None:
+    study = random_study(90, 6, labels_a_clip)
+    assert study.metric == ("accuracy" if labels_a_clip == 1 else "lwlrap")
+    rows, curves = tabulate(study, evaluate(study, 12, n_jobs=1))
+    assert len(rows) == 6
+    for name, x in study.inputs.items():
+        row, curve = slowly(study, x, 12)
+        assert (name, NEIGHBOURS, *row) in rows
+        assert curves[name] == curve
+
+
+def test_memory_does_not_grow_with_the_number_of_ks() -> None:
+    study = random_study(1_000, 40, 2)
+    neighbours = np.random.default_rng(0).integers(1_000, size=(1_000, 50))
+    tracemalloc.start()
+    choose_k(study, vote(study.hot, neighbours))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 8 * 1_000 * 40 * 8, "bytes of eight ks' scores, of fifty"
 
 
 def test_clips_of_one_fold_are_refused(tmp_path: Path, tone_folders: Callable[..., Path]) -> None:

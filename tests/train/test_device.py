@@ -1,13 +1,15 @@
 """Devices by name, and the arithmetic on them."""
 
 import functools
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 import pytest
 import torch
+from torch import Tensor
 
 from errors import BadInput
-from train.device import arithmetic, check_compiler, peak_memory_mb, pick_device
+from train.device import arithmetic, blame_compiler, check_compiler, peak_memory_mb, pick_device
 
 CPU = torch.device("cpu")
 
@@ -29,6 +31,36 @@ def test_what_cannot_compile_says_why_in_a_line(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=fail))
     with pytest.raises(BadInput, match=r"^training\.compile: No working C\+\+ compiler found; install .*false$"):
         check_compiler(CPU)
+
+
+def error_of(network: Callable[[Tensor], Tensor], **keys: Any) -> RuntimeError:
+    """What is raised where torch.compile is to compile `network`."""
+    with pytest.raises(RuntimeError) as caught:
+        torch.compile(network, **keys)(torch.ones(2, 3))
+    return caught.value
+
+
+def test_what_the_compiler_refuses_is_said_in_a_line() -> None:
+    def stops(x: Tensor) -> Tensor:
+        torch._dynamo.graph_break()
+        return x
+
+    def fail(*_: object) -> NoReturn:
+        raise KeyError
+
+    line = r"^training\.compile: the network cannot be compiled \(%s\); set it to false$"
+    with pytest.raises(BadInput, match=line % r"Call to `torch\._dynamo\.graph_break\(\)`"):
+        blame_compiler(error_of(stops, backend="eager", fullgraph=True))
+    with pytest.raises(BadInput, match=line % "KeyError"):
+        blame_compiler(error_of(lambda x: x + 1, backend=fail))
+
+
+def test_what_is_wrong_with_the_network_is_not_the_compiler_s_fault() -> None:
+    def raises(_: Tensor) -> NoReturn:
+        raise RuntimeError("mistaken")
+
+    blame_compiler(error_of(raises, backend="eager"))
+    blame_compiler(error_of(lambda x: x @ x, backend="eager"))  # which it meets while it traces
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -333,6 +333,33 @@ def test_a_compiled_network_trains_and_is_kept_under_the_same_names(
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     fit(cache, "--folds", "0", "--training.compile", "true")
     assert_same(load_checkpoint(home_of(cache) / "fold0" / "last.pt").network, plain)
+
+
+def test_a_network_that_cannot_be_compiled_ends_the_run_in_a_line(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail_beyond_the_trial(graph: torch.fx.GraphModule, _: list[Tensor]) -> Callable[..., Any]:
+        if len(graph.graph.nodes) > 3:
+            raise NotImplementedError("no code for this\nnor for that")
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=fail_beyond_the_trial))
+    line = r"^training\.compile: the network cannot be compiled \(no code for this\); set it to false$"
+    with pytest.raises(BadInput, match=line):
+        fit(cache, "--folds", "0", "--training.compile", "true")
+    assert load_checkpoint(home_of(cache) / "fold0" / "last.pt").epoch == 0
+
+
+@pytest.mark.parametrize("error", [RuntimeError("shapes"), KeyboardInterrupt()])
+def test_other_errors_beside_a_compiled_network_stay_what_they_are(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    monkeypatch.setattr("train.fit.batch_loss", fail)
+    with pytest.raises(SystemExit if isinstance(error, KeyboardInterrupt) else RuntimeError) as caught:
+        fit(cache, "--folds", "0", "--training.compile", "true")
+    assert caught.value is error or getattr(caught.value, "code", None) == 130
 
 
 def test_the_last_epoch_is_kept_where_nothing_is_to_be_chosen(cache: Path) -> None:
