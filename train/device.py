@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 import torch
 
 from errors import BadInput
+from limits import usable_cores
 
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -21,7 +22,7 @@ def pick_device(name: str) -> torch.device:
     """The device `name` means: auto is the GPU where there is one. Raises BadInput for one that is not there.
 
     A GPU may then choose its fastest convolutions, and TF32 where float32 is asked for; beside a CPU, freed memory is
-    kept for the next step.
+    kept for the next step, and there are no more threads than cores that may be used.
     """
     try:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
@@ -35,6 +36,7 @@ def pick_device(name: str) -> torch.device:
         torch.set_float32_matmul_precision("high")
     else:
         _keep_freed_memory()
+        _share_cores()
     return device
 
 
@@ -80,6 +82,13 @@ def _keep_freed_memory() -> None:
     if mallopt:
         for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
             mallopt(option, 1 << 30)
+
+
+def _share_cores() -> None:
+    """Have PyTorch keep to a container's quota: it counts the cores of the machine."""
+    n_cores = usable_cores()
+    if n_cores < torch.get_num_threads():
+        torch.set_num_threads(n_cores)
 
 
 @contextmanager

@@ -33,6 +33,16 @@ def test_what_cannot_compile_says_why_in_a_line(monkeypatch: pytest.MonkeyPatch)
         check_compiler(CPU)
 
 
+def test_there_are_no_more_threads_than_cores_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[int] = []
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
+    monkeypatch.setattr(torch, "set_num_threads", told.append)
+    for n_cores in (2, 8, 64):
+        monkeypatch.setattr("train.device.usable_cores", lambda n_cores=n_cores: n_cores)
+        pick_device("cpu")
+    assert told == [2]
+
+
 def error_of(network: Callable[[Tensor], Tensor], **keys: Any) -> RuntimeError:
     """What is raised where torch.compile is to compile `network`."""
     with pytest.raises(RuntimeError) as caught:
