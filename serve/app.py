@@ -25,6 +25,8 @@ ONLY_OURS = (
     "img-src data:"
 )
 """What the page may load: nothing of others."""
+ANY_FILE = {"requestBody": {"required": True, "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}}
+"""What OpenAPI is told of a request's body, which FastAPI does not read."""
 BUSY_S = 5
 """When one who is turned away may ask again."""
 LOOK_S = 1.0
@@ -103,7 +105,7 @@ def build_app(service: Service, name: str, limits: Limits) -> FastAPI:
         """Which run answers, its labels and their thresholds, and how much may be sent."""
         return about
 
-    @app.post("/tag", openapi_extra={"requestBody": {"content": {"audio/*": {"schema": {"format": "binary"}}}}})
+    @app.post("/tag", openapi_extra=ANY_FILE)
     async def tag(
         request: Request, name: Annotated[str, Query(max_length=300)] = "recording", windows: bool = True
     ) -> Tagged:

@@ -44,14 +44,17 @@ def test_a_recording_that_is_chosen_is_answered(
     choose(browser, path)
     assert until(lambda: script("document.querySelectorAll('article .scores li').length")) == 3
     answer = served.tag(Path(path).read_bytes())[1]
+    windows = answer["windows"]
     ranked = sorted(LABELS, key=lambda label: -answer["scores"][label])
     assert script("[...document.querySelectorAll('article .name')].map(each => each.textContent)") == ranked
     shown = script("[...document.querySelectorAll('article .value')].map(each => each.textContent)")
     assert shown == [f"{answer['scores'][label]:.3f}" for label in ranked]
     decided = script("[...document.querySelectorAll('article .decided .name')].map(each => each.textContent)")
     assert sorted(decided) == sorted(answer["labels"])
-    parts = script("[...document.querySelector('.strip').children].map(each => parseFloat(each.style.opacity))")
-    assert parts == pytest.approx(answer["windows"]["scores"][ranked[0]], abs=1e-5)
+    drawn = script("[...document.querySelector('.strip canvas').getContext('2d').getImageData(0, 0, 1000, 1).data]")
+    middles = [(start + end) / 2 for start, end in zip(windows["start_s"], windows["end_s"], strict=True)]
+    shown = [drawn[4 * int(1000 * middle / answer["duration_s"]) + 3] / 255 for middle in middles]
+    assert shown == pytest.approx(windows["scores"][ranked[0]], abs=0.01)
     assert browser.get_log("browser") == []
 
 
