@@ -8,7 +8,7 @@ import uvicorn
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveFloat, PositiveInt
 
-from command import count_jobs, read_command
+from command import Command, count_jobs, read_command
 from errors import BadInput
 from predict.tagger import load_run
 from predict.thresholds import read_thresholds, with_tuned_windows
@@ -33,21 +33,27 @@ def add_options(parser: ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Answer recordings by the networks of a run, over HTTP.", add_options)
-    options, places = command.options, command.places
-    device, n_jobs = pick_device(options.device), count_jobs(options.jobs)
-    run = load_run(places.run_home, with_tuned_windows(places.run_home, command.recipe.prediction), device)
-    thresholds = read_thresholds(places.run_home, run.labels, run.prediction)
+    options = command.options
+    service = build_service(command)
     with listen(options.host, options.port) as listening:
-        service = Service(run, thresholds, device, n_jobs, options.most_minutes * 60)
-        app = build_app(service, places.run, Limits(options.most_mb, options.most_waiting))
+        app = build_app(service, command.places.run, Limits(options.most_mb, options.most_waiting))
         host, port = listening.getsockname()[:2]
-        print(f"{len(run.labels)} labels, decided at {thresholds.source}; Ctrl-C ends it")
+        print(f"{len(service.run.labels)} labels, decided at {service.thresholds.source}; Ctrl-C ends it")
         print(f"the page: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_S))
         try:
             server.run(sockets=[listening])
         except KeyboardInterrupt:  # sent again by uvicorn, after it has ended as asked
             print("ended")
+
+
+def build_service(command: Command) -> Service:
+    """The networks and thresholds of a run, as `make predict` has them."""
+    options, home = command.options, command.places.run_home
+    device, n_jobs = pick_device(options.device), count_jobs(options.jobs)
+    run = load_run(home, with_tuned_windows(home, command.recipe.prediction), device)
+    thresholds = read_thresholds(home, run.labels, run.prediction)
+    return Service(run, thresholds, device, n_jobs, options.most_minutes * 60)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,5 +1,6 @@
 """The server over HTTP: it says what make predict says, refuses in words, and ends without a trace."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -8,19 +9,19 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from dataclasses import asdict
 from http.client import HTTPConnection
 from itertools import repeat
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import psutil
 import pytest
 import soundfile
 
+from command import read_command
 from errors import BadInput
-from predict import run
-from serve.run import main
+from serve.run import add_options, build_service, main
 from tests.predict.conftest import LABELS, Home
 from tests.serve.conftest import Served, end, start
 from tests.typed import ROOT
@@ -34,29 +35,14 @@ def chunks(size: int, n: int) -> Iterator[bytes]:
     yield from repeat(bytes(size), n)
 
 
-def test_the_server_answers_what_make_predict_does(served: Served, home: Home) -> None:
-    run.main([*home.arguments, "--input", str(home.places.cache.parent / "sound"), "--export", "json", "--merge"])
-    predicted = {
-        each["clip"]: each for each in json.loads(home.places.submission("_on_sound.json").read_text())["clips"]
-    }
-    decided = pd.read_csv(home.places.submission("_on_sound_labels.csv"), keep_default_na=False).set_index("clip")
-    windows = pd.read_csv(home.places.submission("_on_sound_windows.csv"))
-    for index, path in enumerate(home.table["path"]):
-        clip = Path(path).name
-        status, answer = served.tag(sound_of(home, index), name=clip)
-        assert (status, answer["clip"], list(answer["scores"])) == (200, clip, LABELS)
-        expected = predicted[clip]
-        assert answer["scores"] == pytest.approx(expected["scores"], abs=2e-6)
-        assert ";".join(answer["labels"]) == decided["labels"][clip]
-        for one, other in zip(answer["detections"], expected["detections"], strict=True):
-            assert one == pytest.approx(other, abs=2e-6)
-        assert answer["duration_s"] == pytest.approx(soundfile.info(path).duration, abs=1e-3)
-        for label, scores in answer["windows"]["scores"].items():
-            rows = windows[(windows["clip"] == clip) & (windows["label"] == label)]
-            np.testing.assert_allclose(scores, rows["score"], atol=2e-6)
-            np.testing.assert_allclose(answer["windows"]["start_s"], rows["start_s"], atol=1e-3)
-            np.testing.assert_allclose(answer["windows"]["end_s"], rows["end_s"], atol=1e-3)
-    assert served.tag(sound_of(home, 11), name=clip, windows="false")[1] == answer | {"windows": None}
+def test_the_server_answers_what_its_service_does(served: Served, home: Home) -> None:
+    command = read_command([*home.arguments, "--jobs", "1"], "test", add_options)
+    with build_service(command) as service:
+        for index in range(len(home.table)):
+            said = asyncio.run(service.tag(f"é {index}", Path(home.table["path"].iloc[index])))
+            assert served.tag(sound_of(home, index), name=f"é {index}") == (200, json.loads(json.dumps(asdict(said))))
+            short = asdict(said) | {"windows": None}
+            assert served.tag(sound_of(home, index), name=f"é {index}", windows="false") == (200, short)
 
 
 def test_the_server_says_who_answers_and_in_which_form(served: Served) -> None:

@@ -1,29 +1,33 @@
 """Networks that answer one recording after another: what is given up costs the next one nothing."""
 
 import asyncio
+import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
-import torch
 
+from command import read_command
 from errors import BadInput
-from predict.tagger import load_run
-from predict.thresholds import read_thresholds
+from predict import run
+from predict.thresholds import write_thresholds
 from preprocess.decode import DecodeError
-from recipe import Prediction
+from serve.run import add_options, build_service
 from serve.service import Service
 from tests.predict.conftest import LABELS, Home
 
 
+def open_service(home: Home, *keys: str) -> Service:
+    return build_service(read_command([*home.arguments, "--jobs", "1", *keys], "test", add_options))
+
+
 @pytest.fixture
 def service(home: Home) -> Iterator[Service]:
-    prediction = Prediction(window_seconds=0.5, hop_seconds=0.25)
-    run = load_run(home.places.run_home, prediction)
-    thresholds = read_thresholds(home.places.run_home, LABELS, prediction)
-    with Service(run, thresholds, torch.device("cpu"), 1, longest_s=600) as service:
+    with open_service(home) as service:
         yield service
 
 
@@ -33,6 +37,40 @@ def long(tmp_path: Path) -> Path:
     path = tmp_path / "long.wav"
     soundfile.write(path, np.random.default_rng(0).uniform(-0.1, 0.1, 600 * 8_000), 8_000)
     return path
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        [],
+        ["--prediction.pooling", "share", "--prediction.window_threshold", "0.4"],
+        ["--prediction.mode", "dense", "--prediction.pooling", "max"],
+        ["--prediction.view_gains_db", "[-6,6]"],
+    ],
+)
+def test_a_service_answers_what_make_predict_does(home: Home, keys: list[str]) -> None:
+    recipe = read_command([*home.arguments, *keys], "test").recipe
+    write_thresholds(home.places.run_home, LABELS, np.array([0.3, 0.5, 0.6], np.float32), recipe.prediction, {})
+    sound = home.places.cache.parent / "sound"
+    run.main([*home.arguments, *keys, "--input", str(sound), "--export", "json", "--merge"])
+    exported = json.loads(home.places.submission("_on_sound.json").read_text())["clips"]
+    decided = pd.read_csv(home.places.submission("_on_sound_labels.csv"), keep_default_na=False).set_index("clip")
+    windows = pd.read_csv(home.places.submission("_on_sound_windows.csv")).set_index(["clip", "label"])
+    with open_service(home, *keys) as service:
+        for predicted in exported:
+            clip = predicted["clip"]
+            said = asdict(asyncio.run(service.tag(clip, sound / clip)))
+            assert said["scores"] == pytest.approx(predicted["scores"], abs=2e-6)
+            assert [one | {"score": 0} for one in said["detections"]] == [
+                one | {"score": 0} for one in predicted["detections"]
+            ]
+            assert ";".join(said["labels"]) == decided["labels"][clip]
+            assert said["duration_s"] == pytest.approx(soundfile.info(sound / clip).duration, abs=1e-3)
+            for label, scores in said["windows"]["scores"].items():
+                rows = windows.loc[[(clip, label)]]
+                np.testing.assert_allclose(scores, rows["score"], atol=2e-6)
+                np.testing.assert_allclose(said["windows"]["start_s"], rows["start_s"], atol=1e-3)
+                np.testing.assert_allclose(said["windows"]["end_s"], rows["end_s"], atol=1e-3)
 
 
 def test_an_answer_that_is_given_up_is_not_computed_to_its_end(service: Service, home: Home, long: Path) -> None:
