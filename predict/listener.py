@@ -101,6 +101,10 @@ class Listener:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End every process, and tell who waits for one; nothing more is heard."""
         with self._opening:
             self._closed.set()
             for hearing in self._unfinished:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import FastAPI, HTTPException, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, JSONResponse
 from jinja2 import Environment, FileSystemLoader
 
 from errors import BadInput, is_want_of_memory
@@ -55,25 +56,6 @@ class Limits:
     most_waiting: int
 
 
-class _Room:
-    """Counts recordings under way."""
-
-    def __init__(self, most: int) -> None:
-        self.most, self.n = most, 0
-
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """One of the places. Raises HTTPException where all are taken."""
-        if self.n >= self.most:
-            busy = f"{self.most} recordings are under way: try again later"
-            raise HTTPException(503, busy, {"Retry-After": str(BUSY_S)})
-        self.n += 1
-        try:
-            yield
-        finally:
-            self.n -= 1
-
-
 def build_app(service: Service, name: str, limits: Limits) -> FastAPI:
     """The application that answers for `service`, which it ends with itself."""
     about = About(
@@ -85,7 +67,7 @@ def build_app(service: Service, name: str, limits: Limits) -> FastAPI:
         most_minutes=service.longest_s / 60,
     )
     page = render_page(about)
-    room = _Room(limits.most_waiting)
+    room = asyncio.Semaphore(limits.most_waiting)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -95,6 +77,11 @@ def build_app(service: Service, name: str, limits: Limits) -> FastAPI:
     # FastAPI's own pages of documentation load scripts from elsewhere; /openapi.json is there.
     told = f"Labels for recordings, by run {name}."
     app = FastAPI(title="Earmark", description=told, lifespan=life, docs_url=None, redoc_url=None)
+
+    @app.exception_handler(RequestValidationError)
+    def refuse(_: Request, error: RequestValidationError) -> JSONResponse:
+        wrong = [f"{each['loc'][-1]}: {each['msg']}" for each in error.errors()]
+        return JSONResponse({"detail": "; ".join(wrong)}, 422)
 
     @app.get("/", include_in_schema=False)
     def show_page() -> HTMLResponse:
@@ -115,8 +102,12 @@ def build_app(service: Service, name: str, limits: Limits) -> FastAPI:
         """
         began = time.monotonic()
         try:
-            with room.place(), _until_the_end():
-                async with received(request, service.folder, int(limits.most_mb * 2**20)) as path:
+            if room.locked():
+                raise HTTPException(
+                    503, f"{limits.most_waiting} recordings are under way", {"Retry-After": str(BUSY_S)}
+                )
+            with _until_the_end():
+                async with room, received(request, service.folder, int(limits.most_mb * 2**20)) as path:
                     tagged = await _answer(service, name, path, request)
         except HTTPException as refusal:
             print(f"{name!r}: refused, {refusal.detail}", flush=True)

@@ -1,6 +1,7 @@
 """SCRIPT make serve: a run's networks behind a page and an API."""
 
 import socket
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -34,6 +35,8 @@ def add_options(parser: ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Answer recordings by the networks of a run, over HTTP.", add_options)
     options = command.options
+    if command.recipe.prediction.view_copies:
+        print("warning: prediction.view_copies is for clips of a dataset: recordings have no copies", file=sys.stderr)
     service = build_service(command)
     with listen(options.host, options.port) as listening:
         app = build_app(service, command.places.run, Limits(options.most_mb, options.most_waiting))

@@ -62,8 +62,7 @@ class Service:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._listener:
-            pass
+        self._listener.close()
         self._networks.shutdown(cancel_futures=True)
         self._folder.cleanup()
 

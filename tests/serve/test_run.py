@@ -64,6 +64,8 @@ def test_what_cannot_be_answered_is_refused_in_words(served: Served, home: Home,
         (served.tag(bytes((1 << 20) + 1)), 413, "it is larger than 1 MB"),
         (served.tag(chunks(1 << 16, 17)), 413, "it is larger than 1 MB"),
         (served.tag(b"<html>not found</html>", name="page.wav"), 422, "page.wav cannot be read: "),
+        (served.tag(sound_of(home, 0), name="x" * 301), 422, "name: String should have at most 300 characters"),
+        (served.tag(sound_of(home, 0), windows="perhaps"), 422, "windows: Input should be a valid boolean"),
         (
             served.tag((tmp_path / "long.ogg").read_bytes(), name="l"),
             422,
