@@ -1,5 +1,6 @@
 """SCRIPT  a process that turns recordings into frames for `predict.listener`; one that kills it costs no other."""
 
+import math
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -21,11 +22,14 @@ KEPT_BYTES = 1 << 24
 """Of frames that wait until a recording's highest value is known: 8 min of 64 frames a second and 128 bins."""
 
 
-def hear(path: str, features: Features, transform: Transform) -> Iterator[Message]:
-    """The frames of a recording in blocks, as a store would hold them, and then its end; or why there are none."""
+def hear(path: str, features: Features, transform: Transform, longest_s: float = math.inf) -> Iterator[Message]:
+    """The frames of a recording in blocks, as a store would hold them, and then its end; or why there are none.
+
+    One that is longer than `longest_s` is not heard to its end.
+    """
     coding = coding_of(features)
     try:
-        recording = Recording(path, features, watched)
+        recording = Recording(path, features, watched, longest_s)
         frames = transform(recording)
         if features.top_db is not None:
             frames = _raised(lambda: transform(recording), features.top_db)
@@ -70,7 +74,8 @@ def main() -> None:
     """Serve paths from the connection whose file descriptor is the only argument, until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     connection = Connection(int(sys.argv[1]))
-    features: Features = connection.recv()
+    features: Features
+    features, longest_s = connection.recv()
     transform = build_transform(features)
     connection.send(Ready())
     while True:
@@ -78,7 +83,7 @@ def main() -> None:
             path = connection.recv()
         except EOFError:
             return
-        for message in hear(path, features, transform):
+        for message in hear(path, features, transform, longest_s):
             connection.send(message)
 
 

@@ -4,6 +4,7 @@ A process that dies of a recording is replaced, and the recording heard once mor
 Where the second dies as well, that costs the recording alone. Memory is bounded: a process that is far ahead waits.
 """
 
+import math
 import os
 import queue
 import signal
@@ -12,6 +13,8 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
 from multiprocessing import Pipe
 from pathlib import Path
 from typing import Self
@@ -25,6 +28,7 @@ from recipe import Features
 
 EAR = (sys.executable, "-m", "predict.hear")
 SPARING = "end what else runs, or try fewer --jobs"
+GIVEN_UP = "the rest of the recording is not heard any more"
 BLOCKS_AHEAD = 4
 """Blocks of one recording that wait to be scored."""
 RECORDINGS_AHEAD = 4
@@ -43,6 +47,8 @@ class Hearing:
         """So many have been passed on."""
         self.messages: queue.Queue[Message | Exception] = queue.Queue(BLOCKS_AHEAD)
         self.unwanted = threading.Event()
+        self.begun: Future[None] = Future()
+        """Done once there is a message, or there will be none: reading then holds nobody up for long."""
 
     def __iter__(self) -> Iterator[Stored]:
         """Blocks of frames [n_frames, n_bins].
@@ -65,12 +71,18 @@ class Hearing:
     def abandon(self) -> None:
         """Nobody wants the rest: the process that hears it is ended, and whoever waits for it is told."""
         self.unwanted.set()
+        self._begin()
+
+    def _begin(self) -> None:
+        with suppress(InvalidStateError):  # begun before
+            self.begun.set_result(None)
 
     def put(self, message: Message | Exception) -> None:
         """Wait for room, but no longer than the message is wanted."""
         while not self.unwanted.is_set():
             try:
                 self.messages.put(message, timeout=WAIT_S)
+                self._begin()
                 return
             except queue.Full:
                 continue
@@ -82,14 +94,19 @@ class Hearing:
                 return self.messages.get(timeout=WAIT_S)
             except queue.Empty:
                 continue
-        return BadInput("the rest of the recording is not heard any more")
+        return BadInput(GIVEN_UP)
 
 
 class Listener:
-    """As many processes as jobs, each driven by a thread; leaving `with` ends them."""
+    """As many processes as jobs, each driven by a thread; leaving `with` ends them.
 
-    def __init__(self, features: Features, n_jobs: int, command: Sequence[str] = EAR) -> None:
-        self.features, self.n_jobs, self.command = features, n_jobs, command
+    Recordings longer than `longest_s` count as such that cannot be read.
+    """
+
+    def __init__(
+        self, features: Features, n_jobs: int, command: Sequence[str] = EAR, longest_s: float = math.inf
+    ) -> None:
+        self.features, self.n_jobs, self.command, self.longest_s = features, n_jobs, command, longest_s
         self._closed = threading.Event()
         self._opening = threading.Lock()
         self._coming: queue.SimpleQueue[Hearing | None] = queue.SimpleQueue()
@@ -134,11 +151,12 @@ class Listener:
         with self._opening:
             if self._closed.is_set():
                 raise BadInput("no more recordings are to be heard")
+            if len(self._threads) < self.n_jobs:
+                thread = threading.Thread(target=self._drive, daemon=True)
+                thread.start()
+                self._threads.append(thread)
             self._unfinished.add(hearing)
             self._coming.put(hearing)
-            if len(self._threads) < self.n_jobs:
-                self._threads.append(threading.Thread(target=self._drive, daemon=True))
-                self._threads[-1].start()
         return hearing
 
     def _drive(self) -> None:
@@ -166,6 +184,8 @@ class Listener:
                 ear = None
             hearing.put(Failed(how_it_ended(status)))
         except Exception as error:  # no recording's fault: a thread that ended in silence would be waited for
+            if ear in self._ears:
+                self._end(ear)
             hearing.put(error)
         return None
 
@@ -177,7 +197,7 @@ class Listener:
             ear = _Ear(self.command)
             self._ears.append(ear)
         try:
-            ear.start(self.features)
+            ear.start(self.features, self.longest_s)
         except BadInput:
             self._end(ear)
             raise
@@ -212,10 +232,10 @@ class _Ear:
         except OSError as error:
             raise BadInput(f"a process that decodes cannot start: {error.strerror or error}; {SPARING}") from None
 
-    def start(self, features: Features) -> None:
+    def start(self, features: Features, longest_s: float) -> None:
         """Wait until it is ready. Raises BadInput where it ends before."""
         try:
-            self.connection.send(features)
+            self.connection.send((features, longest_s))
             self.connection.recv()  # Ready
         except (EOFError, OSError):
             status = self.process.wait()
@@ -230,14 +250,17 @@ class _Ear:
         try:
             self.connection.send(hearing.path)
             n_blocks = 0
-            while not isinstance(message := self.connection.recv(), End | Failed):
+            while not hearing.unwanted.is_set():
+                if not self.connection.poll(WAIT_S):
+                    continue
+                message = self.connection.recv()
+                if isinstance(message, End | Failed):
+                    hearing.put(message)
+                    return True
                 n_blocks += 1
                 if n_blocks > hearing.n_blocks:  # heard once more, a recording gives the same blocks
                     hearing.n_blocks = n_blocks
                     hearing.put(message)
-                if hearing.unwanted.is_set():
-                    return False
         except (EOFError, OSError):
-            return False
-        hearing.put(message)
-        return True
+            pass
+        return False

@@ -1,8 +1,9 @@
 """One recording as sound for a transform: decoded, without the silence at its ends, at least as long as asked for."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 
-from preprocess.decode import Samples, decode_blocks
+from preprocess.decode import DecodeError, Samples, decode_blocks
 from preprocess.replay import Replay
 from preprocess.trimming import Span, cut, sounding_span, widen
 from recipe import Features
@@ -12,10 +13,13 @@ Watch = Callable[[Iterable[Samples]], Iterator[Samples]]
 
 
 class Recording:
-    """The sound of one file at the recipe's rate. Iterating, as often as wanted, raises DecodeError."""
+    """The sound of one file at the recipe's rate. Iterating, as often as wanted, raises DecodeError.
 
-    def __init__(self, path: str, features: Features, watch: Watch = iter) -> None:
-        self.features, self.n_samples = features, 0
+    So it does where the file is longer than `longest_s`, as soon as this is known.
+    """
+
+    def __init__(self, path: str, features: Features, watch: Watch = iter, longest_s: float = math.inf) -> None:
+        self.path, self.features, self.longest_s, self.n_samples = path, features, longest_s, 0
         self._decoded = Replay(lambda: self._counted(watch(decode_blocks(path, features.rate_hz))))
         self._span: Span | None = None
 
@@ -23,6 +27,8 @@ class Recording:
         n_samples = 0
         for block in blocks:
             n_samples += len(block)
+            if n_samples > self.longest_s * self.features.rate_hz:
+                raise DecodeError(self.path, f"it is longer than {self.longest_s / 60:g} minutes")
             yield block
         self.n_samples = n_samples
 

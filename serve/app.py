@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from errors import BadInput, is_want_of_memory
 from preprocess.decode import DecodeError
+from serve.log import Log
 from serve.service import Service, Tagged
 from serve.upload import received
 
@@ -44,7 +45,7 @@ class About:
     """From which score on a label is decided on."""
     networks: str
     """The digest of their files."""
-    most_mb: float
+    most_mb: int
     most_minutes: float
 
 
@@ -52,12 +53,12 @@ class About:
 class Limits:
     """How much one request may send, and how many may be under way."""
 
-    most_mb: float
+    most_mb: int
     most_waiting: int
 
 
-def build_app(service: Service, name: str, limits: Limits) -> FastAPI:
-    """The application that answers for `service`, which it ends with itself."""
+def build_app(service: Service, name: str, limits: Limits, log: Log) -> FastAPI:
+    """The application that answers for `service`; `name` is the run's."""
     about = About(
         run=name,
         labels=service.run.labels,
@@ -69,14 +70,9 @@ def build_app(service: Service, name: str, limits: Limits) -> FastAPI:
     page = render_page(about)
     room = asyncio.Semaphore(limits.most_waiting)
 
-    @asynccontextmanager
-    async def life(_: FastAPI) -> AsyncIterator[None]:
-        with service:
-            yield
-
     # FastAPI's own pages of documentation load scripts from elsewhere; /openapi.json is there.
     told = f"Labels for recordings, by run {name}."
-    app = FastAPI(title="Earmark", description=told, lifespan=life, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Earmark", description=told, docs_url=None, redoc_url=None)
 
     @app.exception_handler(RequestValidationError)
     def refuse(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -107,13 +103,13 @@ def build_app(service: Service, name: str, limits: Limits) -> FastAPI:
                     503, f"{limits.most_waiting} recordings are under way", {"Retry-After": str(BUSY_S)}
                 )
             with _until_the_end():
-                async with room, received(request, service.folder, int(limits.most_mb * 2**20)) as path:
+                async with room, received(request, service.folder, limits.most_mb * 2**20) as path:
                     tagged = await _answer(service, name, path, request)
         except HTTPException as refusal:
-            print(f"{name!r}: refused, {refusal.detail}", flush=True)
+            log.line(f"{name!r}: refused, {refusal.detail}")
             raise
         took_s = time.monotonic() - began
-        print(f"{name!r}: {tagged.duration_s:.1f} s of sound, {tagged.labels}, in {took_s:.2f} s", flush=True)
+        log.line(f"{name!r}: {tagged.duration_s:.1f} s of sound, {tagged.labels}, in {took_s:.2f} s")
         return tagged if windows else replace(tagged, windows=None)
 
     return app
@@ -130,12 +126,8 @@ def _until_the_end() -> Iterator[None]:
 
 async def _answer(service: Service, name: str, path: Path, request: Request) -> Tagged:
     """What the service says, or a refusal that says why there is none."""
-    answering = asyncio.ensure_future(service.tag(name, path))
-    while not (await asyncio.wait({answering}, timeout=LOOK_S))[0]:
-        if await request.is_disconnected():
-            answering.cancel()
     try:
-        return await answering
+        return await _while_wanted(service.tag(name, path), request)
     except DecodeError as error:
         raise HTTPException(422, f"{name} cannot be read: {error.reason}") from None
     except BadInput as error:
@@ -144,6 +136,19 @@ async def _answer(service: Service, name: str, path: Path, request: Request) -> 
         if not is_want_of_memory(error):
             raise
         raise HTTPException(503, "too little memory for it at the moment") from None
+
+
+async def _while_wanted(work: Coroutine[Any, Any, Tagged], request: Request) -> Tagged:
+    """What comes of work, which is given up where nobody waits for it. Raises CancelledError then."""
+    working = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait({working}, timeout=LOOK_S))[0]:
+            if await request.is_disconnected():
+                working.cancel()
+        return working.result()
+    finally:  # also where the server ends
+        working.cancel()
+        await asyncio.wait({working})
 
 
 def render_page(about: About) -> str:

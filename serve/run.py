@@ -1,13 +1,16 @@
 """SCRIPT make serve: a run's networks behind a page and an API."""
 
+import signal
 import socket
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
+from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 from jsonargparse import ArgumentParser
-from jsonargparse.typing import PositiveFloat, PositiveInt
+from jsonargparse.typing import PositiveInt, restricted_number_type
 
 from command import Command, count_jobs, read_command
 from errors import BadInput
@@ -15,9 +18,11 @@ from predict.tagger import load_run
 from predict.thresholds import read_thresholds, with_tuned_windows
 from script import run_script
 from serve.app import Limits, build_app
+from serve.log import Log
 from serve.service import Service
 from train.device import pick_device
 
+Minutes = restricted_number_type("Minutes", float, [(">", 0), ("<=", 7 * 24 * 60)])
 GRACE_S = 3
 """How long those under way have when the server is ended."""
 
@@ -27,8 +32,8 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8000, help="0 takes one that is free.")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
     parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
-    parser.add_argument("--most_mb", type=PositiveFloat, default=200.0, help="Largest recording, in 2**20 bytes.")
-    parser.add_argument("--most_minutes", type=PositiveFloat, default=60.0, help="Longest recording.")
+    parser.add_argument("--most_mb", type=PositiveInt, default=200, help="Largest recording, in 2**20 bytes.")
+    parser.add_argument("--most_minutes", type=Minutes, default=60.0, help="Longest recording.")
     parser.add_argument("--most_waiting", type=PositiveInt, default=16, help="Most recordings under way.")
 
 
@@ -38,16 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if command.recipe.prediction.view_copies:
         print("warning: prediction.view_copies is for clips of a dataset: recordings have no copies", file=sys.stderr)
     service = build_service(command)
-    with listen(options.host, options.port) as listening:
-        app = build_app(service, command.places.run, Limits(options.most_mb, options.most_waiting))
+    with listen(options.host, options.port) as listening, Log() as log, service:
+        app = build_app(service, command.places.run, Limits(options.most_mb, options.most_waiting), log)
         host, port = listening.getsockname()[:2]
-        print(f"{len(service.run.labels)} labels, decided at {service.thresholds.source}; Ctrl-C ends it")
-        print(f"the page: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_S))
-        try:
-            server.run(sockets=[listening])
-        except KeyboardInterrupt:  # sent again by uvicorn, after it has ended as asked
-            print("ended")
+        log.line(f"{len(service.run.labels)} labels, decided at {service.thresholds.source}; Ctrl-C ends it")
+        log.line(f"the page: http://{f'[{host}]' if ':' in host else host}:{port}")
+        serve(app, listening)
+        log.line("ended")
 
 
 def build_service(command: Command) -> Service:
@@ -57,6 +59,24 @@ def build_service(command: Command) -> Service:
     run = load_run(home, with_tuned_windows(home, command.recipe.prediction), device)
     thresholds = read_thresholds(home, run.labels, run.prediction)
     return Service(run, thresholds, device, n_jobs, options.most_minutes * 60)
+
+
+class _Server(uvicorn.Server):
+    """Ends in order, however often it is asked to."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self.force_exit = False
+
+
+def serve(app: FastAPI, listening: socket.socket) -> None:
+    """Answer until Ctrl-C, SIGTERM, or the end of the terminal."""
+    server = _Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_S))
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        signal.signal(signal.SIGHUP, server.handle_exit)
+    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn sends them again, when it has ended as they asked
+        signal.signal(number, signal.SIG_IGN)
+    server.run(sockets=[listening])
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -73,10 +93,9 @@ def listen(host: str, port: int) -> socket.socket:
             listening.listen()
             unless_it_listens.pop_all()
         return listening
-    except OSError as error:
-        raise BadInput(
-            f"--host {host} --port {port}: {error.strerror}; give another, as make serve PORT=8001"
-        ) from None
+    except (OSError, UnicodeError) as error:  # the second for what cannot be a name
+        reason = getattr(error, "strerror", None) or error
+        raise BadInput(f"--host {host} --port {port}: {reason}; give another, as make serve PORT=8001") from None
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """A run's networks that answer one recording after another, while other processes decode the next ones."""
 
 import asyncio
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +9,13 @@ from typing import Self
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from errors import BadInput
 from predict.detections import Detection, Filters, detect
-from predict.listener import Hearing, Listener
+from predict.listener import GIVEN_UP, Hearing, Listener
 from predict.tagger import Answer, Heard, Run
 from predict.thresholds import Thresholds, lowest_of_windows
 from predict.unseen import as_frames
-from preprocess.decode import DecodeError
 
 DECODERS = 2
 """Processes: one decodes while the networks hear what another one has decoded."""
@@ -52,7 +50,7 @@ class Service:
     def __init__(self, run: Run, thresholds: Thresholds, device: torch.device, n_jobs: int, longest_s: float) -> None:
         self.run, self.thresholds, self.longest_s = run, thresholds, longest_s
         self._device, self._tagger = device, run.tagger()
-        self._listener = Listener(run.recipe.features, min(n_jobs, DECODERS))
+        self._listener = Listener(run.recipe.features, min(n_jobs, DECODERS), longest_s=longest_s)
         # One recording at a time, with all cores: networks side by side would only wait for each other.
         self._networks = ThreadPoolExecutor(1, "networks", torch.set_num_threads, (n_jobs,))
         self._folder: TemporaryDirectory[str]
@@ -78,25 +76,19 @@ class Service:
         """
         hearing = self._listener.hear(str(path))
         try:
+            await asyncio.wrap_future(hearing.begun)  # one whose decoder hangs keeps no other from the networks
+            if hearing.unwanted.is_set():  # the service has ended
+                raise BadInput(GIVEN_UP)
             return await asyncio.get_running_loop().run_in_executor(self._networks, self._tag, clip, hearing)
         finally:
             hearing.abandon()  # which does nothing to one that has been heard to its end
 
     def _tag(self, clip: str, hearing: Hearing) -> Tagged:
         heard: list[Heard] = []
-        for span in self._tagger.spans(self._frames(hearing)):
+        for span in self._tagger.spans(as_frames(hearing, self.run.recipe.features, self._device)):
             heard += self._tagger.score([span])
         answer = self._tagger.answer(heard, hearing.end.start_s, hearing.end.duration_s)
         return self._in_words(clip, answer, hearing.end.duration_s)
-
-    def _frames(self, hearing: Hearing) -> Iterator[Tensor]:
-        """The frames [n, n_bins] of a recording as they arrive. Raises DecodeError where there are too many."""
-        n_frames = 0
-        for block in as_frames(hearing, self.run.recipe.features, self._device):
-            n_frames += len(block)
-            if n_frames > self.longest_s * self.run.frames_per_second:
-                raise DecodeError(hearing.path, f"it is longer than {self.longest_s / 60:g} minutes")
-            yield block
 
     def _in_words(self, clip: str, answer: Answer, duration_s: float) -> Tagged:
         """An answer by the names of labels, and what is decided from it."""

@@ -1,10 +1,11 @@
 """The body of a request as a file, no larger than it may be, and gone afterwards."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from secrets import token_hex
 from typing import IO
 
 from fastapi import HTTPException, Request
@@ -12,6 +13,8 @@ from starlette.requests import ClientDisconnect
 
 PATIENCE_S = 30.0
 """How long a sender may be silent."""
+SLOWEST_BYTES_PER_S = 10_000
+"""A sender who is slower on the whole has PATIENCE_S more: a recording as it is spoken, in 8 bits, is 8,000."""
 HOW = "send the recording itself: curl --data-binary @recording.wav"
 
 
@@ -21,34 +24,42 @@ async def received(request: Request, folder: Path, most_bytes: int) -> AsyncIter
 
     Raises HTTPException where it is empty, in a form, larger than `most_bytes`, or does not arrive.
     """
-    if request.headers.get("content-type", "").startswith("multipart/"):
+    if request.headers.get("content-type", "").lower().startswith("multipart/"):
         raise HTTPException(415, f"a form is not understood: {HOW}")
     if int(request.headers.get("content-length", 0)) > most_bytes:
         raise _too_large(most_bytes)
-    with ExitStack() as kept:
-        try:
-            file = kept.enter_context(NamedTemporaryFile(dir=folder))
-            n_bytes = await _fill(file, request, most_bytes)
-        except TimeoutError:
-            raise HTTPException(408, f"nothing more was sent for {PATIENCE_S:g} seconds") from None
-        except ClientDisconnect:
-            raise HTTPException(400, "the recording was not sent to its end") from None
-        except OSError as error:
-            raise HTTPException(507, f"the recording cannot be kept: {error.strerror or error}") from None
-        if not n_bytes:
+    path = folder / token_hex(16)
+    try:
+        if not await _receive(request, path, most_bytes):
             raise HTTPException(400, f"there is no sound in the request: {HOW}")
-        yield Path(file.name)
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+
+
+async def _receive(request: Request, path: Path, most_bytes: int) -> int:
+    """Write a request's body to a file; how many bytes that were. Raises HTTPException where it cannot."""
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)  # those who tidy temporary folders take empty ones away
+        with path.open("xb") as file:
+            return await _fill(file, request, most_bytes)
+    except TimeoutError:
+        raise HTTPException(408, "the recording is sent too slowly") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the recording was not sent to its end") from None
+    except OSError as error:
+        raise HTTPException(507, f"the recording cannot be kept: {error.strerror or error}") from None
 
 
 async def _fill(file: IO[bytes], request: Request, most_bytes: int) -> int:
     """Write a request's body to a file; how many bytes that were. Raises TimeoutError, and as `received` does."""
-    n_bytes = 0
+    n_bytes, began = 0, time.monotonic()
     chunks = request.stream()
     while True:
-        async with asyncio.timeout(PATIENCE_S):
+        late_s = time.monotonic() - began - n_bytes / SLOWEST_BYTES_PER_S
+        async with asyncio.timeout(PATIENCE_S - max(late_s, 0)):
             chunk = await anext(chunks, None)
         if chunk is None:
-            file.flush()
             return n_bytes
         n_bytes += len(chunk)
         if n_bytes > most_bytes:  # whatever the header said, or did not say

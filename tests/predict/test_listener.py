@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from recipe import Features
 
 FEATURES = Features(rate_hz=8_000, n_fft=256, hop_samples=100, n_bins=24, fmax_hz=4_000.0)
 BAD_EAR = """
-import os, sys
+import os, sys, time
 from preprocess import decode, recording, spectra
 from predict import hear
 
@@ -34,6 +35,8 @@ def decode_blocks(path, rate_hz, good=recording.decode_blocks):
             os.kill(os.getpid(), 9)
         if name.startswith("crash"):
             os.abort()
+        if name.startswith("hangs"):
+            time.sleep(60)
         yield block
 
 recording.decode_blocks = decode_blocks
@@ -152,6 +155,30 @@ def test_a_recording_that_nobody_wants_any_more_holds_up_no_other(tmp_path: Path
         list(last)
     with pytest.raises(BadInput, match="no more recordings are to be heard"):
         ears.hear(paths[0])
+
+
+def test_a_recording_that_gives_no_sound_can_be_given_up(tmp_path: Path, bad_ear: tuple[str, str]) -> None:
+    hangs, good = recordings(tmp_path, "hangs", "a")
+    with Listener(FEATURES, 1, bad_ear) as ears:
+        first = ears.hear(hangs)
+        while not ears._ears:
+            time.sleep(0.01)
+        assert not first.begun.done()
+        first.abandon()
+        assert first.begun.done()
+        second = ears.hear(good)
+        assert list(second)
+        assert second.begun.done()
+
+
+def test_recordings_longer_than_asked_for_cannot_be_read(tmp_path: Path) -> None:
+    (path,) = recordings(tmp_path, "a", seconds=3.0)
+    for top_db in (None, 40.0):
+        features = replace(FEATURES, top_db=top_db, trim_top_db=top_db)
+        with Listener(features, 1, longest_s=3.0) as ears:
+            assert list(ears.hear(path))
+        with Listener(features, 1, longest_s=2.99) as ears, pytest.raises(DecodeError, match=r"it is longer than 0\.0"):
+            list(ears.hear(path))
 
 
 def test_a_process_stopped_for_long_is_replaced(tmp_path: Path, bad_ear: tuple[str, str]) -> None:

@@ -7,6 +7,8 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -29,6 +31,9 @@ class Served:
     process: subprocess.Popen[str]
     host: str
     port: int
+    reader: threading.Thread
+    printed: list[str]
+    """Lines after the one that says where it listens."""
 
     @property
     def url(self) -> str:
@@ -52,8 +57,8 @@ class Served:
             return reply.status, json.loads(reply.read())
 
 
-def start(home: Home, *options: str) -> Served:
-    """A server of the home's run that is ready."""
+def start(home: Home, *options: str, stdout_is_closed: bool = False) -> Served:
+    """A server of the home's run that is ready; nobody reads what it prints from then on where its output is closed."""
     process = subprocess.Popen(
         [sys.executable, "-m", "serve.run", *home.arguments, "--port", "0", "--jobs", "1", *options],
         cwd=ROOT,
@@ -64,19 +69,28 @@ def start(home: Home, *options: str) -> Served:
         env=os.environ | {"PYTHONWARNINGS": "error"},
     )
     assert process.stdout
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if found := re.search(r"http://([\d.]+):(\d+)", line):
-            return Served(process, found[1], int(found[2]))
-    raise AssertionError(f"the server ended with status {process.wait()}: {''.join(said)}")
+    said: list[str] = []
+    printed: list[str] = []
+    while not (found := re.search(r"http://([\d.]+):(\d+)", (said or [""])[-1])):
+        said.append(process.stdout.readline())
+        assert said[-1], f"the server ended with status {process.wait()}: {''.join(said)}"
+    if stdout_is_closed:
+        process.stdout.close()
+    reader = threading.Thread(target=lambda: None if stdout_is_closed else printed.extend(process.stdout or []))
+    reader.start()
+    return Served(process, found[1], int(found[2]), reader, printed)
 
 
-def end(served: Served) -> tuple[int, str]:
-    """Ctrl-C: its status, and what else it had printed."""
-    served.process.send_signal(signal.SIGINT)
-    printed, _ = served.process.communicate(timeout=30)
-    return served.process.returncode, printed
+def end(served: Served, *signals: int) -> tuple[int, str]:
+    """Ctrl-C, or other signals: its status, and what else it had printed."""
+    for number in signals or (signal.SIGINT,):
+        served.process.send_signal(number)
+        time.sleep(0.3 if len(signals) > 1 else 0)
+    status = served.process.wait(timeout=30)
+    served.reader.join()
+    if served.process.stdout:
+        served.process.stdout.close()
+    return status, "".join(served.printed)
 
 
 @pytest.fixture(scope="module")

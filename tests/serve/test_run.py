@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ import soundfile
 from command import read_command
 from errors import BadInput
 from serve.run import add_options, build_service, main
+from tests.browsing import until
 from tests.predict.conftest import LABELS, Home
 from tests.serve.conftest import Served, end, start
 from tests.typed import ROOT
@@ -119,31 +121,65 @@ def test_a_decoder_that_is_killed_costs_no_answer(served: Served, home: Home) ->
     assert served.tag(sound_of(home, 11)) == before
 
 
-def test_ctrl_c_ends_the_server_and_leaves_nothing(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recording_as_long_as_allowed_is_answered(served: Served, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for name, n_samples, expected in (("as.flac", 15 * 8_000, 200), ("longer.flac", 15 * 8_000 + 8, 422)):
+        soundfile.write(tmp_path / name, random.uniform(-0.1, 0.1, n_samples), 8_000)
+        assert served.tag((tmp_path / name).read_bytes())[0] == expected
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_server_that_is_ended_leaves_nothing(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: int
+) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
     served = start(home)
-    assert served.tag(sound_of(home, 11), name="a\nb")[0] == 200
+    assert served.tag(sound_of(home, 11), name="a\nb高")[0] == 200
     children = psutil.Process(served.process.pid).children(recursive=True)
     assert children
     assert [path.name[:8] for path in tmp_path.iterdir()] == ["earmark-"]
     assert list(tmp_path.rglob("*/*")) == []
-    status, printed = end(served)
+    status, printed = end(served, ending)
     assert status == 0
     heard, ended = printed.splitlines()
-    assert heard.startswith(r"'a\nb': 2.0 s of sound, [")
+    assert heard.startswith(r"'a\nb\u9ad8': 2.0 s of sound, [")
     assert ended == "ended"
     assert not psutil.wait_procs(children, timeout=10)[1]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_server_ends_though_recordings_are_under_way(home: Home) -> None:
+def test_a_server_ends_in_order_though_recordings_are_under_way(home: Home, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "long.flac", np.random.default_rng(0).uniform(-0.1, 0.1, 3_000 * 8_000), 8_000)
+    served = start(home)
+    with ExitStack() as under_way, ThreadPoolExecutor(1) as asker:
+        begin(served, sound_of(home, 8), under_way)
+        answered = asker.submit(served.tag, (tmp_path / "long.flac").read_bytes())
+        until(lambda: psutil.Process(served.process.pid).children())
+        status, printed = end(served, signal.SIGINT, signal.SIGINT)
+        assert answered.result()[0] == 503
+    assert (status, "Traceback" in printed) == (0, False), printed
+    assert printed.count("refused, nobody waits for the answer, or the server is ending\n") == 2
+    assert printed.endswith("ended\n")
+
+
+def test_an_answer_that_nobody_waits_for_is_given_up(home: Home, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "long.flac", np.random.default_rng(0).uniform(-0.1, 0.1, 3_000 * 8_000), 8_000)
+    sound = (tmp_path / "long.flac").read_bytes()
     served = start(home)
     with ExitStack() as under_way:
-        begin(served, sound_of(home, 8), under_way)
-        assert served.get("/about")[0] == 200
-        status, printed = end(served)
-    assert (status, "Traceback" in printed) == (0, False)
-    assert "refused, nobody waits for the answer, or the server is ending\nended\n" in printed
+        connection = begin(served, sound, under_way)
+        connection.send(sound[100:])
+        until(lambda: psutil.Process(served.process.pid).children())
+    assert until(lambda: "refused, nobody waits for the answer" in "".join(served.printed))
+    assert served.tag(sound_of(home, 11))[0] == 200
+    assert end(served)[0] == 0
+
+
+def test_nobody_has_to_read_what_the_server_prints(home: Home) -> None:
+    served = start(home, stdout_is_closed=True)
+    assert [served.tag(sound_of(home, 11))[0] for _ in range(3)] == [200, 200, 200]
+    assert end(served)[0] == 0
 
 
 def test_a_port_that_is_taken_is_named(served: Served, home: Home) -> None:

@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import soundfile
 from command import read_command
 from errors import BadInput
 from predict import run
+from predict.listener import Listener
 from predict.thresholds import write_thresholds
 from preprocess.decode import DecodeError
 from serve.run import add_options, build_service
@@ -90,11 +92,41 @@ def test_an_answer_that_is_given_up_is_not_computed_to_its_end(service: Service,
     asyncio.run(ask())
 
 
-def test_what_is_longer_than_allowed_is_refused_as_soon_as_it_is_known(service: Service, long: Path) -> None:
-    service.longest_s = 2.0
-    with pytest.raises(DecodeError, match=r"it is longer than 0\.033") as refused:
+def test_what_is_longer_than_allowed_is_refused_as_soon_as_it_is_known(home: Home, long: Path) -> None:
+    longer = pytest.raises(DecodeError, match=r"it is longer than 2\.5 minutes")
+    with open_service(home, "--most_minutes", "2.5") as service, longer as refused:
         asyncio.run(service.tag("long", long))
     assert refused.value.path == long
+
+
+def test_a_decoder_that_gives_no_sound_keeps_no_other_from_the_networks(
+    home: Home, tmp_path: Path, as_process: Callable[[str], tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hanging = """
+import os, time
+from preprocess import recording
+from predict import hear
+
+def decode_blocks(path, rate_hz, good=recording.decode_blocks):
+    while os.path.basename(path) == "hangs":
+        time.sleep(0.1)
+    yield from good(path, rate_hz)
+
+recording.decode_blocks = decode_blocks
+hear.main()
+"""
+    monkeypatch.setattr("serve.service.Listener", partial(Listener, command=as_process(hanging)))
+    short = Path(home.table["path"].iloc[11])
+    (tmp_path / "hangs").write_bytes(short.read_bytes())
+
+    async def ask(service: Service) -> None:
+        hangs = asyncio.create_task(service.tag("hangs", tmp_path / "hangs"))
+        await asyncio.sleep(0.1)
+        assert (await service.tag("short", short)).duration_s == 2
+        assert not hangs.done()
+
+    with open_service(home, "--jobs", "2") as service:
+        asyncio.run(ask(service))
 
 
 def test_a_service_that_has_ended_answers_nothing(service: Service, home: Home, long: Path) -> None:
