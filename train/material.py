@@ -81,14 +81,17 @@ class Material:
         return rows
 
 
-def load_material(recipe: Recipe, places: Places, device: torch.device) -> Material:
-    """Read the table of clips, the vocabulary and the store. Raises BadInput where they do not fit the recipe."""
+def load_material(recipe: Recipe, places: Places, device: torch.device, *, quiet: bool = False) -> Material:
+    """Read the table of clips, the vocabulary and the store; `quiet` where another process has said what is missing.
+
+    Raises BadInput where they do not fit the recipe.
+    """
     table = read_clips(places.clips_csv)
     table = table[table["split"] == "train"].set_index("clip", drop=False)
     labels = read_vocabulary(places.labels_csv)
     table, dropped = correct(table, recipe.training.corrections, labels)
     memory = load_memory(places.store, recipe.features, list(table["clip"]), device)
-    if missing := len(table) - len(memory.clips):
+    if (missing := len(table) - len(memory.clips)) and not quiet:
         print(f"{missing} training clips are not in the store (see {places.failed_csv}): left out", file=sys.stderr)
     table = table.loc[memory.clips]
     targets = torch.from_numpy(encode(table["labels"], labels, clips=table["clip"]))
