@@ -20,12 +20,13 @@ def check_jobs(jobs: Sequence[Job]) -> None:
         )
     for job in jobs:
         job.material.held_out(job.fold)
-    by_fold = {job.fold: job for job in jobs}  # seeds of a fold start alike, and so do all folds that start afresh
-    for job in by_fold.values() if training.start_from else jobs[:1]:
-        learner = start_learner(job.material, job.recipe, job.fold, job.seed, job.n_steps, job.device)
-    job.check_sizes(learner.network)
+    first, *others = {job.fold: job for job in jobs}.values()  # seeds of a fold start alike
+    first.check_sizes(start_learner(first).network)
+    if training.start_from:  # folds that start afresh start alike, too
+        for job in others:
+            start_learner(job)
     if training.compile:
-        check_compiler(job.device)
+        check_compiler(first.device)
 
 
 def check_resumable(jobs: Sequence[Job]) -> bool:

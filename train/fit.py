@@ -96,7 +96,7 @@ def train_fold(job: Job, *, resume: bool, tensorboard: bool, bars: bool) -> None
     """Train one network to the recipe's last epoch; best.pt, last.pt and log.csv land in the job's home."""
     training = job.recipe.training
     held_out = job.material.held_out(job.fold).tolist()
-    learner = start_learner(job.material, job.recipe, job.fold, job.seed, job.n_steps, job.device)
+    learner = start_learner(job)
     if learner.origin:
         print(f"{job.home.name} {learner.origin}", flush=True)
     last = job.home / "last.pt"

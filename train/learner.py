@@ -13,6 +13,7 @@ from errors import BadInput
 from recipe import Recipe
 from train.average import MovingAverage
 from train.checkpoint import Checkpoint, load_checkpoint
+from train.job import Job
 from train.learnt import both, first_learnt, marks_of
 from train.material import Material
 from train.networks import SoundNetwork, network_of
@@ -79,12 +80,12 @@ def seed_torch(*keys: int) -> None:
     torch.manual_seed(seeded_generator("cpu", *keys).initial_seed())
 
 
-def start_learner(
-    material: Material, recipe: Recipe, fold: int, seed: int, n_steps: int, device: torch.device
-) -> Learner:
-    """A learner at its beginning, for `n_steps` in all: fresh weights, ImageNet's, or another run's."""
-    seed_torch(seed, fold)
-    n_labels, training = len(material.labels), recipe.training
+def start_learner(job: Job, n_steps: int | None = None) -> Learner:
+    """A job's network at its beginning, fresh, ImageNet's or another run's, for the job's steps or `n_steps`."""
+    recipe, material, fold, training = job.recipe, job.material, job.fold, job.recipe.training
+    n_steps = job.n_steps if n_steps is None else n_steps
+    seed_torch(job.seed, fold)
+    n_labels = len(material.labels)
     network = network_of(recipe, material.memory.n_bins, n_labels, material.mean, material.std, pretrained=True)
     learnt = marks_of(material.names(material.drawn(fold, training)))
     origin = ""
@@ -95,7 +96,7 @@ def start_learner(
             check_unseen(before.learnt, material, fold, f"training.start_from = {path}")
             learnt = both(learnt, before.learnt)
         origin = start_from(network, material.labels, path, before)
-    network = network.to(device)
+    network = network.to(job.device)
     optimizer = build_optimizer(network, training)
     average = MovingAverage(network, training.average) if training.average else None
     schedule = build_schedule(optimizer, training, n_steps)
