@@ -53,10 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         summary_writer()
     material = load_material(recipe, places, device)
     folds = choose_folds(options.folds, material.fold_names())
-    lessons = {fold: taught(material, recipe, fold, device) for fold in folds}
+    materials = {fold: taught(material, recipe, fold, device) for fold in folds}
     first, home = recipe.training.seed, places.run_home
     jobs = [
-        Job(recipe, lessons[fold], fold, first + seed, fold_home(home, recipe, fold, seed), device)
+        Job(recipe, materials[fold], fold, first + seed, fold_home(home, recipe, fold, seed), device)
         for fold, seed in itertools.product(folds, range(recipe.training.seeds))
     ]
     n_at_once = count_at_once(count_jobs(options.jobs), jobs)
@@ -73,13 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def train_all(jobs: Sequence[Job], material: Material, places: Places, options: Namespace, n_at_once: int) -> None:
     """Train the networks, one after the other or side by side, and report what they come to."""
     recipe, device = jobs[0].recipe, jobs[0].device
-    lessons = {job.fold: job.material for job in jobs}
-    folds = list(lessons)
+    materials = {job.fold: job.material for job in jobs}
+    folds = list(materials)
     print(f"{len(material.memory.clips)} clips, {len(material.labels)} labels, folds {folds} on {device}")
     for line in describe_gaps(material.targets, material.labels):
         print(line)
     if recipe.training.teacher:
-        print(*(describe_teaching(material, lessons[fold], fold) for fold in folds), sep="\n")
+        print(*(describe_teaching(material, materials[fold], fold) for fold in folds), sep="\n")
     train = partial(train_fold, resume=options.resume, tensorboard=options.tensorboard, bars=n_at_once == 1)
     try:
         if n_at_once > 1:

@@ -48,7 +48,7 @@ class Material:
     def fold_names(self) -> list[int]:
         return sorted({int(fold) for fold in self.folds})
 
-    def learnt(self, fold: int, *, with_noisy: bool) -> np.ndarray:
+    def to_learn(self, fold: int, *, with_noisy: bool) -> np.ndarray:
         """Rows that the networks of `fold` learn from."""
         return np.flatnonzero((self.folds != fold) & self.kept & (with_noisy | ~self.noisy.numpy()))
 
@@ -58,9 +58,9 @@ class Material:
 
     def drawn(self, fold: int, training: Training) -> np.ndarray:
         """Rows that are drawn for the networks of `fold`: noisy ones where they count and their rate comes to any."""
-        curated = self.learnt(fold, with_noisy=False)
+        curated = self.to_learn(fold, with_noisy=False)
         n_noisy = round(training.noisy_rate * len(curated)) if len(curated) else 1  # without others all are drawn
-        return self.learnt(fold, with_noisy=True) if training.noisy_weight > 0 and n_noisy else curated
+        return self.to_learn(fold, with_noisy=True) if training.noisy_weight > 0 and n_noisy else curated
 
     def lesson(self, fold: int, training: Training) -> str:
         """A digest of the clips that the networks of `fold` learn from, and of their targets.
