@@ -18,6 +18,7 @@ from train.learnt import both, first_learnt, marks_of
 from train.material import Material
 from train.networks import SoundNetwork, network_of
 from train.optimizer import build_optimizer
+from train.runs import best_paths, fold_of
 from train.schedule import Schedule, build_schedule
 from train.seeding import seeded_generator
 
@@ -134,8 +135,8 @@ def find_start(path: Path, fold: int) -> Path:
 
 def of_fold(run_home: Path, fold: int, key: str) -> list[Path]:
     """The best networks of a fold in another run's folder, one a seed. Raises BadInput that names the recipe's key."""
-    there = sorted(run_home.glob("fold*/best.pt"))
-    same = [each for each in there if each.parent.name.removeprefix("fold").partition("_")[0] == str(fold)]
+    there = best_paths(run_home)
+    same = [each for each in there if fold_of(each.parent) == fold]
     if not same:
         names = ", ".join(each.parent.name for each in there) or "none"
         raise BadInput(f"{key} = {run_home}: no best.pt of fold {fold} ({names} there); name a run that has it")
