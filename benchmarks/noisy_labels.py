@@ -176,7 +176,8 @@ def hear(places: Places, run_name: str) -> dict[str, Figures]:
     table = read_clips(places.clips_csv)
     curated = table[(table["split"] == "train") & (table["trust"] == "curated")]
     home, found = places.home / "runs" / run_name, {}
-    plain = recipe_of(load_checkpoint(next(iter(sorted(home.glob("fold*/best.pt")))))).prediction
+    best = min(home.glob("fold*/best.pt"))
+    plain = recipe_of(best, load_checkpoint(best)).prediction
     for name, views in {"as it is": {}, **VIEWS}.items():
         run = load_run(home, replace(plain, **views))
         with open_store(places.store, run.recipe.features) as store:

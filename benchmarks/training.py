@@ -97,7 +97,7 @@ class Bench:
     def __init__(self, job: Job) -> None:
         self.training, self.device = job.recipe.training, job.device
         # One-cycle refuses steps past its last.
-        learner = start_learner(job.material, job.recipe, job.fold, job.seed, 10**7, job.device)
+        learner = start_learner(job, n_steps=10**7)
         self.network, self.optimizer, self.schedule = learner.network.train(), learner.optimizer, learner.schedule
         self.stepped = torch.compile(self.network) if self.training.compile else self.network
         self.batch = next(iter(job.batches(0)))

@@ -186,7 +186,7 @@ def load_run(run_home: Path, prediction: Prediction, device: torch.device | str 
     for path, checkpoint in zip(paths, checkpoints, strict=True):
         folds.setdefault(checkpoint.fold, []).append(network_from(path, checkpoint, device))
         learnt[checkpoint.fold] = both(learnt.get(checkpoint.fold, NOTHING), checkpoint.learnt)
-    first, recipe = checkpoints[0], recipe_of(checkpoints[0])
+    first, recipe = checkpoints[0], recipe_of(paths[0], checkpoints[0])
     if prediction.mode == "dense" and not all(can_share(each) for group in folds.values() for each in group):
         what = "network.modulation_units" if recipe.network.modulation_units else f"network {recipe.network.name}"
         print(f"{what} needs each window by itself: prediction.mode is exact", file=sys.stderr)

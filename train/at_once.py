@@ -93,7 +93,7 @@ def _train(work: Callable[[Job], None], parcel: Parcel) -> None:
     os.environ["OMP_NUM_THREADS"] = str(parcel.n_threads)
     torch.set_num_threads(parcel.n_threads)
     device = pick_device("cpu")
-    material = load_material(parcel.recipe, parcel.places, device)
+    material = load_material(parcel.recipe, parcel.places, device, quiet=True)
     material = replace(material, targets=torch.from_numpy(parcel.targets), kept=parcel.kept, untaught=material)
     work(Job(parcel.recipe, material, parcel.fold, parcel.seed, parcel.home, device))
 

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from preprocess.tables import write_table
 from preprocess.whole import written_whole
 from recipe import Recipe
 from script import run_script
-from train.metrics import is_single_label, summarise
+from train.metrics import accuracy, is_single_label, lwlrap, summarise
 from train.simple_inputs import SIZES, read_inputs
 from train.simple_models import MODELS, nearest_neighbours, standardise, vote
 
@@ -42,14 +42,19 @@ class Study:
     folds: np.ndarray
     """[n_clips]"""
 
-    @property
+    @cached_property
     def metric(self) -> str:
         """What is compared: accuracy where each clip has one label, otherwise lwlrap."""
         return "accuracy" if is_single_label(torch.from_numpy(self.hot)) else "lwlrap"
 
-    def figures(self, scores: np.ndarray, rows: np.ndarray | slice = slice(None)) -> dict[str, float]:
-        """Every metric of scores [n_rows, n_labels] on some clips."""
-        return summarise(torch.from_numpy(self.hot[rows]), torch.from_numpy(scores))
+    def figures(self, scores: np.ndarray, clips: np.ndarray | slice = slice(None)) -> dict[str, float]:
+        """Every metric of scores [n_clips, n_labels] of some clips."""
+        return summarise(torch.from_numpy(self.hot[clips]), torch.from_numpy(scores))
+
+    def score(self, scores: np.ndarray, clips: np.ndarray | slice = slice(None)) -> float:
+        """`metric` alone of scores [n_clips, n_labels] of some clips."""
+        compare = accuracy if self.metric == "accuracy" else lwlrap
+        return compare(torch.from_numpy(self.hot[clips]), torch.from_numpy(scores))
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -138,7 +143,7 @@ def tabulate(
         if model == NEIGHBOURS:
             scores, k, curves[name] = choose_k(study, vote(study.hot, scores))
         figures = study.figures(scores)
-        by_fold = [study.figures(scores[rows], rows)[study.metric] for rows in _rows_by_fold(study.folds)]
+        by_fold = [study.score(scores[clips], clips) for clips in _clips_by_fold(study.folds)]
         score = figures[study.metric]
         rows.append((name, model, k, score, min(by_fold), max(by_fold), *(figures.get(key) for key in COLUMNS[-3:])))
     return rows, curves
@@ -149,19 +154,20 @@ def choose_k(study: Study, by_k: Iterable[np.ndarray]) -> tuple[np.ndarray, str,
 
     From scores [n_clips, n_labels] of each k from 1; also those ks, and the score of all clips over k.
     """
-    folds, curve = _rows_by_fold(study.folds), []
+    folds, curve = _clips_by_fold(study.folds), []
     chosen, ks, highest = np.empty(study.hot.shape), [0] * len(folds), [-np.inf] * len(folds)
     for k, scores in enumerate(by_k, start=1):
-        curve.append(study.figures(scores)[study.metric])
-        for number, rows in enumerate(folds):
-            others = np.setdiff1d(np.arange(len(study.folds)), rows)
-            score = study.figures(scores[others], others)[study.metric]
+        curve.append(study.score(scores))
+        for number, clips in enumerate(folds):
+            others = np.setdiff1d(np.arange(len(study.folds)), clips)
+            score = study.score(scores[others], others)
             if k == 1 or score > highest[number]:
-                ks[number], highest[number], chosen[rows] = k, score, scores[rows]
+                ks[number], highest[number], chosen[clips] = k, score, scores[clips]
     return chosen, " ".join(map(str, sorted(set(ks)))), curve
 
 
-def _rows_by_fold(folds: np.ndarray) -> list[np.ndarray]:
+def _clips_by_fold(folds: np.ndarray) -> list[np.ndarray]:
+    """Of each fold, which clips it holds."""
     return [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
 
 

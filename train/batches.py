@@ -44,17 +44,16 @@ class Batches:
         training: Training,
         generator: Generator,
         *,
-        noisy: Tensor | None = None,
-        n_frames: int | None = None,
-        n_bins: int | None = None,
+        noisy: Tensor,
+        n_frames: int,
+        n_bins: int,
     ) -> None:
         """`targets` [len(rows), n_labels] and `noisy` bool [len(rows)] belong to `rows` of the memory; the generator is
-        on the memory's device. Crops have `n_frames`, by default training.crop_seconds, and `n_bins` averaged from the
-        store's, by default (and for a waveform always) all of them. Raises BadInput where no clip is left, or an
-        augmentation does not suit the features.
+        on the memory's device. Crops have `n_frames`, and `n_bins` averaged from the store's. Raises BadInput where no
+        clip is left, or an augmentation does not suit the features.
         """
         device = memory.device
-        noisy = torch.zeros(len(rows), dtype=torch.bool) if noisy is None else noisy.cpu()
+        noisy = noisy.cpu()
         self._memory, self._training, self._generator = memory, training, generator
         self._rows = torch.as_tensor(rows, dtype=torch.int64, device=device)
         # Mixing takes 'noisy' for one more label, so a mixture knows whether a noisy clip is in it.
@@ -62,8 +61,7 @@ class Batches:
         self._curated = torch.nonzero(~noisy if (~noisy).any() else noisy).flatten().to(device)
         self._noisy = torch.nonzero(noisy).flatten().to(device)
         self._n_noisy = round(training.noisy_rate * len(self._curated)) if noisy.any() and (~noisy).any() else 0
-        self._n_frames = n_frames or max(round(training.crop_seconds * memory.frames_per_second), 1)
-        self._n_bins = memory.n_bins if memory.kind == "waveform" else n_bins or memory.n_bins
+        self._n_frames, self._n_bins = n_frames, n_bins
         self._augmentations = build_augmentations(training, memory.kind)
         if not len(self._curated):
             raise BadInput("no clips to train on: all of them are held out, dropped or unreadable (see failed.csv)")

@@ -12,9 +12,12 @@ from train import metrics
 COLUMNS = ("label", "clips", "lwlrap", "average_precision", "f1", "false_positives", "false_negatives")
 
 
-def write_by_label(path: Path, labels: Sequence[str], truth: Tensor, scores: Tensor, threshold: float = 0.5) -> None:
-    """Write COLUMNS of each label, from truth and scores [n_clips, n_labels]; what is not defined is left empty."""
-    decisions = scores >= threshold
+def write_by_label(path: Path, labels: Sequence[str], truth: Tensor, scores: Tensor) -> None:
+    """Write COLUMNS of each label, from truth and scores [n_clips, n_labels], decided at 0.5.
+
+    What is not defined is left empty.
+    """
+    decisions = scores >= 0.5
     figures = [
         (truth >= 0.5).sum(0),
         metrics.lwlrap_per_class(truth, scores)[0],

@@ -71,7 +71,7 @@ def network_from(path: Path, checkpoint: Checkpoint, device: torch.device | str 
 
     Raises BadInput where its recipe or its weights are those of another version.
     """
-    network = network_of(recipe_of(checkpoint), checkpoint.n_bins, len(checkpoint.labels))
+    network = network_of(recipe_of(path, checkpoint), checkpoint.n_bins, len(checkpoint.labels))
     try:
         network.load_state_dict(checkpoint.network)
     except RuntimeError as error:
@@ -80,11 +80,11 @@ def network_from(path: Path, checkpoint: Checkpoint, device: torch.device | str 
     return network.to(device).eval()
 
 
-def recipe_of(checkpoint: Checkpoint) -> Recipe:
-    """The recipe a checkpoint was trained by. Raises BadInput where this version has other keys."""
+def recipe_of(path: Path, checkpoint: Checkpoint) -> Recipe:
+    """The recipe that the checkpoint at `path` was trained by. Raises BadInput where this version has other keys."""
     values = checkpoint.recipe
     try:
         sections: dict[str, Any] = {name: section(**values.get(name, {})) for name, section in SECTIONS.items()}
         return Recipe(values["name"], **sections)
     except (KeyError, TypeError) as error:
-        raise BadInput(f"a checkpoint's recipe is another version's ({error}): train it again") from None
+        raise BadInput(f"{path} was trained by another version's recipe ({error}): train it again") from None

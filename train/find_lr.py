@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     fold = choose_folds(str(there[0] if options.fold is None else options.fold), there)[0]
     material = taught(material, recipe, fold, device)
     job = Job(recipe, material, fold, recipe.training.seed, places.run_home, device)
-    learner = start_learner(material, recipe, fold, job.seed, options.steps, device)
+    learner = start_learner(job, n_steps=options.steps)
     job.check_sizes(learner.network)
     try:
         rates, losses = search(job, learner, np.geomspace(options.lowest, options.highest, options.steps))

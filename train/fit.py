@@ -18,11 +18,12 @@ from preprocess.lock import locked
 from recipe import as_dict
 from script import run_script, stop
 from train.at_once import count_at_once, train_at_once
-from train.checkpoint import Checkpoint, load_checkpoint, network_from, save_checkpoint
-from train.device import arithmetic, blame_compiler, check_compiler, peak_memory_mb, pick_device
+from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from train.checks import check_jobs, check_resumable
+from train.device import arithmetic, blame_compiler, peak_memory_mb, pick_device
 from train.job import Job
-from train.learner import TAKEN_UP, Learner, check_unseen, seed_torch, start_learner
-from train.log import EpochLog, read_log, summary_writer
+from train.learner import Learner, seed_torch, start_learner
+from train.log import EpochLog, summary_writer
 from train.losses import batch_loss, held_out_loss
 from train.material import Material, choose_folds, load_material
 from train.metrics import METRICS, describe_gaps, summarise
@@ -52,10 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         summary_writer()
     material = load_material(recipe, places, device)
     folds = choose_folds(options.folds, material.fold_names())
-    lessons = {fold: taught(material, recipe, fold, device) for fold in folds}
+    materials = {fold: taught(material, recipe, fold, device) for fold in folds}
     first, home = recipe.training.seed, places.run_home
     jobs = [
-        Job(recipe, lessons[fold], fold, first + seed, fold_home(home, recipe, fold, seed), device)
+        Job(recipe, materials[fold], fold, first + seed, fold_home(home, recipe, fold, seed), device)
         for fold, seed in itertools.product(folds, range(recipe.training.seeds))
     ]
     n_at_once = count_at_once(count_jobs(options.jobs), jobs)
@@ -72,13 +73,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def train_all(jobs: Sequence[Job], material: Material, places: Places, options: Namespace, n_at_once: int) -> None:
     """Train the networks, one after the other or side by side, and report what they come to."""
     recipe, device = jobs[0].recipe, jobs[0].device
-    lessons = {job.fold: job.material for job in jobs}
-    folds = list(lessons)
+    materials = {job.fold: job.material for job in jobs}
+    folds = list(materials)
     print(f"{len(material.memory.clips)} clips, {len(material.labels)} labels, folds {folds} on {device}")
     for line in describe_gaps(material.targets, material.labels):
         print(line)
     if recipe.training.teacher:
-        print(*(describe_teaching(material, lessons[fold], fold) for fold in folds), sep="\n")
+        print(*(describe_teaching(material, materials[fold], fold) for fold in folds), sep="\n")
     train = partial(train_fold, resume=options.resume, tensorboard=options.tensorboard, bars=n_at_once == 1)
     try:
         if n_at_once > 1:
@@ -91,61 +92,11 @@ def train_all(jobs: Sequence[Job], material: Material, places: Places, options: 
         stop("interrupted; last.pt is as after the last whole epoch, and --resume goes on from it", 130)
 
 
-def check_jobs(jobs: Sequence[Job]) -> None:
-    """Raise BadInput for what cannot be trained, before anything is written."""
-    training = jobs[0].recipe.training
-    if len(training.progressive or []) > training.epochs:  # here: networks of such recipes are there, and can be used
-        raise BadInput(
-            f"training.progressive = {training.progressive}: has more shares than training.epochs = {training.epochs}, "
-            "so the last would never come; give fewer or train longer"
-        )
-    for job in jobs:
-        job.material.held_out(job.fold)
-    by_fold = {job.fold: job for job in jobs}  # seeds of a fold start alike, and so do all folds that start afresh
-    for job in by_fold.values() if training.start_from else jobs[:1]:
-        learner = start_learner(job.material, job.recipe, job.fold, job.seed, job.n_steps, job.device)
-    job.check_sizes(learner.network)
-    if training.compile:
-        check_compiler(job.device)
-
-
-def check_resumable(jobs: Sequence[Job]) -> bool:
-    """Whether all networks are trained to their last epoch.
-
-    Raises BadInput where one cannot go on from its last.pt, before anything of the run is touched.
-    """
-    finished = True
-    for job in jobs:
-        last, best = job.home / "last.pt", job.home / "best.pt"
-        if not last.exists():
-            finished = False
-            continue
-        checkpoint, lesson = load_checkpoint(last), job.material.lesson(job.fold, job.recipe.training)
-        before = checkpoint.resume or {}
-        if lacking := sorted(TAKEN_UP - before.keys()):
-            raise BadInput(f"--resume: {last} lacks {', '.join(lacking)}, with which to go on: train without it")
-        theirs = (
-            checkpoint.labels,
-            before["n_steps"],
-            before.get("lesson", lesson),
-        )  # an earlier version had no lesson
-        if theirs != (job.material.labels, job.n_steps, lesson):
-            raise BadInput("--resume: the training clips or their labels have changed since; train without it")
-        check_unseen(checkpoint.learnt, job.material, job.fold, f"--resume: {last}", "train without it")
-        network_from(last, checkpoint)  # whose weights may be another version's
-        if checkpoint.epoch and not best.exists():
-            raise BadInput(f"--resume: {best} is gone; put it back, or train without --resume")
-        if checkpoint.epoch:
-            read_log(job.home, checkpoint.epoch)
-        finished = finished and checkpoint.epoch >= job.recipe.training.epochs
-    return finished
-
-
 def train_fold(job: Job, *, resume: bool, tensorboard: bool, bars: bool) -> None:
     """Train one network to the recipe's last epoch; best.pt, last.pt and log.csv land in the job's home."""
     training = job.recipe.training
     held_out = job.material.held_out(job.fold).tolist()
-    learner = start_learner(job.material, job.recipe, job.fold, job.seed, job.n_steps, job.device)
+    learner = start_learner(job)
     if learner.origin:
         print(f"{job.home.name} {learner.origin}", flush=True)
     last = job.home / "last.pt"

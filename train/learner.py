@@ -13,10 +13,12 @@ from errors import BadInput
 from recipe import Recipe
 from train.average import MovingAverage
 from train.checkpoint import Checkpoint, load_checkpoint
+from train.job import Job
 from train.learnt import both, first_learnt, marks_of
 from train.material import Material
 from train.networks import SoundNetwork, network_of
 from train.optimizer import build_optimizer
+from train.runs import best_paths, fold_of
 from train.schedule import Schedule, build_schedule
 from train.seeding import seeded_generator
 
@@ -79,12 +81,12 @@ def seed_torch(*keys: int) -> None:
     torch.manual_seed(seeded_generator("cpu", *keys).initial_seed())
 
 
-def start_learner(
-    material: Material, recipe: Recipe, fold: int, seed: int, n_steps: int, device: torch.device
-) -> Learner:
-    """A learner at its beginning, for `n_steps` in all: fresh weights, ImageNet's, or another run's."""
-    seed_torch(seed, fold)
-    n_labels, training = len(material.labels), recipe.training
+def start_learner(job: Job, n_steps: int | None = None) -> Learner:
+    """A job's network at its beginning, fresh, ImageNet's or another run's, for the job's steps or `n_steps`."""
+    recipe, material, fold, training = job.recipe, job.material, job.fold, job.recipe.training
+    n_steps = job.n_steps if n_steps is None else n_steps
+    seed_torch(job.seed, fold)
+    n_labels = len(material.labels)
     network = network_of(recipe, material.memory.n_bins, n_labels, material.mean, material.std, pretrained=True)
     learnt = marks_of(material.names(material.drawn(fold, training)))
     origin = ""
@@ -95,7 +97,7 @@ def start_learner(
             check_unseen(before.learnt, material, fold, f"training.start_from = {path}")
             learnt = both(learnt, before.learnt)
         origin = start_from(network, material.labels, path, before)
-    network = network.to(device)
+    network = network.to(job.device)
     optimizer = build_optimizer(network, training)
     average = MovingAverage(network, training.average) if training.average else None
     schedule = build_schedule(optimizer, training, n_steps)
@@ -133,8 +135,8 @@ def find_start(path: Path, fold: int) -> Path:
 
 def of_fold(run_home: Path, fold: int, key: str) -> list[Path]:
     """The best networks of a fold in another run's folder, one a seed. Raises BadInput that names the recipe's key."""
-    there = sorted(run_home.glob("fold*/best.pt"))
-    same = [each for each in there if each.parent.name.removeprefix("fold").partition("_")[0] == str(fold)]
+    there = best_paths(run_home)
+    same = [each for each in there if fold_of(each.parent) == fold]
     if not same:
         names = ", ".join(each.parent.name for each in there) or "none"
         raise BadInput(f"{key} = {run_home}: no best.pt of fold {fold} ({names} there); name a run that has it")

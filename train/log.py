@@ -1,7 +1,6 @@
 """The log of a fold: a CSV with a row an epoch, and TensorBoard's files if asked for."""
 
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from errors import BadInput
@@ -56,9 +55,7 @@ class EpochLog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._writer:
             self._writer.close()
 

@@ -48,7 +48,7 @@ class Material:
     def fold_names(self) -> list[int]:
         return sorted({int(fold) for fold in self.folds})
 
-    def learnt(self, fold: int, *, with_noisy: bool) -> np.ndarray:
+    def to_learn(self, fold: int, *, with_noisy: bool) -> np.ndarray:
         """Rows that the networks of `fold` learn from."""
         return np.flatnonzero((self.folds != fold) & self.kept & (with_noisy | ~self.noisy.numpy()))
 
@@ -58,9 +58,9 @@ class Material:
 
     def drawn(self, fold: int, training: Training) -> np.ndarray:
         """Rows that are drawn for the networks of `fold`: noisy ones where they count and their rate comes to any."""
-        curated = self.learnt(fold, with_noisy=False)
+        curated = self.to_learn(fold, with_noisy=False)
         n_noisy = round(training.noisy_rate * len(curated)) if len(curated) else 1  # without others all are drawn
-        return self.learnt(fold, with_noisy=True) if training.noisy_weight > 0 and n_noisy else curated
+        return self.to_learn(fold, with_noisy=True) if training.noisy_weight > 0 and n_noisy else curated
 
     def lesson(self, fold: int, training: Training) -> str:
         """A digest of the clips that the networks of `fold` learn from, and of their targets.
@@ -81,14 +81,17 @@ class Material:
         return rows
 
 
-def load_material(recipe: Recipe, places: Places, device: torch.device) -> Material:
-    """Read the table of clips, the vocabulary and the store. Raises BadInput where they do not fit the recipe."""
+def load_material(recipe: Recipe, places: Places, device: torch.device, *, quiet: bool = False) -> Material:
+    """Read the table of clips, the vocabulary and the store; `quiet` where another process has said what is missing.
+
+    Raises BadInput where they do not fit the recipe.
+    """
     table = read_clips(places.clips_csv)
     table = table[table["split"] == "train"].set_index("clip", drop=False)
     labels = read_vocabulary(places.labels_csv)
     table, dropped = correct(table, recipe.training.corrections, labels)
     memory = load_memory(places.store, recipe.features, list(table["clip"]), device)
-    if missing := len(table) - len(memory.clips):
+    if (missing := len(table) - len(memory.clips)) and not quiet:
         print(f"{missing} training clips are not in the store (see {places.failed_csv}): left out", file=sys.stderr)
     table = table.loc[memory.clips]
     targets = torch.from_numpy(encode(table["labels"], labels, clips=table["clip"]))

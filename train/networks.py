@@ -108,7 +108,7 @@ def build_network(
     mean: Tensor | float,
     std: Tensor | float,
     *,
-    pretrained: bool = True,
+    pretrained: bool,
 ) -> SoundNetwork:
     """The network a recipe names, for frames of `n_bins`. `pretrained` False leaves `network.weights` alone.
 

@@ -1,6 +1,7 @@
 """A run's folder: its recipe, and a folder a network."""
 
 import itertools
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,17 @@ LEARNT_BY = ("features", "network", "training")
 def fold_home(run_home: Path, recipe: Recipe, fold: int, seed: int) -> Path:
     """fold<k>/ of a run, or fold<k>_seed<s>/ where a fold has several networks; `seed` counts from 0."""
     return run_home / (f"fold{fold}_seed{seed}" if recipe.training.seeds > 1 else f"fold{fold}")
+
+
+def fold_of(home: Path) -> int | None:
+    """The fold of a network's folder; None where a folder is none."""
+    named = re.fullmatch(r"fold(\d+)(_.*)?", home.name)
+    return int(named[1]) if named else None
+
+
+def best_paths(run_home: Path) -> list[Path]:
+    """The best checkpoints of a run, one a network, in the order of their names."""
+    return sorted(run_home.glob("fold*/best.pt"))
 
 
 def check_begun(places: Places, recipe: Recipe) -> None:
@@ -56,8 +68,8 @@ def begin_run(places: Places, recipe: Recipe, *, finished: bool = False, folds: 
 def _remove_other_folds(places: Places, folds: Sequence[int]) -> None:
     """Remove the networks of folds that the data have no more."""
     for home in sorted(places.run_home.glob("fold*")):
-        fold = home.name.removeprefix("fold").partition("_")[0]
-        if home.is_dir() and fold.isdecimal() and int(fold) not in folds:
+        fold = fold_of(home)
+        if home.is_dir() and fold is not None and fold not in folds:
             shutil.rmtree(home)
             print(f"run {places.run}: {home.name} is removed, for the clips have no fold {fold} any more")
 

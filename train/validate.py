@@ -51,8 +51,6 @@ def score_clips(
     scores = [_run_together(networks, x, prediction) for x in _gathered(windows())]
     for network, training in zip(networks, modes, strict=True):
         network.train(training)
-    if not scores:
-        return torch.empty(0)
     return torch.stack([pool_windows(some, prediction) for some in torch.cat(scores).split(counts)]).cpu()
 
 

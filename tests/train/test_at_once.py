@@ -64,6 +64,15 @@ def test_a_stop_ends_every_process_and_leaves_usable_checkpoints(cache: Path, ho
     assert all(load_checkpoint(last).resume is not None for last in lasts)
 
 
+def test_clips_that_are_not_in_the_store_are_said_once(cache: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with (cache / "recipe" / "clips.csv").open("a", encoding="utf-8") as table:
+        table.write("broken.wav,/sound/broken.wav,hum,0,train,broken.wav,curated\n")
+    fit(cache, "--jobs", "2", "--folds", "0,1", "--training.epochs", "1")
+    said = capfd.readouterr()
+    assert said.err.count("1 training clips are not in the store") == 1
+    assert "fold1 epoch 1" in said.out, "by processes that print to the same place"
+
+
 def test_bad_jobs_are_refused(cache: Path) -> None:
     with pytest.raises(BadInput, match="--jobs 0"):
         fit(cache, "--jobs", "0")

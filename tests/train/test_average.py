@@ -9,7 +9,7 @@ from train.networks import build_network
 
 def test_the_average_is_the_formulas_for_weights_and_running_means() -> None:
     torch.manual_seed(0)
-    network = build_network(Network(), 8, 3, -60.0, 12.0)
+    network = build_network(Network(), 8, 3, -60.0, 12.0, pretrained=False)
     average = MovingAverage(network, 0.5)
     expected = {name: value.double().clone() for name, value in network.state_dict().items()}
     for step in range(1, 6):

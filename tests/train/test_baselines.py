@@ -135,6 +135,15 @@ def test_neighbours_are_scored_as_scikit_learn_does_k_by_k(labels_a_clip: float)
         assert curves[name] == curve
 
 
+@pytest.mark.parametrize("labels_a_clip", [1, 2.5])
+def test_the_score_is_the_figure_of_the_metric_that_is_compared(labels_a_clip: float) -> None:
+    study = random_study(90, 6, labels_a_clip)
+    scores = np.random.default_rng(1).integers(5, size=study.hot.shape) / 5  # with ties
+    assert study.score(scores) == study.figures(scores)[study.metric]
+    for clips in (np.arange(7), np.flatnonzero(study.folds == 2)):
+        assert study.score(scores[clips], clips) == study.figures(scores[clips], clips)[study.metric]
+
+
 def test_memory_does_not_grow_with_the_number_of_ks() -> None:
     study = random_study(1_000, 40, 2)
     neighbours = np.random.default_rng(0).integers(1_000, size=(1_000, 50))

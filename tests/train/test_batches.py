@@ -1,5 +1,6 @@
 """An epoch's batches: every clip, at the asked rates, repeatable, and without a word from the device to the host."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,17 @@ def numbered(n_clips: int, n_frames: int = 9, n_bins: int = 4) -> Memory:
     return memory_of({str(i): np.full((n_frames, n_bins), i, np.float32) for i in range(n_clips)})
 
 
+def batches_of(
+    memory: Memory, rows: Sequence[int], targets: Tensor, training: Training, *keys: int, **options: Any
+) -> Batches:
+    """Batches of crops of 0.6 s and all bins, no clip noisy, but for the options."""
+    plain: dict[str, Any] = {"noisy": torch.zeros(len(rows), dtype=torch.bool), "n_frames": 6, "n_bins": memory.n_bins}
+    return Batches(memory, rows, targets, training, seeded_generator(memory.device, *keys), **plain | options)
+
+
 def epoch(memory: Memory, training: Training, *keys: int, **options: Any) -> list[Batch]:
     rows = range(len(memory.clips))
-    return list(Batches(memory, rows, torch.eye(len(rows)), training, seeded_generator("cpu", *keys), **options))
+    return list(batches_of(memory, rows, torch.eye(len(rows)), training, *keys, **options))
 
 
 def test_every_clip_comes_once_and_brings_its_label() -> None:
@@ -61,7 +70,7 @@ def test_every_clip_comes_once_and_brings_its_label() -> None:
 def test_some_rows_only_and_a_full_last_batch() -> None:
     rows = [3, 5, 8, 9, 11]
     targets = torch.rand(5, 2)
-    batches = Batches(numbered(12), rows, targets, PLAIN, seeded_generator("cpu", 1))
+    batches = batches_of(numbered(12), rows, targets, PLAIN, 1)
     assert len(batches) == 2
     drawn = [batch for _ in range(50) for batch in batches]
     counts = torch.cat([batch.rows for batch in drawn]).unique(return_counts=True)
@@ -99,7 +108,7 @@ def test_noisy_clips_alone_are_all_drawn() -> None:
 
 def test_no_clips_are_refused() -> None:
     with pytest.raises(BadInput, match="no clips to train on"):
-        Batches(numbered(3), [], torch.empty(0, 2), PLAIN, seeded_generator("cpu", 1))
+        batches_of(numbered(3), [], torch.empty(0, 2), PLAIN, 1)
 
 
 @pytest.mark.parametrize("mixer", ["mixup_probability", "power_mix_probability", "crossfade_probability"])
@@ -137,11 +146,6 @@ def test_sizes_can_be_smaller() -> None:
     torch.testing.assert_close(small.x, full.x.view(4, 5, 2, 2).mean(-1))
 
 
-def test_samples_are_never_averaged() -> None:
-    memory = memory_of({str(i): np.full((9, 4), i, np.int16) for i in range(4)}, kind="waveform")
-    assert epoch(memory, PLAIN, 1, n_bins=2)[0].x.shape == (4, 6, 4)
-
-
 def test_frames_from_the_file_make_the_same_batches(tmp_path: Path) -> None:
     path = tmp_path / "features.h5"
     names = {(f"{i}", variant): 4 + 3 * i for i in range(9) for variant in range(1 + i % 3)}
@@ -173,7 +177,7 @@ class Waits(TorchDispatchMode):
 @pytest.mark.parametrize("short_clips", ["wrap", "floor", "repeat"])
 def test_no_step_waits_for_the_device(short_clips: Any) -> None:
     training = replace(BUSY, short_clips=short_clips)
-    batches = iter(Batches(numbered(12, n_frames=4), range(12), torch.eye(12), training, seeded_generator("cpu", 1)))
+    batches = iter(batches_of(numbered(12, n_frames=4), range(12), torch.eye(12), training, 1))
     next(batches)
     with Waits() as waits:
         for _ in batches:
@@ -192,7 +196,7 @@ def test_on_a_gpu_no_step_waits_and_all_places_agree(tmp_path: Path, budget: dic
     clips = [str(i) for i in range(24)]
 
     def drawn(memory: Memory) -> list[Batch]:
-        batches = iter(Batches(memory, range(24), torch.eye(24), BUSY, seeded_generator("cuda", 1)))
+        batches = iter(batches_of(memory, range(24), torch.eye(24), BUSY, 1))
         first = next(batches)
         torch.cuda.set_sync_debug_mode("error")
         try:

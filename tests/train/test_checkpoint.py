@@ -9,7 +9,7 @@ import torch
 
 from errors import BadInput
 from recipe import Features, Network, Recipe, Training, as_dict
-from train.checkpoint import Checkpoint, load_checkpoint, network_from, save_checkpoint
+from train.checkpoint import Checkpoint, load_checkpoint, network_from, recipe_of, save_checkpoint
 from train.learnt import NOTHING, marks_of
 from train.networks import SoundNetwork, network_of
 
@@ -72,8 +72,9 @@ def test_a_missing_checkpoint_says_what_to_run(tmp_path: Path) -> None:
 def test_keys_of_another_version_are_named() -> None:
     checkpoint = make()[1]
     checkpoint.recipe["network"]["wings"] = 2
-    with pytest.raises(BadInput, match="wings"):
-        network_from(Path("best.pt"), checkpoint)
+    for read in (network_from, recipe_of):
+        with pytest.raises(BadInput, match=r"fold0/best\.pt was trained by .* 'wings'\): train it again"):
+            read(Path("fold0/best.pt"), checkpoint)
 
 
 def test_weights_of_another_version_are_named() -> None:

@@ -51,10 +51,10 @@ def test_a_loss_that_is_never_finite_says_what_to_try(cache: Path, monkeypatch: 
 def test_the_search_leaves_weights_and_optimizer_as_they_were(cache: Path) -> None:
     command = read_command([*OPTIONS[:-2], "--cache", str(cache), "--training.momentum", "0.5"], "test")
     material = load_material(command.recipe, command.places, torch.device("cpu"))
-    learner = start_learner(material, command.recipe, 0, 0, 20, torch.device("cpu"))
+    job = Job(command.recipe, material, 0, 0, cache, torch.device("cpu"))
+    learner = start_learner(job, n_steps=20)
     before = {name: value.clone() for name, value in learner.network.state_dict().items()}
     rates = [group["lr"] for group in learner.optimizer.param_groups]
-    job = Job(command.recipe, material, 0, 0, cache, torch.device("cpu"))
     _, losses = search(job, learner, np.geomspace(1e-3, 1e-1, 20))
     assert len(set(losses)) > 10, "it did train"
     assert all(torch.equal(value, before[name]) for name, value in learner.network.state_dict().items())

@@ -46,10 +46,10 @@ def test_no_fold_learns_from_what_it_is_scored_on_and_together_they_score_every_
     material = load(cache)
     scored = []
     for fold in material.fold_names():
-        learnt, held_out = material.learnt(fold, with_noisy=True), material.held_out(fold)
+        learnt, held_out = material.to_learn(fold, with_noisy=True), material.held_out(fold)
         assert not set(learnt) & set(np.flatnonzero(material.folds == fold))
         assert not material.noisy[held_out].any()
-        assert set(material.learnt(fold, with_noisy=False)) == {row for row in learnt if not material.noisy[row]}
+        assert set(material.to_learn(fold, with_noisy=False)) == {row for row in learnt if not material.noisy[row]}
         scored += held_out.tolist()
     assert sorted(scored) == list(range(15))
 
@@ -67,16 +67,16 @@ def test_noisy_clips_are_drawn_where_they_count_and_come_up(cache: Path, options
     asked = command(cache, *options.split())
     material = load_material(asked.recipe, asked.places, torch.device("cpu"))
     drawn = material.drawn(0, asked.recipe.training)
-    assert drawn.tolist() == material.learnt(0, with_noisy=noisy).tolist()
+    assert drawn.tolist() == material.to_learn(0, with_noisy=noisy).tolist()
     alone = replace(material, kept=material.noisy.numpy())
     weight = asked.recipe.training.noisy_weight
-    assert alone.drawn(0, asked.recipe.training).tolist() == alone.learnt(0, with_noisy=weight > 0).tolist()
+    assert alone.drawn(0, asked.recipe.training).tolist() == alone.to_learn(0, with_noisy=weight > 0).tolist()
 
 
 def test_a_lesson_is_of_labels_as_they_were_given(cache: Path) -> None:
     asked = command(cache)
     material, training = load(cache), asked.recipe.training
-    row = material.learnt(0, with_noisy=True)[-1]
+    row = material.to_learn(0, with_noisy=True)[-1]
     assert material.noisy[row]
     targets = material.targets.clone()
     targets[row] = 1 - targets[row]
@@ -94,7 +94,7 @@ def test_corrections_relabel_and_drop_clips(cache: Path, tmp_path: Path) -> None
     assert material.targets[0].tolist() == [1, 1, 0]
     assert material.kept.tolist() == [number != 1 for number in range(18)]
     for fold in material.fold_names():
-        assert 1 not in material.learnt(fold, with_noisy=True)
+        assert 1 not in material.to_learn(fold, with_noisy=True)
         assert 1 not in material.held_out(fold)
 
 

@@ -25,7 +25,7 @@ def frames_for(name: str, n_frames: int = 64) -> Tensor:
 def build(name: str, n_labels: int = 5, **keys: object) -> SoundNetwork:
     torch.manual_seed(0)
     network = Network(name=name, **keys)  # type: ignore[arg-type]
-    return build_network(network, 1 if name == "waveform" else 64, n_labels, 0.0, 1.0)
+    return build_network(network, 1 if name == "waveform" else 64, n_labels, 0.0, 1.0, pretrained=False)
 
 
 @pytest.mark.parametrize("name", NAMES)

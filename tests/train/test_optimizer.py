@@ -11,7 +11,7 @@ from train.optimizer import build_optimizer
 @pytest.fixture
 def network() -> SoundNetwork:
     torch.manual_seed(0)
-    return build_network(Network(), 8, 3, 0.0, 1.0)
+    return build_network(Network(), 8, 3, 0.0, 1.0, pretrained=False)
 
 
 @pytest.mark.parametrize("name", ["adamw", "adam", "sgd"])

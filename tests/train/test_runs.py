@@ -10,7 +10,7 @@ from command import read_command
 from errors import BadInput
 from places import FITTED_NAMES, Places
 from recipe import Prediction, Recipe, Training, as_dict
-from train.runs import begin_run, check_begun, differing_keys, fold_home
+from train.runs import begin_run, best_paths, check_begun, differing_keys, fold_home, fold_of
 
 
 @pytest.fixture
@@ -43,6 +43,21 @@ def test_networks_of_another_recipe_are_set_aside_and_those_of_the_same_stay(
         assert (places.run_home.with_name(f"run-{number}") / "fold0").exists()
         assert not (places.run_home / "fold0").exists()
         (places.run_home / "fold0").mkdir()
+
+
+def test_a_network_s_folder_tells_its_fold(tmp_path: Path) -> None:
+    for seeds in (1, 2):
+        recipe = Recipe(training=Training(seeds=seeds))
+        assert [fold_of(fold_home(tmp_path, recipe, fold, 1)) for fold in (0, 2, 12)] == [0, 2, 12]
+    assert [fold_of(tmp_path / name) for name in ("folders", "fold", "fold_seed1", "2", "old_fold2")] == [None] * 5
+
+
+def test_the_best_networks_of_a_run_are_found_by_their_folders(tmp_path: Path) -> None:
+    for name in ("fold1_seed0", "fold0", "other"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "best.pt").touch()
+    (tmp_path / "fold2").mkdir()
+    assert best_paths(tmp_path) == [tmp_path / "fold0" / "best.pt", tmp_path / "fold1_seed0" / "best.pt"]
 
 
 def test_networks_of_folds_that_are_no_more_go(places: Places) -> None:
