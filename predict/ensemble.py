@@ -49,7 +49,7 @@ def read_options(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, l
     parser.add_argument("--run", default="ensemble", help="Name of the blend.")
     parser.add_argument("--by", choices=list(WAYS), default="mean", help="What becomes of a score a recipe.")
     parser.add_argument("--fit", action="store_true", help="Weigh recipes by what is best on their out-of-fold scores.")
-    parser.add_argument("--jobs", type=int, default=-1, help="Processes that compute features; -1 is one a core.")
+    parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy in every step; -1 is all.")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda.")
     options, rest = parser.parse_known_args(arguments)
     count_jobs(options.jobs)
