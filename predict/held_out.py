@@ -37,7 +37,7 @@ class HeldOut:
 
     def pooled(self, prediction: Prediction, temperature: float = 1.0) -> np.ndarray:
         """Scores [n_clips, n_labels] of the clips, pooled over their windows at a temperature."""
-        views = [[answer.windows, *answer.copies] for answer in self.answers]
+        views = [answer.views for answer in self.answers]
         together = torch.from_numpy(np.concatenate([view for clip in views for view in clip]))
         windows = iter(soften(together, temperature, self.activation).split([len(v) for clip in views for v in clip]))
         return np.stack([pool_views(list(islice(windows, len(clip))), prediction).numpy() for clip in views])

@@ -27,7 +27,7 @@ from predict.submission import (
     write_windows,
     write_windows_wide,
 )
-from predict.tagger import Answer, Run, load_run
+from predict.tagger import Answer, Run, load_run, pool_views
 from predict.thresholds import Thresholds, centred, lowest_of_windows, read_thresholds, with_tuned_windows
 from predict.truth import submission_path
 from predict.unseen import answer_recordings
@@ -39,7 +39,6 @@ from script import run_script
 from train.device import pick_device
 from train.log import epochs_done
 from train.scores import Scores
-from train.windows import pool_windows
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -164,14 +163,15 @@ def write_window_table(command: Command, path: Path, answers: dict[str, Answer],
 
 
 def write_centre(path: Path, answers: dict[str, Answer], run: Run, sample: Sample | None) -> None:
-    """The scores by the window in the middle of each clip, as the submission has them; no file where that says nothing
-    new.
+    """The scores by the window in the middle of each clip and of its copies, in the submission's form.
+
+    No file where that says nothing new.
     """
-    one_window = centred(run.prediction)
-    if one_window == run.prediction or all(len(answer.windows) == 1 for answer in answers.values()):
+    one_window, heard = centred(run.prediction), [answer.views for answer in answers.values()]
+    if one_window == run.prediction or all(len(view) == 1 for views in heard for view in views):
         path.unlink(missing_ok=True)
         return
-    pooled = [pool_windows(torch.from_numpy(answer.windows), one_window).numpy() for answer in answers.values()]
+    pooled = [pool_views(list(map(torch.from_numpy, views)), one_window).numpy() for views in heard]
     scores = Scores(list(answers), run.labels, np.stack(pooled))
     write_submission(path, fit_sample(scores, sample)[0] if sample else scores, sample)
 
