@@ -1,6 +1,5 @@
 """What stands out in a submission: which labels win, which clips are sure, unsure, or surely wrong."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -148,15 +147,6 @@ class Findings:
             }
             for column in shown
         ]
-
-    def confusions(self) -> list[tuple[str, str, int]]:
-        """(label, label that wins instead, clips) over the clips with exactly one label, the most frequent first."""
-        single = np.flatnonzero((self.truth > 0.5).sum(axis=1) == 1)
-        pairs = Counter(
-            zip(self.truth[single].argmax(axis=1).tolist(), self.scores[single].argmax(axis=1).tolist(), strict=True)
-        )
-        wrong = [(self.labels[true], self.labels[said], count) for (true, said), count in pairs.items() if true != said]
-        return sorted(wrong, key=lambda pair: (-pair[2], pair[:2]))
 
 
 def find(scores: Scores, thresholds: Thresholds, truth: Truth | None) -> Findings:
