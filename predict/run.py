@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 
 from command import Command, count_jobs, read_command
 from errors import BadInput
@@ -47,8 +48,10 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
     parser.add_argument("--wide", action="store_true", help="Window table with a column a label.")
     parser.add_argument("--export", nargs="*", choices=list(FORMATS), default=[], help=f"Also as {', '.join(FORMATS)}.")
-    parser.add_argument("--top_labels", type=int | None, help="Most labels of a window.")
-    parser.add_argument("--min_score", type=float | None, help="Lowest score there; exports: by default decisions.")
+    parser.add_argument("--top_labels", type=PositiveInt | None, help="Most labels of a window.")
+    parser.add_argument(
+        "--min_score", type=ClosedUnitInterval | None, help="Lowest score there; exports: by default decisions."
+    )
     parser.add_argument("--merge", action="store_true", help="Exports: consecutive windows of a label become one span.")
 
 
@@ -65,7 +68,7 @@ class Outcome:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Score clips with the networks of a run, and write the submission.", add_options)
-    check_filters(command.options)
+    warn_of_idle_merge(command.options)
     device = pick_device(command.options.device)
     home = command.places.run_home
     run = load_run(home, with_tuned_windows(home, command.recipe.prediction), device)
@@ -78,12 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     remember(home, submission, command.recipe.prediction, run.digest, source)
 
 
-def check_filters(options: Namespace) -> None:
-    """Raise BadInput for filters that cannot be meant, and say which one does nothing."""
-    if options.top_labels is not None and options.top_labels < 1:
-        raise BadInput(f"--top_labels {options.top_labels}: give 1 or more, or leave it out for all")
-    if options.min_score is not None and not 0 <= options.min_score <= 1:
-        raise BadInput(f"--min_score {options.min_score:g}: give a score between 0 and 1")
+def warn_of_idle_merge(options: Namespace) -> None:
+    """Say where `--merge` does nothing."""
     if options.merge and not options.export:
         warn("--merge does nothing without --export: windows are joined in exports alone")
 

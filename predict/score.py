@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from command import Command, read_command
@@ -27,12 +26,8 @@ from train import metrics
 from train.scores import Scores
 
 
-def add_options(parser: ArgumentParser) -> None:
-    add_submission_options(parser)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    command = read_command(arguments, "Score a submission against the truth.", add_options)
+    command = read_command(arguments, "Score a submission against the truth.", add_submission_options)
     options, path = command.options, submission_path(command)
     prediction, centre = command.recipe.prediction, path.with_name(path.stem + CENTRE_SUFFIX)
     warn_of_other_prediction(command, path)
