@@ -16,7 +16,7 @@ from predict.detections import Filters, detect
 from predict.exports import FORMATS, left_from_before
 from predict.journal import open_journal
 from predict.predicted import remember, source_name, strange_in
-from predict.recordings import find_recordings, suffix_of
+from predict.recordings import find_recordings
 from predict.stored import FAILED_COLUMNS, answer_clips, choose_clips, find_failed
 from predict.submission import (
     CENTRE_SUFFIX,
@@ -62,8 +62,6 @@ class Outcome:
     answers: dict[str, Answer]
     failed: list[tuple[str, str]]
     sample: Sample | None
-    suffix: str
-    """What tells the files apart from those of the run's dataset."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -77,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if strange := strange_in(home, submission, source):
         warn(f"{submission} {strange}, and is replaced with what lies beside it: another RUN= leaves it alone")
     outcome = score_input(command, run, device) if command.options.input else score_dataset(command, run, device)
-    write_outcome(command, run, outcome)
+    write_outcome(command, run, outcome, submission)
     remember(home, submission, command.recipe.prediction, run.digest, source)
 
 
@@ -107,7 +105,7 @@ def score_dataset(command: Command, run: Run, device: torch.device) -> Outcome:
         print(who)
         answers = answer_clips(wanted, run, store, device, count_jobs(command.options.jobs))
     sample = read_sample(places.sample_csv) if (wanted["split"] == "test").all() else None
-    return Outcome(answers, list(failed.itertuples(index=False, name=None)), sample, "")
+    return Outcome(answers, list(failed.itertuples(index=False, name=None)), sample)
 
 
 def score_input(command: Command, run: Run, device: torch.device) -> Outcome:
@@ -125,24 +123,24 @@ def score_input(command: Command, run: Run, device: torch.device) -> Outcome:
     if not answers:
         clip, reason = failed[0]
         raise BadInput(f"none of the {len(recordings)} recordings of {source} could be read ({clip}: {reason})")
-    return Outcome(answers, failed, None, suffix_of(source))
+    return Outcome(answers, failed, None)
 
 
-def write_outcome(command: Command, run: Run, outcome: Outcome) -> None:
-    """Write the submission, its windows, decisions, failures and exports, each whole, and say where they are."""
-    places, answers = command.places, outcome.answers
+def write_outcome(command: Command, run: Run, outcome: Outcome, submission: Path) -> None:
+    """Write the submission, and beside it windows, decisions, failures and exports, each whole; say where they are."""
+    answers = outcome.answers
     scores = Scores(list(answers), run.labels, np.stack([answer.scores for answer in answers.values()]))
     submitted, unheard = fit_sample(scores, outcome.sample) if outcome.sample else (scores, [])
     if unheard:
         warn(f"{len(unheard)} clips could not be read and get the mean of the others: {', '.join(unheard)}")
-    thresholds = read_thresholds(places.run_home, run.labels, run.prediction)
+    thresholds = read_thresholds(command.places.run_home, run.labels, run.prediction)
 
     def place(suffix: str) -> Path:
-        return places.submission(outcome.suffix + suffix)
+        return submission.with_name(submission.stem + suffix)
 
     write_window_table(command, place("_windows.csv"), answers, run.labels)
     write_decisions(place("_labels.csv"), scores, thresholds.decide(scores.values))
-    write_submission(place(".csv"), submitted, outcome.sample)
+    write_submission(submission, submitted, outcome.sample)
     write_centre(place(CENTRE_SUFFIX), answers, run, outcome.sample)
     write_failed(place("_failed.csv"), outcome.failed)
     place(".html").unlink(missing_ok=True)  # of an earlier prediction: make inspect writes it anew
@@ -151,7 +149,7 @@ def write_outcome(command: Command, run: Run, outcome: Outcome) -> None:
     warn_of_older_exports(command.options.export, place, answers)
     print(f"windows: {place('_windows.csv')}")
     print(f"labels decided at {thresholds.source}: {place('_labels.csv')}")
-    print(f"{len(submitted.clips)} clips, {len(submitted.labels)} labels: {place('.csv')}")
+    print(f"{len(submitted.clips)} clips, {len(submitted.labels)} labels: {submission}")
 
 
 def write_window_table(command: Command, path: Path, answers: dict[str, Answer], labels: list[str]) -> None:
