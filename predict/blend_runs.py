@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser
 
 from command import Command, read_command
 from errors import BadInput
-from predict.joining import blend_across_folds
+from predict.joining import blend_across_folds, match_tables
 from predict.submission import check_name_is_free, read_sample, read_submission, write_submission
 from predict.truth import match_rows, out_of_fold_truth, warn_of_doubt
 from predict.weighted import WAYS, blend_tables, fit_weights
@@ -30,10 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runs, by, places = command.options.runs, command.options.by, command.places
     check_name_is_free(places.run_home, runs)
     paths = [places.submissions / f"{run}.csv" for run in runs]
-    tables = [read_submission(path) for path in paths]
+    tables = match_tables(runs, [read_submission(path) for path in paths])
     for run, path in zip(runs, paths, strict=True):
         warn_of_doubt(places.home / "runs" / run, path)
-    check_alike(runs, tables)
     weights = np.full(len(runs), 1 / len(runs))
     if command.options.fit:
         weights = weigh(command, runs, by)
@@ -45,21 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{len(blended.clips)} clips, {len(blended.labels)} labels: {places.submission()}")
 
 
-def check_alike(names: Sequence[str], tables: Sequence[Scores]) -> None:
-    """Raise BadInput unless all tables have the same rows and columns."""
-    first = tables[0]
-    for name, table in zip(names, tables, strict=True):
-        for kind, mine, theirs in (("clip", first.clips, table.clips), ("label", first.labels, table.labels)):
-            if mine != theirs:
-                odd = min(set(mine) ^ set(theirs), default=mine[0])
-                raise BadInput(f"runs {names[0]} and {name} differ in {kind} {odd!r}: predict them on the same clips")
-
-
 def weigh(command: Command, runs: Sequence[str], by: str) -> np.ndarray:
     """Weights [n_runs] fitted on the runs' out-of-fold scores of curated clips, and what they bring there."""
     homes = [command.places.home / "runs" / run for run in runs]
-    tables = [read_out_of_fold(home / "oof.csv") for home in homes]
-    check_alike(runs, tables)
+    tables = match_tables(runs, [read_out_of_fold(home / "oof.csv") for home in homes])
     clips_csv = command.places.clips_csv
     truth = out_of_fold_truth(clips_csv, homes[0] / "oof.csv", tables[0])
     if truth is None:

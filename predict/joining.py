@@ -15,9 +15,9 @@ def match_tables(names: Sequence[str], tables: Sequence[Scores]) -> list[Scores]
     for name, table in zip(names, tables, strict=True):
         for kind, mine, theirs in (("clip", first.clips, table.clips), ("label", first.labels, table.labels)):
             if odd := sorted(set(mine) ^ set(theirs)):
-                lacks = names[0] if odd[0] in theirs else name
+                lacks, has = (names[0], name) if odd[0] in theirs else (name, names[0])
                 raise BadInput(
-                    f"{lacks} has no scores of {kind} {odd[0]!r}, which another recipe has: give all one DATA="
+                    f"{lacks} has no scores of {kind} {odd[0]!r}, which {has} has: train and predict both on one DATA="
                 )
     return [_in_order(table, first) for table in tables]
 
