@@ -108,7 +108,8 @@ def test_rows_and_columns_in_another_order_are_matched(runs: Home) -> None:
 def test_weights_are_fitted_on_out_of_fold_scores(runs: Home, capsys: pytest.CaptureFixture[str]) -> None:
     main([*runs.arguments, "--run", "both", "--runs", "a", "b", "--fit"])
     printed = capsys.readouterr().out
-    assert "lwlrap 1.0000  mAP 1.0000  a" in printed
+    assert "out of fold, 6 clips:\n  lwlrap 1.0000  mAP 1.0000  accuracy 1.0000  a\n" in printed
+    assert printed.index("  equal weights\n") < printed.index("  fitted weights, each fold by those of the others\n")
     np.testing.assert_allclose(submission(runs, "both"), submission(runs, "a"), atol=0.1)
 
 
