@@ -124,7 +124,7 @@ def predict_command(command: Command) -> str:
 
 
 def describe_training(command: Command) -> dict[str, Any]:
-    """The clips a run was trained on, and its out-of-fold metrics where every fold is finished."""
+    """The training clips of the dataset, and the run's out-of-fold metrics where every fold is finished."""
     places = command.places
     table = read_clips(places.clips_csv)
     training = table[table["split"] == "train"]

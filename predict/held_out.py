@@ -49,7 +49,7 @@ class HeldOut:
 
     @property
     def short(self) -> bool:
-        """Whether every clip is but a window, or a frame or two longer, and so two."""
+        """Whether no clip has more than two windows; one a frame longer than a window has two."""
         return all(len(answer.windows) <= 2 for answer in self.answers)
 
 
