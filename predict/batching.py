@@ -49,7 +49,7 @@ def hear_all(
     waiting: deque[Future[list[tuple[Key, Heard | End]]]] = deque()
     pool = ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(n_jobs // n_threads,))
     with one_thread(), pool as threads:
-        for batch in _batches(tagger, sounds, BATCH_WINDOWS.get(device.type, 64)):
+        for batch in _batches(tagger, sounds, BATCH_WINDOWS[device.type]):
             waiting.append(threads.submit(_score, tagger, batch))
             while len(waiting) > n_threads or (waiting and waiting[0].done()):
                 yield from waiting.popleft().result()

@@ -4,18 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from jsonargparse import ArgumentParser
 
 from command import Command, read_command
 from errors import BadInput
-from predict.joining import blend_across_folds
-from predict.submission import check_name_is_free, read_sample, read_submission, write_submission
-from predict.truth import match_rows, out_of_fold_truth, warn_of_doubt
-from predict.weighted import WAYS, blend_tables, fit_weights
-from preprocess.clips import read_clips
+from predict.joining import match_tables, with_truth, write_blend
+from predict.submission import check_name_is_free, read_submission
+from predict.truth import warn_of_doubt
+from predict.weighted import WAYS, blend_tables, equal_weights
 from script import run_script
-from train.metrics import lwlrap, mean_average_precision
 from train.scores import Scores, read_scores
 
 
@@ -30,53 +27,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     runs, by, places = command.options.runs, command.options.by, command.places
     check_name_is_free(places.run_home, runs)
     paths = [places.submissions / f"{run}.csv" for run in runs]
-    tables = [read_submission(path) for path in paths]
+    tables = match_tables(runs, [read_submission(path) for path in paths])
     for run, path in zip(runs, paths, strict=True):
         warn_of_doubt(places.home / "runs" / run, path)
-    check_alike(runs, tables)
-    weights = np.full(len(runs), 1 / len(runs))
-    if command.options.fit:
-        weights = weigh(command, runs, by)
+    weights = weigh(command, runs, by) if command.options.fit else equal_weights(len(runs))
     for run, weight in zip(runs, weights, strict=True):
         print(f"{weight:.3f}  {run}")
     blended = Scores(tables[0].clips, tables[0].labels, blend_tables([table.values for table in tables], by, weights))
-    sample = read_sample(places.sample_csv)
-    write_submission(places.submission(), blended, sample if sample and sample.clips == blended.clips else None)
-    print(f"{len(blended.clips)} clips, {len(blended.labels)} labels: {places.submission()}")
-
-
-def check_alike(names: Sequence[str], tables: Sequence[Scores]) -> None:
-    """Raise BadInput unless all tables have the same rows and columns."""
-    first = tables[0]
-    for name, table in zip(names, tables, strict=True):
-        for kind, mine, theirs in (("clip", first.clips, table.clips), ("label", first.labels, table.labels)):
-            if mine != theirs:
-                odd = min(set(mine) ^ set(theirs), default=mine[0])
-                raise BadInput(f"runs {names[0]} and {name} differ in {kind} {odd!r}: predict them on the same clips")
+    write_blend(places, blended)
 
 
 def weigh(command: Command, runs: Sequence[str], by: str) -> np.ndarray:
     """Weights [n_runs] fitted on the runs' out-of-fold scores of curated clips, and what they bring there."""
-    homes = [command.places.home / "runs" / run for run in runs]
-    tables = [read_out_of_fold(home / "oof.csv") for home in homes]
-    check_alike(runs, tables)
-    clips_csv = command.places.clips_csv
-    truth = out_of_fold_truth(clips_csv, homes[0] / "oof.csv", tables[0])
-    if truth is None:
-        raise BadInput(f"{clips_csv} has no labels of the out-of-fold clips: leave --fit out")
-    scores = [match_rows(truth, table) for table in tables]
-    weights = fit_weights(scores, truth.values, by)
-    present = torch.from_numpy(truth.values)
-    print(f"out of fold, {len(truth.clips)} clips:")
-    folds = read_clips(clips_csv).set_index("clip").loc[truth.clips, "fold"].to_numpy()
-    equal = np.full(len(runs), 1 / len(runs))
-    for name, blended in [
-        *zip(runs, scores, strict=True),
-        ("equal weights", blend_tables(scores, by, equal)),
-        ("fitted weights, each fold by those of the others", blend_across_folds(scores, truth.values, folds, by)),
-    ]:
-        values = torch.from_numpy(blended)
-        print(f"  lwlrap {lwlrap(present, values):.4f}  mAP {mean_average_precision(present, values):.4f}  {name}")
+    paths = [command.places.home / "runs" / run / "oof.csv" for run in runs]
+    tables = match_tables(runs, [read_out_of_fold(path) for path in paths])
+    known = with_truth(tables, command.places.clips_csv, paths[0])
+    weights = known.weights(by)
+    known.show(
+        [
+            *zip(runs, known.scores, strict=True),
+            ("equal weights", blend_tables(known.scores, by, equal_weights(len(runs)))),
+            ("fitted weights, each fold by those of the others", known.blend(by)),
+        ]
+    )
     return weights
 
 

@@ -4,26 +4,19 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 
 from command import OptionParser, count_jobs, read_command
 from errors import BadInput
 from places import Places
-from predict.findings import METRIC_NAMES
-from predict.joining import blend_across_folds, match_tables
+from predict.joining import match_tables, with_truth, write_blend
 from predict.members import Member, bring_up
-from predict.submission import check_name_is_free, read_sample, read_submission, write_submission
-from predict.truth import match_rows, out_of_fold_truth
-from predict.weighted import WAYS, blend_tables, fit_weights
-from preprocess.clips import read_clips
+from predict.submission import check_name_is_free, read_submission
+from predict.truth import match_rows
+from predict.weighted import WAYS, blend_tables, equal_weights
 from script import run_script
-from train.metrics import summarise
 from train.scores import Scores, read_scores, write_scores
-
-SHOWN = ("lwlrap", "map", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,7 @@ def read_options(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, l
     parser.add_argument("--run", default="ensemble", help="Name of the blend.")
     parser.add_argument("--by", choices=list(WAYS), default="mean", help="What becomes of a score a recipe.")
     parser.add_argument("--fit", action="store_true", help="Weigh recipes by what is best on their out-of-fold scores.")
-    parser.add_argument("--jobs", type=int, default=-1, help="Processes that compute features; -1 is one a core.")
+    parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy in every step; -1 is all.")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda.")
     options, rest = parser.parse_known_args(arguments)
     count_jobs(options.jobs)
@@ -87,40 +80,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     held_out = match_tables(names, [read_scores(member.places.oof_csv) for member in members])
     blend, out_of_fold = weigh(members, held_out, options)
     write_scores(places.oof_csv, out_of_fold.clips, out_of_fold.labels, out_of_fold.values)
-    blended, sample = blend.of(submissions), read_sample(places.sample_csv)
-    write_submission(places.submission(), blended, sample if sample and sample.clips == blended.clips else None)
     print(f"{places.oof_csv}: out-of-fold scores of the blend")
-    print(f"{len(blended.clips)} clips, {len(blended.labels)} labels: {places.submission()}")
+    write_blend(places, blend.of(submissions))
 
 
 def weigh(members: Sequence[Member], held_out: Sequence[Scores], options: argparse.Namespace) -> tuple[Blend, Scores]:
     """How to blend, and the blend's out-of-fold scores, printed beside each member's."""
-    clips_csv = members[0].places.clips_csv
-    truth = out_of_fold_truth(clips_csv, members[0].places.oof_csv, held_out[0])
-    if truth is None:
-        raise BadInput(f"{clips_csv} has no labels of the out-of-fold clips")
-    folds = read_clips(clips_csv).set_index("clip").loc[truth.clips, "fold"].to_numpy()
-    scores = [match_rows(truth, one) for one in held_out]
-    weights = fit_weights(scores, truth.values, options.by) if options.fit else np.full(len(scores), 1 / len(scores))
-    blend = Blend(weights, options.by)
+    places = members[0].places
+    known = with_truth(held_out, places.clips_csv, places.oof_csv)
+    blend = Blend(known.weights(options.by) if options.fit else equal_weights(len(members)), options.by)
     whole = blend.of(held_out)
     if options.fit:  # a clip that is scored does not weigh the recipes; noisy clips are not scored
         rows = {clip: row for row, clip in enumerate(whole.clips)}
-        whole.values[[rows[clip] for clip in truth.clips]] = blend_across_folds(scores, truth.values, folds, options.by)
-    print(f"out of fold, {len(truth.clips)} clips:")
-    for weight, name, values in [
-        *zip(weights, (member.name for member in members), scores, strict=True),
-        (1.0, f"{options.run}, by {options.by}", match_rows(truth, whole)),
-    ]:
-        print(
-            f"  {describe(summarise(torch.from_numpy(truth.values), torch.from_numpy(values)))}  {weight:.3f}  {name}"
-        )
+        whole.values[[rows[clip] for clip in known.truth.clips]] = known.blend(options.by)
+    names = [f"{weight:.3f}  {member.name}" for weight, member in zip(blend.weights, members, strict=True)]
+    lines = [*zip(names, known.scores, strict=True)]
+    known.show([*lines, (f"{1:.3f}  {options.run}, by {options.by}", match_rows(known.truth, whole))])
     return blend, whole
-
-
-def describe(summary: dict[str, Any]) -> str:
-    """Figures in a line."""
-    return "  ".join(f"{METRIC_NAMES[key]} {summary[key]:.4f}" for key in SHOWN if key in summary)
 
 
 if __name__ == "__main__":

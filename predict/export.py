@@ -1,5 +1,6 @@
 """SCRIPT make export: one folder to hand on, with weights, ONNX, recipe, labels, what was fitted, a model card."""
 
+import json
 import re
 import shlex
 import shutil
@@ -24,7 +25,7 @@ from predict.thresholds import name_for, read_thresholds, with_tuned_windows
 from predict.truth import match_rows, out_of_fold_truth
 from preprocess.clips import read_clips
 from preprocess.labels import write_vocabulary
-from recipe import as_dict
+from recipe import Prediction, as_dict
 from script import run_script
 from train.metrics import summarise
 from train.scores import read_scores
@@ -109,10 +110,17 @@ def write_card(command: Command, run: Run, *, is_tuned: bool) -> str:
         hop_frames=hop,
         is_tuned=is_tuned,
         thresholds_name=name_for(run.prediction),
+        views=views_beside(run.prediction),
         calibration=read_fitted(places.run_home / CALIBRATION_NAME, CALIBRATION_KEYS, "make calibrate"),
         command=predict_command(command),
         **describe_training(command),
     )
+
+
+def views_beside(prediction: Prediction) -> dict[str, str]:
+    """The keys by which windows are heard otherwise as well, with their values as YAML: ONNX hears each once."""
+    keys = {f"prediction.{key}": value for key, value in as_dict(prediction).items() if key.startswith("view_")}
+    return {key: json.dumps(value) for key, value in keys.items() if value}
 
 
 def predict_command(command: Command) -> str:
@@ -124,7 +132,7 @@ def predict_command(command: Command) -> str:
 
 
 def describe_training(command: Command) -> dict[str, Any]:
-    """The clips a run was trained on, and its out-of-fold metrics where every fold is finished."""
+    """The training clips of the dataset, and the run's out-of-fold metrics where every fold is finished."""
     places = command.places
     table = read_clips(places.clips_csv)
     training = table[table["split"] == "train"]

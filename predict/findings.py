@@ -1,8 +1,8 @@
 """What stands out in a submission: which labels win, which clips are sure, unsure, or surely wrong."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,17 +38,17 @@ class Findings:
     truth: np.ndarray
     """[n_clips, n_labels], NaN in the rows of clips that nothing is known of."""
 
-    @property
+    @cached_property
     def decided(self) -> np.ndarray:
         """Which labels a clip is given, boolean [n_clips, n_labels]."""
         return self.scores >= self.thresholds
 
-    @property
+    @cached_property
     def top(self) -> np.ndarray:
         """Each clip's highest score [n_clips]."""
         return self.scores.max(axis=1)
 
-    @property
+    @cached_property
     def known(self) -> np.ndarray:
         """Whether a clip's truth is known [n_clips]."""
         return ~np.isnan(self.truth[:, 0])
@@ -85,8 +85,8 @@ class Findings:
 
     def by_label(self) -> list[dict[str, Any]]:
         """A row a label: clips it wins and is given, its mean score, and against the truth its precision and recall."""
-        present, known = self.truth[self.known] > 0.5, self.decided[self.known]
-        hits = (present & known).sum(axis=0)
+        present, given = self.truth[self.known] > 0.5, self.decided[self.known]
+        hits = (present & given).sum(axis=0)
         return [
             {
                 "label": label,
@@ -94,8 +94,8 @@ class Findings:
                 "decided": int(self.decided[:, column].sum()),
                 "mean": float(self.scores[:, column].mean()),
                 "present": int(present[:, column].sum()),
-                "precision": hits[column] / given if (given := known[:, column].sum()) else None,
-                "recall": hits[column] / having if (having := present[:, column].sum()) else None,
+                "precision": hits[column] / n_given if (n_given := given[:, column].sum()) else None,
+                "recall": hits[column] / n_present if (n_present := present[:, column].sum()) else None,
             }
             for column, (label, wins) in enumerate(zip(self.labels, self.wins(), strict=True))
         ]
@@ -148,24 +148,15 @@ class Findings:
             for column in shown
         ]
 
-    def confusions(self) -> list[tuple[str, str, int]]:
-        """(label, label that wins instead, clips) over the clips with exactly one label, the most frequent first."""
-        single = np.flatnonzero((self.truth > 0.5).sum(axis=1) == 1)
-        pairs = Counter(
-            zip(self.truth[single].argmax(axis=1).tolist(), self.scores[single].argmax(axis=1).tolist(), strict=True)
-        )
-        wrong = [(self.labels[true], self.labels[said], count) for (true, said), count in pairs.items() if true != said]
-        return sorted(wrong, key=lambda pair: (-pair[2], pair[:2]))
-
 
 def find(scores: Scores, thresholds: Thresholds, truth: Truth | None) -> Findings:
     """Put scores, decisions and what is known of the truth side by side."""
-    known = np.full(scores.values.shape, np.nan, np.float32)
+    present = np.full(scores.values.shape, np.nan, np.float32)
     rows = {clip: row for row, clip in enumerate(scores.clips)}
     if truth:
         for clip, values in zip(truth.clips, truth.values, strict=True):
-            known[rows[clip]] = values
-    return Findings(scores.clips, scores.labels, scores.values, thresholds.values, known)
+            present[rows[clip]] = values
+    return Findings(scores.clips, scores.labels, scores.values, thresholds.values, present)
 
 
 def describe(findings: Findings, count: int = 10) -> str:

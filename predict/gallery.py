@@ -80,5 +80,5 @@ class RecordingGallery:
         return None
 
     def path(self, clip: str) -> Path | None:
-        """Where it was found, if it is still there."""
+        """Where it was found."""
         return self.paths.get(clip)

@@ -37,7 +37,7 @@ class HeldOut:
 
     def pooled(self, prediction: Prediction, temperature: float = 1.0) -> np.ndarray:
         """Scores [n_clips, n_labels] of the clips, pooled over their windows at a temperature."""
-        views = [[answer.windows, *answer.copies] for answer in self.answers]
+        views = [answer.views for answer in self.answers]
         together = torch.from_numpy(np.concatenate([view for clip in views for view in clip]))
         windows = iter(soften(together, temperature, self.activation).split([len(v) for clip in views for v in clip]))
         return np.stack([pool_views(list(islice(windows, len(clip))), prediction).numpy() for clip in views])
@@ -49,7 +49,7 @@ class HeldOut:
 
     @property
     def short(self) -> bool:
-        """Whether every clip is but a window, or a frame or two longer, and so two."""
+        """Whether no clip has more than two windows; one a frame longer than a window has two."""
         return all(len(answer.windows) <= 2 for answer in self.answers)
 
 

@@ -18,7 +18,7 @@ from predict.cards import EACH, REASONS, SOUND_S, build_cards, choose_cards
 from predict.findings import Findings, describe, find
 from predict.gallery import BEGINNING_S, Gallery, RecordingGallery, StoreGallery
 from predict.maps import Mapper
-from predict.mistakes import MOST_SHOWN, confusion_matrix, describe_mistakes, top_losses
+from predict.mistakes import MOST_SHOWN, confusion_matrix, confusions, describe_mistakes, top_losses
 from predict.recordings import find_recordings
 from predict.submission import read_submission
 from predict.tagger import load_run
@@ -113,7 +113,7 @@ def write_page(
         findings=findings,
         known=bool(findings.known.any()),
         figures=findings.figures(),
-        confusions=findings.confusions()[:EACH],
+        confusions=[] if matrix is None else confusions(findings.labels, matrix)[:EACH],
         matrix=matrix.tolist() if matrix is not None and len(matrix) <= MOST_SHOWN else None,
         top_losses=top_losses(findings, EACH),
         cards=cards,

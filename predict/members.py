@@ -94,6 +94,7 @@ def _is_after(path: Path, others: Sequence[Path]) -> bool:
 
 def bring_up(members: Sequence[Member], jobs: str, device: str) -> None:
     """Do whatever is missing of each member: features, networks, submission."""
+    shared = ("--jobs", jobs, "--device", device)
     for member in members:
         print(f"== {member.name}: features", flush=True)
         member.do("preprocess.features", "--jobs", jobs)
@@ -101,11 +102,11 @@ def bring_up(members: Sequence[Member], jobs: str, device: str) -> None:
             print(f"== {member.name}: trained already", flush=True)
         else:
             print(f"== {member.name}: train", flush=True)
-            member.do("train.fit", "--device", device, *(["--resume"] if member.is_begun() else []))
+            member.do("train.fit", *shared, *(["--resume"] if member.is_begun() else []))
         if not member.places.oof_csv.exists():
             raise BadInput(f"{member.places.oof_csv} is not there: leave --folds out, every clip needs its score")
         if member.is_predicted():
             print(f"== {member.name}: predicted already", flush=True)
         else:
             print(f"== {member.name}: predict", flush=True)
-            member.do("predict.run", "--device", device)
+            member.do("predict.run", *shared)

@@ -1,5 +1,6 @@
 """Where a submission errs: which label is taken for which, and the clips of the highest loss."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,13 @@ def confusion_matrix(findings: Findings) -> np.ndarray | None:
     if not (rows.sum(axis=1) == 1).any():
         return None
     return confusion(torch.from_numpy(rows), torch.from_numpy(findings.scores[findings.known])).numpy()
+
+
+def confusions(labels: Sequence[str], matrix: np.ndarray) -> list[tuple[str, str, int]]:
+    """(label, label that wins instead, clips) of a confusion matrix, off its diagonal, the most frequent first."""
+    cells = np.argwhere(matrix * ~np.eye(len(labels), dtype=bool)).tolist()
+    wrong = [(labels[true], labels[said], int(matrix[true, said])) for true, said in cells]
+    return sorted(wrong, key=lambda pair: (-pair[2], pair[:2]))
 
 
 def losses(findings: Findings) -> np.ndarray:

@@ -33,7 +33,7 @@ class WindowScores(nn.Module):
 
 
 def write_onnx(path: Path, run: Run) -> None:
-    """Write a run's networks, blended; any number of windows, each of `prediction.window_seconds`."""
+    """Write a run's networks, blended; any number of windows, each of `prediction.window_seconds`, without views."""
     networks = [each for group in run.folds.values() for each in group]
     module = WindowScores(networks, run.prediction.blend, run.temperature).eval()
     window, _ = window_frames(run.prediction, run.frames_per_second)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from jsonargparse import ArgumentParser, Namespace
+from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 
 from command import Command, count_jobs, read_command
 from errors import BadInput
@@ -15,7 +16,7 @@ from predict.detections import Filters, detect
 from predict.exports import FORMATS, left_from_before
 from predict.journal import open_journal
 from predict.predicted import remember, source_name, strange_in
-from predict.recordings import find_recordings, suffix_of
+from predict.recordings import find_recordings
 from predict.stored import FAILED_COLUMNS, answer_clips, choose_clips, find_failed
 from predict.submission import (
     CENTRE_SUFFIX,
@@ -27,7 +28,7 @@ from predict.submission import (
     write_windows,
     write_windows_wide,
 )
-from predict.tagger import Answer, Run, load_run
+from predict.tagger import Answer, Run, load_run, pool_views
 from predict.thresholds import Thresholds, centred, lowest_of_windows, read_thresholds, with_tuned_windows
 from predict.truth import submission_path
 from predict.unseen import answer_recordings
@@ -39,7 +40,6 @@ from script import run_script
 from train.device import pick_device
 from train.log import epochs_done
 from train.scores import Scores
-from train.windows import pool_windows
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -48,8 +48,10 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
     parser.add_argument("--wide", action="store_true", help="Window table with a column a label.")
     parser.add_argument("--export", nargs="*", choices=list(FORMATS), default=[], help=f"Also as {', '.join(FORMATS)}.")
-    parser.add_argument("--top_labels", type=int | None, help="Most labels of a window.")
-    parser.add_argument("--min_score", type=float | None, help="Lowest score there; exports: by default decisions.")
+    parser.add_argument("--top_labels", type=PositiveInt | None, help="Most labels of a window.")
+    parser.add_argument(
+        "--min_score", type=ClosedUnitInterval | None, help="Lowest score there; exports: by default decisions."
+    )
     parser.add_argument("--merge", action="store_true", help="Exports: consecutive windows of a label become one span.")
 
 
@@ -60,13 +62,11 @@ class Outcome:
     answers: dict[str, Answer]
     failed: list[tuple[str, str]]
     sample: Sample | None
-    suffix: str
-    """What tells the files apart from those of the run's dataset."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Score clips with the networks of a run, and write the submission.", add_options)
-    check_filters(command.options)
+    warn_of_idle_merge(command.options)
     device = pick_device(command.options.device)
     home = command.places.run_home
     run = load_run(home, with_tuned_windows(home, command.recipe.prediction), device)
@@ -75,16 +75,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if strange := strange_in(home, submission, source):
         warn(f"{submission} {strange}, and is replaced with what lies beside it: another RUN= leaves it alone")
     outcome = score_input(command, run, device) if command.options.input else score_dataset(command, run, device)
-    write_outcome(command, run, outcome)
+    write_outcome(command, run, outcome, submission)
     remember(home, submission, command.recipe.prediction, run.digest, source)
 
 
-def check_filters(options: Namespace) -> None:
-    """Raise BadInput for filters that cannot be meant, and say which one does nothing."""
-    if options.top_labels is not None and options.top_labels < 1:
-        raise BadInput(f"--top_labels {options.top_labels}: give 1 or more, or leave it out for all")
-    if options.min_score is not None and not 0 <= options.min_score <= 1:
-        raise BadInput(f"--min_score {options.min_score:g}: give a score between 0 and 1")
+def warn_of_idle_merge(options: Namespace) -> None:
+    """Say where `--merge` does nothing."""
     if options.merge and not options.export:
         warn("--merge does nothing without --export: windows are joined in exports alone")
 
@@ -109,7 +105,7 @@ def score_dataset(command: Command, run: Run, device: torch.device) -> Outcome:
         print(who)
         answers = answer_clips(wanted, run, store, device, count_jobs(command.options.jobs))
     sample = read_sample(places.sample_csv) if (wanted["split"] == "test").all() else None
-    return Outcome(answers, list(failed.itertuples(index=False, name=None)), sample, "")
+    return Outcome(answers, list(failed.itertuples(index=False, name=None)), sample)
 
 
 def score_input(command: Command, run: Run, device: torch.device) -> Outcome:
@@ -127,24 +123,24 @@ def score_input(command: Command, run: Run, device: torch.device) -> Outcome:
     if not answers:
         clip, reason = failed[0]
         raise BadInput(f"none of the {len(recordings)} recordings of {source} could be read ({clip}: {reason})")
-    return Outcome(answers, failed, None, suffix_of(source))
+    return Outcome(answers, failed, None)
 
 
-def write_outcome(command: Command, run: Run, outcome: Outcome) -> None:
-    """Write the submission, its windows, decisions, failures and exports, each whole, and say where they are."""
-    places, answers = command.places, outcome.answers
+def write_outcome(command: Command, run: Run, outcome: Outcome, submission: Path) -> None:
+    """Write the submission, and beside it windows, decisions, failures and exports, each whole; say where they are."""
+    answers = outcome.answers
     scores = Scores(list(answers), run.labels, np.stack([answer.scores for answer in answers.values()]))
     submitted, unheard = fit_sample(scores, outcome.sample) if outcome.sample else (scores, [])
     if unheard:
         warn(f"{len(unheard)} clips could not be read and get the mean of the others: {', '.join(unheard)}")
-    thresholds = read_thresholds(places.run_home, run.labels, run.prediction)
+    thresholds = read_thresholds(command.places.run_home, run.labels, run.prediction)
 
     def place(suffix: str) -> Path:
-        return places.submission(outcome.suffix + suffix)
+        return submission.with_name(submission.stem + suffix)
 
     write_window_table(command, place("_windows.csv"), answers, run.labels)
     write_decisions(place("_labels.csv"), scores, thresholds.decide(scores.values))
-    write_submission(place(".csv"), submitted, outcome.sample)
+    write_submission(submission, submitted, outcome.sample)
     write_centre(place(CENTRE_SUFFIX), answers, run, outcome.sample)
     write_failed(place("_failed.csv"), outcome.failed)
     place(".html").unlink(missing_ok=True)  # of an earlier prediction: make inspect writes it anew
@@ -153,7 +149,7 @@ def write_outcome(command: Command, run: Run, outcome: Outcome) -> None:
     warn_of_older_exports(command.options.export, place, answers)
     print(f"windows: {place('_windows.csv')}")
     print(f"labels decided at {thresholds.source}: {place('_labels.csv')}")
-    print(f"{len(submitted.clips)} clips, {len(submitted.labels)} labels: {place('.csv')}")
+    print(f"{len(submitted.clips)} clips, {len(submitted.labels)} labels: {submission}")
 
 
 def write_window_table(command: Command, path: Path, answers: dict[str, Answer], labels: list[str]) -> None:
@@ -164,14 +160,15 @@ def write_window_table(command: Command, path: Path, answers: dict[str, Answer],
 
 
 def write_centre(path: Path, answers: dict[str, Answer], run: Run, sample: Sample | None) -> None:
-    """The scores by the window in the middle of each clip, as the submission has them; no file where that says nothing
-    new.
+    """The scores by the window in the middle of each clip and of its copies, in the submission's form.
+
+    No file where that says nothing new.
     """
-    one_window = centred(run.prediction)
-    if one_window == run.prediction or all(len(answer.windows) == 1 for answer in answers.values()):
+    one_window, heard = centred(run.prediction), [answer.views for answer in answers.values()]
+    if one_window == run.prediction or all(len(view) == 1 for views in heard for view in views):
         path.unlink(missing_ok=True)
         return
-    pooled = [pool_windows(torch.from_numpy(answer.windows), one_window).numpy() for answer in answers.values()]
+    pooled = [pool_views(list(map(torch.from_numpy, views)), one_window).numpy() for views in heard]
     scores = Scores(list(answers), run.labels, np.stack(pooled))
     write_submission(path, fit_sample(scores, sample)[0] if sample else scores, sample)
 

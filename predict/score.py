@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jsonargparse import ArgumentParser
 from torch import Tensor
 
 from command import Command, read_command
@@ -27,17 +26,13 @@ from train import metrics
 from train.scores import Scores
 
 
-def add_options(parser: ArgumentParser) -> None:
-    add_submission_options(parser)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    command = read_command(arguments, "Score a submission against the truth.", add_options)
+    command = read_command(arguments, "Score a submission against the truth.", add_submission_options)
     options, path = command.options, submission_path(command)
-    prediction, centre = command.recipe.prediction, command.places.submission(CENTRE_SUFFIX)
+    prediction, centre = command.recipe.prediction, path.with_name(path.stem + CENTRE_SUFFIX)
     warn_of_other_prediction(command, path)
     print_score(command, path, read_submission(path), prediction)
-    if not options.submission and not options.input and centre.exists():
+    if not options.submission and centre.exists():
         print("\nwithout sliding windows, by the one in the middle of each clip:")
         print_score(command, centre, read_submission(centre), centred(prediction))
 

@@ -76,7 +76,7 @@ class StoredClips:
 
     def n_copies(self, clip: str) -> int:
         """How many offline copies there are; their rows follow the recording's."""
-        after = itertools.islice(self.store.variants, self.rows[clip] + 1, None)
+        after = self.store.variants[self.rows[clip] + 1 :]
         return sum(1 for _ in itertools.takewhile(bool, after))
 
     def sounds(self, clip: str, *, copies: bool) -> Iterator[Sound[str]]:

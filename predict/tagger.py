@@ -43,6 +43,11 @@ class Answer:
     copies: Sequence[np.ndarray] = ()
     """Probabilities [n_windows, n_labels] of offline copies, heard as views of the recording."""
 
+    @property
+    def views(self) -> list[np.ndarray]:
+        """Probabilities [n_windows, n_labels] of the recording, and of each of its copies."""
+        return [self.windows, *self.copies]
+
 
 @dataclass(frozen=True)
 class Heard:

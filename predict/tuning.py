@@ -26,7 +26,6 @@ PASSES = 10
 class Counts:
     """For every label and candidate threshold, what would be decided. Arrays [n_labels, n_candidates]."""
 
-    thresholds: np.ndarray
     hits: np.ndarray
     """Clips rightly given the label."""
     false: np.ndarray
@@ -152,7 +151,7 @@ def _count(scores: np.ndarray, truth: np.ndarray, thresholds: np.ndarray) -> Cou
         hits[label] = len(having) - np.searchsorted(having, candidates)
         given[label] = len(every) - np.searchsorted(every, candidates)
     present = (truth > 0.5).sum(axis=0)[:, None]
-    return Counts(thresholds, hits, given - hits, present, len(scores))
+    return Counts(hits, given - hits, present, len(scores))
 
 
 def _best(values: np.ndarray, thresholds: np.ndarray) -> int:

@@ -38,6 +38,11 @@ def blend_tables(tables: Sequence[np.ndarray], by: str, weights: np.ndarray) -> 
     return np.clip(blended, 0, 1).astype(np.float32)
 
 
+def equal_weights(n_tables: int) -> np.ndarray:
+    """[n_tables], adding up to 1."""
+    return np.full(n_tables, 1 / n_tables)
+
+
 def fit_weights(tables: Sequence[np.ndarray], truth: np.ndarray, by: str) -> np.ndarray:
     """Weights [n_tables] that add up to 1 and make the blend's cross-entropy with `truth` the least.
 

@@ -93,10 +93,23 @@ def test_runs_blend_equally_unless_asked(runs: Home) -> None:
     np.testing.assert_allclose(submission(runs, "both"), expected, atol=1e-6)
 
 
+def test_rows_and_columns_in_another_order_are_matched(runs: Home) -> None:
+    main([*runs.arguments, "--run", "both", "--runs", "a", "b"])
+    expected = submission(runs, "both")
+    for path in (runs.places.submissions / "b.csv", runs.places.home / "runs" / "b" / "oof.csv"):
+        table = read_scores(path)
+        write_scores(path, table.clips[::-1], table.labels[::-1], table.values[::-1, ::-1])
+    main([*runs.arguments, "--run", "both", "--runs", "a", "b"])
+    np.testing.assert_array_equal(submission(runs, "both"), expected)
+    main([*runs.arguments, "--run", "both", "--runs", "a", "b", "--fit"])
+    np.testing.assert_allclose(submission(runs, "both"), submission(runs, "a"), atol=0.1)
+
+
 def test_weights_are_fitted_on_out_of_fold_scores(runs: Home, capsys: pytest.CaptureFixture[str]) -> None:
     main([*runs.arguments, "--run", "both", "--runs", "a", "b", "--fit"])
     printed = capsys.readouterr().out
-    assert "lwlrap 1.0000  mAP 1.0000  a" in printed
+    assert "out of fold, 6 clips:\n  lwlrap 1.0000  mAP 1.0000  accuracy 1.0000  a\n" in printed
+    assert printed.index("  equal weights\n") < printed.index("  fitted weights, each fold by those of the others\n")
     np.testing.assert_allclose(submission(runs, "both"), submission(runs, "a"), atol=0.1)
 
 
@@ -117,7 +130,7 @@ def test_a_blend_keeps_the_sample_s_form(runs: Home) -> None:
     ("options", "words"),
     [
         (["--runs", "a", "none"], ["none.csv", "make predict"]),
-        (["--runs", "a", "other"], ["other", "test10"]),
+        (["--runs", "a", "other"], ["other has no scores of clip", "test10", "which a has"]),
         (["--runs", "a", "b", "--run", "b"], ["--run b"]),
         (["--runs", "a", "b", "--run", "tiny"], ["--run tiny", "RUN=other"]),
         (["--runs", "a", "bare", "--fit"], ["oof.csv", "make train"]),

@@ -158,6 +158,16 @@ def test_the_card_s_command_finds_the_run(
         assert (said.run_home, f"--name {shlex.quote(name)}" in command) == (run_home, name != "esc50")
 
 
+def test_the_card_says_which_views_the_onnx_file_lacks(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
+    card = home.places.submission("_model") / "README.md"
+    export.main(home.arguments)
+    assert "views" not in card.read_text(encoding="utf-8")
+    export.main([*home.arguments, "--prediction.view_shifts_s", "[-0.1, 0.1]", "--prediction.view_copies", "true"])
+    views = "`prediction.view_copies: true`, `prediction.view_shifts_s: [-0.1, 0.1]`"
+    assert f"Not in it are the views of {views}\nin `recipe.yaml`" in card.read_text(encoding="utf-8")
+
+
 def test_clips_that_are_gone_since_training_are_told(home: Home) -> None:
     train = home.table[home.table["split"] == "train"]
     scores = np.full((len(train), len(LABELS)), 0.5, np.float32)

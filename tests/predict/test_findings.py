@@ -23,7 +23,6 @@ def test_winners_sure_unsure_and_unlabelled_clips() -> None:
     assert findings.least_sure(2) == [1, 3]
     assert findings.unlabelled() == [1, 3]
     assert findings.mistakes() == []
-    assert findings.confusions() == []
     assert not findings.known.any()
     assert dict(findings.spread())[50] == np.float32(0.8)
 
@@ -32,7 +31,6 @@ def test_mistakes_come_the_furthest_first() -> None:
     findings = find(SCORES, HALF, TRUTH)
     # e is given x at 0.95, which it is not; b is denied y at 0.3; d is not known.
     assert findings.mistakes() == [4, 1]
-    assert findings.confusions() == [("z", "x", 1)]
 
 
 def test_thresholds_decide_what_is_a_mistake() -> None:

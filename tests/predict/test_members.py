@@ -118,8 +118,14 @@ def test_only_what_is_missing_is_run(member: Member, monkeypatch: pytest.MonkeyP
     assert calls == [[sys.executable, "-m", "preprocess.features", *whose, "--jobs", "1"]]
     calls.clear()
     write_recipe(member, replace(member.recipe, prediction=Prediction(pooling="max")))
-    bring_up([member], "1", "cpu")
-    assert calls[1:] == [[sys.executable, "-m", "train.fit", *whose, "--device", "cpu", "--resume"]]
+    bring_up([member], "2", "cpu")
+    shared = [*whose, "--jobs", "2", "--device", "cpu"]
+    assert calls[1:] == [[sys.executable, "-m", "train.fit", *shared, "--resume"]]
+    calls.clear()
+    path_of(member, "submission").unlink()
+    write_recipe(member, member.recipe)
+    bring_up([member], "2", "cpu")
+    assert calls[1:] == [[sys.executable, "-m", "predict.run", *shared]]
 
 
 def test_a_step_that_fails_ends_with_its_status(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:

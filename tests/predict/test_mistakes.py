@@ -7,7 +7,7 @@ from sklearn.metrics import confusion_matrix as reference
 from predict import run
 from predict.findings import Findings
 from predict.inspect import main
-from predict.mistakes import confusion_matrix, describe_mistakes, losses, top_losses
+from predict.mistakes import confusion_matrix, confusions, describe_mistakes, losses, top_losses
 from tests.predict.conftest import Home
 
 LABELS = ["A3", "B3", "C4"]
@@ -32,6 +32,19 @@ def test_confusions_are_scikit_learn_s(single: Findings) -> None:
     known = single.known
     expected = reference(single.truth[known].argmax(axis=1), single.scores[known].argmax(axis=1), labels=range(3))
     np.testing.assert_array_equal(confusion_matrix(single), expected)
+
+
+def test_the_most_frequent_confusion_comes_first() -> None:
+    said = [0, 1, 1, 2, 0, 0, 2, 2]
+    some = findings(np.eye(3)[[0, 0, 0, 1, 1, 2, 2, 2]], np.eye(3)[said])
+    several = findings(np.array([[1, 1, 0], [0, 0, 1]]), np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3]]))
+    for one, expected in (
+        (some, [("A3", "B3", 2), ("B3", "A3", 1), ("B3", "C4", 1), ("C4", "A3", 1)]),
+        (several, []),
+    ):
+        matrix = confusion_matrix(one)
+        assert matrix is not None
+        assert confusions(LABELS, matrix) == expected
 
 
 def test_losses_of_one_label_are_its_cross_entropy(single: Findings) -> None:

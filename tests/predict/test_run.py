@@ -60,6 +60,17 @@ def test_the_middle_window_alone_is_written_beside_sliding_windows(home: Home) -
     assert not home.places.submission("_centre.csv").exists()
 
 
+def test_the_middle_window_is_one_of_the_copies_too(home: Home) -> None:
+    home.write_store(louder_db=[6.0, -9.0])
+    main(home.arguments)
+    of_recordings = read(home, "_centre.csv")
+    main([*home.arguments, "--prediction.view_copies", "true"])
+    centre = read(home, "_centre.csv")
+    main([*home.arguments, "--prediction.view_copies", "true", "--prediction.pooling", "centre"])
+    np.testing.assert_allclose(centre[LABELS], read(home)[LABELS], atol=1e-6)
+    assert not np.allclose(centre[LABELS], of_recordings[LABELS], atol=1e-3)
+
+
 def test_networks_whose_training_was_interrupted_answer_but_are_named(
     home: Home, capsys: pytest.CaptureFixture[str]
 ) -> None:

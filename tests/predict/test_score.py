@@ -86,6 +86,19 @@ def test_the_middle_window_alone_is_scored_beside_sliding_windows(
         assert f"Hamming score  {1 - hamming_loss(truth, decided):.4f}" in printed
 
 
+def test_recordings_are_scored_by_their_middle_window_too(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    recordings = Path(home.table["path"].iloc[0]).parent
+    arguments = [*home.arguments, "--input", str(recordings)]
+    run.main([*arguments, "--jobs", "1"])
+    of_recordings = home.places.submission("_on_sound_centre.csv")
+    names, truth = pd.read_csv(of_recordings)["clip"], home.places.submissions / "truth.csv"
+    pd.DataFrame({"clip": names, "labels": LABELS[0]}).to_csv(truth, index=False)
+    capsys.readouterr()
+    main([*arguments, "--truth", str(truth)])
+    _, _, centre = capsys.readouterr().out.partition("without sliding windows")
+    assert f"{of_recordings} against {truth}: 12 of 12 clips" in centre
+
+
 def test_decisions_are_at_the_run_s_thresholds(
     home: Home, scored: tuple[np.ndarray, np.ndarray, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
