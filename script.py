@@ -19,6 +19,11 @@ def stop(message: str, status: int = 2) -> NoReturn:
     raise SystemExit(status)
 
 
+def warn(message: str) -> None:
+    """Print `message` as one line on standard error, and go on."""
+    print(f"warning: {message}", file=sys.stderr)
+
+
 def open_streams() -> None:
     """Open what the caller has closed of standard input, output and error: another file would get its number."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):

@@ -36,6 +36,7 @@ from script import run_script
 from train.checkpoint import load_checkpoint, recipe_of
 from train.fit import main as train
 from train.metrics import lwlrap, mean_average_precision
+from train.runs import best_paths
 from train.scores import Scores, read_scores
 
 SMALL = (
@@ -176,7 +177,7 @@ def hear(places: Places, run_name: str) -> dict[str, Figures]:
     table = read_clips(places.clips_csv)
     curated = table[(table["split"] == "train") & (table["trust"] == "curated")]
     home, found = places.home / "runs" / run_name, {}
-    best = min(home.glob("fold*/best.pt"))
+    best = best_paths(home)[0]
     plain = recipe_of(best, load_checkpoint(best)).prediction
     for name, views in {"as it is": {}, **VIEWS}.items():
         run = load_run(home, replace(plain, **views))

@@ -41,6 +41,7 @@ from recipe.sections import Count
 from script import run_script
 from train.device import pick_device
 from train.networks import network_of
+from train.runs import best_paths
 from train.scores import Scores
 
 N_LABELS = 80
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         time_windows(command, tagger, device)
     if "files" in parts:
         time_recordings(command, tagger, device)
-    if "scores" in parts and list(command.places.run_home.glob("fold*/best.pt")):
+    if "scores" in parts and best_paths(command.places.run_home):
         compare_scores(command, device)
 
 

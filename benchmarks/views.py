@@ -23,6 +23,7 @@ from recipe import Prediction
 from recipe.sections import Count
 from script import run_script
 from train.device import pick_device
+from train.runs import best_paths
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -68,7 +69,7 @@ def views(plain: Prediction, *, copies: bool) -> dict[str, dict[str, Any]]:
 
 def has_copies(command: Command) -> bool:
     """Whether the store has offline copies of all clips. Raises BadInput where there is no trained run."""
-    if not list(command.places.run_home.glob("fold*/best.pt")):
+    if not best_paths(command.places.run_home):
         raise BadInput(f"{command.places.run_home} holds no networks: run make train first")
     table = read_clips(command.places.clips_csv)
     with open_store(command.places.store) as store:

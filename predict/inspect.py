@@ -28,6 +28,7 @@ from preprocess.clips import read_clips
 from preprocess.store import open_store
 from preprocess.whole import written_whole
 from script import run_script
+from train.runs import best_paths
 
 TEMPLATE = Path(__file__).with_name("inspect.html.j2")
 
@@ -76,7 +77,7 @@ def open_gallery(command: Command) -> Iterator[Gallery]:
 def open_mapper(command: Command, labels: list[str]) -> Mapper | None:
     """The run's networks, to be asked where they hear labels; None, and a line, where they cannot be."""
     places, recipe = command.places, command.recipe
-    if not any(places.run_home.glob("fold*/best.pt")):  # a blend
+    if not best_paths(places.run_home):  # a blend
         return None
     table = pd.DataFrame(columns=["clip", "fold"]) if command.options.input else read_clips(places.clips_csv)
     try:

@@ -10,6 +10,7 @@ from errors import BadInput
 from places import PREDICTED_NAME
 from predict.fitted import other_keys, read_fitted, write_fitted
 from recipe import Prediction
+from train.runs import best_paths
 
 
 def remember(run_home: Path, submission: Path, prediction: Prediction, networks: str, source: str | None) -> None:
@@ -31,7 +32,7 @@ def predicted_with(run_home: Path, submission: Path, prediction: Prediction) -> 
 
 def doubt_of(run_home: Path, submission: Path, source: str | None = None) -> str:
     """Why a submission may not be what a run's networks answer, in words; '' where it is, or where there are none."""
-    checkpoints = sorted(run_home.glob("fold*/best.pt"))
+    checkpoints = best_paths(run_home)
     if not checkpoints:  # a blend
         return ""
     if strange := strange_in(run_home, submission, source):

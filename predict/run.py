@@ -1,6 +1,5 @@
 """SCRIPT make predict: a submission's CSVs, for the clips of a dataset or for any recordings."""
 
-import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ from predict.submission import (
     write_windows,
     write_windows_wide,
 )
-from predict.tagger import Answer, Run, load_run, pool_views
+from predict.tagger import Answer, Run, load_run, pool_views, warn_of_unfinished
 from predict.thresholds import Thresholds, centred, lowest_of_windows, read_thresholds, with_tuned_windows
 from predict.truth import submission_path
 from predict.unseen import answer_recordings
@@ -36,9 +35,8 @@ from preprocess.clips import read_clips
 from preprocess.lock import locked
 from preprocess.store import open_store
 from preprocess.tables import write_table
-from script import run_script
+from script import run_script, warn
 from train.device import pick_device
-from train.log import epochs_done
 from train.scores import Scores
 
 
@@ -83,17 +81,6 @@ def warn_of_idle_merge(options: Namespace) -> None:
     """Say where `--merge` does nothing."""
     if options.merge and not options.export:
         warn("--merge does nothing without --export: windows are joined in exports alone")
-
-
-def warn_of_unfinished(run_home: Path, n_epochs: int) -> None:
-    """Say which of the networks that answer are of a training that was interrupted, or is still going on."""
-    for path in sorted(run_home.glob("fold*/best.pt")):
-        done = epochs_done(path.parent)
-        if 0 < done < n_epochs:
-            warn(
-                f"{path} is of {done} epochs of {n_epochs}, and answers all the same: "
-                "make train ARGS=--resume finishes it, deleting its folder leaves it out"
-            )
 
 
 def score_dataset(command: Command, run: Run, device: torch.device) -> Outcome:
@@ -208,11 +195,6 @@ def warn_of_older_exports(asked: Collection[str], place: Callable[[str], Path], 
         if older := left_from_before(name, place(suffix), clips if name in asked else ()):
             those = f"{older[0]} is" if len(older) == 1 else f"{older[0]} and {len(older) - 1} more are"
             warn(f"{those} of an earlier prediction: delete what is of no use, or predict with --export {name}")
-
-
-def warn(message: str) -> None:
-    """A line on standard error."""
-    print(f"warning: {message}", file=sys.stderr)
 
 
 if __name__ == "__main__":

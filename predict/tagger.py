@@ -19,11 +19,14 @@ from predict.predicted import digest_of
 from predict.spans import Plan, Span
 from predict.views import View, reach_of, views_of
 from recipe import Prediction, Recipe
+from script import warn
 from train.blend import blend
 from train.checkpoint import Checkpoint, load_checkpoint, network_from, recipe_of
 from train.device import arithmetic
 from train.learnt import NOTHING, both
+from train.log import epochs_done
 from train.networks import Activation, SoundNetwork
+from train.runs import best_paths
 from train.validate import window_frames
 from train.windows import pool_windows
 
@@ -180,7 +183,7 @@ def load_run(run_home: Path, prediction: Prediction, device: torch.device | str 
     Raises BadInput where there are none, where they were not trained on the same labels and features, and where
     `prediction.calibrate` asks for a temperature that was not fitted.
     """
-    paths = sorted(run_home.glob("fold*/best.pt"))
+    paths = best_paths(run_home)
     if not paths:
         raise BadInput(f"{run_home} holds no fold*/best.pt: run make train first, or name another run with RUN=")
     checkpoints = [load_checkpoint(path) for path in paths]
@@ -200,6 +203,17 @@ def load_run(run_home: Path, prediction: Prediction, device: torch.device | str 
     return Run(
         folds, list(first.labels), recipe, prediction, first.frames_per_second, digest_of(paths), temperature, learnt
     )
+
+
+def warn_of_unfinished(run_home: Path, n_epochs: int) -> None:
+    """Say which of the networks that answer are of a training that was interrupted, or is still going on."""
+    for path in best_paths(run_home):
+        done = epochs_done(path.parent)
+        if 0 < done < n_epochs:
+            warn(
+                f"{path} is of {done} epochs of {n_epochs}, and answers all the same: "
+                "make train ARGS=--resume finishes it, deleting its folder leaves it out"
+            )
 
 
 def _check_kin(first_path: Path, first: Checkpoint, path: Path, other: Checkpoint) -> None:

@@ -1,6 +1,5 @@
 """Which submission is meant, and what is known of its clips: from a truth table, or from the table of clips."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from predict.recordings import suffix_of
 from preprocess.clips import read_clips
 from preprocess.labels import encode, join_labels, split_labels
 from preprocess.tables import read_table
+from script import warn
 from train.scores import Scores
 
 ID_COLUMNS = ("clip", "fname", "filename")
@@ -92,13 +92,13 @@ def warn_of_other_prediction(command: Command, path: Path) -> None:
         warn_of_doubt(home, path, source_name(options.input))
     if keys := predicted_with(home, path, command.recipe.prediction):
         warning = f"{path} was predicted with {keys}: give the same ARGS, or these decisions are not its own"
-        print(f"warning: {warning}", file=sys.stderr)
+        warn(warning)
 
 
 def warn_of_doubt(run_home: Path, path: Path, source: str | None = None) -> None:
     """Say where a submission may not be what a run's networks answer."""
     if doubt := doubt_of(run_home, path, source):
-        print(f"warning: {path} {doubt}: run make predict again", file=sys.stderr)
+        warn(f"{path} {doubt}: run make predict again")
 
 
 def find_truth(truth_csv: str | None, clips_csv: Path | None, scores: Scores) -> Truth | None:

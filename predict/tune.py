@@ -1,6 +1,5 @@
 """SCRIPT make tune: thresholds of a run, on its training clips as the networks that never saw them score them."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from predict.thresholds import DEFAULT, centred, write_thresholds
 from predict.tuning import METRICS, Choice, Pooled, decide_across, measure, tune_together
 from recipe import Prediction, Tuning
 from recipe.sections import Natural
-from script import run_script
+from script import run_script, warn
 from train.device import pick_device
 
 WINDOW_THRESHOLDS = np.arange(0.02, 0.99, 0.02).round(2).tolist()
@@ -41,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         held_out = answer_held_out(places, run, device, n_jobs)
     if run.prediction.pooling == "share" and held_out.short:
         warning = "out-of-fold clips have one or two windows, too few for a share: try --mixtures 300"
-        print(f"warning: {warning}", file=sys.stderr)
+        warn(warning)
     tune_windows(places.run_home, run, run.prediction, held_out, tuning)
     one_window = centred(run.prediction)
     if not held_out.short and one_window != run.prediction:

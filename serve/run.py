@@ -2,7 +2,6 @@
 
 import signal
 import socket
-import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from types import FrameType
@@ -14,9 +13,9 @@ from jsonargparse.typing import PositiveInt, restricted_number_type
 
 from command import Command, count_jobs, read_command
 from errors import BadInput
-from predict.tagger import load_run
+from predict.tagger import load_run, warn_of_unfinished
 from predict.thresholds import read_thresholds, with_tuned_windows
-from script import run_script
+from script import run_script, warn
 from serve.app import Limits, build_app
 from serve.log import Log
 from serve.service import Service
@@ -41,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Answer recordings by the networks of a run, over HTTP.", add_options)
     options = command.options
     if command.recipe.prediction.view_copies:
-        print("warning: prediction.view_copies is for clips of a dataset: recordings have no copies", file=sys.stderr)
+        warn("prediction.view_copies is for clips of a dataset: recordings have no copies")
     service = build_service(command)
     with listen(options.host, options.port) as listening, Log() as log, service:
         app = build_app(service, command.places.run, Limits(options.most_mb, options.most_waiting), log)
@@ -57,6 +56,7 @@ def build_service(command: Command) -> Service:
     options, home = command.options, command.places.run_home
     device, n_jobs = pick_device(options.device), count_jobs(options.jobs)
     run = load_run(home, with_tuned_windows(home, command.recipe.prediction), device)
+    warn_of_unfinished(home, run.recipe.training.epochs)
     thresholds = read_thresholds(home, run.labels, run.prediction)
     return Service(run, thresholds, device, n_jobs, options.most_minutes * 60)
 
