@@ -124,6 +124,7 @@ class Store:
         frames = file["frames"]
         self.dtype: np.dtype[Any] = frames.dtype
         self.n_bins = int(frames.shape[1])
+        self._block_frames = max(1, READ_BYTES // (self.n_bins * self.dtype.itemsize))
 
     def row(self, index: int) -> Row:
         """Everything of one row but its frames."""
@@ -139,62 +140,54 @@ class Store:
 
     def read(self, row: int) -> Stored:
         """The frames [n_frames, n_bins] of one row, in the stored type. Raises Damaged."""
-        frames = self.read_slice(int(self.offsets[row]), int(self.offsets[row + 1]))
-        if digest_of(frames) != self.digests[row]:
-            raise self._damage(row)
+        frames = np.empty((int(self.offsets[row + 1] - self.offsets[row]), self.n_bins), self.dtype)
+        self.read_into(frames, [row])
         return frames
 
-    def read_slice(self, start: int, stop: int) -> Stored:
-        """Frames `start` to `stop` of the whole array [stop - start, n_bins], unverified."""
-        return self._read_into(np.empty((stop - start, self.n_bins), self.dtype), start)
-
-    def read_all(self, check_digests: bool = True) -> Stored:
-        """All frames [total_frames, n_bins], in the stored type. Raises Damaged."""
-        if not check_digests:
-            return self.read_slice(0, int(self.offsets[-1]))
-        frames = np.empty((int(self.offsets[-1]), self.n_bins), self.dtype)
-        for row in self._damaged_rows(frames):
-            raise self._damage(row)
-        return frames
+    def read_into(self, frames: Stored, rows: Iterable[int]) -> None:
+        """Fill `frames` [n_frames, n_bins] with those of rows, end to end. Raises Damaged."""
+        start = 0
+        for row in rows:
+            stop = start + int(self.offsets[row + 1] - self.offsets[row])
+            if self._read_digest(row, frames[start:stop]) != self.digests[row]:
+                raise self._damage(row)
+            start = stop
 
     def map(self, rows: Iterable[int]) -> Stored:
         """All frames [total_frames, n_bins] as pages of the file that is open, read when they are touched.
 
         Those of `rows` are verified before, once. Raises Damaged.
         """
-        if damaged := sorted(set(self.damaged_rows()).intersection(rows)):
+        if damaged := self.damaged_rows(sorted(rows)):
             raise self._damage(damaged[0])
         shape = (int(self.offsets[-1]), self.n_bins)
         # Copy on write, because torch refuses to wrap pages it may not write to; nothing writes to them.
         return np.memmap(self._bytes, dtype=self.dtype, mode="c", offset=self.frames_at, shape=shape)
 
-    def damaged_rows(self) -> list[int]:
-        """Rows whose frames are not what was written, found in bounded memory."""
-        return list(self._damaged_rows(None))
+    def damaged_rows(self, rows: Iterable[int] | None = None) -> list[int]:
+        """Of some rows (by default all), those whose frames are not what was written, found in bounded memory."""
+        spare = np.empty((self._block_frames, self.n_bins), self.dtype)
+        rows = range(len(self.digests)) if rows is None else rows
+        return [row for row in rows if self._read_digest(row, spare) != self.digests[row]]
 
-    def _damaged_rows(self, out: Stored | None) -> Iterator[int]:
-        """Read every frame, into `out` if there is one, and yield the rows that are damaged."""
-        step = max(1, READ_BYTES // (self.n_bins * self.dtype.itemsize))
-        spare = np.empty((step, self.n_bins), self.dtype)
-        for row, digest in enumerate(self.digests):
-            hasher, last = xxhash.xxh3_128(), int(self.offsets[row + 1])
-            for start in range(int(self.offsets[row]), last, step):
-                stop = min(start + step, last)
-                block = spare[: stop - start] if out is None else out[start:stop]
-                hasher.update(self._read_into(block, start).data)
-            if hasher.hexdigest() != digest:
-                yield row
+    def _read_digest(self, row: int, out: Stored) -> str:
+        """Digest of a row's frames, read into `out`: all of them or, where it is too short, a block over another."""
+        hasher, first, last = xxhash.xxh3_128(), int(self.offsets[row]), int(self.offsets[row + 1])
+        for start in range(first, last, self._block_frames):
+            at = start - first if len(out) >= last - first else 0
+            hasher.update(self._read_block(out[at : at + min(self._block_frames, last - start)], start))
+        return hasher.hexdigest()
 
-    def _read_into(self, frames: Stored, start: int) -> Stored:
+    def _read_block(self, frames: Stored, start: int) -> memoryview:
         """Fill `frames` from frame `start` on. The array is contiguous: plain reads are as fast as numpy.fromfile."""
         self._bytes.seek(self.frames_at + start * self.n_bins * self.dtype.itemsize)
-        left = frames.reshape(-1).view(np.uint8).data
+        left = whole = frames.reshape(-1).view(np.uint8).data
         while len(left):
             n_bytes = self._bytes.readinto(left)
             if not n_bytes:
                 raise Damaged(self.path, "it was cut short while it was read")
             left = left[n_bytes:]
-        return frames
+        return whole
 
     def _damage(self, row: int) -> Damaged:
         return Damaged(self.path, f"the frames of {self.clips[row]!r} are damaged")
