@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from jsonargparse import ArgumentParser
+from jsonargparse.typing import PositiveInt
 
 from benchmarks.known import answer_known, measure
 from command import Command, read_command
@@ -20,14 +21,13 @@ from predict.stored import StoredClips
 from preprocess.clips import read_clips
 from preprocess.store import open_store
 from recipe import Prediction
-from recipe.sections import Count
 from script import run_script
 from train.device import pick_device
 
 
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
-    parser.add_argument("--jobs", type=Count, default=os.cpu_count() or 1, help="Cores to keep busy.")
+    parser.add_argument("--jobs", type=PositiveInt, default=os.cpu_count() or 1, help="Cores to keep busy.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
