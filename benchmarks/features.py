@@ -26,8 +26,8 @@ from preprocess.decode import decode, decode_blocks
 from preprocess.frames import build_transform
 from preprocess.jobs import ClipJob, PartJob
 from preprocess.plan import Done, Wanted, cut_into_parts
+from preprocess.schema import Row, digest_of
 from preprocess.sources import quick_stamp
-from preprocess.store import Row, digest_of
 from preprocess.store_writer import Piece, write_store
 from train.memory import load_memory
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.store import Row
+from preprocess.schema import Row
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errors import BadInput
+from preprocess import schema
 from preprocess import store as module
+from preprocess.schema import Coding, Damaged, OtherRecipe, Row, Stored, digest_of
 from preprocess.seal import write_seal
-from preprocess.store import Coding, Damaged, OtherRecipe, Row, Stored, digest_of, open_store
+from preprocess.store import open_store
 from preprocess.store_writer import Piece, write_store
 from recipe import Features
 
@@ -175,7 +177,7 @@ def test_other_features_are_refused_by_key(stored: tuple[Path, list[Stored]]) ->
 def test_a_store_of_an_earlier_version_s_scale_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rescaled, other = Features(kind="cqt", n_bins=24, storage="uint8"), Features(storage="uint8")
     with monkeypatch.context() as earlier:
-        earlier.setattr(module, "RESCALED", {})
+        earlier.setattr(schema, "RESCALED", {})
         for features in (rescaled, other):
             write_store(tmp_path / features.kind, features, Coding(np.dtype("uint8"), N_BINS, 12.5, 0.5, -100.0), [])
     with pytest.raises(OtherRecipe, match=r"features\.storage uint8 had another scale"):
