@@ -27,7 +27,9 @@ from jsonargparse.typing import PositiveFloat, PositiveInt
 
 from benchmarks.known import answer_known, measure
 from benchmarks.machine import describe_machine
+from benchmarks.random_store import MEAN_DB, STD_DB
 from command import Command, read_command
+from limits import usable_cores
 from predict.batching import Sound, collect, hear_all
 from predict.fused import fused
 from predict.journal import Journal
@@ -44,7 +46,6 @@ from train.networks import network_of
 from train.scores import Scores
 
 N_LABELS = 80
-MEAN_DB, STD_DB = -50.0, 10.0
 CLIP_SECONDS = 10.0
 WINDOW_S, HOP_S = 3.0, 1.0
 PARTS = ("windows", "files", "scores")
@@ -53,7 +54,7 @@ PARTS = ("windows", "files", "scores")
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
     parser.add_argument("--only", type=str, default=",".join(PARTS), help=f"Some of {', '.join(PARTS)}.")
-    parser.add_argument("--jobs", type=PositiveInt, default=os.cpu_count() or 1, help="Processes that decode.")
+    parser.add_argument("--jobs", type=PositiveInt, default=usable_cores(), help="Processes that decode.")
     parser.add_argument("--minutes", type=PositiveFloat, default=2.0, help="Length of the recording of windows.")
     parser.add_argument(
         "--recordings", type=PositiveInt, default=300, help=f"Recordings of {CLIP_SECONDS:g} s in the folder."

@@ -6,7 +6,6 @@ Choose by out-of-fold clips: each is scored by the networks that never saw it. T
 say whether the choice holds.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,6 +16,7 @@ from jsonargparse.typing import PositiveInt
 from benchmarks.known import answer_known, measure
 from command import Command, read_command
 from errors import BadInput
+from limits import usable_cores
 from predict.stored import StoredClips
 from preprocess.clips import read_clips
 from preprocess.store import open_store
@@ -27,7 +27,7 @@ from train.device import pick_device
 
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
-    parser.add_argument("--jobs", type=PositiveInt, default=os.cpu_count() or 1, help="Cores to keep busy.")
+    parser.add_argument("--jobs", type=PositiveInt, default=usable_cores(), help="Cores to keep busy.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
