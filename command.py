@@ -1,6 +1,7 @@
 """From a command line to a recipe's keys and a script's own options, or to options alone."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -105,7 +106,9 @@ def _check_recipes(arguments: Sequence[str]) -> None:
     """Raise BadInput that names a recipe's file where it is no YAML of keys: of those the parser says no name."""
     for before, argument in pairwise(["", *arguments]):
         path = Path(argument.removeprefix("--recipe=") if argument.startswith("--recipe=") else argument)
-        if (before != "--recipe" and not argument.startswith("--recipe=")) or not path.is_file():
+        # Path.is_file raises OSError for a recipe given as text that is longer than a name may be.
+        is_file = os.path.isfile(path)  # noqa: PTH113
+        if (before != "--recipe" and not argument.startswith("--recipe=")) or not is_file:
             continue
         try:
             values = yaml.load(path.read_text(encoding="utf-8"), _OnceLoader)

@@ -18,12 +18,13 @@ import torch
 
 from benchmarks.machine import describe_machine
 from benchmarks.random_store import write_random_store
+from benchmarks.settings import ROOT
+from limits import usable_cores
 from places import Places
-from preprocess.clips import write_clips
+from preprocess.clips import COLUMNS, write_clips
 from preprocess.labels import write_vocabulary
 from recipe import Features
 
-ROOT = Path(__file__).parent.parent
 FEATURES = Features(n_fft=2048, hop_samples=690, n_bins=64)
 KEYS = (
     "--features.n_fft 2048 --features.hop_samples 690 --features.n_bins 64 --training.batch_size 8 "
@@ -38,8 +39,7 @@ def write_study(cache: Path, n_clips: int, n_folds: int) -> None:
     places.home.mkdir(parents=True)
     names = write_random_store(places.store, FEATURES, n_clips)
     rows = [(clip, clip, LABELS[n % 2], n % n_folds, "train", clip, "curated") for n, clip in enumerate(names)]
-    columns = ["clip", "path", "labels", "fold", "split", "group", "trust"]
-    write_clips(places.clips_csv, pd.DataFrame(rows, columns=columns))
+    write_clips(places.clips_csv, pd.DataFrame(rows, columns=COLUMNS))
     write_vocabulary(places.labels_csv, LABELS)
 
 
@@ -57,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folds", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--jobs", type=int, default=usable_cores())
     parser.add_argument("--rounds", type=int, default=2)
     options = parser.parse_args()
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")

@@ -13,6 +13,7 @@ from itertools import chain
 
 import torch
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse.typing import PositiveInt
 
 from benchmarks.machine import describe_machine
 from command import read_command
@@ -23,7 +24,7 @@ from predict.tagger import load_run
 from predict.tune import pool
 from predict.tuning import measure, tune_together
 from recipe import Recipe, Training
-from recipe.sections import Between, Count
+from recipe.sections import Between
 from script import run_script
 from train.augmenting import STEPS
 from train.device import pick_device
@@ -32,7 +33,7 @@ from train.metrics import mean_average_precision
 
 ENTRIES = 0.5
 """Of the further voices come and go."""
-BOUNDS = {"pieces": Between(1), "voices": Between(2, 5), "within_db": Between(0, 60)}
+BOUNDS = {"voices": Between(2, 5), "within_db": Between(0, 60)}
 """Of what is asked for after training: those of `training.power_mix_clips` and `power_mix_db`."""
 
 
@@ -56,11 +57,11 @@ def read_options(arguments: Sequence[str] | None) -> Namespace:
     parser = ArgumentParser(description="What each augmentation of a recipe brings.", exit_on_error=False)
     parser.add_argument("--recipe", type=str, default="recipes/irmas.yaml", help="Whose augmentations.")
     parser.add_argument("--cache", type=str, default="cache", help="Folder of stores and runs.")
-    parser.add_argument("--epochs", type=Count, default=40, help="Of each network.")
+    parser.add_argument("--epochs", type=PositiveInt, default=40, help="Of each network.")
     parser.add_argument("--folds", type=str, default="0", help="Folds to train, as 0,1.")
     parser.add_argument("--jobs", type=int, default=-1, help="Networks trained at once; -1 is one a core.")
-    parser.add_argument("--pieces", type=Count, default=300, help="To mix from held-out clips.")
-    parser.add_argument("--voices", type=Count, default=5, help="At most, in a piece.")
+    parser.add_argument("--pieces", type=PositiveInt, default=300, help="To mix from held-out clips.")
+    parser.add_argument("--voices", type=int, default=5, help="At most, in a piece.")
     parser.add_argument(
         "--within_db", type=float, default=8.0, help="Voices are quieter than the first by at most this."
     )

@@ -6,6 +6,7 @@ Needs a machine with nothing else to do, and recordings in --data.
 """
 
 import argparse
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from benchmarks.timing import as_a_worker, best, print_heading, race, report
 from preprocess.coding import Frames
 from preprocess.decode import Samples, decode
 from preprocess.frames import Transform, build_transform
-from recipe import Features
 
 
 def logmel(transform: Transform, sound: Samples) -> list[Frames]:
@@ -40,7 +40,7 @@ def bench_mel(paths: list[Path]) -> None:
     noise = (0.1 * np.random.default_rng(0).standard_normal(5 * 44_100)).astype(np.float32)
     for name, sounds in (("noise", [noise]), ("recordings", [decode(path, 44_100) for path in paths[::20]])):
         for top_db in (80.0, None):
-            transform = build_transform(Features(n_fft=2560, hop_samples=345, n_bins=128, top_db=top_db))
+            transform = build_transform(replace(FEATURES, top_db=top_db))
             spent_s, worst_db = np.zeros(4), 0.0
             for sound in sounds:
                 padded = np.pad(sound, FEATURES.n_fft // 2)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from benchmarks.machine import describe_machine
@@ -31,7 +32,6 @@ from preprocess.features import main as make_features
 from preprocess.labels import encode
 from preprocess.store import open_store
 from preprocess.tables import read_table, write_table
-from recipe.sections import Count, Natural
 from script import run_script
 from train.checkpoint import load_checkpoint, recipe_of
 from train.fit import main as train
@@ -103,9 +103,9 @@ def read_options(arguments: Sequence[str] | None) -> Namespace:
     parser.add_argument("--recipe", type=str, default="recipes/fsdkaggle2019.yaml", help="Whose keys SMALL changes.")
     parser.add_argument("--data", type=str | None, help="The dataset's folder; by default the recipe's.")
     parser.add_argument("--cache", type=str, default="cache", help="Folder of stores and runs.")
-    parser.add_argument("--epochs", type=Count, default=52, help="Of steps with as many noisy clips as curated ones.")
+    parser.add_argument("--epochs", type=PositiveInt, default=52, help="Of steps with as many noisy clips as curated.")
     parser.add_argument("--steps", nargs="*", choices=list(STEPS), default=list(STEPS), help="Steps, in order.")
-    parser.add_argument("--seeds", type=list[Natural], default=[0, 10, 20], help="Seeds of each step's networks.")
+    parser.add_argument("--seeds", type=list[NonNegativeInt], default=[0, 10, 20], help="Seeds of a step's networks.")
     parser.add_argument("--views", choices=list(STEPS), help="Step whose runs are heard in several views as well.")
     parser.add_argument("--jobs", type=int, default=-1, help="Networks trained at once; -1 is one a core.")
     try:

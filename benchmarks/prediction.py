@@ -23,10 +23,13 @@ import numpy as np
 import soundfile
 import torch
 from jsonargparse import ArgumentParser
+from jsonargparse.typing import PositiveFloat, PositiveInt
 
 from benchmarks.known import answer_known, measure
 from benchmarks.machine import describe_machine
+from benchmarks.random_store import MEAN_DB, STD_DB
 from command import Command, read_command
+from limits import usable_cores
 from predict.batching import Sound, collect, hear_all
 from predict.fused import fused
 from predict.journal import Journal
@@ -37,7 +40,6 @@ from predict.tagger import Tagger
 from predict.unseen import answer_recordings, as_frames
 from preprocess.coding import coding_of
 from recipe import Recipe
-from recipe.sections import Count
 from script import run_script
 from train.device import pick_device
 from train.networks import network_of
@@ -45,7 +47,6 @@ from train.runs import best_paths
 from train.scores import Scores
 
 N_LABELS = 80
-MEAN_DB, STD_DB = -50.0, 10.0
 CLIP_SECONDS = 10.0
 WINDOW_S, HOP_S = 3.0, 1.0
 PARTS = ("windows", "files", "scores")
@@ -54,13 +55,13 @@ PARTS = ("windows", "files", "scores")
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
     parser.add_argument("--only", type=str, default=",".join(PARTS), help=f"Some of {', '.join(PARTS)}.")
-    parser.add_argument("--jobs", type=Count, default=os.cpu_count() or 1, help="Processes that decode.")
-    parser.add_argument("--minutes", type=float, default=2.0, help="Length of the recording whose windows are timed.")
+    parser.add_argument("--jobs", type=PositiveInt, default=usable_cores(), help="Processes that decode.")
+    parser.add_argument("--minutes", type=PositiveFloat, default=2.0, help="Length of the recording of windows.")
     parser.add_argument(
-        "--recordings", type=Count, default=300, help=f"Recordings of {CLIP_SECONDS:g} s in the folder."
+        "--recordings", type=PositiveInt, default=300, help=f"Recordings of {CLIP_SECONDS:g} s in the folder."
     )
-    parser.add_argument("--networks", type=Count, default=1, help="Networks that answer together.")
-    parser.add_argument("--rounds", type=Count, default=3, help="Turns of each contender.")
+    parser.add_argument("--networks", type=PositiveInt, default=1, help="Networks that answer together.")
+    parser.add_argument("--rounds", type=PositiveInt, default=3, help="Turns of each contender.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

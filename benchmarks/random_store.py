@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocess.store import Coding, Row, digest_of
+from preprocess.schema import Coding, Row, digest_of
 from preprocess.store_writer import Piece, write_store
 from recipe import Features
 

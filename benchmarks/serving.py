@@ -24,6 +24,7 @@ import numpy as np
 import soundfile
 import torch
 
+from benchmarks.random_store import MEAN_DB, STD_DB
 from benchmarks.settings import FEATURES, RECORDINGS, ROOT
 from benchmarks.timing import print_heading, report_turns
 from places import Places
@@ -73,7 +74,7 @@ def write_run(cache: Path) -> Path:
     home = Places(cache, cache, "bench", "bench").run_home
     for fold in range(N_NETWORKS):
         torch.manual_seed(fold)
-        network = network_of(recipe, coding.n_bins, N_LABELS, mean=-50.0, std=10.0)
+        network = network_of(recipe, coding.n_bins, N_LABELS, MEAN_DB, STD_DB)
         checkpoint = Checkpoint(
             network=network.state_dict(),
             recipe=as_dict(recipe),

@@ -9,6 +9,7 @@ from statistics import median
 import torch
 
 from benchmarks.machine import describe_machine
+from limits import usable_cores
 from preprocess.crew import ENVIRONMENT
 
 
@@ -48,5 +49,5 @@ def as_a_worker(module: str) -> None:
 
 def print_heading() -> None:
     """The machine, and the head of the table."""
-    print(f"{describe_machine(torch.device('cpu'))}, {os.cpu_count()} cores\n")
+    print(f"{describe_machine(torch.device('cpu'))}, {usable_cores()} cores\n")
     print("| what | ours | against | ratio | claim |\n|---|---|---|---|---|", flush=True)

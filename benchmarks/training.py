@@ -9,7 +9,6 @@ loss, backward, clipping and optimizer. Contenders take turns, and the medians o
 """
 
 import itertools
-import os
 import statistics
 import sys
 import time
@@ -31,6 +30,7 @@ from benchmarks.machine import describe_machine, matmul_flops_per_s
 from benchmarks.random_store import MEAN_DB, STD_DB, write_random_store
 from benchmarks.user_loader import CropDataset, loader_batches
 from command import read_command
+from limits import usable_cores
 from recipe import Recipe
 from script import run_script
 from train.batches import Batch
@@ -68,7 +68,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--clips", type=int, default=400, help="Clips in the store, of 0.5 to 10 seconds.")
     parser.add_argument("--seconds", type=float, default=6.0, help="About how long a contender's turn takes.")
     parser.add_argument("--rounds", type=int, default=3, help="Turns of each.")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="Processes of the DataLoader.")
+    parser.add_argument("--workers", type=int, default=usable_cores(), help="Processes of the DataLoader.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

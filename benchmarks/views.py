@@ -6,21 +6,21 @@ Choose by out-of-fold clips: each is scored by the networks that never saw it. T
 say whether the choice holds.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from jsonargparse import ArgumentParser
+from jsonargparse.typing import PositiveInt
 
 from benchmarks.known import answer_known, measure
 from command import Command, read_command
 from errors import BadInput
+from limits import usable_cores
 from predict.stored import StoredClips
 from preprocess.clips import read_clips
 from preprocess.store import open_store
 from recipe import Prediction
-from recipe.sections import Count
 from script import run_script
 from train.device import pick_device
 from train.runs import best_paths
@@ -28,7 +28,7 @@ from train.runs import best_paths
 
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
-    parser.add_argument("--jobs", type=Count, default=os.cpu_count() or 1, help="Cores to keep busy.")
+    parser.add_argument("--jobs", type=PositiveInt, default=usable_cores(), help="Cores to keep busy.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -13,6 +13,7 @@ from preprocess.coding import Frames
 from preprocess.decode import DecodeError, Samples, decode_blocks
 from preprocess.frames import build_transform
 from preprocess.store import Store
+from preprocess.trimming import beginning
 from recipe import Features
 
 BEGINNING_S = 60.0
@@ -68,12 +69,8 @@ class RecordingGallery:
         return frames if frames is None or top_db is None else np.maximum(frames, frames.max() - np.float32(top_db))
 
     def _beginning(self, path: Path) -> Iterator[Samples]:
-        left = round(BEGINNING_S * self.features.rate_hz)
-        for block in decode_blocks(path, self.features.rate_hz):
-            yield block[:left]
-            left -= len(block)
-            if left <= 0:
-                return
+        rate_hz = self.features.rate_hz
+        return beginning(decode_blocks(path, rate_hz), round(BEGINNING_S * rate_hz))
 
     def duration_s(self, clip: str) -> float | None:
         """Not known without decoding all of it."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from preprocess.store import Stored
+from preprocess.schema import Stored
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from errors import BadInput
 from predict.hearing import End, Failed, Message
 from preprocess.crew import ENVIRONMENT, how_it_ended
 from preprocess.decode import DecodeError
-from preprocess.store import Stored
+from preprocess.schema import Stored
 from recipe import Features
 
 EAR = (sys.executable, "-m", "predict.hear")

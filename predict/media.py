@@ -10,6 +10,7 @@ import soundfile
 from PIL import Image
 
 from preprocess.decode import decode_blocks
+from preprocess.trimming import beginning
 
 WIDTH, HEIGHT = 320, 96
 RANGE_DB = 80.0
@@ -56,12 +57,7 @@ def _envelope(bounds: np.ndarray) -> np.ndarray:
 
 def sound_uri(path: Path, most_s: float) -> str:
     """The first `most_s` seconds of a recording as MP3, which every browser plays. Raises DecodeError."""
-    blocks, wanted = [], round(most_s * RATE_HZ)
-    for block in decode_blocks(path, RATE_HZ):
-        blocks.append(block)
-        if sum(map(len, blocks)) >= wanted:
-            break
-    samples = np.concatenate(blocks)[:wanted]
+    samples = np.concatenate(list(beginning(decode_blocks(path, RATE_HZ), round(most_s * RATE_HZ))))
     data = BytesIO()
     peak = float(np.abs(samples).max(initial=0))
     soundfile.write(data, samples * (LOUDEST / peak if peak > LOUDEST else 1), RATE_HZ, format="MP3")

@@ -12,7 +12,8 @@ from errors import BadInput
 from places import Places
 from predict.batching import Sound, collect, hear_all
 from predict.tagger import Answer, Run
-from preprocess.store import Store, Stored
+from preprocess.schema import Stored
+from preprocess.store import Store
 from preprocess.tables import read_table
 from train.learnt import first_learnt
 

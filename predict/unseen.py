@@ -16,7 +16,7 @@ from predict.recordings import Recording
 from predict.stored import values_of
 from predict.tagger import Answer, Heard, Tagger
 from preprocess.coding import coding_of
-from preprocess.store import Stored
+from preprocess.schema import Stored
 from recipe import Features
 
 QUIET_S = 10.0

@@ -1,4 +1,4 @@
-"""Work on many recordings in processes that may die of one: a decoder that crashes or hangs ends no script."""
+"""Work on many recordings in processes of their own: a decoder that crashes or hangs ends the script in one line."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from preprocess.store import Coding, Stored
+from preprocess.schema import Coding, Stored
 from recipe import Features
 
 Frames = npt.NDArray[np.float32]

@@ -34,6 +34,7 @@ ENVIRONMENT = {
 }
 """Of a worker: one thread, since each core has a worker of its own."""
 WORKER = (sys.executable, "-m", "preprocess.worker")
+SPARING = "end what else runs, or try fewer --jobs"
 WAIT_S = 0.1
 """A thread that waits for longer at once may not hear of Ctrl-C: the system may tell another."""
 ENDED_BY_OTHERS = (-signal.SIGKILL, -signal.SIGTERM)
@@ -66,26 +67,30 @@ class _Process:
     """One worker process, and the pipe to it."""
 
     def __init__(self, features: Features, device: str, command: Sequence[str]) -> None:
-        self.connection, theirs = Pipe()
+        """Raises BadInput where the system has no process to spare, or the process ends before it has begun."""
         self._at = Whereabouts.create()
-        with theirs:
-            descriptors = [theirs.fileno(), self._at.descriptor]
-            self.process = subprocess.Popen(
-                [*command, *map(str, descriptors)],
-                pass_fds=descriptors,
-                env=os.environ | ENVIRONMENT,
-                cwd=Path(__file__).parent.parent,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        self.connection.send((features, device))
-        self._wait_until_ready()
-
-    def _wait_until_ready(self) -> None:
-        """Raises BadInput where the process ends before it has begun."""
         try:
+            self.connection, theirs = Pipe()
+            with theirs:
+                descriptors = [theirs.fileno(), self._at.descriptor]
+                self.process = subprocess.Popen(
+                    [*command, *map(str, descriptors)],
+                    pass_fds=descriptors,
+                    env=os.environ | ENVIRONMENT,
+                    cwd=Path(__file__).parent.parent,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+        except OSError as error:
+            raise BadInput(f"a worker process cannot start: {error.strerror or error}; {SPARING}") from None
+        self._start(features, device)
+
+    def _start(self, features: Features, device: str) -> None:
+        """Wait until the process is ready. Raises BadInput where it ends before."""
+        try:
+            self.connection.send((features, device))
             self.connection.recv()  # Ready
         except (EOFError, OSError):
             _, errors = self.process.communicate()

@@ -42,7 +42,7 @@ class DecodeError(Exception):
         return f"{self.path}: {self.reason}"
 
 
-class _Refused(Exception):
+class Refused(Exception):
     """Why these bytes are no recording, or no longer one."""
 
 
@@ -55,7 +55,7 @@ def decode_blocks(path: Path | str, rate_hz: int) -> Iterator[Samples]:
     with _opened(Path(path)) as file:
         try:
             yield from _resampled(_checked(_native_blocks(file)), rate_hz)
-        except _Refused as refusal:
+        except Refused as refusal:
             if not file.trouble:
                 raise DecodeError(path, str(refusal)) from refusal
         if file.trouble:
@@ -119,8 +119,10 @@ def _native_blocks(file: _File) -> Iterator[Block]:
     except soundfile.SoundFileError as error:
         first, refusal = None, _in_words(error)
     if first is None:
+        from preprocess.decode_av import av_blocks  # PyAV takes a tenth of a second that most workers never need
+
         file.seek(0)
-        yield from _pyav_blocks(file, refusal)
+        yield from _gathered(av_blocks(file, refusal))
         return
     yield first
     try:
@@ -128,7 +130,7 @@ def _native_blocks(file: _File) -> Iterator[Block]:
     except soundfile.SoundFileError as error:
         if getattr(error, "code", 0) == SYSTEM_ERROR:  # the disk's, or a damaged header's
             file.read_to_end()
-        raise _Refused(f"damaged: {_in_words(error)}") from error
+        raise Refused(f"damaged: {_in_words(error)}") from error
 
 
 class _Onward(soundfile.SoundFile):
@@ -159,56 +161,6 @@ def _in_words(error: Exception) -> str:
     return str(getattr(error, "error_string", error)).rstrip(".")
 
 
-def _pyav_blocks(file: _File, refusal: str) -> Iterator[Block]:
-    """Blocks of the first audio stream. `refusal` is what soundfile had against the file."""
-    import av  # a tenth of a second that most workers never need
-
-    try:
-        # A playlist named .wav must not fetch what it lists.
-        container = av.open(file, metadata_errors="replace", options={"protocol_whitelist": "none"})
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise _Refused(f"neither soundfile nor PyAV can read it ({refusal})") from error
-    with container:
-        if not container.streams.audio:
-            raise _Refused("there is no sound in it")
-        yield from _gathered(_av_blocks(container))
-
-
-def _av_blocks(container: Any) -> Iterator[Block]:
-    """A block a frame. A damaged packet at either end is skipped, as players do; one in the middle is refused."""
-    import av
-
-    stream = container.streams.audio[0]
-    stream.codec_context.thread_count = 1
-    sounded = damaged = False
-    try:
-        for packet in container.demux(stream):
-            try:
-                frames = packet.decode()
-            except av.FFmpegError:
-                damaged = sounded
-                continue
-            if frames and damaged and packet.size:  # the packet of size 0 only empties the decoder
-                raise _Refused("damaged in the middle")
-            for frame in frames:
-                sounded = True
-                yield frame.sample_rate, _mono(frame)
-    except (av.FFmpegError, OSError):
-        return  # the container breaks off
-
-
-def _mono(frame: Any) -> Samples:
-    """A PyAV frame's samples, averaged over its channels, full scale 1."""
-    values = frame.to_ndarray()
-    if not frame.format.is_planar:
-        values = values.reshape(-1, len(frame.layout.channels)).T
-    mono = values.mean(axis=0, dtype=np.float32 if values.dtype.kind == "f" else np.float64)
-    if values.dtype.kind in "iu":
-        full_scale = 2.0 ** (8 * values.itemsize - 1)
-        mono = (mono - full_scale * (values.dtype.kind == "u")) / full_scale
-    return mono.astype(np.float32)
-
-
 def _gathered(blocks: Iterable[Block]) -> Iterator[Block]:
     """Join small blocks of one rate into blocks of about BLOCK_VALUES samples."""
     waiting: list[Samples] = []
@@ -229,15 +181,15 @@ def _checked(blocks: Iterable[Block]) -> Iterator[Block]:
     for rate_hz, block in blocks:
         first_hz = first_hz or rate_hz
         if not SLOWEST_HZ <= rate_hz <= FASTEST_HZ:
-            raise _Refused(f"its sample rate is {rate_hz} Hz")
+            raise Refused(f"its sample rate is {rate_hz} Hz")
         if rate_hz != first_hz:
-            raise _Refused(f"its sample rate changes from {first_hz} to {rate_hz} Hz at {n_samples / first_hz:.1f} s")
+            raise Refused(f"its sample rate changes from {first_hz} to {rate_hz} Hz at {n_samples / first_hz:.1f} s")
         if len(block) and not -LOUDEST <= block.min() <= block.max() <= LOUDEST:  # NaN fails this too
-            raise _Refused(f"samples that are not numbers, or far too large, after {n_samples / first_hz:.1f} s")
+            raise Refused(f"samples that are not numbers, or far too large, after {n_samples / first_hz:.1f} s")
         n_samples += len(block)
         yield rate_hz, block
     if not n_samples:
-        raise _Refused("there are no samples in it")
+        raise Refused("there are no samples in it")
 
 
 def _resampled(blocks: Iterable[Block], rate_hz: int) -> Iterator[Samples]:
@@ -256,4 +208,4 @@ def _resampled(blocks: Iterable[Block], rate_hz: int) -> Iterator[Samples]:
         if len(block):
             yield block
     if not n_samples:
-        raise _Refused(f"it is shorter than one sample at {rate_hz} Hz")
+        raise Refused(f"it is shorter than one sample at {rate_hz} Hz")

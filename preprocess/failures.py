@@ -5,7 +5,7 @@ from pathlib import Path
 
 from errors import BadInput
 from preprocess.jobs import Failure
-from preprocess.store import fingerprint
+from preprocess.schema import fingerprint
 from preprocess.tables import read_table, write_table
 from recipe import Features
 

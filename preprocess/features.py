@@ -28,8 +28,8 @@ from preprocess.lock import locked
 from preprocess.mel import filters_of
 from preprocess.plan import Done, Wanted, count_workers, cut_into_parts
 from preprocess.progress import Progress
+from preprocess.schema import Damaged, OtherRecipe, Row
 from preprocess.sources import quick_stamp
-from preprocess.store import Damaged, OtherRecipe, Row
 from preprocess.store_writer import write_store
 from preprocess.tables import write_table
 from recipe import Features

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocess.store import Row
+from preprocess.schema import Row
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class ClipJob:
 
 @dataclass(frozen=True)
 class PartJob:
-    """Some recordings, whose frames are to be written to the store `part`."""
+    """Some recordings, whose frames are to be written to the file `part`."""
 
     part: Path
     clips: tuple[ClipJob, ...]
@@ -32,7 +32,7 @@ class Failure:
     path: str
     reason: str
     source: str
-    """The recording's stamp, while which it is not tried again; '' where it is to be tried every time."""
+    """The recording's stamp: as long as it has this one, it is not tried again; '' where it is tried every time."""
 
 
 @dataclass(frozen=True)

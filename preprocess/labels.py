@@ -65,11 +65,15 @@ def check_vocabulary(labels: list[str], source: str) -> list[str]:
 
 
 def choose_vocabulary(
-    table: pd.DataFrame, wanted: list[str] | None = None, sample_columns: list[str] | None = None
+    table: pd.DataFrame,
+    wanted: list[str] | None = None,
+    sample_columns: list[str] | None = None,
+    named_by: str = "data.labels",
 ) -> list[str]:
     """The vocabulary: the sample submission's columns, else `wanted`, else every label of the training clips, sorted.
 
-    Raises BadInput if `wanted` and `sample_columns` differ, or a clip of `table` has a label in no vocabulary.
+    Raises BadInput if `wanted` and `sample_columns` differ, if they make no vocabulary (`named_by` says who named the
+    wanted ones), or a clip of `table` has a label in no vocabulary.
     """
     if wanted is not None and sample_columns is not None and set(wanted) != set(sample_columns):
         odd = sorted(set(wanted) ^ set(sample_columns))[0]
@@ -77,7 +81,7 @@ def choose_vocabulary(
     if sample_columns is not None:
         vocabulary = check_vocabulary(sample_columns, "the sample submission")
     elif wanted is not None:
-        vocabulary = check_vocabulary(wanted, "data.labels")
+        vocabulary = check_vocabulary(wanted, named_by)
     else:
         training = table.loc[table["split"] == "train", "labels"]
         found = {label for joined in training for label in split_labels(joined)}

@@ -9,6 +9,7 @@ from preprocess.listing import Listing, find_recording, labels_of
 from preprocess.tables import read_table
 from recipe import Data
 
+SAMPLE = "sample_submission.csv"
 EXPECTED = "layout fsdkaggle2019 expects it; set data.folder to the folder that holds train_curated.csv"
 
 
@@ -20,16 +21,16 @@ def read(data: Data, folder: Path) -> Listing:
         notes.append(f"no {' and no '.join(missing)} in {folder}: train without noisy clips")
     else:
         parts.append(_training(folder, "noisy"))
-    sample = read_table(folder / "sample_submission.csv", ["fname"], hint=EXPECTED)
+    sample = read_table(folder / SAMPLE, ["fname"], hint=EXPECTED)
     if sample.columns[0] != "fname" or len(sample.columns) < 2:
         raise BadInput(f"{folder / 'sample_submission.csv'} needs fname first, then a column a label")
     vocabulary = list(sample.columns[1:])
     if not (folder / "test").exists():
         notes.append(f"no test/ in {folder}: predict no test clips")
-        return Listing(pd.concat(parts, ignore_index=True), vocabulary, notes=notes)
+        return Listing(pd.concat(parts, ignore_index=True), vocabulary, SAMPLE, notes=notes)
     test = pd.DataFrame({"clip": sample["fname"], "labels": "", "split": "test"})
     test["path"] = [find_recording(folder / "test", name) for name in test["clip"]]
-    return Listing(pd.concat([*parts, test], ignore_index=True).fillna(""), vocabulary, sample, notes)
+    return Listing(pd.concat([*parts, test], ignore_index=True).fillna(""), vocabulary, SAMPLE, sample, notes)
 
 
 def _training(folder: Path, trust: str) -> pd.DataFrame:

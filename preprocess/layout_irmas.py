@@ -50,7 +50,7 @@ def read(data: Data, folder: Path) -> Listing:
     rows += tests
     for row, name in zip(rows, name_clips([Path(row["path"]) for row in rows], folder), strict=True):
         row["clip"] = name
-    return Listing(list_clips(rows), vocabulary, notes=notes)
+    return Listing(list_clips(rows), vocabulary, f"folder {TRAINING}", notes=notes)
 
 
 def _training_row(file: Path, code: str) -> dict[str, str]:

@@ -68,7 +68,8 @@ def _laid_out(listing: Listing, data: Data, folder: Path) -> Layout:
     _check_some_exist(table)
     sample_columns = None if listing.sample is None else list(listing.sample.columns[1:])
     wanted = [clean_label(label) for label in data.labels] if data.labels else listing.vocabulary
-    vocabulary = choose_vocabulary(table, wanted, sample_columns)
+    named_by = "data.labels" if data.labels else listing.named_by
+    vocabulary = choose_vocabulary(table, wanted, sample_columns, named_by)
     if len(vocabulary) < 2:
         raise BadInput(f"every clip has label {vocabulary[0]!r}, so there is nothing to tell apart: check data.layout")
     table["fold"] = _folds(table, vocabulary, data)

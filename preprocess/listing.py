@@ -28,6 +28,8 @@ class Listing:
     """Columns clip, path, labels, and where the dataset has them fold, split, group, trust; '' is not known."""
     vocabulary: list[str] | None = None
     """The labels in the dataset's own order, where it names them."""
+    named_by: str = "the dataset"
+    """What in the dataset names the vocabulary, for messages."""
     sample: pd.DataFrame | None = None
     """The sample submission: the first column names the clip, the others are the labels."""
     notes: list[str] = field(default_factory=list)

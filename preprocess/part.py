@@ -16,7 +16,7 @@ import numpy as np
 import xxhash
 
 from preprocess.coding import Frames, coding_of, encode
-from preprocess.store import READ_BYTES, Coding, Damaged, OtherRecipe, Row, differences, fingerprint
+from preprocess.schema import READ_BYTES, Coding, Damaged, OtherRecipe, Row, differences, fingerprint
 from preprocess.whole import written_whole
 from recipe import Features, as_dict
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from preprocess.coding import coding_of
 from preprocess.jobs import ClipJob, PartJob
 from preprocess.part import read_part
+from preprocess.schema import Row, Stored
 from preprocess.sources import is_same, size_of
-from preprocess.store import Row, Stored, open_store
+from preprocess.store import open_store
 from preprocess.store_writer import Piece
 from recipe import Features
 

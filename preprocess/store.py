@@ -1,4 +1,4 @@
-"""The feature store, features.h5: its schema, and reading it with every byte verified. It knows nothing of audio.
+"""Reading the feature store, features.h5, with every byte verified. It knows nothing of audio.
 
 All clips stand end to end in one contiguous, time-major array, so that a crop is one read and a batch one gather.
 """
@@ -6,7 +6,6 @@ All clips stand end to end in one contiguous, time-major array, so that a crop i
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -17,90 +16,11 @@ import numpy.typing as npt
 import xxhash
 
 from errors import BadInput
+from preprocess.schema import READ_BYTES, SCHEMA, Damaged, OtherRecipe, Row, Stored, differences, fingerprint
 from preprocess.seal import SEAL_BYTES, BrokenSeal, check_seal
-from recipe import Features, as_dict
+from recipe import Features
 
-Stored = npt.NDArray[Any]
-"""Frames as stored, [n_frames, n_bins]; value = stored * scale + offset."""
-
-SCHEMA = 1
-"""Raise it when a store's layout, or the meaning of its frames, changes: every older store is then made anew."""
-RESCALED = {("cqt", "uint8"): 1}
-"""How often the scale of stored numbers has changed, by features.kind and storage: every older store is made anew."""
 TABLES = ("offsets", "clip", "variant", "digest", "source", "start_s", "duration_s", "bin_mean", "bin_std")
-READ_BYTES = 1 << 22
-"""Bytes read at once, to be hashed while they are still in the cache."""
-
-
-@dataclass(frozen=True)
-class Coding:
-    """How values become stored numbers, and what a frame is."""
-
-    dtype: np.dtype[Any]
-    n_bins: int
-    frames_per_second: float
-    scale: float = 1.0
-    offset: float = 0.0
-
-
-@dataclass(frozen=True)
-class Row:
-    """One variant of one clip, without its frames."""
-
-    clip: str
-    variant: int
-    """0 as recorded; 1, 2, … its offline copies."""
-    source: str
-    """Size and time of the recording it was made from."""
-    start_s: float
-    """Seconds cut off the recording's start; below zero where silence was put before it."""
-    duration_s: float
-    """Of the whole recording."""
-    n_frames: int
-    digest: str
-
-
-def digest_of(frames: Stored) -> str:
-    """Digest of some stored frames; of blocks of them, see xxhash.xxh3_128."""
-    return xxhash.xxh3_128_hexdigest(frames.tobytes() if not frames.flags.c_contiguous else frames.data)
-
-
-def fingerprint(features: Features) -> str:
-    """Names everything that frames depend on, beside the recording."""
-    rescaled = RESCALED.get((features.kind, features.storage))
-    text = json.dumps([SCHEMA, as_dict(features), *([rescaled] if rescaled else [])], sort_keys=True)
-    return xxhash.xxh3_128_hexdigest(text.encode())
-
-
-def differences(theirs: dict[str, Any], features: Features) -> str:
-    """The keys in which the features of a store that is not a recipe's differ from the recipe's, in words."""
-    ours = as_dict(features)
-    keys = [key for key in {**ours, **theirs} if theirs.get(key) != ours.get(key)]
-    return ", ".join(f"features.{key} was {theirs.get(key)}, is {ours.get(key)}" for key in keys) or (
-        f"features.storage {features.storage} had another scale in an earlier version"
-    )
-
-
-class Damaged(BadInput):
-    """A store that is not what was written; `reason` says how."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(path, reason)
-        self.path, self.reason = path, reason
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.reason}; run make features again to repair it"
-
-
-class OtherRecipe(BadInput):
-    """A store of other features than the recipe's; `changes` says which keys differ."""
-
-    def __init__(self, path: Path, changes: str) -> None:
-        super().__init__(path, changes)
-        self.path, self.changes = path, changes
-
-    def __str__(self) -> str:
-        return f"{self.path}: made by another recipe ({self.changes}); run make features to make it anew"
 
 
 class Store:
@@ -124,6 +44,7 @@ class Store:
         frames = file["frames"]
         self.dtype: np.dtype[Any] = frames.dtype
         self.n_bins = int(frames.shape[1])
+        self._block_frames = max(1, READ_BYTES // (self.n_bins * self.dtype.itemsize))
 
     def row(self, index: int) -> Row:
         """Everything of one row but its frames."""
@@ -139,62 +60,54 @@ class Store:
 
     def read(self, row: int) -> Stored:
         """The frames [n_frames, n_bins] of one row, in the stored type. Raises Damaged."""
-        frames = self.read_slice(int(self.offsets[row]), int(self.offsets[row + 1]))
-        if digest_of(frames) != self.digests[row]:
-            raise self._damage(row)
+        frames = np.empty((int(self.offsets[row + 1] - self.offsets[row]), self.n_bins), self.dtype)
+        self.read_into(frames, [row])
         return frames
 
-    def read_slice(self, start: int, stop: int) -> Stored:
-        """Frames `start` to `stop` of the whole array [stop - start, n_bins], unverified."""
-        return self._read_into(np.empty((stop - start, self.n_bins), self.dtype), start)
-
-    def read_all(self, check_digests: bool = True) -> Stored:
-        """All frames [total_frames, n_bins], in the stored type. Raises Damaged."""
-        if not check_digests:
-            return self.read_slice(0, int(self.offsets[-1]))
-        frames = np.empty((int(self.offsets[-1]), self.n_bins), self.dtype)
-        for row in self._damaged_rows(frames):
-            raise self._damage(row)
-        return frames
+    def read_into(self, frames: Stored, rows: Iterable[int]) -> None:
+        """Fill `frames` [n_frames, n_bins] with those of rows, end to end. Raises Damaged."""
+        start = 0
+        for row in rows:
+            stop = start + int(self.offsets[row + 1] - self.offsets[row])
+            if self._read_digest(row, frames[start:stop]) != self.digests[row]:
+                raise self._damage(row)
+            start = stop
 
     def map(self, rows: Iterable[int]) -> Stored:
         """All frames [total_frames, n_bins] as pages of the file that is open, read when they are touched.
 
         Those of `rows` are verified before, once. Raises Damaged.
         """
-        if damaged := sorted(set(self.damaged_rows()).intersection(rows)):
+        if damaged := self.damaged_rows(sorted(rows)):
             raise self._damage(damaged[0])
         shape = (int(self.offsets[-1]), self.n_bins)
         # Copy on write, because torch refuses to wrap pages it may not write to; nothing writes to them.
         return np.memmap(self._bytes, dtype=self.dtype, mode="c", offset=self.frames_at, shape=shape)
 
-    def damaged_rows(self) -> list[int]:
-        """Rows whose frames are not what was written, found in bounded memory."""
-        return list(self._damaged_rows(None))
+    def damaged_rows(self, rows: Iterable[int] | None = None) -> list[int]:
+        """Of some rows (by default all), those whose frames are not what was written, found in bounded memory."""
+        spare = np.empty((self._block_frames, self.n_bins), self.dtype)
+        rows = range(len(self.digests)) if rows is None else rows
+        return [row for row in rows if self._read_digest(row, spare) != self.digests[row]]
 
-    def _damaged_rows(self, out: Stored | None) -> Iterator[int]:
-        """Read every frame, into `out` if there is one, and yield the rows that are damaged."""
-        step = max(1, READ_BYTES // (self.n_bins * self.dtype.itemsize))
-        spare = np.empty((step, self.n_bins), self.dtype)
-        for row, digest in enumerate(self.digests):
-            hasher, last = xxhash.xxh3_128(), int(self.offsets[row + 1])
-            for start in range(int(self.offsets[row]), last, step):
-                stop = min(start + step, last)
-                block = spare[: stop - start] if out is None else out[start:stop]
-                hasher.update(self._read_into(block, start).data)
-            if hasher.hexdigest() != digest:
-                yield row
+    def _read_digest(self, row: int, out: Stored) -> str:
+        """Digest of a row's frames, read into `out`: all of them or, where it is too short, a block over another."""
+        hasher, first, last = xxhash.xxh3_128(), int(self.offsets[row]), int(self.offsets[row + 1])
+        for start in range(first, last, self._block_frames):
+            at = start - first if len(out) >= last - first else 0
+            hasher.update(self._read_block(out[at : at + min(self._block_frames, last - start)], start))
+        return hasher.hexdigest()
 
-    def _read_into(self, frames: Stored, start: int) -> Stored:
+    def _read_block(self, frames: Stored, start: int) -> memoryview:
         """Fill `frames` from frame `start` on. The array is contiguous: plain reads are as fast as numpy.fromfile."""
         self._bytes.seek(self.frames_at + start * self.n_bins * self.dtype.itemsize)
-        left = frames.reshape(-1).view(np.uint8).data
+        left = whole = frames.reshape(-1).view(np.uint8).data
         while len(left):
             n_bytes = self._bytes.readinto(left)
             if not n_bytes:
                 raise Damaged(self.path, "it was cut short while it was read")
             left = left[n_bytes:]
-        return frames
+        return whole
 
     def _damage(self, row: int) -> Damaged:
         return Damaged(self.path, f"the frames of {self.clips[row]!r} are damaged")

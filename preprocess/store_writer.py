@@ -15,8 +15,8 @@ import xxhash
 
 from preprocess.coding import as_float32
 from preprocess.disk import Disk
+from preprocess.schema import READ_BYTES, SCHEMA, Coding, Damaged, Row, Stored, fingerprint
 from preprocess.seal import SEAL_BYTES, write_seal
-from preprocess.store import READ_BYTES, SCHEMA, Coding, Damaged, Row, Stored, fingerprint
 from preprocess.whole import written_whole
 from recipe import Features, as_dict
 

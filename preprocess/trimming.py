@@ -1,4 +1,4 @@
-"""Where a recording's sound begins and ends: silence at its ends, and a least length."""
+"""Where a recording's sound begins and ends: silence at its ends, and a least length; parts of a sound in blocks."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -52,3 +52,12 @@ def cut(sound: Iterable[Samples], span: Span) -> Iterator[Samples]:
             yield part
     if span.stop > at:
         yield np.zeros(span.stop - at, np.float32)
+
+
+def beginning(sound: Iterable[Samples], n_samples: int) -> Iterator[Samples]:
+    """The first `n_samples` of a sound, or all it has; no more blocks are asked for than hold them."""
+    for block in sound:
+        yield block[:n_samples]
+        n_samples -= len(block)
+        if n_samples <= 0:
+            return

@@ -27,7 +27,6 @@ def written_whole(path: Path, lasting: bool = True) -> Iterator[Path]:
     Parent folders are created. The bytes reach the disk before the name does, unless the file need not be `lasting`:
     a power cut may then leave it damaged.
     """
-    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path)
     try:

@@ -17,7 +17,8 @@ class Data(Section):
     table: str | None = None
     """The CSV of layout `csv` (fname,labels[,fold,group,split,trust]); by default labels.csv in the folder."""
     labels: list[str] | None = None
-    """The vocabulary, in order, which a sample submission's comes before; by default every label found, sorted."""
+    """The vocabulary, in order; a sample submission's takes its place. By default the dataset's own, or every label
+    found, sorted."""
     note_octaves: bool = True
     """Labels of layout `notes`: notes with their octaves (A3), or pitch classes (A)."""
     folds: Annotated[int, Between(2, 100)] = 5

@@ -8,7 +8,7 @@ from recipe.sections import Between, Count, Natural, Seconds, Section, Share
 
 @dataclass(frozen=True)
 class Prediction(Section):
-    """How it answers, for held-out folds as for new recordings."""
+    """How it answers new recordings. oof.csv has its windows, pooling and blend; no views, dense mode, calibration."""
 
     window_seconds: Seconds = 3.0
     """Length of a window."""
@@ -51,4 +51,4 @@ class Tuning(Section):
     mixtures: Natural = 0
     """Tune on so many pieces mixed from out-of-fold clips, instead of on these clips as they are."""
     entries: Share = 0.5
-    """Voices of such a piece that come and go, but for the first; the others sound from beginning to end."""
+    """How often a voice of such a piece, but for the first, comes and goes instead of sounding throughout."""

@@ -111,6 +111,15 @@ def test_a_recipe_may_stand_on_the_command_line() -> None:
     assert (command.recipe.name, command.recipe.data.folds) == ("recipe", 3)
 
 
+def test_a_recipe_on_the_command_line_may_be_longer_than_a_file_s_name() -> None:
+    text = f"{{data: {{folds: 3}}, prediction: {{view_shifts_s: [{', '.join(['0.5'] * 100)}]}}}}"
+    for arguments in (["--recipe", text], [f"--recipe={text}"]):
+        recipe = read_command(arguments, "test").recipe
+        assert (recipe.name, recipe.data.folds, len(recipe.prediction.view_shifts_s)) == ("recipe", 3, 100)
+    with pytest.raises(BadInput, match=r"\"recipe\": File does not exist"):
+        read_command(["--recipe", "x" * 300], "test")
+
+
 def test_every_key_of_a_recipe_is_described() -> None:
     keys = [f"{name}.{key}" for name, section in SECTIONS.items() for key in section.__dataclass_fields__]
     assert not [key for key in keys if not _docstring_of(key)]

@@ -150,11 +150,16 @@ def _choose_home(
 
 
 def _read_frames(store: Store, entries: NDArray[np.int64], lengths: NDArray[np.int64], home: torch.device) -> Tensor:
-    """The entries' frames end to end on `home`; one entry at a time passes through the host."""
-    dtype = torch.from_numpy(np.empty(0, store.dtype)).dtype
-    frames = torch.empty(int(lengths.sum()), store.n_bins, dtype=dtype, device=home)
-    start = 0
-    for entry, length in zip(entries, lengths, strict=True):
-        frames[start : start + length] = torch.from_numpy(store.read(int(entry)))
-        start += length
+    """The entries' frames end to end on `home`: straight into the host's memory, or an entry at a time through it."""
+    rows, n_frames = entries.tolist(), int(lengths.sum())
+    if home.type == "cpu":
+        # NumPy asks the system for large pages, torch does not: they filled up to five times as fast.
+        held = np.empty((n_frames, store.n_bins), store.dtype)
+        store.read_into(held, rows)
+        return torch.from_numpy(held)
+    passing = np.empty((int(lengths.max()), store.n_bins), store.dtype)
+    frames = torch.empty(n_frames, store.n_bins, dtype=torch.from_numpy(passing).dtype, device=home)
+    for row, part in zip(rows, frames.split(lengths.tolist()), strict=True):
+        store.read_into(passing[: len(part)], [row])
+        part.copy_(torch.from_numpy(passing[: len(part)]))
     return frames

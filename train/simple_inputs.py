@@ -4,13 +4,14 @@ librosa's, for a few seconds of each recording; the store's frames stay out of i
 the same baselines.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
 from preprocess.decode import DecodeError, Samples
 from preprocess.recording import Recording
+from preprocess.trimming import beginning
 from preprocess.watch import watched
 from recipe import Features
 
@@ -39,18 +40,9 @@ def read_inputs(path: str, features: Features, seconds: float) -> dict[str, Valu
 
 def excerpt(blocks: Iterable[Samples], n_samples: int, rate_hz: int) -> Samples:
     """The middle float32 [n_samples] of the first HEARD_S of a sound; one that is shorter is repeated."""
-    sound = np.concatenate(list(_first(blocks, round(HEARD_S * rate_hz))))
+    sound = np.concatenate(list(beginning(blocks, round(HEARD_S * rate_hz))))
     start = max(0, (len(sound) - n_samples) // 2)
     return np.resize(sound[start : start + n_samples], n_samples)
-
-
-def _first(blocks: Iterable[Samples], n_samples: int) -> Iterator[Samples]:
-    """Blocks until there are at least so many samples."""
-    for block in blocks:
-        yield block
-        n_samples -= len(block)
-        if n_samples <= 0:
-            return
 
 
 def inputs_of(sound: Samples, rate_hz: int) -> dict[str, Values]:

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 
 from benchmarks import noisy_labels
+from errors import BadInput
 
 
 def test_it_prints_each_step_s_figures_and_what_it_brings(
@@ -33,6 +34,13 @@ def test_it_prints_each_step_s_figures_and_what_it_brings(
     assert "teacher_2epochs_seed3 heard gains: " in printed
     noisy_labels.main(arguments)
     assert "loss" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("option", ["--epochs 0", "--seeds [-1]"])
+def test_options_that_cannot_be_are_refused_before_training(tmp_path: Path, option: str) -> None:
+    with pytest.raises(BadInput, match=f"(?s){option.removeprefix('--').split()[0]}.* does not conform"):
+        noisy_labels.main(["--cache", str(tmp_path), *option.split()])
+    assert not list(tmp_path.iterdir())
 
 
 def write_folder(home: Path) -> Path:

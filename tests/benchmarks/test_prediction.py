@@ -28,6 +28,12 @@ def test_speed_and_agreement_are_printed(home: Home, capsys: pytest.CaptureFixtu
         )
 
 
+@pytest.mark.parametrize("option", ["--jobs 0", "--minutes 0", "--recordings 0", "--networks 0", "--rounds 0"])
+def test_options_that_cannot_be_are_refused(option: str) -> None:
+    with pytest.raises(BadInput, match=f"(?s){option.removeprefix('--').split()[0]}.* does not conform"):
+        prediction.main(option.split())
+
+
 def test_every_view_has_a_line_of_both_kinds_of_clips(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     home.write_store(louder_db=[3.0])
     views.main([*home.arguments, *SHORT])

@@ -14,7 +14,8 @@ from places import Places
 from preprocess.clips import write_clips
 from preprocess.frames import frames_of
 from preprocess.labels import write_vocabulary
-from preprocess.store import Coding, Row, digest_of, open_store
+from preprocess.schema import Coding, Row, digest_of
+from preprocess.store import open_store
 from preprocess.store_writer import Piece, write_store
 from recipe import Features, Network, Recipe, as_dict
 from recipe.sections import Section

@@ -18,7 +18,7 @@ from predict import hear, listener
 from predict.listener import EAR, Listener
 from preprocess.decode import DecodeError
 from preprocess.frames import build_transform
-from preprocess.store import Stored
+from preprocess.schema import Stored
 from recipe import Features
 
 FEATURES = Features(rate_hz=8_000, n_fft=256, hop_samples=100, n_bins=24, fmax_hz=4_000.0)

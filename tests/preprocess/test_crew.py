@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from multiprocessing import Pipe
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -180,6 +181,21 @@ def test_a_worker_that_cannot_start_says_why(tmp_path: Path) -> None:
         Crew(FEATURES, 1, no_worker) as crew,
     ):
         list(crew.compute(parts_of(tmp_path, clips, 1)))
+
+
+@pytest.mark.parametrize("lacking", ["Pipe", "subprocess.Popen"])
+def test_a_worker_that_cannot_be_had_ends_all_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lacking: str
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    clips = recordings(tmp_path, ["a.wav", "b.wav", "c.wav"])
+    monkeypatch.setattr(f"preprocess.crew.{lacking}", refuse)
+    line = "a worker process cannot start: Resource temporarily unavailable; end what else runs, or try fewer --jobs"
+    with pytest.raises(BadInput, match=line), Crew(FEATURES, 2) as crew:
+        list(crew.compute(parts_of(tmp_path, clips, 1)))
+    assert not crew._processes
 
 
 def test_a_part_that_cannot_be_written_stops_everything(tmp_path: Path) -> None:

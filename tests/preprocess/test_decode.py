@@ -12,6 +12,7 @@ import soxr
 
 from preprocess import decode as module
 from preprocess.decode import DecodeError, Samples, decode, decode_blocks
+from preprocess.decode_av import _mono
 
 RATE_HZ = 16_000
 SUBTYPES = [
@@ -92,7 +93,7 @@ def test_pyav_frames_are_averaged_at_full_scale_1(form: str, layout: str) -> Non
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound.T), "fltp", layout)
     frame.sample_rate = RATE_HZ
     frames = [*resampler.resample(frame), *resampler.resample(None)]
-    got = np.concatenate([module._mono(one) for one in frames])
+    got = np.concatenate([_mono(one) for one in frames])
     np.testing.assert_allclose(got, sound.mean(axis=1), atol=0.006 if "8" in form else 1e-4)
 
 

@@ -67,6 +67,12 @@ def test_bad_fsdkaggle2019_sets_are_refused(tmp_path: Path, name: str, text: str
     refused("fsdkaggle2019", fill(tmp_path, freesound() | {name: text}), *words)
 
 
+def test_fsdkaggle2019_labels_that_cannot_be_are_blamed_on_the_sample_submission(tmp_path: Path) -> None:
+    files = {name: text for name, text in freesound().items() if not name.startswith("test/")}
+    fill(tmp_path, files | {"sample_submission.csv": "fname,Zip,labels\nz.wav,0,0\n"})
+    refused("fsdkaggle2019", tmp_path, f"{tmp_path}: sample_submission.csv names label 'labels'")
+
+
 @pytest.mark.parametrize("name", ["train_curated.csv", "sample_submission.csv"])
 def test_fsdkaggle2019_elsewhere_names_the_file_it_expects(tmp_path: Path, name: str) -> None:
     refused("fsdkaggle2019", fill(tmp_path, {k: v for k, v in freesound().items() if k != name}), name, "data.folder")

@@ -90,6 +90,16 @@ def test_irmas_test_labels_of_no_training_folder_are_refused(tmp_path: Path, tex
     refused("irmas", fill(tmp_path, instruments() | {name: text}), "01 - Alasdair - Scottish-1.wav", "vocabulary")
 
 
+@pytest.mark.parametrize(
+    ("labels", "blamed"), [(None, "folder IRMAS-TrainingData names"), (["cel", "clip"], "data.labels names")]
+)
+def test_irmas_folders_and_the_recipe_s_labels_are_each_blamed_for_their_own(
+    tmp_path: Path, labels: list[str] | None, blamed: str
+) -> None:
+    other = {"IRMAS-TrainingData/clip/[clip]0003__1.wav": ""}
+    refused("irmas", fill(tmp_path, instruments() | other), f"{tmp_path}: {blamed} label 'clip'", labels=labels)
+
+
 def test_irmas_labels_that_are_no_text_are_named(tmp_path: Path) -> None:
     fill(tmp_path, instruments())
     (tmp_path / "IRMAS-TestingData-Part3/Part3/nothing known-2.txt").write_bytes(b"\xff\xfe\0")

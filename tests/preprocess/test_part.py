@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from preprocess import part as module
 from preprocess.coding import as_float32, coding_of, encode
 from preprocess.part import read_part, written_part
-from preprocess.store import Damaged, OtherRecipe, Stored
+from preprocess.schema import Damaged, OtherRecipe, Stored
 from recipe import Features
 
 FEATURES = Features(n_bins=16, storage="uint8")

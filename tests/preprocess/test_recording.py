@@ -11,7 +11,7 @@ from preprocess import replay
 from preprocess.decode import DecodeError, Samples
 from preprocess.recording import Recording
 from preprocess.replay import Replay
-from preprocess.trimming import Span, cut, widen
+from preprocess.trimming import Span, beginning, cut, widen
 from recipe import Features
 
 RATE_HZ = 22_050
@@ -83,6 +83,14 @@ def test_spans_cut_across_blocks() -> None:
             got = np.concatenate(list(cut([sound[:4], sound[4:5], sound[5:]], Span(start, stop))))
             expected = np.pad(sound, 3)[start + 3 : stop + 3]
             np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize(("n_samples", "n_blocks"), [(1, 1), (3, 1), (4, 2), (6, 2), (7, 3), (20, 4)])
+def test_a_beginning_is_so_many_samples_and_asks_for_no_more_blocks(n_samples: int, n_blocks: int) -> None:
+    sound = np.arange(10, dtype=np.float32)
+    blocks = iter([sound[:3], sound[3:6], sound[6:9], sound[9:]])
+    np.testing.assert_array_equal(np.concatenate(list(beginning(blocks, n_samples))), sound[:n_samples])
+    assert len(list(blocks)) == 4 - n_blocks
 
 
 @pytest.mark.parametrize("kept_samples", [0, 100])

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errors import BadInput
+from preprocess import schema
 from preprocess import store as module
+from preprocess.schema import Coding, Damaged, OtherRecipe, Row, Stored, digest_of
 from preprocess.seal import write_seal
-from preprocess.store import Coding, Damaged, OtherRecipe, Row, Stored, digest_of, open_store
+from preprocess.store import open_store
 from preprocess.store_writer import Piece, write_store
 from recipe import Features
 
@@ -67,8 +69,7 @@ def test_everything_written_is_read(tmp_path: Path, dtype: str, scale: float, of
         assert store.duration_s.tolist() == [9.5] * 4
         assert (store.n_bins, store.dtype, store.frames_per_second) == (N_BINS, np.dtype(dtype), 12.5)
         assert (store.scale, store.offset) == (scale, offset)
-        np.testing.assert_array_equal(store.read_all(), whole)
-        np.testing.assert_array_equal(store.read_all(check_digests=False), whole)
+        np.testing.assert_array_equal(store.map(range(4)), whole)
         for index, frames in enumerate(rows):
             np.testing.assert_array_equal(store.read(index), frames)
             assert store.row(index).digest == digest_of(frames)
@@ -76,6 +77,20 @@ def test_everything_written_is_read(tmp_path: Path, dtype: str, scale: float, of
         np.testing.assert_allclose([store.mean, store.std], [values.mean(), values.std()], rtol=1e-6)
         np.testing.assert_allclose(store.bin_mean, values.mean(axis=0), rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(store.bin_std, values.std(axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("read_bytes", [1, 70, 1 << 22])
+def test_rows_in_any_order_are_read_end_to_end_in_blocks_of_any_size(
+    stored: tuple[Path, list[Stored]], monkeypatch: pytest.MonkeyPatch, read_bytes: int
+) -> None:
+    monkeypatch.setattr(module, "READ_BYTES", read_bytes)
+    path, rows = stored
+    with open_store(path) as store:
+        assert store.damaged_rows() == []
+        for order in ([0, 1, 2, 3], [2, 3], [3, 0, 2], []):
+            frames = np.empty((sum(len(rows[row]) for row in order), N_BINS), np.float16)
+            store.read_into(frames, order)
+            np.testing.assert_array_equal(frames, np.concatenate([frames[:0], *(rows[row] for row in order)]))
 
 
 def test_statistics_hold_where_a_bin_hardly_changes(tmp_path: Path) -> None:
@@ -107,7 +122,7 @@ def test_the_same_rows_make_the_same_bytes(tmp_path: Path) -> None:
 def harm_is_noticed(path: Path) -> bool:
     try:
         with open_store(path) as store:
-            store.read_all()
+            store.map(range(len(store.clips)))
     except Damaged as error:
         assert str(path) in str(error)
         assert "run make features again" in str(error)
@@ -145,9 +160,12 @@ def test_a_damaged_row_is_named_and_the_others_are_read(stored: tuple[Path, list
     path.write_bytes(content)
     with open_store(path) as store:
         assert store.damaged_rows() == [2]
+        assert store.damaged_rows([0, 3]) == []
         np.testing.assert_array_equal(store.read(0), rows[0])
         with pytest.raises(Damaged, match="the frames of 'clip «1»"):
             store.read(2)
+        with pytest.raises(Damaged, match="the frames of 'clip «1»"):
+            store.read_into(np.empty((44, N_BINS), np.float16), range(4))
 
 
 def test_other_features_are_refused_by_key(stored: tuple[Path, list[Stored]]) -> None:
@@ -159,7 +177,7 @@ def test_other_features_are_refused_by_key(stored: tuple[Path, list[Stored]]) ->
 def test_a_store_of_an_earlier_version_s_scale_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rescaled, other = Features(kind="cqt", n_bins=24, storage="uint8"), Features(storage="uint8")
     with monkeypatch.context() as earlier:
-        earlier.setattr(module, "RESCALED", {})
+        earlier.setattr(schema, "RESCALED", {})
         for features in (rescaled, other):
             write_store(tmp_path / features.kind, features, Coding(np.dtype("uint8"), N_BINS, 12.5, 0.5, -100.0), [])
     with pytest.raises(OtherRecipe, match=r"features\.storage uint8 had another scale"):

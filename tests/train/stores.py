@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from preprocess.store import Coding, Row, digest_of
+from preprocess.schema import Coding, Row, digest_of
 from preprocess.store_writer import Piece, write_store
 from recipe import Features
 from train.memory import Memory

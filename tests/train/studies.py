@@ -15,7 +15,7 @@ from torch import Tensor
 
 from preprocess.clips import write_clips
 from preprocess.labels import write_vocabulary
-from preprocess.store import Coding, Row, digest_of
+from preprocess.schema import Coding, Row, digest_of
 from preprocess.store_writer import Piece, write_store
 from recipe import Features
 from train.fit import main

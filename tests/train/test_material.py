@@ -10,7 +10,7 @@ import torch
 
 from command import Command, read_command
 from errors import BadInput
-from preprocess.store import Coding, Row, digest_of
+from preprocess.schema import Coding, Row, digest_of
 from preprocess.store_writer import Piece, write_store
 from recipe import Features
 from tests.train.studies import N_BINS, OPTIONS
