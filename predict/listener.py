@@ -21,13 +21,12 @@ from typing import Self
 
 from errors import BadInput
 from predict.hearing import End, Failed, Message
-from preprocess.crew import ENVIRONMENT, how_it_ended
+from preprocess.crew import ENVIRONMENT, SPARING, how_it_ended
 from preprocess.decode import DecodeError
 from preprocess.schema import Stored
 from recipe import Features
 
 EAR = (sys.executable, "-m", "predict.hear")
-SPARING = "end what else runs, or try fewer --jobs"
 GIVEN_UP = "the rest of the recording is not heard any more"
 BLOCKS_AHEAD = 4
 """Blocks of one recording that wait to be scored."""

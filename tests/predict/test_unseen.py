@@ -1,5 +1,6 @@
 """make predict INPUT=..., by its command line: recordings of no dataset, in order, resumable, one crash at a time."""
 
+import math
 import os
 import shutil
 import subprocess
@@ -267,6 +268,6 @@ def test_no_readable_recording_at_all_is_refused(home: Home, field: Path) -> Non
 
 
 def test_without_a_process_to_decode_the_command_ends(home: Home, field: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Listener.__init__, "__defaults__", (("/no/such/program",),))
+    monkeypatch.setattr(Listener.__init__, "__defaults__", (("/no/such/program",), math.inf))
     with pytest.raises(BadInput, match="cannot start: No such file"):
         main([*home.arguments, "--input", str(field), "--jobs", "2"])

@@ -22,23 +22,23 @@ from serve.run import add_options, build_service
 from serve.service import Service
 from tests.predict.conftest import LABELS, Home
 
+HANGING = """
+import os, time
+from preprocess import recording
+from predict import hear
+
+def decode_blocks(path, rate_hz, good=recording.decode_blocks):
+    while os.path.basename(path) == "hangs":
+        time.sleep(0.1)
+    yield from good(path, rate_hz)
+
+recording.decode_blocks = decode_blocks
+hear.main()
+"""
+
 
 def open_service(home: Home, *keys: str) -> Service:
     return build_service(read_command([*home.arguments, "--jobs", "1", *keys], "test", add_options))
-
-
-@pytest.fixture
-def service(home: Home) -> Iterator[Service]:
-    with open_service(home) as service:
-        yield service
-
-
-@pytest.fixture
-def long(tmp_path: Path) -> Path:
-    """Ten minutes of noise."""
-    path = tmp_path / "long.wav"
-    soundfile.write(path, np.random.default_rng(0).uniform(-0.1, 0.1, 600 * 8_000), 8_000)
-    return path
 
 
 @pytest.mark.parametrize(
@@ -75,69 +75,68 @@ def test_a_service_answers_what_make_predict_does(home: Home, keys: list[str]) -
                 np.testing.assert_allclose(said["windows"]["end_s"], rows["end_s"], atol=1e-3)
 
 
-def test_an_answer_that_is_given_up_is_not_computed_to_its_end(service: Service, home: Home, long: Path) -> None:
+def test_what_is_longer_than_allowed_is_refused_as_soon_as_it_is_known(home: Home, tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.1, 0.1, 600 * 8_000), 8_000)
+    longer = pytest.raises(DecodeError, match=r"it is longer than 2\.5 minutes")
+    with open_service(home, "--most_minutes", "2.5") as service, longer as refused:
+        asyncio.run(service.tag("long", path))
+    assert refused.value.path == path
+
+
+@pytest.fixture
+def hanging(
+    home: Home, tmp_path: Path, as_process: Callable[[str], tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Service, Path, Path]]:
+    """A service of two decoders, a recording of which they hang, and a good one."""
+    monkeypatch.setattr("serve.service.Listener", partial(Listener, command=as_process(HANGING)))
+    good = Path(home.table["path"].iloc[11])
+    (tmp_path / "hangs").write_bytes(good.read_bytes())
+    with open_service(home, "--jobs", "2") as service:
+        yield service, tmp_path / "hangs", good
+
+
+def test_a_decoder_that_gives_no_sound_keeps_no_other_from_the_networks(hanging: tuple[Service, Path, Path]) -> None:
+    service, hangs, good = hanging
+
     async def ask() -> None:
-        short = Path(home.table["path"].iloc[11])
-        expected = await service.tag("short", short)
-        given_up, waiting, next_one = (asyncio.create_task(service.tag("x", path)) for path in (long, long, short))
-        await asyncio.sleep(0.2)
-        assert not given_up.done()
-        for task in (given_up, waiting):
+        waiting = asyncio.create_task(service.tag("hangs", hangs))
+        await asyncio.sleep(0.1)
+        assert (await service.tag("good", good)).duration_s == 2
+        assert not waiting.done()
+
+    asyncio.run(ask())
+
+
+def test_answers_that_are_given_up_cost_the_next_one_nothing(hanging: tuple[Service, Path, Path]) -> None:
+    service, hangs, good = hanging
+
+    async def ask() -> None:
+        expected = await service.tag("good", good)
+        given_up = [asyncio.create_task(service.tag("hangs", hangs)) for _ in range(4)]
+        next_one = asyncio.create_task(service.tag("good", good))
+        await asyncio.sleep(0.1)
+        for task in given_up:
             task.cancel()
-        assert (await next_one).scores == expected.scores
-        for task in (given_up, waiting):
+        assert (await next_one) == expected
+        for task in given_up:
             with pytest.raises(asyncio.CancelledError):
                 await task
 
     asyncio.run(ask())
 
 
-def test_what_is_longer_than_allowed_is_refused_as_soon_as_it_is_known(home: Home, long: Path) -> None:
-    longer = pytest.raises(DecodeError, match=r"it is longer than 2\.5 minutes")
-    with open_service(home, "--most_minutes", "2.5") as service, longer as refused:
-        asyncio.run(service.tag("long", long))
-    assert refused.value.path == long
+def test_a_service_that_has_ended_answers_nothing(hanging: tuple[Service, Path, Path]) -> None:
+    service, hangs, good = hanging
 
-
-def test_a_decoder_that_gives_no_sound_keeps_no_other_from_the_networks(
-    home: Home, tmp_path: Path, as_process: Callable[[str], tuple[str, str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    hanging = """
-import os, time
-from preprocess import recording
-from predict import hear
-
-def decode_blocks(path, rate_hz, good=recording.decode_blocks):
-    while os.path.basename(path) == "hangs":
-        time.sleep(0.1)
-    yield from good(path, rate_hz)
-
-recording.decode_blocks = decode_blocks
-hear.main()
-"""
-    monkeypatch.setattr("serve.service.Listener", partial(Listener, command=as_process(hanging)))
-    short = Path(home.table["path"].iloc[11])
-    (tmp_path / "hangs").write_bytes(short.read_bytes())
-
-    async def ask(service: Service) -> None:
-        hangs = asyncio.create_task(service.tag("hangs", tmp_path / "hangs"))
-        await asyncio.sleep(0.1)
-        assert (await service.tag("short", short)).duration_s == 2
-        assert not hangs.done()
-
-    with open_service(home, "--jobs", "2") as service:
-        asyncio.run(ask(service))
-
-
-def test_a_service_that_has_ended_answers_nothing(service: Service, home: Home, long: Path) -> None:
     async def ask() -> None:
-        under_way = asyncio.create_task(service.tag("long", long))
-        await asyncio.sleep(0.2)
+        under_way = asyncio.create_task(service.tag("hangs", hangs))
+        await asyncio.sleep(0.1)
         service.__exit__()
         with pytest.raises(BadInput, match="the rest of the recording is not heard"):
             await under_way
         with pytest.raises(BadInput, match="no more recordings are to be heard"):
-            await service.tag("short", Path(home.table["path"].iloc[11]))
+            await service.tag("good", good)
 
     asyncio.run(ask())
     assert not service.folder.exists()
