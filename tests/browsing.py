@@ -29,8 +29,8 @@ def open_browser(*arguments: str) -> webdriver.Chrome:
 
 
 def until(found: Callable[[], Any]) -> Any:
-    """What is found, once there is something; None after ten seconds."""
-    for _ in range(100):
+    """What is found, once there is something; None after half a minute."""
+    for _ in range(300):
         if value := found():
             return value
         time.sleep(0.1)

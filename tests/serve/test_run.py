@@ -132,6 +132,8 @@ def test_a_recording_as_long_as_allowed_is_answered(served: Served, tmp_path: Pa
 def test_a_server_that_is_ended_leaves_nothing(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: int
 ) -> None:
+    if signal.getsignal(ending) is signal.SIG_IGN:
+        pytest.skip("whoever started the tests has them ignore the end of a terminal")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
     served = start(home)
