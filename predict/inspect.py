@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
@@ -19,6 +18,7 @@ from predict.findings import Findings, describe, find
 from predict.gallery import BEGINNING_S, Gallery, RecordingGallery, StoreGallery
 from predict.maps import Mapper
 from predict.mistakes import MOST_SHOWN, confusion_matrix, confusions, describe_mistakes, top_losses
+from predict.pages import render_page
 from predict.recordings import find_recordings
 from predict.submission import read_submission
 from predict.tagger import load_run
@@ -105,10 +105,8 @@ def write_page(
 ) -> None:
     """Render the template into one file that needs no other; pictures are of whole clips, or of `picture_s` of them."""
     matrix = confusion_matrix(findings)
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    html = environment.get_template(TEMPLATE.name).render(
+    html = render_page(
+        TEMPLATE,
         run=run,
         decided_at=decided_at,
         findings=findings,

@@ -11,17 +11,15 @@ from typing import Annotated, Any
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
-from jinja2 import Environment, FileSystemLoader
 
 from errors import BadInput, is_want_of_memory
+from predict.pages import render_page
 from preprocess.decode import DecodeError
 from serve.log import Log
 from serve.service import Service, Tagged
 from serve.upload import received
 
 TEMPLATE = Path(__file__).with_name("page.html.j2")
-LOOK = TEMPLATE.parent.parent / "predict"
-"""Where the style sheet of all pages lies."""
 ONLY_OURS = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; media-src blob:; "
     "img-src data:"
@@ -67,7 +65,7 @@ def build_app(service: Service, name: str, limits: Limits, log: Log) -> FastAPI:
         most_mb=limits.most_mb,
         most_minutes=service.longest_s / 60,
     )
-    page = render_page(about)
+    page = render_page(TEMPLATE, about=about)
     room = asyncio.Semaphore(limits.most_waiting)
 
     # FastAPI's own pages of documentation load scripts from elsewhere; /openapi.json is there.
@@ -149,11 +147,3 @@ async def _while_wanted(work: Coroutine[Any, Any, Tagged], request: Request) -> 
     finally:  # also where the server ends
         working.cancel()
         await asyncio.wait({working})
-
-
-def render_page(about: About) -> str:
-    """The page, in one file that needs no other."""
-    environment = Environment(
-        loader=FileSystemLoader([TEMPLATE.parent, LOOK]), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template(TEMPLATE.name).render(about=about)
