@@ -5,6 +5,7 @@ import queue
 import sys
 import threading
 from contextlib import suppress
+from typing import Self
 
 MOST_LINES = 1000
 """Lines that wait; more are dropped."""
@@ -19,19 +20,16 @@ class Log:
         self._lines: queue.Queue[str | None] = queue.Queue(MOST_LINES)
         self._thread = threading.Thread(target=self._write, daemon=True)
 
-    def __enter__(self) -> "Log":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._put(None)
+        self.line(None)
         self._thread.join(WAIT_S)
 
-    def line(self, text: str) -> None:
-        """One line, which may come later, or not at all."""
-        self._put(text)
-
-    def _put(self, text: str | None) -> None:
+    def line(self, text: str | None) -> None:
+        """One line, which may come later, or not at all; None is the end of them."""
         with suppress(queue.Full):
             self._lines.put_nowait(text)
 
