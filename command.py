@@ -35,6 +35,12 @@ def count_jobs(jobs: int) -> int:
     return jobs if jobs > 0 else usable_cores()
 
 
+def add_machine_options(parser: ArgumentParser) -> None:
+    """Where networks answer, and with how many cores: of the scripts in which they do."""
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
+    parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
+
+
 class OptionParser(argparse.ArgumentParser):
     """For scripts that take no recipe's keys: argparse's own, whose complaints are BadInput."""
 

@@ -5,9 +5,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-from jsonargparse import ArgumentParser
 
-from command import count_jobs, read_command
+from command import add_machine_options, count_jobs, read_command
 from errors import BadInput
 from places import CALIBRATION_NAME
 from predict.calibration import Bin, calibration_error, fit_temperature, log_loss, reliability
@@ -19,13 +18,8 @@ from script import run_script
 from train.device import pick_device
 
 
-def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
-    parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
-    command = read_command(arguments, "Fit a run's temperature on out-of-fold scores.", add_options)
+    command = read_command(arguments, "Fit a run's temperature on out-of-fold scores.", add_machine_options)
     device, n_jobs = pick_device(command.options.device), count_jobs(command.options.jobs)
     prediction = replace(command.recipe.prediction, calibrate=False)
     if prediction.pooling == "share":

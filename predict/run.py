@@ -9,7 +9,7 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 
-from command import Command, count_jobs, read_command
+from command import Command, add_machine_options, count_jobs, read_command
 from errors import BadInput
 from predict.detections import Filters, detect
 from predict.exports import FORMATS, left_from_before
@@ -30,7 +30,7 @@ from predict.submission import (
 from predict.tagger import Answer, Run, load_run, pool_views, warn_of_unfinished
 from predict.thresholds import Thresholds, centred, lowest_of_windows, read_thresholds, with_tuned_windows
 from predict.truth import submission_path
-from predict.unseen import answer_recordings
+from predict.unseen import answer_recordings, warn_of_copies
 from preprocess.clips import read_clips
 from preprocess.lock import locked
 from preprocess.store import open_store
@@ -42,8 +42,7 @@ from train.scores import Scores
 
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--input", type=str | None, help="A recording or a folder of them, instead of the dataset.")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
-    parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
+    add_machine_options(parser)
     parser.add_argument("--wide", action="store_true", help="Window table with a column a label.")
     parser.add_argument("--export", nargs="*", choices=list(FORMATS), default=[], help=f"Also as {', '.join(FORMATS)}.")
     parser.add_argument("--top_labels", type=PositiveInt | None, help="Most labels of a window.")
@@ -101,8 +100,7 @@ def score_input(command: Command, run: Run, device: torch.device) -> Outcome:
     recordings = find_recordings(source)
     home = command.places.run_home / "heard"
     journal = open_journal(home, run)
-    if run.prediction.view_copies:
-        warn("prediction.view_copies is for clips of a dataset: recordings are heard without copies")
+    warn_of_copies(run.prediction)
     print(f"{len(recordings)} recordings, answered by the networks of {len(run.folds)} folds together")
     n_jobs = count_jobs(command.options.jobs)
     with locked(home / ".lock", f"make predict INPUT= of run {command.places.run}"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jsonargparse import ArgumentParser
 
-from command import Command, count_jobs, read_command
+from command import Command, add_machine_options, count_jobs, read_command
 from predict.held_out import HeldOut, answer_held_out, answer_mixtures
 from predict.tagger import Run, load_run
 from predict.thresholds import DEFAULT, centred, write_thresholds
@@ -25,8 +25,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--metric", choices=list(METRICS), help="Instead of tuning.metric.")
     parser.add_argument("--per_label", action="store_true", help="As tuning.per_label true.")
     parser.add_argument("--mixtures", type=Natural | None, help="Instead of tuning.mixtures.")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
-    parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
+    add_machine_options(parser)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

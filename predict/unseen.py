@@ -17,7 +17,8 @@ from predict.stored import values_of
 from predict.tagger import Answer, Heard, Tagger
 from preprocess.coding import coding_of
 from preprocess.schema import Stored
-from recipe import Features
+from recipe import Features, Prediction
+from script import warn
 
 QUIET_S = 10.0
 """Seconds between lines where there is no terminal."""
@@ -64,6 +65,12 @@ def answer_recordings(
         clip: tagger.answer(whole.heard, whole.start_s, whole.duration_s) for clip, whole in wholes.items() if whole
     }
     return answers, [(clip, reasons[entry.path]) for clip, entry in entries.items() if entry.path in reasons]
+
+
+def warn_of_copies(prediction: Prediction) -> None:
+    """Say which of the keys asks for what recordings of no dataset do not have."""
+    if prediction.view_copies:
+        warn("prediction.view_copies is for clips of a dataset: recordings are heard without copies")
 
 
 def _sound(entry: Entry, hearing: Hearing, features: Features, device: torch.device) -> Sound[tuple[Entry, Hearing]]:

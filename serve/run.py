@@ -11,11 +11,12 @@ from fastapi import FastAPI
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt, restricted_number_type
 
-from command import Command, count_jobs, read_command
+from command import Command, add_machine_options, count_jobs, read_command
 from errors import BadInput
 from predict.tagger import load_run, warn_of_unfinished
 from predict.thresholds import read_thresholds, with_tuned_windows
-from script import run_script, warn
+from predict.unseen import warn_of_copies
+from script import run_script
 from serve.app import Limits, build_app
 from serve.log import Log
 from serve.service import Service
@@ -29,8 +30,7 @@ GRACE_S = 3
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--host", type=str, default="127.0.0.1", help="Address to listen at; 0.0.0.0 is all of them.")
     parser.add_argument("--port", type=int, default=8000, help="0 takes one that is free.")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
-    parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
+    add_machine_options(parser)
     parser.add_argument("--most_mb", type=PositiveInt, default=200, help="Largest recording, in 2**20 bytes.")
     parser.add_argument("--most_minutes", type=Minutes, default=60.0, help="Longest recording.")
     parser.add_argument("--most_waiting", type=PositiveInt, default=16, help="Most recordings under way.")
@@ -39,8 +39,6 @@ def add_options(parser: ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     command = read_command(arguments, "Answer recordings by the networks of a run, over HTTP.", add_options)
     options = command.options
-    if command.recipe.prediction.view_copies:
-        warn("prediction.view_copies is for clips of a dataset: recordings have no copies")
     service = build_service(command)
     with listen(options.host, options.port) as listening, Log() as log, service:
         app = build_app(service, command.places.run, Limits(options.most_mb, options.most_waiting), log)
@@ -57,6 +55,7 @@ def build_service(command: Command) -> Service:
     device, n_jobs = pick_device(options.device), count_jobs(options.jobs)
     run = load_run(home, with_tuned_windows(home, command.recipe.prediction), device)
     warn_of_unfinished(home, run.recipe.training.epochs)
+    warn_of_copies(run.prediction)
     thresholds = read_thresholds(home, run.labels, run.prediction)
     return Service(run, thresholds, device, n_jobs, options.most_minutes * 60)
 

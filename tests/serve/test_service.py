@@ -20,7 +20,7 @@ from predict.thresholds import write_thresholds
 from preprocess.decode import DecodeError
 from serve.run import add_options, build_service
 from serve.service import Service
-from tests.predict.conftest import LABELS, Home
+from tests.predict.conftest import LABELS, Home, make_home
 
 HANGING = """
 import os, time
@@ -73,6 +73,20 @@ def test_a_service_answers_what_make_predict_does(home: Home, keys: list[str]) -
                 np.testing.assert_allclose(scores, rows["score"], atol=2e-6)
                 np.testing.assert_allclose(said["windows"]["start_s"], rows["start_s"], atol=1e-3)
                 np.testing.assert_allclose(said["windows"]["end_s"], rows["end_s"], atol=1e-3)
+
+
+def test_what_make_predict_warns_of_is_said_here_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = make_home(tmp_path)
+    (home.places.run_home / "fold0" / "log.csv").write_text("epoch,train_loss\n1,0.5\n")
+    open_service(home)
+    (unfinished,) = capsys.readouterr().err.splitlines()
+    assert unfinished.startswith(f"warning: {home.places.run_home}/fold0/best.pt is of 1 epochs of ")
+    run.main([*home.arguments, "--prediction.view_copies", "true", "--input", home.table["path"].iloc[11]])
+    predicted = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    open_service(home, "--prediction.view_copies", "true")
+    assert capsys.readouterr().err.splitlines() == predicted
+    assert len(predicted) == 2
+    assert "recordings are heard without copies" in predicted[1]
 
 
 def test_what_is_longer_than_allowed_is_refused_as_soon_as_it_is_known(home: Home, tmp_path: Path) -> None:
