@@ -81,8 +81,11 @@ class Tagger:
         `start_s` seconds of the recording come before its first frame (below zero: silence was put there), and
         `duration_s` is its length.
         """
-        heard = [part for span in self.spans([frames]) for part in self.score([span])]
-        return self.answer(heard, start_s, duration_s)
+        return self.answer(self.hear([frames]), start_s, duration_s)
+
+    def hear(self, blocks: Iterable[Tensor]) -> list[Heard]:
+        """All windows of one clip, as its frames arrive in blocks [n, n_bins] of any size."""
+        return [part for span in self.spans(blocks) for part in self.score([span])]
 
     def spans(self, blocks: Iterable[Tensor], skip: int = 0) -> Iterator[Span]:
         """The windows of one clip, some at a time, as its frames arrive in blocks [n, n_bins] of any size.

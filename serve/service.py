@@ -13,7 +13,7 @@ import torch
 from errors import BadInput
 from predict.detections import Detection, Filters, detect
 from predict.listener import GIVEN_UP, Hearing, Listener
-from predict.tagger import Answer, Heard, Run
+from predict.tagger import Answer, Run
 from predict.thresholds import Thresholds, lowest_of_windows
 from predict.unseen import as_frames
 
@@ -84,9 +84,7 @@ class Service:
             hearing.abandon()  # which does nothing to one that has been heard to its end
 
     def _tag(self, clip: str, hearing: Hearing) -> Tagged:
-        heard: list[Heard] = []
-        for span in self._tagger.spans(as_frames(hearing, self.run.recipe.features, self._device)):
-            heard += self._tagger.score([span])
+        heard = self._tagger.hear(as_frames(hearing, self.run.recipe.features, self._device))
         answer = self._tagger.answer(heard, hearing.end.start_s, hearing.end.duration_s)
         return self._in_words(clip, answer, hearing.end.duration_s)
 
