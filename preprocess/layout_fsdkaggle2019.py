@@ -23,7 +23,7 @@ def read(data: Data, folder: Path) -> Listing:
         parts.append(_training(folder, "noisy"))
     sample = read_table(folder / SAMPLE, ["fname"], hint=EXPECTED)
     if sample.columns[0] != "fname" or len(sample.columns) < 2:
-        raise BadInput(f"{folder / 'sample_submission.csv'} needs fname first, then a column a label")
+        raise BadInput(f"{folder / SAMPLE} needs fname first, then a column a label")
     vocabulary = list(sample.columns[1:])
     if not (folder / "test").exists():
         notes.append(f"no test/ in {folder}: predict no test clips")

@@ -1,4 +1,4 @@
-"""A real browser for the tests of pages."""
+"""A real browser for the tests of pages, and waiting for what another process does."""
 
 import shutil
 import time
