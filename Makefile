@@ -44,10 +44,10 @@ demo: demo_audio features train predict score inspect  ## render instruments, th
 	@echo "The report to open:       submissions/$(RUN).html"
 
 demo_audio: setup  ## the instruments of make demo
-	$(PY) -m preprocess.render_demo --folder cache/demo_audio --jobs $(JOBS)
+	$(PY) -m synth.render_demo --folder cache/demo_audio --jobs $(JOBS)
 
 notes: setup  ## render the notes of recipes pitch, pitch_twelve and pitch_chords (SETS="naturals twelve chords")
-	$(PY) -m preprocess.render_notes --folder $(NOTES) $(if $(SETS),--sets $(SETS)) $(if $(TAKES),--takes $(TAKES)) --jobs $(JOBS)
+	$(PY) -m synth.render_notes --folder $(NOTES) $(if $(SETS),--sets $(SETS)) $(if $(TAKES),--takes $(TAKES)) --jobs $(JOBS)
 
 features: setup  ## recordings -> cache/RECIPE/features.h5
 	$(call SCRIPT,preprocess.features,--jobs $(JOBS))
@@ -74,7 +74,7 @@ predict: setup  ## networks -> submissions/RUN.csv (INPUT=folder_or_file for rec
 	$(call SCRIPT,predict.run,--jobs $(JOBS) $(if $(INPUT),--input $(call quoted,$(INPUT))))
 
 blend: setup  ## submissions of RUNS="a b c" -> submissions/RUN.csv
-	$(call SCRIPT,predict.blend_runs,--runs $(RUNS))
+	$(call SCRIPT,predict.blend,--runs $(RUNS))
 
 ensemble: RECIPE = $(firstword $(RECIPES))
 ensemble: RUN = ensemble
@@ -88,7 +88,7 @@ score: setup  ## score submissions/RUN.csv (TRUTH=file.csv, or the dataset's own
 	$(call SCRIPT,predict.score,$(if $(TRUTH),--truth $(call quoted,$(TRUTH))) $(if $(INPUT),--input $(call quoted,$(INPUT))))
 
 inspect: setup  ## a look at the result, and submissions/RUN.html
-	$(call SCRIPT,predict.inspect,$(if $(TRUTH),--truth $(call quoted,$(TRUTH))) $(if $(INPUT),--input $(call quoted,$(INPUT))))
+	$(call SCRIPT,report.inspect,$(if $(TRUTH),--truth $(call quoted,$(TRUTH))) $(if $(INPUT),--input $(call quoted,$(INPUT))))
 
 serve: setup  ## a page and an API that say what is in a recording (PORT=8000)
 	$(call SCRIPT,serve.run,--jobs $(JOBS) $(if $(PORT),--port $(PORT)))

@@ -19,10 +19,10 @@ import torch
 from benchmarks.machine import describe_machine
 from benchmarks.random_store import write_random_store
 from benchmarks.settings import ROOT
-from limits import usable_cores
-from places import Places
-from preprocess.clips import COLUMNS, write_clips
-from preprocess.labels import write_vocabulary
+from core.paths import Places
+from core.resources import usable_cores
+from preprocess.dataset.clip_table import COLUMNS, write_clips
+from preprocess.dataset.labels import write_vocabulary
 from recipe import Features
 
 FEATURES = Features(n_fft=2048, hop_samples=690, n_bins=64)

@@ -16,20 +16,20 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
 from benchmarks.machine import describe_machine
-from command import read_command
-from errors import BadInput
-from places import Places
-from predict.held_out import answer_mixtures
-from predict.tagger import load_run
+from core.device import pick_device
+from core.entrypoint import run_script
+from core.errors import BadInput
+from core.paths import Places
+from predict.decide.threshold_search import measure, tune_together
+from predict.inference.oof_predictions import answer_mixtures
+from predict.inference.tagger import load_run
 from predict.tune import pool
-from predict.tuning import measure, tune_together
 from recipe import Recipe, Training
-from recipe.sections import Between
-from script import run_script
-from train.augmenting import STEPS
-from train.device import pick_device
+from recipe.bounds import Between
+from recipe.cli import read_command
+from train.augment.pipeline import STEPS
+from train.evaluate.metrics import mean_average_precision
 from train.fit import main as train
-from train.metrics import mean_average_precision
 
 ENTRIES = 0.5
 """Of the further voices come and go."""

@@ -20,16 +20,16 @@ import soundfile
 
 from benchmarks.settings import FEATURES, RECORDINGS, ROOT
 from benchmarks.timing import as_a_worker, best, print_heading, race, report, report_turns
-from preprocess.coding import coding_of, encode
-from preprocess.crew import Crew
-from preprocess.decode import decode, decode_blocks
-from preprocess.frames import build_transform
-from preprocess.jobs import ClipJob, PartJob
-from preprocess.plan import Done, Wanted, cut_into_parts
-from preprocess.schema import Row, digest_of
-from preprocess.sources import quick_stamp
-from preprocess.store_writer import Piece, write_store
-from train.memory import load_memory
+from preprocess.audio.decode import decode, decode_blocks
+from preprocess.build.messages import ClipJob, PartJob
+from preprocess.build.plan import Done, Wanted, cut_into_parts
+from preprocess.build.worker_pool import Crew
+from preprocess.frames.kinds import build_transform
+from preprocess.store.encoding import coding_of, encode
+from preprocess.store.file_identity import quick_stamp
+from preprocess.store.schema import Row, digest_of
+from preprocess.store.writer import Piece, write_store
+from train.data.frame_bank import load_memory
 
 KEYS = ["--features.n_fft", "2560", "--features.hop_samples", "345", "--features.top_db", "80"]
 USUAL = """

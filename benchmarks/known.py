@@ -3,15 +3,15 @@
 import numpy as np
 import torch
 
-from command import Command
-from predict.held_out import HeldOut, answer_held_out
-from predict.stored import answer_clips
-from predict.tagger import load_run
-from preprocess.clips import read_clips
-from preprocess.labels import encode
-from preprocess.store import open_store
+from predict.inference.dataset_clips import answer_clips
+from predict.inference.oof_predictions import HeldOut, answer_held_out
+from predict.inference.tagger import load_run
+from preprocess.dataset.clip_table import read_clips
+from preprocess.dataset.labels import encode
+from preprocess.store.reader import open_store
 from recipe import Prediction
-from train.metrics import lwlrap, mean_average_precision
+from recipe.cli import Command
+from train.evaluate.metrics import lwlrap, mean_average_precision
 
 
 def answer_known(command: Command, prediction: Prediction, device: torch.device) -> dict[str, HeldOut]:

@@ -14,8 +14,8 @@ import soundfile
 
 from benchmarks.settings import ROOT
 from benchmarks.timing import print_heading
-from preprocess.decode import decode, decode_blocks
-from preprocess.frames import build_transform, frames_of
+from preprocess.audio.decode import decode, decode_blocks
+from preprocess.frames.kinds import build_transform, frames_of
 from recipe import Features
 
 
@@ -31,8 +31,8 @@ def write_long(path: Path, hours: float) -> None:
 def peak_of_worker(features: Features, path: Path, part: Path) -> int:
     """Peak bytes of a process that computes one recording."""
     script = (
-        "from pathlib import Path; from recipe import Features; from preprocess.worker import Worker\n"
-        "from preprocess.jobs import ClipJob, PartJob\n"
+        "from pathlib import Path; from recipe import Features; from preprocess.build.worker import Worker\n"
+        "from preprocess.build.messages import ClipJob, PartJob\n"
         f"job = PartJob(Path({str(part)!r}), (ClipJob('long', {str(path)!r}),))\n"
         f"Worker({features!r}, lambda message: None).compute(job)\n"
         "print(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])"

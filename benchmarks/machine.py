@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import torchvision
 
-from train.device import arithmetic
+from core.device import arithmetic
 
 
 def describe_machine(device: torch.device) -> str:

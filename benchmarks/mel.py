@@ -15,9 +15,9 @@ import torch
 
 from benchmarks.settings import FEATURES, RECORDINGS
 from benchmarks.timing import as_a_worker, best, print_heading, race, report
-from preprocess.coding import Frames
-from preprocess.decode import Samples, decode
-from preprocess.frames import Transform, build_transform
+from preprocess.audio.decode import decode
+from preprocess.frames.framing import Frames, Samples
+from preprocess.frames.kinds import Transform, build_transform
 
 
 def logmel(transform: Transform, sound: Samples) -> list[Frames]:

@@ -22,22 +22,22 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from benchmarks.machine import describe_machine
-from command import read_command
-from errors import BadInput
-from places import Places
-from predict.stored import answer_clips
-from predict.tagger import load_run
-from preprocess.clips import read_clips
+from core.csv_tables import read_table, write_table
+from core.entrypoint import run_script
+from core.errors import BadInput
+from core.paths import Places
+from predict.inference.dataset_clips import answer_clips
+from predict.inference.tagger import load_run
+from preprocess.dataset.clip_table import read_clips
+from preprocess.dataset.labels import encode
 from preprocess.features import main as make_features
-from preprocess.labels import encode
-from preprocess.store import open_store
-from preprocess.tables import read_table, write_table
-from script import run_script
-from train.checkpoint import load_checkpoint, recipe_of
+from preprocess.store.reader import open_store
+from recipe.cli import read_command
+from train.evaluate.metrics import lwlrap, mean_average_precision
+from train.evaluate.score_table import Scores, read_scores
 from train.fit import main as train
-from train.metrics import lwlrap, mean_average_precision
-from train.runs import best_paths
-from train.scores import Scores, read_scores
+from train.runs.checkpoint import load_checkpoint, recipe_of
+from train.runs.run_folder import best_paths
 
 SMALL = (
     "--name noisy_labels --features.n_fft 2048 --features.hop_samples 690 --features.n_bins 64 "

@@ -28,23 +28,23 @@ from jsonargparse.typing import PositiveFloat, PositiveInt
 from benchmarks.known import answer_known, measure
 from benchmarks.machine import describe_machine
 from benchmarks.random_store import MEAN_DB, STD_DB
-from command import Command, read_command
-from limits import usable_cores
-from predict.batching import Sound, collect, hear_all
-from predict.fused import fused
-from predict.journal import Journal
-from predict.listener import Listener
-from predict.recordings import Recording, find_recordings
-from predict.submission import write_submission, write_windows
-from predict.tagger import Tagger
-from predict.unseen import answer_recordings, as_frames
-from preprocess.coding import coding_of
+from core.device import pick_device
+from core.entrypoint import run_script
+from core.resources import usable_cores
+from predict.decoding.decoder_pool import Listener
+from predict.inference.batching import Sound, collect, hear_all
+from predict.inference.fused import fused
+from predict.inference.input_files import Recording, find_recordings
+from predict.inference.recordings import answer_recordings, as_frames
+from predict.inference.score_cache import Journal
+from predict.inference.tagger import Tagger
+from predict.output.submission import write_submission, write_windows
+from preprocess.store.encoding import coding_of
 from recipe import Recipe
-from script import run_script
-from train.device import pick_device
-from train.networks import network_of
-from train.runs import best_paths
-from train.scores import Scores
+from recipe.cli import Command, read_command
+from train.evaluate.score_table import Scores
+from train.networks.factory import network_of
+from train.runs.run_folder import best_paths
 
 N_LABELS = 80
 CLIP_SECONDS = 10.0

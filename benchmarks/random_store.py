@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocess.schema import Coding, Row, digest_of
-from preprocess.store_writer import Piece, write_store
+from preprocess.store.schema import Coding, Row, digest_of
+from preprocess.store.writer import Piece, write_store
 from recipe import Features
 
 CLIP_SECONDS = (0.5, 10.0)

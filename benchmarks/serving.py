@@ -27,12 +27,12 @@ import torch
 from benchmarks.random_store import MEAN_DB, STD_DB
 from benchmarks.settings import FEATURES, RECORDINGS, ROOT
 from benchmarks.timing import print_heading, report_turns
-from places import Places
-from preprocess.coding import coding_of
+from core.entrypoint import run_script
+from core.paths import Places
+from preprocess.store.encoding import coding_of
 from recipe import Recipe, as_dict
-from script import run_script
-from train.checkpoint import Checkpoint, save_checkpoint
-from train.networks import network_of
+from train.networks.factory import network_of
+from train.runs.checkpoint import Checkpoint, save_checkpoint
 
 N_LABELS, N_NETWORKS = 50, 2
 LONG_MINUTES = 5
@@ -42,7 +42,7 @@ import io, sys, librosa, numpy as np, torch, uvicorn
 from pathlib import Path
 from fastapi import FastAPI, Request
 from starlette.concurrency import run_in_threadpool
-from predict.tagger import load_run
+from predict.inference.tagger import load_run
 from recipe import Prediction
 
 run = load_run(Path(sys.argv[1]), Prediction(window_seconds=3, hop_seconds=1))

@@ -9,8 +9,8 @@ from statistics import median
 import torch
 
 from benchmarks.machine import describe_machine
-from limits import usable_cores
-from preprocess.crew import ENVIRONMENT
+from core.resources import usable_cores
+from preprocess.build.worker_pool import ENVIRONMENT
 
 
 def best(work: Callable[[], object], n_times: int = 5) -> float:

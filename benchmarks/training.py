@@ -29,17 +29,17 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.machine import describe_machine, matmul_flops_per_s
 from benchmarks.random_store import MEAN_DB, STD_DB, write_random_store
 from benchmarks.user_loader import CropDataset, loader_batches
-from command import read_command
-from limits import usable_cores
+from core.device import arithmetic, pick_device
+from core.entrypoint import run_script
+from core.resources import usable_cores
 from recipe import Recipe
-from script import run_script
-from train.batches import Batch
-from train.device import arithmetic, pick_device
-from train.job import Job
-from train.learner import start_learner
-from train.losses import batch_loss
-from train.material import Material
-from train.memory import Memory, load_memory
+from recipe.cli import read_command
+from train.data.batches import Batch
+from train.data.frame_bank import Memory, load_memory
+from train.data.training_set import Material
+from train.loop.fold_job import Job
+from train.loop.losses import batch_loss
+from train.loop.train_state import start_learner
 
 Feed = Callable[[], Generator[Batch, None, None]]
 """Begins batches without end."""

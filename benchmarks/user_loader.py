@@ -12,7 +12,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from recipe import Training
-from train.batches import Batch
+from train.data.batches import Batch
 
 Frames = NDArray[np.float32]
 

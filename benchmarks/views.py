@@ -14,16 +14,16 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
 from benchmarks.known import answer_known, measure
-from command import Command, read_command
-from errors import BadInput
-from limits import usable_cores
-from predict.stored import StoredClips
-from preprocess.clips import read_clips
-from preprocess.store import open_store
+from core.device import pick_device
+from core.entrypoint import run_script
+from core.errors import BadInput
+from core.resources import usable_cores
+from predict.inference.dataset_clips import StoredClips
+from preprocess.dataset.clip_table import read_clips
+from preprocess.store.reader import open_store
 from recipe import Prediction
-from script import run_script
-from train.device import pick_device
-from train.runs import best_paths
+from recipe.cli import Command, read_command
+from train.runs.run_folder import best_paths
 
 
 def add_options(parser: ArgumentParser) -> None:

@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from command import add_machine_options, count_jobs, read_command
-from errors import BadInput
-from places import CALIBRATION_NAME
-from predict.calibration import Bin, calibration_error, fit_temperature, log_loss, reliability
-from predict.fitted import write_fitted
-from predict.held_out import HeldOut, answer_held_out
-from predict.tagger import load_run
+from core.device import pick_device
+from core.entrypoint import run_script
+from core.errors import BadInput
+from core.paths import CALIBRATION_NAME
+from predict.decide.calibration import Bin, calibration_error, fit_temperature, log_loss, reliability
+from predict.decide.fitted_params import write_fitted
+from predict.inference.oof_predictions import HeldOut, answer_held_out
+from predict.inference.tagger import load_run
 from recipe import Prediction
-from script import run_script
-from train.device import pick_device
+from recipe.cli import add_machine_options, count_jobs, read_command
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

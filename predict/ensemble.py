@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from command import OptionParser, count_jobs, read_command
-from errors import BadInput
-from places import Places
-from predict.joining import match_tables, with_truth, write_blend
+from core.entrypoint import run_script
+from core.errors import BadInput
+from core.paths import Places
+from predict.decide.blend_weights import WAYS, blend_tables, equal_weights
 from predict.members import Member, bring_up
-from predict.submission import check_name_is_free, read_submission
-from predict.truth import match_rows
-from predict.weighted import WAYS, blend_tables, equal_weights
-from script import run_script
-from train.scores import Scores, read_scores, write_scores
+from predict.output.blending import match_tables, with_truth, write_blend
+from predict.output.ground_truth import match_rows
+from predict.output.submission import check_name_is_free, read_submission
+from recipe.cli import OptionParser, count_jobs, read_command
+from train.evaluate.score_table import Scores, read_scores, write_scores
 
 
 @dataclass(frozen=True)

@@ -15,21 +15,21 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from jsonargparse import ArgumentParser
 from safetensors.torch import save_file
 
-from command import Command, read_command
-from errors import BadInput
-from places import CALIBRATION_NAME, FITTED_NAMES, RECIPE_NAME
-from predict.fitted import read_fitted
-from predict.onnx_file import write_onnx
-from predict.tagger import Run, load_run
-from predict.thresholds import name_for, read_thresholds, with_tuned_windows
-from predict.truth import match_rows, out_of_fold_truth
-from preprocess.clips import read_clips
-from preprocess.labels import write_vocabulary
+from core.entrypoint import run_script
+from core.errors import BadInput
+from core.paths import CALIBRATION_NAME, FITTED_NAMES, RECIPE_NAME
+from predict.decide.fitted_params import read_fitted
+from predict.decide.thresholds import name_for, read_thresholds, with_tuned_windows
+from predict.inference.tagger import Run, load_run
+from predict.model_export.onnx import write_onnx
+from predict.output.ground_truth import match_rows, out_of_fold_truth
+from preprocess.dataset.clip_table import read_clips
+from preprocess.dataset.labels import write_vocabulary
 from recipe import Prediction, as_dict
-from script import run_script
-from train.metrics import summarise
-from train.scores import read_scores
-from train.validate import window_frames
+from recipe.cli import Command, read_command
+from train.evaluate.metrics import summarise
+from train.evaluate.score_clips import window_frames
+from train.evaluate.score_table import read_scores
 
 ONNX_NAME, LABELS_NAME, CARD_NAME = "model.onnx", "labels.csv", "README.md"
 CALIBRATION_KEYS = ("temperature", "temperature_by_fold", "clips", "before", "after")
@@ -38,7 +38,7 @@ WRITTEN = re.compile(
     + "|".join(map(re.escape, (ONNX_NAME, LABELS_NAME, CARD_NAME, RECIPE_NAME, *FITTED_NAMES)))
 )
 """The names of what an export holds."""
-CARD = Path(__file__).with_name("model_card.md.j2")
+CARD = Path(__file__).parent / "model_export" / "model_card.md.j2"
 
 
 def add_options(parser: ArgumentParser) -> None:

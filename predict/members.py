@@ -9,11 +9,11 @@ from typing import Any
 
 import yaml
 
-from errors import BadInput
-from places import FITTED_NAMES, RECIPE_NAME, Places
-from predict.predicted import predicted_with
+from core.errors import BadInput
+from core.paths import FITTED_NAMES, RECIPE_NAME, Places
+from predict.output.provenance import predicted_with
 from recipe import Recipe, as_dict
-from train.runs import differing_keys
+from train.runs.run_folder import differing_keys
 
 ASKED = ("data", "features", "network", "training", "prediction")
 ELSEWHERE = {("data", "folder")}

@@ -9,15 +9,22 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 
-from command import Command, add_machine_options, count_jobs, read_command
-from errors import BadInput
-from predict.detections import Filters, detect
-from predict.exports import FORMATS, left_from_before
-from predict.journal import open_journal
-from predict.predicted import remember, source_name, strange_in
-from predict.recordings import find_recordings
-from predict.stored import FAILED_COLUMNS, answer_clips, choose_clips, find_failed
-from predict.submission import (
+from core.csv_tables import write_table
+from core.device import pick_device
+from core.entrypoint import run_script, warn
+from core.errors import BadInput
+from core.file_lock import locked
+from predict.decide.thresholds import Thresholds, centred, lowest_of_windows, read_thresholds, with_tuned_windows
+from predict.inference.dataset_clips import FAILED_COLUMNS, answer_clips, choose_clips, find_failed
+from predict.inference.input_files import find_recordings
+from predict.inference.recordings import answer_recordings, warn_of_copies
+from predict.inference.score_cache import open_journal
+from predict.inference.tagger import Answer, Run, load_run, pool_views, warn_of_unfinished
+from predict.output.annotation_formats import FORMATS, left_from_before
+from predict.output.detections import Filters, detect
+from predict.output.ground_truth import submission_path
+from predict.output.provenance import remember, source_name, strange_in
+from predict.output.submission import (
     CENTRE_SUFFIX,
     Sample,
     fit_sample,
@@ -27,17 +34,10 @@ from predict.submission import (
     write_windows,
     write_windows_wide,
 )
-from predict.tagger import Answer, Run, load_run, pool_views, warn_of_unfinished
-from predict.thresholds import Thresholds, centred, lowest_of_windows, read_thresholds, with_tuned_windows
-from predict.truth import submission_path
-from predict.unseen import answer_recordings, warn_of_copies
-from preprocess.clips import read_clips
-from preprocess.lock import locked
-from preprocess.store import open_store
-from preprocess.tables import write_table
-from script import run_script, warn
-from train.device import pick_device
-from train.scores import Scores
+from preprocess.dataset.clip_table import read_clips
+from preprocess.store.reader import open_store
+from recipe.cli import Command, add_machine_options, count_jobs, read_command
+from train.evaluate.score_table import Scores
 
 
 def add_options(parser: ArgumentParser) -> None:

@@ -7,12 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from command import Command, read_command
-from errors import BadInput
-from predict.findings import METRIC_NAMES
-from predict.submission import CENTRE_SUFFIX, read_submission
-from predict.thresholds import Thresholds, centred, read_thresholds
-from predict.truth import (
+from core.entrypoint import run_script
+from core.errors import BadInput
+from predict.decide.thresholds import Thresholds, centred, read_thresholds
+from predict.output.ground_truth import (
     Truth,
     add_submission_options,
     find_truth,
@@ -20,10 +18,12 @@ from predict.truth import (
     submission_path,
     warn_of_other_prediction,
 )
+from predict.output.submission import CENTRE_SUFFIX, read_submission
+from predict.output.summary import METRIC_NAMES
 from recipe import Prediction
-from script import run_script
-from train import metrics
-from train.scores import Scores
+from recipe.cli import Command, read_command
+from train.evaluate import metrics
+from train.evaluate.score_table import Scores
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

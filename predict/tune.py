@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 from jsonargparse import ArgumentParser
 
-from command import Command, add_machine_options, count_jobs, read_command
-from predict.held_out import HeldOut, answer_held_out, answer_mixtures
-from predict.tagger import Run, load_run
-from predict.thresholds import DEFAULT, centred, write_thresholds
-from predict.tuning import METRICS, Choice, Pooled, decide_across, measure, tune_together
+from core.device import pick_device
+from core.entrypoint import run_script, warn
+from predict.decide.threshold_search import METRICS, Choice, Pooled, decide_across, measure, tune_together
+from predict.decide.thresholds import DEFAULT, centred, write_thresholds
+from predict.inference.oof_predictions import HeldOut, answer_held_out, answer_mixtures
+from predict.inference.tagger import Run, load_run
 from recipe import Prediction, Tuning
-from recipe.sections import Natural
-from script import run_script, warn
-from train.device import pick_device
+from recipe.bounds import Natural
+from recipe.cli import Command, add_machine_options, count_jobs, read_command
 
 WINDOW_THRESHOLDS = np.arange(0.02, 0.99, 0.02).round(2).tolist()
 """Tried for pooling share."""

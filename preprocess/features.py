@@ -14,26 +14,26 @@ from typing import Literal
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import ClosedUnitInterval
 
-from command import count_jobs, read_command
-from errors import BadInput
-from places import Places
-from preprocess.clips import write_clips
-from preprocess.coding import coding_of
-from preprocess.crew import Crew
-from preprocess.failures import read_failures, write_failures
-from preprocess.jobs import ClipJob, Failure
-from preprocess.labels import write_vocabulary
-from preprocess.layouts import Layout, read_layout
-from preprocess.lock import locked
-from preprocess.mel import filters_of
-from preprocess.plan import Done, Wanted, count_workers, cut_into_parts
-from preprocess.progress import Progress
-from preprocess.schema import Damaged, OtherRecipe, Row
-from preprocess.sources import quick_stamp
-from preprocess.store_writer import write_store
-from preprocess.tables import write_table
+from core.csv_tables import write_table
+from core.entrypoint import run_script
+from core.errors import BadInput
+from core.file_lock import locked
+from core.paths import Places
+from core.progress import Progress
+from preprocess.build.failures import read_failures, write_failures
+from preprocess.build.messages import ClipJob, Failure
+from preprocess.build.plan import Done, Wanted, count_workers, cut_into_parts
+from preprocess.build.worker_pool import Crew
+from preprocess.dataset.clip_table import write_clips
+from preprocess.dataset.labels import write_vocabulary
+from preprocess.dataset.loader import Layout, read_layout
+from preprocess.frames.filterbank import filters_of
+from preprocess.store.encoding import coding_of
+from preprocess.store.file_identity import quick_stamp
+from preprocess.store.schema import Damaged, OtherRecipe, Row
+from preprocess.store.writer import write_store
 from recipe import Features
-from script import run_script
+from recipe.cli import count_jobs, read_command
 
 
 def say(line: str) -> None:

@@ -5,16 +5,16 @@ from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser
 
-from command import count_jobs, read_command
-from errors import BadInput
-from preprocess.apart import apart
-from preprocess.layouts import read_layout
-from preprocess.listen import Heard, Unheard, listen
-from preprocess.progress import Progress
-from preprocess.stock import take_stock
-from preprocess.stock_lines import stock_lines
-from preprocess.whole import written_whole
-from script import run_script
+from core.entrypoint import run_script
+from core.errors import BadInput
+from core.files import written_whole
+from core.parallel import apart
+from core.progress import Progress
+from preprocess.dataset.loader import read_layout
+from preprocess.statistics.dataset import take_stock
+from preprocess.statistics.measure import Heard, Unheard, listen
+from preprocess.statistics.report import stock_lines
+from recipe.cli import count_jobs, read_command
 
 
 def listen_to_all(paths: Sequence[str], n_jobs: int) -> list[Heard | Unheard]:

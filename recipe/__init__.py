@@ -3,11 +3,11 @@
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, get_type_hints
 
+from recipe.bounds import Section
 from recipe.data import Data
 from recipe.features import Features
 from recipe.network import Network
 from recipe.prediction import Prediction, Tuning
-from recipe.sections import Section
 from recipe.training import Training
 
 __all__ = ["SECTIONS", "Data", "Features", "Network", "Prediction", "Recipe", "Training", "Tuning", "as_dict"]

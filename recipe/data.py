@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from recipe.sections import Between, Natural, Section, Share
+from recipe.bounds import Between, Natural, Section, Share
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from errors import BadInput
-from recipe.sections import Between, Section
+from core.errors import BadInput
+from recipe.bounds import Between, Section
 
 CHROMA_OCTAVES = 7
 """Octaves that cqt_chroma folds into one."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from recipe.sections import Between, Count, Natural, Seconds, Section, Share
+from recipe.bounds import Between, Count, Natural, Seconds, Section, Share
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from errors import BadInput
-from recipe.sections import Between, Count, Natural, Seconds, Section, Share
+from core.errors import BadInput
+from recipe.bounds import Between, Count, Natural, Seconds, Section, Share
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,14 @@ from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from errors import BadInput, is_want_of_memory
-from predict.pages import render_page
-from preprocess.decode import DecodeError
+from core.errors import BadInput, is_want_of_memory
+from preprocess.audio.blocks import DecodeError
+from report.html import render_page
+from serve.inference_service import Service, Tagged
 from serve.log import Log
-from serve.service import Service, Tagged
 from serve.upload import received
 
-TEMPLATE = Path(__file__).with_name("page.html.j2")
+TEMPLATE = Path(__file__).parent / "templates" / "page.html.j2"
 ONLY_OURS = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; media-src blob:; "
     "img-src data:"

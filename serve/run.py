@@ -11,16 +11,16 @@ from fastapi import FastAPI
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt, restricted_number_type
 
-from command import Command, add_machine_options, count_jobs, read_command
-from errors import BadInput
-from predict.tagger import load_run, warn_of_unfinished
-from predict.thresholds import read_thresholds, with_tuned_windows
-from predict.unseen import warn_of_copies
-from script import run_script
+from core.device import pick_device
+from core.entrypoint import run_script
+from core.errors import BadInput
+from predict.decide.thresholds import read_thresholds, with_tuned_windows
+from predict.inference.recordings import warn_of_copies
+from predict.inference.tagger import load_run, warn_of_unfinished
+from recipe.cli import Command, add_machine_options, count_jobs, read_command
 from serve.app import Limits, build_app
+from serve.inference_service import Service
 from serve.log import Log
-from serve.service import Service
-from train.device import pick_device
 
 Minutes = restricted_number_type("Minutes", float, [(">", 0), ("<=", 7 * 24 * 60)])
 GRACE_S = 3

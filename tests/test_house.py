@@ -6,19 +6,32 @@ import shlex
 import subprocess
 import sys
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-from command import read_command
-from errors import BadInput
+from core.errors import BadInput
 from preprocess.features import add_options
 from recipe import SECTIONS
+from recipe.cli import read_command
 
 ROOT = Path(__file__).parent.parent
-FLOORS = ["recipe", "preprocess", "train", "predict", "serve"]
-TOP = ["errors", "script", "limits", "places", "command"]
-FILES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py")) + [ROOT / f"{n}.py" for n in TOP]
+FLOORS = {
+    "core": [],
+    "recipe": [],
+    "preprocess": ["dataset", "frames", "audio", "store", "build", "statistics"],
+    "synth": [],
+    "train": ["augment", "data", "networks", "runs", "evaluate", "loop", "classical"],
+    "predict": ["decide", "decoding", "inference", "output", "model_export"],
+    "report": [],
+    "serve": [],
+}
+"""Floors, and the packages of each, in the order of the data's way: imports point back along it, never on."""
+BESIDE = {"synth"}
+"""Floors that nothing imports but their own scripts."""
+MOST_FILES = 12
+FILES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 
 
@@ -39,14 +52,47 @@ def imports_of(path: Path) -> list[str]:
 
 
 def is_script(path: Path) -> bool:
-    return "run_script(main)" in path.read_text(encoding="utf-8") and path.name != "script.py"
+    return "run_script(main)" in path.read_text(encoding="utf-8") and path.name != "core.entrypoint.py"
+
+
+def place_of(name: str) -> tuple[str, str]:
+    """The floor of a module, and its package there; a script is in none."""
+    floor, package, *_ = [*name.split("."), ""]
+    return floor, package if package in FLOORS.get(floor, []) else ""
 
 
 @pytest.mark.parametrize("path", FILES, ids=module_of)
 def test_imports_point_to_where_data_came_from(path: Path) -> None:
-    floor = path.relative_to(ROOT).parts[0]
-    later = FLOORS[FLOORS.index(floor) + 1 :] if floor in FLOORS else FLOORS[1:]
-    assert not [name for name in imports_of(path) if name.split(".")[0] in later]
+    floor, package = place_of(module_of(path))
+    order = list(FLOORS)
+    for name in imports_of(path):
+        other, its = place_of(name)
+        if other not in FLOORS:
+            continue
+        assert order.index(other) <= order.index(floor), f"{name} is of a later floor"
+        assert other not in BESIDE or other == floor, f"{name} stands beside the floors"
+        if other == floor and package and its:
+            packages = FLOORS[floor]
+            assert packages.index(its) <= packages.index(package), f"{name} is of a later package"
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    names = {module_of(path): path for path in FILES}
+    graph = {name: {other for other in imports_of(path) if other in names} for name, path in names.items()}
+    assert list(TopologicalSorter(graph).static_order())
+
+
+def test_modules_stand_on_a_floor_or_in_one_of_its_packages() -> None:
+    assert not list(ROOT.glob("*.py"))
+    packages = {module_of(path.parent) for path in FILES}
+    known = {*FLOORS, *(f"{floor}.{package}" for floor, names in FLOORS.items() for package in names)}
+    assert packages - {"preprocess.dataset.layouts"} == known
+
+
+def test_no_folder_holds_more_than_twelve_unlike_files() -> None:
+    folders = {path.parent for path in FILES if path.parent.name != "layouts"}
+    counts = {module_of(folder): len([*folder.glob("*.py"), *folder.glob("*.j2")]) for folder in folders}
+    assert not {name: count for name, count in counts.items() if count > MOST_FILES}
 
 
 def test_scripts_are_imported_by_nothing() -> None:
@@ -260,8 +306,8 @@ def test_readme_tree_names_every_room() -> None:
         ("predict.run", ["--top_labels", "0"]),
         ("predict.run", ["--min_score", "2"]),
         ("predict.ensemble", ["--by", "chance"]),
-        ("preprocess.render_notes", ["--sets", "none"]),
-        ("preprocess.render_demo", ["--seed", "one"]),
+        ("synth.render_notes", ["--sets", "none"]),
+        ("synth.render_demo", ["--seed", "one"]),
     ],
 )
 def test_a_script_s_own_options_have_bounds(script: str, arguments: list[str]) -> None:

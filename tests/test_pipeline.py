@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from errors import BadInput
+from core.errors import BadInput
 from tests.typed import SMALL, make, run_here, run_make
 
 

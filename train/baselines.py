@@ -14,18 +14,18 @@ from jsonargparse.typing import PositiveInt
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from command import count_jobs, read_command
-from errors import BadInput
-from preprocess.apart import apart
-from preprocess.labels import encode
-from preprocess.layouts import read_layout
-from preprocess.tables import write_table
-from preprocess.whole import written_whole
+from core.csv_tables import write_table
+from core.entrypoint import run_script
+from core.errors import BadInput
+from core.files import written_whole
+from core.parallel import apart
+from preprocess.dataset.labels import encode, is_single_label
+from preprocess.dataset.loader import read_layout
 from recipe import Recipe
-from script import run_script
-from train.metrics import accuracy, is_single_label, lwlrap, summarise
-from train.simple_inputs import SIZES, read_inputs
-from train.simple_models import MODELS, nearest_neighbours, standardise, vote
+from recipe.cli import count_jobs, read_command
+from train.classical.inputs import SIZES, read_inputs
+from train.classical.models import MODELS, nearest_neighbours, standardise, vote
+from train.evaluate.metrics import accuracy, lwlrap, summarise
 
 NEIGHBOURS = "nearest neighbours"
 COLUMNS = ("input", "model", "k", "score", "lowest_fold", "highest_fold", "lwlrap", "map", "accuracy")

@@ -11,17 +11,17 @@ from matplotlib.figure import Figure
 from torch import nn
 from tqdm import tqdm
 
-from command import read_command
-from errors import BadInput, is_want_of_memory
-from preprocess.tables import write_table
-from preprocess.whole import written_whole
-from script import run_script
-from train.device import arithmetic, pick_device
-from train.job import Job
-from train.learner import Learner, seed_torch, start_learner
-from train.losses import batch_loss
-from train.material import choose_folds, load_material
-from train.teacher import taught
+from core.csv_tables import write_table
+from core.device import arithmetic, pick_device
+from core.entrypoint import run_script
+from core.errors import BadInput, is_want_of_memory
+from core.files import written_whole
+from recipe.cli import read_command
+from train.data.training_set import choose_folds, load_material
+from train.loop.fold_job import Job
+from train.loop.losses import batch_loss
+from train.loop.relabel import taught
+from train.loop.train_state import Learner, seed_torch, start_learner
 
 SMOOTHING = 0.9
 DIVERGED = 4.0

@@ -11,26 +11,26 @@ from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from command import count_jobs, read_command
-from errors import BadInput, is_want_of_memory
-from places import Places
-from preprocess.lock import locked
+from core.device import arithmetic, blame_compiler, peak_memory_mb, pick_device
+from core.entrypoint import run_script, stop
+from core.errors import BadInput, is_want_of_memory
+from core.file_lock import locked
+from core.paths import Places
 from recipe import as_dict
-from script import run_script, stop
-from train.at_once import count_at_once, train_at_once
-from train.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from train.checks import check_jobs, check_resumable
-from train.device import arithmetic, blame_compiler, peak_memory_mb, pick_device
-from train.job import Job
-from train.learner import Learner, seed_torch, start_learner
-from train.log import EpochLog, summary_writer
-from train.losses import batch_loss, held_out_loss
-from train.material import Material, choose_folds, load_material
-from train.metrics import METRICS, describe_gaps, summarise
-from train.out_of_fold import report_folds
-from train.runs import begin_run, check_begun, fold_home
-from train.teacher import describe_teaching, taught
-from train.validate import score_clips
+from recipe.cli import count_jobs, read_command
+from train.data.training_set import Material, choose_folds, load_material
+from train.evaluate.metrics import METRICS, describe_gaps, summarise
+from train.evaluate.out_of_fold import report_folds
+from train.evaluate.score_clips import score_clips
+from train.loop.epoch_log import EpochLog, summary_writer
+from train.loop.fold_job import Job
+from train.loop.losses import batch_loss, held_out_loss
+from train.loop.parallel_folds import count_at_once, train_at_once
+from train.loop.preflight import check_jobs, check_resumable
+from train.loop.relabel import describe_teaching, taught
+from train.loop.train_state import Learner, seed_torch, start_learner
+from train.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from train.runs.run_folder import begin_run, check_begun, fold_home
 
 CALMER = (
     "lower training.max_lr (make lr suggests one), set training.clip_gradient to 1, or use training.precision float32"

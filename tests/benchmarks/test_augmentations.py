@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from benchmarks import augmentations
-from errors import BadInput
+from core.errors import BadInput
 from tests.train.studies import N_BINS, write_study
 
 

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from benchmarks import noisy_labels
-from errors import BadInput
+from core.errors import BadInput
 
 
 def test_it_prints_each_step_s_figures_and_what_it_brings(

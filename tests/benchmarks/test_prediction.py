@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import prediction, views
 from benchmarks.prediction import share_of
-from errors import BadInput
+from core.errors import BadInput
 from tests.predict.conftest import Home
 
 SHORT = ["--jobs", "1", "--device", "cpu"]

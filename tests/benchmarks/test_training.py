@@ -12,7 +12,7 @@ from benchmarks.random_store import write_random_store
 from benchmarks.training import AUGMENTED, Bench, job_of, main
 from benchmarks.user_loader import CropDataset, loader_batches
 from recipe import Features, Recipe, Training
-from train.memory import load_memory
+from train.data.frame_bank import load_memory
 
 
 def test_it_prints_a_rate_and_a_ratio_for_each_contender(capsys: pytest.CaptureFixture[str]) -> None:

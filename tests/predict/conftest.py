@@ -10,17 +10,17 @@ import pytest
 import soundfile
 import torch
 
-from places import Places
-from preprocess.clips import write_clips
-from preprocess.frames import frames_of
-from preprocess.labels import write_vocabulary
-from preprocess.schema import Coding, Row, digest_of
-from preprocess.store import open_store
-from preprocess.store_writer import Piece, write_store
+from core.paths import Places
+from preprocess.dataset.clip_table import write_clips
+from preprocess.dataset.labels import write_vocabulary
+from preprocess.frames.kinds import frames_of
+from preprocess.store.reader import open_store
+from preprocess.store.schema import Coding, Row, digest_of
+from preprocess.store.writer import Piece, write_store
 from recipe import Features, Network, Recipe, as_dict
-from recipe.sections import Section
-from train.checkpoint import Checkpoint, save_checkpoint
-from train.networks import network_of
+from recipe.bounds import Section
+from train.networks.factory import network_of
+from train.runs.checkpoint import Checkpoint, save_checkpoint
 
 LABELS = ["low", "mid, dle", "<script>alert('高い')</script>"]
 FEATURES = Features(rate_hz=8_000, n_fft=256, hop_samples=100, n_bins=24, fmax_hz=4_000.0)

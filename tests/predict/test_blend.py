@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from scipy.stats import gmean
 
-from errors import BadInput
-from predict.blend_runs import main
-from predict.weighted import blend_tables, fit_weights
+from core.errors import BadInput
+from predict.blend import main
+from predict.decide.blend_weights import blend_tables, fit_weights
 from tests.predict.conftest import LABELS, Home
-from train.scores import read_scores, write_scores
+from train.evaluate.score_table import read_scores, write_scores
 
 RANDOM = np.random.default_rng(0)
 TABLES = [RANDOM.uniform(size=(6, 3)).astype(np.float32) for _ in range(2)]

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from errors import BadInput
+from core.errors import BadInput
 from predict import run, tune
 from predict.calibrate import main
-from predict.tagger import load_run
-from predict.thresholds import read_thresholds
+from predict.decide.thresholds import read_thresholds
+from predict.inference.tagger import load_run
 from recipe import Prediction, Training
 from tests.predict.conftest import LABELS, Home
 

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from errors import BadInput
+from core.errors import BadInput
 from predict.ensemble import main
-from preprocess.clips import COLUMNS, write_clips
+from preprocess.dataset.clip_table import COLUMNS, write_clips
 from tests.typed import ROOT, SMALL, make, places, run_here, run_make
-from train.scores import read_scores, write_scores
+from train.evaluate.score_table import read_scores, write_scores
 
 
 def made(home: Path) -> dict[str, int]:

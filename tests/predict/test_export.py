@@ -15,14 +15,14 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from command import read_command
-from errors import BadInput
+from core.errors import BadInput
 from predict import calibrate, export, run, tune
-from predict.tagger import Tagger, load_run
+from predict.inference.tagger import Tagger, load_run
 from recipe import Prediction
+from recipe.cli import read_command
 from tests.predict.conftest import LABELS, Home
-from train.networks import network_of
-from train.scores import write_scores
+from train.evaluate.score_table import write_scores
+from train.networks.factory import network_of
 
 PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25, blend="geometric", calibrate=True)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from places import PREDICTED_NAME, THRESHOLDS_NAME, Places
-from predict.fitted import write_fitted
+from core.paths import PREDICTED_NAME, THRESHOLDS_NAME, Places
+from predict.decide.fitted_params import write_fitted
 from predict.members import Member, bring_up
 from recipe import Prediction, Recipe, Training, as_dict
 

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from errors import BadInput
+from core.errors import BadInput
 from predict import score
+from predict.inference.tagger import load_run
 from predict.run import main
-from predict.tagger import load_run
 from recipe import Prediction
 from tests.predict.conftest import FEATURES, LABELS, Home
-from train.log import EpochLog
+from train.loop.epoch_log import EpochLog
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,11 +13,11 @@ from sklearn.metrics import (
     label_ranking_average_precision_score,
 )
 
-from errors import BadInput
+from core.errors import BadInput
 from predict import run
 from predict.score import main
 from tests.predict.conftest import LABELS, Home
-from train.scores import write_scores
+from train.evaluate.score_table import write_scores
 
 
 @pytest.fixture

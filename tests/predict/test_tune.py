@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from errors import BadInput
-from predict import calibrate, export, inspect, run, score
-from predict.held_out import HeldOut
-from predict.tagger import Answer
-from predict.thresholds import read_thresholds
+from core.errors import BadInput
+from predict import calibrate, export, run, score
+from predict.decide.thresholds import read_thresholds
+from predict.inference.oof_predictions import HeldOut
+from predict.inference.tagger import Answer
 from predict.tune import main, pool
 from recipe import Network, Prediction
+from report import inspect
 from tests.predict.conftest import LABELS, Home
 
 PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25)

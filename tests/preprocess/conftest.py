@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from preprocess import features as script
-from preprocess.plan import Wanted
+from preprocess.build.plan import Wanted
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from errors import BadInput
-from preprocess.layouts import Layout, read_layout
+from core.errors import BadInput
+from preprocess.dataset.loader import Layout, read_layout
 from recipe import Data
 
 

@@ -13,9 +13,9 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from preprocess.crew import Crew
-from preprocess.jobs import ClipJob, PartJob
-from preprocess.part import read_part
+from preprocess.build.messages import ClipJob, PartJob
+from preprocess.build.worker_pool import Crew
+from preprocess.store.shards import read_part
 from recipe import Features
 
 FEATURES = Features(rate_hz=16_000, n_fft=256, hop_samples=128, n_bins=16)

@@ -10,16 +10,15 @@ import pandas as pd
 import pytest
 import soundfile
 
-from errors import BadInput
+from core.errors import BadInput
+from core.file_lock import locked
 from preprocess import features as script
-from preprocess.coding import Frames
-from preprocess.crew import Crew
-from preprocess.decode import Samples
-from preprocess.jobs import ClipJob, Failure, Message, PartJob, Wrote
-from preprocess.lock import locked
-from preprocess.sources import quick_stamp
-from preprocess.store import open_store
-from preprocess.worker import Worker
+from preprocess.build.messages import ClipJob, Failure, Message, PartJob, Wrote
+from preprocess.build.worker import Worker
+from preprocess.build.worker_pool import Crew
+from preprocess.frames.framing import Frames, Samples
+from preprocess.store.file_identity import quick_stamp
+from preprocess.store.reader import open_store
 from recipe import Features
 from tests.preprocess.feature_runs import make, same_bytes_as_clean, store_of
 

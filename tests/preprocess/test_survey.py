@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from errors import BadInput
+from core.errors import BadInput
 from preprocess import survey
 
 ROOT = Path(__file__).parent.parent.parent

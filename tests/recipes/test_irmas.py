@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from tests.typed import make, run_here
-from train.checkpoint import load_checkpoint
+from train.runs.checkpoint import load_checkpoint
 
 CODES = ("cel", "flu", "voi")
 RATE_HZ = 44_100

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import soundfile
 
-from command import read_command
-from preprocess.layouts import read_layout
+from preprocess.dataset.loader import read_layout
+from recipe.cli import read_command
 from tests.typed import ROOT, make, run_here
 
 RATE_HZ = 22_050

@@ -20,8 +20,8 @@ import psutil
 import pytest
 import soundfile
 
-from command import read_command
-from errors import BadInput
+from core.errors import BadInput
+from recipe.cli import read_command
 from serve.run import add_options, build_service, main
 from tests.browsing import until
 from tests.predict.conftest import LABELS, Home
@@ -152,7 +152,7 @@ def test_a_server_that_is_ended_leaves_nothing(
 
 
 def test_a_server_ends_in_order_though_recordings_are_under_way(home: Home, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "long.flac", np.random.default_rng(0).uniform(-0.1, 0.1, 3_000 * 8_000), 8_000)
+    soundfile.write(tmp_path / "long.flac", np.random.default_rng(0).uniform(-0.1, 0.1, 12_000 * 8_000), 8_000)
     served = start(home)
     with ExitStack() as under_way, ThreadPoolExecutor(1) as asker:
         begin(served, sound_of(home, 8), under_way)
@@ -166,7 +166,7 @@ def test_a_server_ends_in_order_though_recordings_are_under_way(home: Home, tmp_
 
 
 def test_an_answer_that_nobody_waits_for_is_given_up(home: Home, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "long.flac", np.random.default_rng(0).uniform(-0.1, 0.1, 3_000 * 8_000), 8_000)
+    soundfile.write(tmp_path / "long.flac", np.random.default_rng(0).uniform(-0.1, 0.1, 12_000 * 8_000), 8_000)
     sound = (tmp_path / "long.flac").read_bytes()
     served = start(home)
     with ExitStack() as under_way:

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from preprocess.schema import Coding, Row, digest_of
-from preprocess.store_writer import Piece, write_store
+from preprocess.store.schema import Coding, Row, digest_of
+from preprocess.store.writer import Piece, write_store
 from recipe import Features
-from train.memory import Memory
+from train.data.frame_bank import Memory
 
 Name = tuple[str, int]
 """A clip and its variant."""

@@ -13,10 +13,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from preprocess.clips import write_clips
-from preprocess.labels import write_vocabulary
-from preprocess.schema import Coding, Row, digest_of
-from preprocess.store_writer import Piece, write_store
+from preprocess.dataset.clip_table import write_clips
+from preprocess.dataset.labels import write_vocabulary
+from preprocess.store.schema import Coding, Row, digest_of
+from preprocess.store.writer import Piece, write_store
 from recipe import Features
 from train.fit import main
 

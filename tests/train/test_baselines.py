@@ -11,11 +11,11 @@ import pytest
 import soundfile
 from sklearn.neighbors import KNeighborsRegressor
 
-from errors import BadInput
+from core.errors import BadInput
 from tests.typed import make
 from train.baselines import NEIGHBOURS, Study, choose_k, evaluate, main, tabulate
-from train.simple_inputs import SIZES
-from train.simple_models import standardise, vote
+from train.classical.inputs import SIZES
+from train.classical.models import standardise, vote
 
 KEYS = ["--training.crop_seconds", "0.5", "--features.rate_hz", "16000", "--jobs", "1", "--neighbours", "8"]
 

@@ -8,15 +8,15 @@ import pandas as pd
 import pytest
 import torch
 
-from command import read_command
-from errors import BadInput
+from core.errors import BadInput
+from recipe.cli import read_command
 from tests.train.studies import OPTIONS
+from train.data.training_set import load_material
 from train.find_lr import main, search, smooth, suggest
-from train.job import Job
-from train.learner import start_learner
-from train.losses import batch_loss
-from train.material import load_material
-from train.networks import SoundNetwork
+from train.loop.fold_job import Job
+from train.loop.losses import batch_loss
+from train.loop.train_state import start_learner
+from train.networks.factory import SoundNetwork
 
 
 def test_the_command_draws_a_curve_and_suggests_rates(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,19 +12,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from errors import BadInput
-from predict.tagger import load_run
-from preprocess.lock import locked
+from core.errors import BadInput
+from core.file_lock import locked
+from predict.inference.tagger import load_run
 from recipe import Prediction
 from tests.train.studies import LABELS, assert_same, fit, home_of, start
-from train.batches import Batches
-from train.checkpoint import load_checkpoint, save_checkpoint
-from train.losses import batch_loss
-from train.networks import SoundNetwork
-from train.schedule import Schedule
-from train.scores import read_scores
-from train.seeding import seeded_generator
-from train.validate import score_clips
+from train.data.batches import Batches
+from train.evaluate.score_clips import score_clips
+from train.evaluate.score_table import read_scores
+from train.loop.losses import batch_loss
+from train.loop.rng import seeded_generator
+from train.loop.schedule import Schedule
+from train.networks.factory import SoundNetwork
+from train.runs.checkpoint import load_checkpoint, save_checkpoint
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -144,7 +144,7 @@ def test_no_generator_is_used_twice(cache: Path, monkeypatch: pytest.MonkeyPatch
             seeds.append(generator.initial_seed())
         return generator
 
-    monkeypatch.setattr("train.job.seeded_generator", recorded)
+    monkeypatch.setattr("train.loop.fold_job.seeded_generator", recorded)
     fit(cache, "--training.seeds", "2")
     assert len(seeds) == 3 * 2 * 3, "folds, seeds, epochs"
     assert len(set(seeds)) == len(seeds)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.train.studies import assert_same, fit, home_of, start, wait_for, write_study
-from train.checkpoint import load_checkpoint
+from train.runs.checkpoint import load_checkpoint
 
 # Everything whose state a resumed run must find again: momenta, a schedule, an average, dropout, noisy clips, mixing.
 STATEFUL = (

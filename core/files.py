@@ -1,0 +1,52 @@
+"""Files that appear under their final name whole or not at all."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def temporary_beside(path: Path) -> Path:
+    """The name under which this process writes `path` until it is whole."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def sync(path: Path) -> None:
+    """Put what was written to a file, or a folder's list of names, on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def written_whole(path: Path, lasting: bool = True) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; rename it to `path` at the end, or remove it after an exception.
+
+    Parent folders are created. The bytes reach the disk before the name does, unless the file need not be `lasting`:
+    a power cut may then leave it damaged.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_beside(path)
+    try:
+        yield temporary
+        if lasting:
+            sync(temporary)
+        temporary.replace(path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and not error.filename:  # a full disk names no file
+            error.filename = str(path)
+        raise
+    if lasting:
+        sync(path.parent)
+
+
+def digest_of(paths: Iterable[Path]) -> str:
+    """One digest of some files."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

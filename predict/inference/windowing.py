@@ -1,0 +1,76 @@
+"""A clip's windows, some neighbouring ones at a time, as its frames arrive: a long recording takes no more memory."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from train.evaluate.windows import window_starts
+
+WINDOWS_AT_ONCE = 64
+"""Large enough to fill a GPU; 3 s windows every second make a span of about a minute."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Neighbouring windows of one clip, and the frames they lie in."""
+
+    starts: np.ndarray
+    """First frame of each window in the clip [n_windows] int64."""
+    first: int
+    """Where in the clip `frames` begins."""
+    frames: Tensor
+    """[n_frames, n_bins], with up to `margin` frames more than the windows on either side."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a clip is cut: frames of a window and of a hop, frames around a span, and what divides a span's start."""
+
+    window: int
+    hop: int
+    margin: int = 0
+    step: int = 1
+
+    def spans(self, blocks: Iterable[Tensor]) -> Iterator[Span]:
+        """The spans of a clip whose frames come in blocks [n, n_bins] of any size; their borders leave no trace."""
+        held = _Held()
+        done = 0
+        for block in blocks:
+            held.add(block)
+            while held.stop >= self._end(done + WINDOWS_AT_ONCE - 1):
+                yield self._span(held, np.arange(done, done + WINDOWS_AT_ONCE, dtype=np.int64) * self.hop)
+                done += WINDOWS_AT_ONCE
+        starts = window_starts(held.stop, self.window, self.hop)
+        for index in range(done, len(starts), WINDOWS_AT_ONCE):
+            yield self._span(held, starts[index : index + WINDOWS_AT_ONCE])
+
+    def _end(self, index: int) -> int:
+        """How many frames there must be before window `index` can be cut with its margin."""
+        return index * self.hop + self.window + self.margin
+
+    def _span(self, held: "_Held", starts: np.ndarray) -> Span:
+        """The span of some windows; frames before it are let go of."""
+        first = max(int(starts[0]) - self.margin, 0) // self.step * self.step
+        frames = held.cut(first, int(starts[-1]) + self.window + self.margin)
+        return Span(starts, first, frames)
+
+
+class _Held:
+    """The frames of a clip that are still wanted: from `start` to `stop`."""
+
+    def __init__(self) -> None:
+        self.start = self.stop = 0
+        self._blocks: list[Tensor] = []
+
+    def add(self, block: Tensor) -> None:
+        self._blocks.append(block)
+        self.stop += len(block)
+
+    def cut(self, first: int, last: int) -> Tensor:
+        """Frames `first` to `last`, or the clip's end; those before `first` will not be asked for again."""
+        frames = torch.cat(self._blocks)[first - self.start :]
+        self._blocks, self.start = [frames], first
+        return frames[: last - first]

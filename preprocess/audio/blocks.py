@@ -1,0 +1,26 @@
+"""What decoding gives: blocks of sound, or the reason why there are none."""
+
+from pathlib import Path
+
+from preprocess.frames.framing import Samples
+
+Block = tuple[int, Samples]
+"""A rate in Hz, and mono samples at it."""
+
+
+class DecodeError(Exception):
+    """A recording that cannot be read: its `path`, and the `reason` in words.
+
+    `passing` where the file itself may be sound: it is missing, may not be read, or a disk fails.
+    """
+
+    def __init__(self, path: Path | str, reason: str, passing: bool = False) -> None:
+        super().__init__(path, reason, passing)
+        self.path, self.reason, self.passing = Path(path), " ".join(reason.split()), passing
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.reason}"
+
+
+class Refused(Exception):
+    """Why these bytes are no recording, or no longer one."""

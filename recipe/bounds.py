@@ -1,0 +1,44 @@
+"""A section of a recipe: a frozen dataclass whose numbers have bounds."""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+from core.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Between:
+    """Bounds of a number in a recipe, both inclusive."""
+
+    low: float
+    high: float = math.inf
+
+    def __str__(self) -> str:
+        return f"at least {self.low:g}" if math.isinf(self.high) else f"between {self.low:g} and {self.high:g}"
+
+
+Count = Annotated[int, Between(1)]
+Natural = Annotated[int, Between(0)]
+Share = Annotated[float, Between(0, 1)]
+Seconds = Annotated[float, Between(0.001, 86_400)]
+
+
+def _bounds(annotation: Any) -> Between | None:
+    """The Between of `X`, `X | None` or `list[X]`."""
+    if get_origin(annotation) is Annotated:
+        return next((extra for extra in annotation.__metadata__ if isinstance(extra, Between)), None)
+    return next((bounds for part in get_args(annotation) if (bounds := _bounds(part))), None)
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a recipe that refuses numbers out of their bounds."""
+
+    def __post_init__(self) -> None:
+        section = type(self).__name__.lower()
+        for name, annotation in get_type_hints(type(self), include_extras=True).items():
+            bounds, value = _bounds(annotation), getattr(self, name)
+            for number in value if isinstance(value, list | tuple) else [value]:
+                if bounds and isinstance(number, int | float) and not bounds.low <= number <= bounds.high:
+                    raise BadInput(f"{section}.{name} = {number}: must be {bounds}")

@@ -1,0 +1,128 @@
+"""From a command line to a recipe's keys and a script's own options, or to options alone."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from core.errors import BadInput
+from core.paths import Places
+from core.resources import usable_cores
+from recipe import SECTIONS, Recipe
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a script was asked to do."""
+
+    recipe: Recipe
+    places: Places
+    options: Namespace
+    """The script's own options, by name."""
+
+
+def count_jobs(jobs: int) -> int:
+    """Processes that `--jobs` asks for: -1 is one a core. Raises BadInput."""
+    if jobs != -1 and jobs < 1:
+        raise BadInput(f"--jobs {jobs}: give a number of processes, or -1 for one a core")
+    return jobs if jobs > 0 else usable_cores()
+
+
+def add_machine_options(parser: ArgumentParser) -> None:
+    """Where networks answer, and with how many cores: of the scripts in which they do."""
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
+    parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
+
+
+class OptionParser(argparse.ArgumentParser):
+    """For scripts that take no recipe's keys: argparse's own, whose complaints are BadInput."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadInput(f"{message}; see --help")
+
+
+def build_parser(description: str, add_options: Callable[[ArgumentParser], Any] | None = None) -> ArgumentParser:
+    """The parser of a script: the recipe's sections, the places, and the script's own options."""
+    parser = ArgumentParser(description=description, exit_on_error=False, allow_abbrev=False)
+    parser.add_argument("--recipe", action="config", help="YAML file of the recipe.")
+    parser.add_argument("--name", type=str | None, help="Name of the cache folder; by default the recipe file's.")
+    parser.add_argument("--run", type=str | None, help="Name of the run; by default the recipe's.")
+    parser.add_argument("--cache", type=str, default="cache", help="Folder of stores and runs.")
+    parser.add_argument("--submissions", type=str, default="submissions", help="Folder of CSVs.")
+    for name, section in SECTIONS.items():
+        parser.add_class_arguments(section, name)
+    if add_options:
+        add_options(parser)
+    return parser
+
+
+def read_command(
+    arguments: Sequence[str] | None,
+    description: str,
+    add_options: Callable[[ArgumentParser], Any] | None = None,
+) -> Command:
+    """Read a command line (None: the process's own). Raises BadInput that names the key, the value and the bounds."""
+    parser = build_parser(description, add_options)
+    arguments = [_with_underscores(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
+    try:
+        values = parser.parse_args(arguments)
+        parts = parser.instantiate(values)
+    except (ArgumentError, UnicodeDecodeError) as error:
+        _check_recipes(arguments)
+        raise BadInput(f"{error}; see --help for the keys and --print_config for their values") from None
+    _check_recipes(arguments)
+    files = [file.relative for file in parts.recipe or [] if file]
+    name = parts.name or (Path(files[-1]).stem if files else "recipe")
+    run = parts.run or name
+    for key, value in (("--name", name), ("--run", run)):
+        if not value or value.startswith(".") or set(value) & set("/\\\0\n"):
+            raise BadInput(f"{key} {value!r} cannot name a folder: use letters, digits, '-' and '_'")
+    places = Places(Path(parts.cache), Path(parts.submissions), name, run)
+    if rival := places.rival():
+        raise BadInput(f"--run {run!r}: its files would take the place of those of run {rival!r}: choose another name")
+    recipe = Recipe(name=name, **{section: parts[section] for section in SECTIONS})
+    return Command(recipe, places, parts)
+
+
+def _with_underscores(argument: str) -> str:
+    """An option's name as the parser knows it: `--max-failures` is `--max_failures`. Values stay as they are."""
+    name, equals, value = argument.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}" if name.startswith("--") else argument
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """YAML in which no key stands twice: of two, the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for number, (key, _) in enumerate(node.value):
+            if key.value in keys[:number]:
+                raise yaml.MarkedYAMLError(None, None, f"key {key.value!r} stands there twice", key.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+def _check_recipes(arguments: Sequence[str]) -> None:
+    """Raise BadInput that names a recipe's file where it is no YAML of keys: of those the parser says no name."""
+    for before, argument in pairwise(["", *arguments]):
+        path = Path(argument.removeprefix("--recipe=") if argument.startswith("--recipe=") else argument)
+        # Path.is_file raises OSError for a recipe given as text that is longer than a name may be.
+        is_file = os.path.isfile(path)  # noqa: PTH113
+        if (before != "--recipe" and not argument.startswith("--recipe=")) or not is_file:
+            continue
+        try:
+            values = yaml.load(path.read_text(encoding="utf-8"), _OnceLoader)
+        except UnicodeDecodeError as error:
+            raise BadInput(f"--recipe {path} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+        except yaml.YAMLError as error:
+            where = getattr(error, "problem_mark", None)
+            line = f" in line {where.line + 1}" if where else ""
+            raise BadInput(f"--recipe {path} is no YAML ({getattr(error, 'problem', None) or error}{line})") from None
+        if not isinstance(values, dict):
+            raise BadInput(f"--recipe {path} holds no keys: write sections, as the files in recipes/ have them")

@@ -1,0 +1,82 @@
+"""What the page shows of clips: the frames of a dataset's store, or of recordings' beginnings; and their sound."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from predict.inference.dataset_clips import StoredClips
+from predict.inference.input_files import Recording
+from preprocess.audio.blocks import DecodeError
+from preprocess.audio.decode import decode_blocks
+from preprocess.audio.trimming import beginning
+from preprocess.frames.framing import Frames, Samples
+from preprocess.frames.kinds import build_transform
+from preprocess.store.reader import Store
+from recipe import Features
+
+BEGINNING_S = 60.0
+"""Of a recording of no dataset, as much is shown as a picture."""
+
+
+class Gallery(Protocol):
+    """Where pictures and sound of clips come from."""
+
+    def frames(self, clip: str) -> Frames | None:
+        """Frames [n_frames, n_bins] to be shown; None where the clip cannot be read."""
+
+    def duration_s(self, clip: str) -> float | None:
+        """Length of the recording, where it is known."""
+
+    def path(self, clip: str) -> Path | None:
+        """The recording."""
+
+
+class StoreGallery:
+    """The clips of a dataset, whole."""
+
+    def __init__(self, store: Store, paths: Mapping[str, str]) -> None:
+        self.stored, self.paths = StoredClips(store, torch.device("cpu")), paths
+
+    def frames(self, clip: str) -> Frames | None:
+        """The clip's frames as the networks hear them."""
+        return self.stored.read(clip).numpy() if clip in self.stored.rows else None
+
+    def duration_s(self, clip: str) -> float | None:
+        """As it was when it was read."""
+        return self.stored.times(clip)[1] if clip in self.stored.rows else None
+
+    def path(self, clip: str) -> Path | None:
+        """As the table of clips has it."""
+        return Path(self.paths[clip]) if clip in self.paths else None
+
+
+class RecordingGallery:
+    """Recordings of no dataset, by their first BEGINNING_S."""
+
+    def __init__(self, recordings: Sequence[Recording], features: Features) -> None:
+        self.paths = {each.clip: each.path for each in recordings}
+        self.features, self.transform = features, build_transform(features)
+
+    def frames(self, clip: str) -> Frames | None:
+        """Frames of the recording's beginning, computed now."""
+        path, top_db = self.path(clip), self.features.top_db
+        try:
+            frames = np.concatenate(list(self.transform(self._beginning(path)))) if path else None
+        except DecodeError:
+            return None
+        return frames if frames is None or top_db is None else np.maximum(frames, frames.max() - np.float32(top_db))
+
+    def _beginning(self, path: Path) -> Iterator[Samples]:
+        rate_hz = self.features.rate_hz
+        return beginning(decode_blocks(path, rate_hz), round(BEGINNING_S * rate_hz))
+
+    def duration_s(self, clip: str) -> float | None:
+        """Not known without decoding all of it."""
+        return None
+
+    def path(self, clip: str) -> Path | None:
+        """Where it was found."""
+        return self.paths.get(clip)

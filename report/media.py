@@ -1,0 +1,68 @@
+"""A clip's picture and sound as data URIs, so that one HTML file holds them."""
+
+import base64
+from io import BytesIO
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import soundfile
+from PIL import Image
+
+from preprocess.audio.decode import decode_blocks
+from preprocess.audio.trimming import beginning
+
+WIDTH, HEIGHT = 320, 96
+RANGE_DB = 80.0
+"""Below the loudest point of a picture, everything is black."""
+DARKEST = 0.85
+"""Opacity of a map where nothing is heard."""
+RATE_HZ = 32_000
+"""The highest of the rates that MP3 codes at half the size of 48 kHz."""
+LOUDEST = 0.99
+
+
+def picture_uri(frames: np.ndarray) -> str:
+    """A PNG of frames [n_frames, n_bins]: time to the right, low bins below; of samples (one bin) their envelope."""
+    n_columns = min(WIDTH, len(frames))
+    columns = np.split(frames.astype(np.float32), np.arange(1, n_columns) * len(frames) // n_columns)
+    if frames.shape[1] == 1:
+        image = _envelope(np.array([(column.min(), column.max()) for column in columns]))
+    else:
+        image = np.stack([column.max(axis=0) for column in columns], axis=1)[::-1]
+    low = max(image.min(), image.max() - RANGE_DB)
+    levels = np.clip((image - low) / max(image.max() - low, 1e-6) * 255, 0, 255).astype(np.uint8)
+    picture = Image.frombytes("P", levels.shape[::-1], levels.tobytes())
+    picture.putpalette(matplotlib.colormaps["magma"](np.arange(256), bytes=True)[:, :3].tobytes())
+    data = BytesIO()
+    picture.save(data, format="PNG", optimize=True)
+    return _uri("image/png", data)
+
+
+def map_uri(places: np.ndarray) -> str:
+    """A PNG to lie over a picture, from values 0 to 1 [n_rows, n_columns], low bins first: the lower, the darker."""
+    alpha = np.round((1 - places[::-1]) * DARKEST * 255).astype(np.uint8)
+    shade = Image.frombytes("LA", alpha.shape[::-1], np.stack([np.zeros_like(alpha), alpha], -1).tobytes())
+    data = BytesIO()
+    shade.save(data, format="PNG", optimize=True)
+    return _uri("image/png", data)
+
+
+def _envelope(bounds: np.ndarray) -> np.ndarray:
+    """An image [HEIGHT, n_columns] that is 1 between each column's lowest and highest sample, 0 elsewhere."""
+    reach = max(float(np.abs(bounds).max()), 1e-6)
+    levels = np.linspace(reach, -reach, HEIGHT)[:, None]
+    return ((levels >= bounds[:, 0] - reach / HEIGHT) & (levels <= bounds[:, 1] + reach / HEIGHT)).astype(np.float32)
+
+
+def sound_uri(path: Path, most_s: float) -> str:
+    """The first `most_s` seconds of a recording as MP3, which every browser plays. Raises DecodeError."""
+    samples = np.concatenate(list(beginning(decode_blocks(path, RATE_HZ), round(most_s * RATE_HZ))))
+    data = BytesIO()
+    peak = float(np.abs(samples).max(initial=0))
+    soundfile.write(data, samples * (LOUDEST / peak if peak > LOUDEST else 1), RATE_HZ, format="MP3")
+    return _uri("audio/mpeg", data)
+
+
+def _uri(kind: str, data: BytesIO) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data.getvalue()).decode('ascii')}"

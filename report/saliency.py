@@ -1,0 +1,92 @@
+"""Class activation maps: where in a spectrogram the networks hear a label."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from predict.inference.tagger import Run
+from train.evaluate.score_clips import window_frames
+from train.evaluate.windows import cut_windows, window_starts
+from train.networks.cnn import MeanOverBins
+from train.networks.factory import SoundNetwork
+from train.networks.torchvision_trunks import RowsAsChannels
+
+AFTER_MAP = (MeanOverBins, RowsAsChannels, nn.AdaptiveAvgPool2d)
+"""What trunks do to their last map."""
+WINDOWS_AT_ONCE = 32
+MOST_COLUMNS = 80
+"""Of a clip's map: a picture of 320 columns shows no more."""
+
+
+@dataclass(frozen=True)
+class Mapper:
+    """A run's networks, asked where they hear labels; training clips by those that never saw their fold."""
+
+    run: Run
+    folds: Mapping[str, int] = field(default_factory=dict)
+    """Of the training clips, by name; all networks together answer for any other."""
+
+    def __post_init__(self) -> None:
+        for network in self._all():
+            network.requires_grad_(False)  # slopes of activations are asked for, and none of weights
+
+    def _all(self) -> list[SoundNetwork]:
+        return [network for group in self.run.folds.values() for network in group]
+
+    def maps(self, clip: str, frames: Tensor, labels: Sequence[str]) -> np.ndarray:
+        """Maps [n_labels, n_rows, n_columns] over a clip's frames [n_frames, n_bins], low bins in the first row.
+
+        From 0 to 1, where 1 is the place that says most for any of the labels.
+        """
+        networks = self.run.folds.get(self.folds.get(clip, -1)) or self._all()
+        window, _ = window_frames(self.run.prediction, self.run.frames_per_second)
+        columns = [self.run.labels.index(label) for label in labels]
+        found = torch.stack([clip_maps(network, frames, columns, window) for network in networks]).mean(0).relu()
+        return (found / found.amax().clamp(min=1e-9)).numpy()
+
+
+def clip_maps(network: SoundNetwork, frames: Tensor, labels: Sequence[int], window: int) -> Tensor:
+    """What places of a clip add to labels' logits, by windows end to end: [n_labels, n_rows, at most MOST_COLUMNS]."""
+    starts = window_starts(len(frames), window, window)
+    parts = [
+        contributions(network, cut_windows(frames, some, window, network.short_clips, network.kind), labels)
+        for some in np.split(starts, range(WINDOWS_AT_ONCE, len(starts), WINDOWS_AT_ONCE))
+    ]
+    by_window = torch.cat(parts, 1)
+    n_rows, n_frames = by_window.shape[2], len(frames)
+    by_frame = functional.interpolate(by_window, (n_rows, window), mode="bilinear")
+    summed, times = torch.zeros(len(labels), n_rows, max(n_frames, window)), torch.zeros(max(n_frames, window))
+    for number, start in enumerate(starts.tolist()):
+        summed[..., start : start + window] += by_frame[:, number]
+        times[start : start + window] += 1
+    mean = (summed / times)[..., :n_frames]
+    return functional.adaptive_avg_pool2d(mean, (n_rows, min(MOST_COLUMNS, n_frames)))
+
+
+def contributions(network: SoundNetwork, x: Tensor, labels: Sequence[int]) -> Tensor:
+    """What each place of the trunk's last map adds to labels' logits [n_labels, B, n_rows, n_columns].
+
+    It is the activations there times the logit's slope, summed over the channels; with mean pooling and one linear
+    layer all places together are the logit less its bias. HiResCAM: Draelos and Carin, "Use HiResCAM instead of
+    Grad-CAM for faithful explanations of convolutional neural networks", 2020; with such a head the class activation
+    maps of Zhou et al., "Learning deep features for discriminative localization", 2016.
+    """
+    kept: list[Tensor] = []
+
+    def keep(_: nn.Module, __: object, activations: Tensor) -> Tensor:
+        kept.append(activations.detach().requires_grad_())
+        return kept[0]
+
+    layer = next(each for each in reversed(network.trunk) if not isinstance(each, AFTER_MAP))
+    hook = layer.register_forward_hook(keep)
+    try:
+        logits = network(x)
+    finally:
+        hook.remove()
+    slopes = [torch.autograd.grad(logits[:, label].sum(), kept, retain_graph=True)[0] for label in labels]
+    added = torch.stack([(slope * kept[0].detach()).sum(1) for slope in slopes])
+    return added if added.ndim == 4 else added[:, :, None]

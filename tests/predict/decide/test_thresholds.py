@@ -1,0 +1,65 @@
+"""thresholds.json: read back as written, ignored for other windows, refused where it is damaged."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import BadInput
+from core.paths import THRESHOLDS_NAME
+from predict.decide.thresholds import read_thresholds, with_tuned_windows, write_thresholds
+from recipe import Prediction
+
+LABELS = ["rain", "雨, heavy"]
+VALUES = np.array([0.25, 0.75], np.float32)
+
+
+def test_a_run_without_thresholds_decides_at_a_half(tmp_path: Path) -> None:
+    thresholds = read_thresholds(tmp_path, LABELS, Prediction())
+    assert thresholds.values.tolist() == [0.5, 0.5]
+    assert thresholds.decide(np.array([[0.5, 0.49]], np.float32)).tolist() == [[True, False]]
+
+
+def test_thresholds_read_back_in_the_order_of_the_labels(tmp_path: Path) -> None:
+    path = write_thresholds(tmp_path, LABELS, VALUES, Prediction(), {"metric": "f1_micro"})
+    thresholds = read_thresholds(tmp_path, LABELS[::-1], Prediction())
+    assert thresholds.values.tolist() == [0.75, 0.25]
+    assert thresholds.source == str(path)
+
+
+def test_thresholds_near_0_and_1_are_kept_to_the_bit(tmp_path: Path) -> None:
+    values = np.array([4.15e-7, 0.999999404], np.float32)
+    write_thresholds(tmp_path, LABELS, values, Prediction(), {})
+    assert read_thresholds(tmp_path, LABELS, Prediction()).values.tolist() == values.tolist()
+
+
+def test_a_tuned_window_threshold_is_taken_over_where_windows_are_shares(tmp_path: Path) -> None:
+    share = Prediction(pooling="share")
+    write_thresholds(tmp_path, LABELS, VALUES, replace(share, window_threshold=0.3), {})
+    assert with_tuned_windows(tmp_path, share).window_threshold == 0.3
+    assert read_thresholds(tmp_path, LABELS, share).values.tolist() == VALUES.tolist()
+    other = Prediction(pooling="share", hop_seconds=0.5)
+    assert with_tuned_windows(tmp_path, other) == other
+    assert "prediction.hop_seconds 1.0" in read_thresholds(tmp_path, LABELS, other).source
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[1]",
+        '{"thresholds": 3}',
+        '{"thresholds": {"rain": 0.5}}',
+        '{"thresholds": {"rain": "x", "雨, heavy": 1}}',
+        '{"thresholds": {"rain": null, "雨, heavy": 1}}',
+        '{"thresholds": {"rain": NaN, "雨, heavy": 1}}',
+        '{"thresholds": {"rain": 7, "雨, heavy": 1}}',
+        '{"thresholds": {"rain": 0.5, "雨, heavy": 1}, "prediction": []}',
+    ],
+)
+def test_a_file_that_is_no_table_of_thresholds_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / THRESHOLDS_NAME).write_text(text, encoding="utf-8")
+    with pytest.raises(BadInput, match=r"thresholds\.json.*make tune"):
+        read_thresholds(tmp_path, LABELS, Prediction())

@@ -1,0 +1,71 @@
+"""Networks ready to answer: the same logits as the trained ones, which stay as they were."""
+
+from typing import get_args, get_type_hints
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from predict.inference.fused import fused
+from predict.inference.tagger import load_run
+from recipe import Network, Prediction
+from tests.predict.conftest import Home
+from train.networks.factory import SoundNetwork, build_network
+
+NAMES = get_args(get_type_hints(Network)["name"])
+NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+def trained(name: str) -> SoundNetwork:
+    """A network in eval mode whose normalisation layers have means, deviations, scales and shifts of their own."""
+    torch.manual_seed(0)
+    recipe = Network(name=name)  # type: ignore[arg-type]
+    network = build_network(recipe, 1 if name == "waveform" else 64, 5, 0.0, 1.0, pretrained=False)
+    for layer in network.modules():
+        if isinstance(layer, NORMALISATIONS):
+            assert layer.running_mean is not None
+            assert layer.running_var is not None
+            layer.running_mean.normal_(std=0.1)
+            layer.running_var.uniform_(0.7, 1.5)
+            nn.init.uniform_(layer.weight, 0.7, 1.5)
+            nn.init.normal_(layer.bias, std=0.1)
+    return network.eval()
+
+
+def frames_for(name: str) -> Tensor:
+    shape = (2, 4096, 1) if name == "waveform" else (2, 64, 64)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@torch.inference_mode()
+def test_every_network_answers_as_before_and_stays_as_it_was(name: str) -> None:
+    network, frames = trained(name), frames_for(name)
+    before, logits = network.state_dict(), network(frames)
+    quick = fused(network)
+    torch.testing.assert_close(quick(frames), logits, rtol=1e-4, atol=1e-4 * float(logits.abs().max()))
+    assert torch.equal(network(frames), logits)
+    assert list(network.state_dict()) == list(before)
+    assert quick.frames_per_column == network.frames_per_column
+
+
+@pytest.mark.parametrize("name", ["cnn_small", "resnet_small", "resnet18", "vgg16_bn", "efficientnet_b0", "waveform"])
+def test_no_normalisation_is_left_behind_a_convolution(name: str) -> None:
+    network = trained(name)
+    assert any(isinstance(layer, NORMALISATIONS) for layer in network.modules())
+    assert not any(isinstance(layer, NORMALISATIONS) for layer in fused(network).modules())
+
+
+def test_weights_stay_in_the_order_that_convolutions_want() -> None:
+    layers = [layer for layer in fused(trained("cnn_small")).modules() if isinstance(layer, nn.Conv2d)]
+    assert len(layers) == 4
+    assert all(layer.weight.is_contiguous(memory_format=torch.channels_last) for layer in layers)
+
+
+def test_a_run_answers_by_fused_networks_and_keeps_the_trained_ones(home: Home) -> None:
+    run = load_run(home.places.run_home, Prediction(window_seconds=0.5, hop_seconds=0.25))
+    for fold, networks in run.folds.items():
+        answering = run.tagger(fold).networks
+        assert len(answering) == len(networks)
+        assert not any(isinstance(layer, NORMALISATIONS) for each in answering for layer in each.modules())
+        assert all(any(isinstance(layer, NORMALISATIONS) for layer in each.modules()) for each in networks)

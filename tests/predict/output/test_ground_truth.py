@@ -1,0 +1,97 @@
+"""Truth tables in all their forms, and the clips and labels that do not match a submission."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from core.errors import BadInput
+from predict.output.ground_truth import find_truth, match_rows, read_truth
+from preprocess.dataset.clip_table import write_clips
+from train.evaluate.score_table import Scores
+
+LABELS = ["rain", "Dog, big", "cat"]
+SCORES = Scores(["1", "2", "3"], LABELS, np.arange(9, dtype=np.float32).reshape(3, 3) / 10)
+EXPECTED = [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'fname,labels\n1,"rain,cat"\n2,"Dog, big"\n3,\n',
+        'clip,labels\n1,rain;cat\n2,"Dog, big"\n3,\n',
+        'labels,usage,clip\n" rain; cat",Public,1\n"Dog, big",Private,2\n,Public,3\n',
+        'fname,cat,rain,"Dog, big"\n1,1,1,0\n2,0,0.0,1.0\n3,0,0,0\n',
+        '\ufeffid,rain,"Dog, big",cat\n1,1,0,1\n2,0,1,0\n3,0,0,0\n',
+    ],
+)
+def test_every_form_of_a_truth_table(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "truth.csv"
+    path.write_text(text, encoding="utf-8")
+    truth = read_truth(path, LABELS)
+    assert truth.clips == ["1", "2", "3"]
+    assert truth.values.tolist() == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("fname,labels\n1,rain\n2,cow\n", ["'2'", "cow"]),
+        ("fname,labels\n1,rain\n1,cat\n", ["'1'", "twice"]),
+        ("fname,rain,cat\n1,0,1\n", ["Dog, big", "missing"]),
+        ('fname,rain,"Dog, big",cat,cow\n1,0,0,1,0\n', ["cow"]),
+        ('fname,rain,"Dog, big",cat\n1,0,0,0.5\n', ["'1'", "cat", "0.5"]),
+        ("", ["empty"]),
+    ],
+)
+def test_a_truth_table_that_cannot_be_used_is_refused(tmp_path: Path, text: str, words: list[str]) -> None:
+    path = tmp_path / "truth.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(BadInput) as caught:
+        read_truth(path, LABELS)
+    assert all(word in str(caught.value) for word in ["truth.csv", *words]), str(caught.value)
+
+
+@pytest.mark.parametrize(("clips", "named"), [("123x", "'x'"), ("12", "'3'")])
+def test_rows_that_do_not_match_are_named(tmp_path: Path, clips: str, named: str) -> None:
+    path = tmp_path / "truth.csv"
+    path.write_text("clip,labels\n" + "".join(f"{clip},rain\n" for clip in clips))
+    with pytest.raises(BadInput, match=named):
+        find_truth(str(path), tmp_path / "clips.csv", SCORES)
+
+
+def write_table(path: Path, labels: list[str], trust: str = "curated") -> None:
+    names = ["1", "2", "3", "4", "5"]
+    rows = zip(names, labels, [0, 0, 1, 1, -1], strict=True)
+    table = pd.DataFrame(
+        [
+            (clip, f"/{clip}.wav", label, fold, "test" if fold < 0 else "train", clip, "curated")
+            for clip, label, fold in rows
+        ],
+        columns=["clip", "path", "labels", "fold", "split", "group", "trust"],
+    )
+    table.loc[table["clip"] == "2", "trust"] = trust
+    write_clips(path, table)
+
+
+def test_the_table_of_clips_is_the_truth_of_curated_clips(tmp_path: Path) -> None:
+    path = tmp_path / "clips.csv"
+    write_table(path, ["rain;cat", "cat", "cat", "rain", ""], trust="noisy")
+    truth = find_truth(None, path, SCORES)
+    assert truth
+    assert truth.clips == ["1", "3"]
+    np.testing.assert_array_equal(match_rows(truth, SCORES), SCORES.values[[0, 2]])
+
+
+def test_unlabelled_clips_have_no_truth(tmp_path: Path) -> None:
+    path = tmp_path / "clips.csv"
+    write_table(path, ["rain", "cat", "cat", "rain", ""])
+    assert find_truth(None, path, Scores(["5"], LABELS, np.zeros((1, 3), np.float32))) is None
+
+
+def test_another_dataset_s_submission_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "clips.csv"
+    write_table(path, ["rain", "cat", "cat", "rain", ""])
+    with pytest.raises(BadInput, match="'9'"):
+        find_truth(None, path, Scores(["9"], LABELS, np.zeros((1, 3), np.float32)))

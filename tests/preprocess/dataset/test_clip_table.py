@@ -1,0 +1,68 @@
+"""The table of clips: written and read back, and every way in which it cannot be trained on."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from core.errors import BadInput
+from preprocess.dataset.clip_table import COLUMNS, check_clips, read_clips, write_clips
+
+
+def sound_table() -> pd.DataFrame:
+    """Four training clips in two folds, one noisy, and a test clip."""
+    rows = [
+        ("a.wav", "/x/a.wav", "dog", 0, "train", "a", "curated"),
+        ("b\r\n'\"🎺.wav", "/x/b", "dog;rain, heavy", 1, "train", "b", "curated"),
+        ("-c.wav", "/x/-c.wav", "犬", 0, "train", "c", "noisy"),
+        ("NA", "/x/NA", "dog", 1, "train", "b", "noisy"),
+        ("e.wav", "/x/e.wav", "", -1, "test", "e", "curated"),
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def test_table_comes_back_with_awkward_names(tmp_path: Path) -> None:
+    write_clips(tmp_path / "clips.csv", sound_table())
+    pd.testing.assert_frame_equal(read_clips(tmp_path / "clips.csv"), sound_table(), check_dtype=False)
+    assert read_clips(tmp_path / "clips.csv")["fold"].dtype == "int64"
+
+
+def test_a_missing_table_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="run make features first"):
+        read_clips(tmp_path / "clips.csv")
+
+
+def test_a_fold_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    write_clips(tmp_path / "clips.csv", sound_table().astype({"fold": object}).replace({"fold": {0: "zero"}}))
+    with pytest.raises(BadInput, match="zero"):
+        read_clips(tmp_path / "clips.csv")
+
+
+def edited(**changes: Any) -> pd.DataFrame:
+    """The table with whole columns changed."""
+    return sound_table().assign(**changes)
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        (sound_table().iloc[:0], ["empty", "data.folder"]),
+        (edited(clip=["a", "b", "c", "d", "a"]), ["'a'", "/x/a.wav", "/x/e.wav"]),
+        (edited(clip=["a", "", "c", "d", "e"]), ["no name", "/x/b"]),
+        (edited(clip=["a", "b\0", "c", "d", "e"]), ["b\\x00"]),
+        (edited(split=["train", "validation", "train", "train", "test"]), ["'validation'", "train or test"]),
+        (edited(trust="doubtful"), ["a.wav", "'doubtful'", "curated or noisy"]),
+        (edited(split="test"), ["no clip is for training"]),
+        (edited(labels=["dog", "", "dog", "dog", ""]), ["b", "no label", "'test'"]),
+        (edited(labels=["dog", "dog; cat", "dog", "dog", ""]), ["'dog; cat'"]),
+        (edited(fold=[0, -1, 0, 1, -1]), ["fold -1"]),
+        (edited(fold=[3, 3, 3, 3, -1]), ["every training clip is in fold 3"]),
+        (edited(fold=[0, 1, 2, 1, -1]), ["fold 2", "no curated clip"]),
+        (edited(group="one"), ["'one'", "0 and 1"]),
+    ],
+)
+def test_tables_that_cannot_be_trained_on_are_refused(table: pd.DataFrame, words: list[str]) -> None:
+    with pytest.raises(BadInput) as caught:
+        check_clips(table)
+    assert all(word in str(caught.value) for word in words), str(caught.value)

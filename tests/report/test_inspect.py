@@ -1,0 +1,207 @@
+"""make inspect, by its command line: the summary, and a page that needs no other file and runs nobody's names."""
+
+import base64
+import io
+import re
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+
+from core.errors import BadInput
+from predict import run, score
+from predict.inference.input_files import Recording
+from recipe import as_dict
+from report.clip_media import RecordingGallery
+from report.inspect import main
+from report.media import HEIGHT, WIDTH, picture_uri
+from tests.predict.conftest import FEATURES, LABELS, Home
+
+FEATURE_KEYS = [f"--features.{key}={value}" for key, value in as_dict(FEATURES).items() if value not in (None, [])]
+
+
+class Page(HTMLParser):
+    """Every tag, with its attributes, and the text of headings."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture
+def page(home: Home, capsys: pytest.CaptureFixture[str]) -> Page:
+    """The page of the home's submission of its test clips."""
+    run.main(home.arguments)
+    main(home.arguments)
+    assert str(home.places.submission(".html")) in capsys.readouterr().out
+    return Page(home.places.submission(".html").read_text(encoding="utf-8"))
+
+
+def decoded(uri: str | None) -> io.BytesIO:
+    assert uri
+    return io.BytesIO(base64.b64decode(uri.partition("base64,")[2]))
+
+
+def test_every_clip_has_its_picture_and_its_sound(home: Home, page: Page) -> None:
+    assert len(page.all("article")) == len(page.all("img")) == len(page.all("audio")) == 6
+    for picture, player in zip(page.all("img"), page.all("audio"), strict=True):
+        with Image.open(decoded(picture["src"])) as image:
+            assert (image.format, image.height) == ("PNG", 24)
+        clip = str(player["aria-label"])
+        seconds = soundfile.info(decoded(player["src"])).duration
+        with soundfile.SoundFile(home.table.set_index("clip").loc[clip, "path"]) as recording:
+            assert seconds == pytest.approx(len(recording) / recording.samplerate, abs=0.1)
+
+
+def test_the_page_needs_no_other_file(page: Page) -> None:
+    links = [value for _, attributes in page.tags for key, value in attributes.items() if key in ("src", "href")]
+    assert links
+    assert all(str(link).startswith("data:") for link in links)
+
+
+def test_names_and_labels_are_text_whatever_they_hold(home: Home, page: Page) -> None:
+    assert len(page.all("script")) == 1
+    assert not page.all("b")[len(page.all("li")) :]
+    assert "<script>alert('高い')</script>" in page.text
+    assert all(clip in page.text for clip in home.table.loc[home.table["split"] == "test", "clip"])
+
+
+def test_truth_is_shown_beside_predictions(page: Page) -> None:
+    assert "accuracy" in page.text
+    verdicts = [str(attributes.get("class")).split()[-1:] for attributes in page.all("li")]
+    assert ["wrong"] in verdicts
+
+
+def test_the_page_is_bounded(home: Home) -> None:
+    run.main(home.arguments)
+    main([*home.arguments, "--clips", "2"])
+    assert len(Page(home.places.submission(".html").read_text(encoding="utf-8")).all("article")) == 2
+
+
+def test_every_label_shown_has_a_map_unless_they_are_left_out(home: Home, page: Page) -> None:
+    shown = [attributes for attributes in page.all("button") if "data-map" in attributes]
+    assert len(shown) == 6 * len(LABELS)
+    for attributes in shown:
+        with Image.open(decoded(attributes["data-map"])) as image:
+            assert image.mode == "LA"
+    main([*home.arguments, "--no_maps"])
+    assert "data-map=" not in home.places.submission(".html").read_text(encoding="utf-8")
+
+
+def test_a_page_does_without_the_maps_of_other_networks(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    run.main(home.arguments)
+    for fold in (0, 1):
+        home.write_network(fold, labels=[*LABELS[1:], "other"])
+    main(home.arguments)
+    assert "without maps of where labels were heard: the run's networks have other labels" in capsys.readouterr().err
+    shutil.rmtree(home.places.run_home)
+    main(home.arguments)
+    assert "without maps" not in capsys.readouterr().err  # as of a blend
+    assert "data-map=" not in home.places.submission(".html").read_text(encoding="utf-8")
+
+
+def test_beginnings_of_recordings_have_the_floor_that_networks_hear(home: Home) -> None:
+    paths = [Recording("a", Path(home.table["path"].iloc[10]))]
+    raw = RecordingGallery(paths, FEATURES).frames("a")
+    frames = RecordingGallery(paths, replace(FEATURES, top_db=20.0)).frames("a")
+    assert raw is not None
+    assert frames is not None
+    np.testing.assert_allclose(frames, np.maximum(raw, raw.max() - 20), atol=1e-2)
+    assert raw.min() < raw.max() - 20
+
+
+def test_recordings_that_are_gone_leave_the_picture(home: Home) -> None:
+    run.main(home.arguments)
+    for path in home.table["path"]:
+        home.places.cache.parent.joinpath(path).unlink()
+    main(home.arguments)
+    page = Page(home.places.submission(".html").read_text(encoding="utf-8"))
+    assert (len(page.all("img")), len(page.all("audio"))) == (6, 0)
+
+
+def test_a_recording_that_has_no_frames_is_not_decoded_here(home: Home) -> None:
+    run.main(home.arguments)
+    home.write_store(unreadable=[home.table["clip"].iloc[8]])
+    main(home.arguments)
+    page = Page(home.places.submission(".html").read_text(encoding="utf-8"))
+    assert (len(page.all("article")), len(page.all("img")), len(page.all("audio"))) == (6, 5, 5)
+
+
+def test_recordings_of_no_dataset_have_a_page_too(
+    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    field = tmp_path / "field"
+    field.mkdir()
+    for number in (8, 11):
+        shutil.copy(home.table["path"].iloc[number], field / f"{number}.wav")
+    heard = [*home.arguments, *FEATURE_KEYS, "--input", str(field)]
+    run.main([*heard, "--jobs", "1"])
+    home.places.store.unlink()
+    home.places.clips_csv.unlink()
+    main(heard)
+    page = Page(home.places.submission("_on_field.html").read_text(encoding="utf-8"))
+    assert len(page.all("article")) == len(page.all("img")) == len(page.all("audio")) == 2
+    assert "pictures: the first 60" in page.text
+    with Image.open(decoded(page.all("img")[0]["src"])) as image:
+        assert image.height == 24
+    assert "_on_field.csv: 2 clips" in capsys.readouterr().out
+    with pytest.raises(BadInput, match="TRUTH="):
+        score.main(heard)
+    truth = tmp_path / "truth.csv"
+    truth.write_text("fname,labels\n11.wav,low\n8.wav,low\n", encoding="utf-8")
+    score.main([*heard, "--truth", str(truth)])
+    assert "2 of 2 clips" in capsys.readouterr().out
+    main([*heard, "--truth", str(truth)])
+    assert "2 clips of known labels" in capsys.readouterr().out
+
+
+def test_a_missing_submission_says_what_to_run(home: Home) -> None:
+    with pytest.raises(BadInput, match="make predict"):
+        main(home.arguments)
+    assert not home.places.submission(".html").exists()
+
+
+def test_a_missing_store_says_what_to_run(home: Home) -> None:
+    run.main(home.arguments)
+    home.places.store.unlink()
+    with pytest.raises(BadInput, match="make features"):
+        main(home.arguments)
+
+
+def test_low_bins_are_at_the_bottom_and_time_runs_right() -> None:
+    frames = np.full((400, 10), -80.0)
+    frames[:100, :2] = 0
+    with Image.open(decoded(picture_uri(frames))) as image:
+        assert image.size == (WIDTH, 10)
+        brightness = np.asarray(image.convert("L"))
+    assert brightness[8:, : WIDTH // 4 - 1].min() > 200
+    assert brightness[:8].max() == brightness[:, WIDTH // 4 + 1 :].max() < 10
+
+
+def test_a_waveform_s_picture_is_its_envelope() -> None:
+    samples = np.concatenate([np.zeros(3_000), np.sin(np.arange(3_000))])[:, None]
+    with Image.open(decoded(picture_uri(samples))) as image:
+        assert image.size == (WIDTH, HEIGHT)
+        bright = (np.asarray(image.convert("L")) > 200).sum(axis=0)
+    assert bright[: WIDTH // 2].max() <= 3
+    assert bright[WIDTH // 2 + 1 :].min() > 0.9 * HEIGHT
+
+
+def test_a_silent_clip_has_a_picture() -> None:
+    assert re.match("data:image/png;base64,", picture_uri(np.full((1, 5), -100.0)))

@@ -1,0 +1,58 @@
+"""Levels: decibels and power, gain and noise, against their definitions."""
+
+import numpy as np
+import pytest
+import torch
+
+from train.augment.gain_noise import add_noise, change_gain, to_decibels, to_power
+from train.loop.rng import seeded_generator
+
+
+def test_decibels_and_power_are_each_others_inverse() -> None:
+    decibels = torch.linspace(-200, 60, 1000)
+    np.testing.assert_allclose(to_power(decibels).numpy(), 10 ** (decibels.double().numpy() / 10), rtol=1e-5)
+    np.testing.assert_allclose(to_decibels(to_power(decibels)).numpy(), decibels.numpy(), atol=1e-4)
+    assert float(to_decibels(torch.zeros(1))) == pytest.approx(-379.3, abs=0.1)
+
+
+def test_gain_is_one_number_a_clip() -> None:
+    generator = seeded_generator("cpu", 1)
+    x = torch.randn(500, 6, 4, generator=generator)
+    y = torch.rand(500, 2)
+    louder, labels = change_gain(x, y, seeded_generator("cpu", 2), range_db=9)
+    assert torch.equal(labels, y)
+    gains_db = (louder - x).mean((1, 2)).numpy()
+    for clip, result, gain_db in zip(x.numpy(), louder.numpy(), gains_db, strict=True):
+        np.testing.assert_allclose(result, clip + gain_db, atol=1e-5)
+    assert -9 <= gains_db.min() < -8.8
+    assert 8.8 < gains_db.max() <= 9
+    samples, _ = change_gain(x, y, seeded_generator("cpu", 2), range_db=9, decibels=False)
+    for clip, result, gain_db in zip(x.numpy(), samples.numpy(), gains_db, strict=True):
+        np.testing.assert_allclose(result, clip * 10 ** (gain_db / 20), rtol=1e-4)
+
+
+def test_noise_adds_power_of_a_periodogram_at_the_drawn_ratio() -> None:
+    x = torch.randn(100, 50, 40, generator=seeded_generator("cpu", 1)) * 5 - 40
+    y = torch.rand(100, 2)
+    noisy, labels = add_noise(x, y, seeded_generator("cpu", 2), snr_db=(-5, 5))
+    assert torch.equal(labels, y)
+    ratios_db = []
+    for clip, result in zip(x.double().numpy(), noisy.double().numpy(), strict=True):
+        power, sum_of_both = 10 ** (clip / 10), 10 ** (result / 10)
+        noise = sum_of_both - power
+        ratios_db.append(10 * np.log10(power.mean() / noise.mean()))
+        assert noise.min() > -1e-6 * power.max()
+        # An exponential distribution deviates by as much as its mean.
+        assert noise.std() / noise.mean() == pytest.approx(1, abs=0.15)
+    assert -5.2 < min(ratios_db) < -4.5
+    assert 4.5 < max(ratios_db) < 5.2
+    assert np.mean(ratios_db) == pytest.approx(0, abs=0.7)
+
+
+def test_noise_on_samples_is_gaussian_at_the_drawn_ratio() -> None:
+    x = torch.randn(20, 5000, 1, generator=seeded_generator("cpu", 1)) * torch.linspace(0.01, 1, 20)[:, None, None]
+    noisy, _ = add_noise(x, x[:, 0], seeded_generator("cpu", 2), snr_db=(10, 10), decibels=False)
+    for clip, result in zip(x.numpy(), noisy.numpy(), strict=True):
+        noise = result - clip
+        assert 10 * np.log10(np.mean(clip**2) / np.mean(noise**2)) == pytest.approx(10, abs=0.3)
+        assert np.mean(noise**4) / np.mean(noise**2) ** 2 == pytest.approx(3, abs=0.3)

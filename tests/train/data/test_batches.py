@@ -1,0 +1,210 @@
+"""An epoch's batches: every clip, at the asked rates, repeatable, and without a word from the device to the host."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from core.errors import BadInput
+from recipe import Features, Training
+from tests.train.stores import memory_of, write_small_store
+from train.data.batches import Batch, Batches
+from train.data.frame_bank import Memory, load_memory
+from train.loop.rng import seeded_generator
+
+PLAIN = Training(batch_size=4, crop_seconds=0.6, noisy_rate=1.0)
+BUSY = replace(
+    PLAIN,
+    mixup_probability=0.3,
+    power_mix_probability=0.3,
+    crossfade_probability=0.3,
+    pitch_roll_probability=0.5,
+    resized_crop_probability=0.5,
+    time_roll_probability=0.5,
+    silence_probability=0.5,
+    gain_probability=0.5,
+    noise_probability=0.5,
+    time_mask_probability=0.5,
+    frequency_mask_probability=0.5,
+)
+
+
+def numbered(n_clips: int, n_frames: int = 9, n_bins: int = 4) -> Memory:
+    """Clip i is full of i."""
+    return memory_of({str(i): np.full((n_frames, n_bins), i, np.float32) for i in range(n_clips)})
+
+
+def batches_of(
+    memory: Memory, rows: Sequence[int], targets: Tensor, training: Training, *keys: int, **options: Any
+) -> Batches:
+    """Batches of crops of 0.6 s and all bins, no clip noisy, but for the options."""
+    plain: dict[str, Any] = {"noisy": torch.zeros(len(rows), dtype=torch.bool), "n_frames": 6, "n_bins": memory.n_bins}
+    return Batches(memory, rows, targets, training, seeded_generator(memory.device, *keys), **plain | options)
+
+
+def epoch(memory: Memory, training: Training, *keys: int, **options: Any) -> list[Batch]:
+    rows = range(len(memory.clips))
+    return list(batches_of(memory, rows, torch.eye(len(rows)), training, *keys, **options))
+
+
+def test_every_clip_comes_once_and_brings_its_label() -> None:
+    batches = epoch(numbered(12), PLAIN, 1)
+    assert len(batches) == 3
+    rows = torch.cat([batch.rows for batch in batches])
+    assert sorted(rows.tolist()) == list(range(12))
+    assert rows.tolist() != list(range(12))
+    for batch in batches:
+        assert batch.x.shape == (4, 6, 4)
+        assert batch.x.dtype == batch.y.dtype == torch.float32
+        assert torch.equal(batch.x[:, 0, 0], batch.rows.float())
+        assert torch.equal(batch.y.argmax(1), batch.rows)
+        assert not batch.noisy.any()
+
+
+def test_some_rows_only_and_a_full_last_batch() -> None:
+    rows = [3, 5, 8, 9, 11]
+    targets = torch.rand(5, 2)
+    batches = batches_of(numbered(12), rows, targets, PLAIN, 1)
+    assert len(batches) == 2
+    drawn = [batch for _ in range(50) for batch in batches]
+    counts = torch.cat([batch.rows for batch in drawn]).unique(return_counts=True)
+    assert counts[0].tolist() == rows
+    assert int(counts[1].sum()) == 400
+    assert counts[1].min() >= 50, "each comes in every epoch; what fills the last batch is any of them"
+    for batch in drawn:
+        for row, y in zip(batch.rows.tolist(), batch.y, strict=True):
+            assert torch.equal(y, targets[rows.index(row)])
+
+
+def test_a_batch_larger_than_the_data_is_filled() -> None:
+    (batch,) = epoch(numbered(3), replace(PLAIN, batch_size=8), 1)
+    assert batch.rows.unique(return_counts=True)[1].tolist() in ([2, 3, 3], [3, 2, 3], [3, 3, 2])
+
+
+@pytest.mark.parametrize(("noisy_rate", "expected"), [(0.0, 0), (0.5, 4), (1.0, 8), (2.0, 16)])
+def test_noisy_clips_come_at_their_rate(noisy_rate: float, expected: int) -> None:
+    noisy = torch.arange(12) >= 8
+    training = replace(PLAIN, noisy_rate=noisy_rate)
+    batches = epoch(numbered(12), training, 1, noisy=noisy)
+    rows = torch.cat([batch.rows for batch in batches])
+    assert torch.equal(torch.cat([batch.noisy for batch in batches]), noisy[rows])
+    counts = torch.bincount(rows, minlength=12)
+    assert counts[:8].tolist() == [1] * 8
+    assert int(counts[8:].sum()) == expected
+    assert int(counts[8:].max() - counts[8:].min()) == (0 if expected else counts[8:].max())
+
+
+def test_noisy_clips_alone_are_all_drawn() -> None:
+    batches = epoch(numbered(4), replace(PLAIN, noisy_rate=0.0), 1, noisy=torch.ones(4, dtype=torch.bool))
+    assert sorted(batches[0].rows.tolist()) == [0, 1, 2, 3]
+    assert batches[0].noisy.all()
+
+
+def test_no_clips_are_refused() -> None:
+    with pytest.raises(BadInput, match="no clips to train on"):
+        batches_of(numbered(3), [], torch.empty(0, 2), PLAIN, 1)
+
+
+@pytest.mark.parametrize("mixer", ["mixup_probability", "power_mix_probability", "crossfade_probability"])
+@pytest.mark.parametrize("label_rule", ["united", "weighted"])
+def test_a_mixture_with_a_noisy_clip_is_noisy(mixer: str, label_rule: Any) -> None:
+    noisy = torch.arange(12) >= 6
+    keys: dict[str, Any] = {mixer: 1.0, "label_rule": label_rule, "power_mix_clips": 2}
+    training = replace(PLAIN, batch_size=12, **keys)
+    (batch,) = epoch(numbered(12), training, 1, noisy=noisy)
+    inside = batch.y > 0
+    assert (inside.sum(1) == 2).all()
+    assert torch.equal(batch.noisy, (inside & noisy).any(1))
+    assert batch.noisy.any()
+
+
+def test_an_epoch_depends_on_its_keys_alone() -> None:
+    memory = numbered(12, n_frames=20)
+    noisy = torch.arange(12) % 3 == 0
+
+    def digest(*keys: int) -> list[Tensor]:
+        return [tensor for batch in epoch(memory, BUSY, *keys, noisy=noisy) for tensor in (batch.x, batch.y)]
+
+    first = digest(0, 1, 2)
+    digest(0, 1, 1)
+    assert all(map(torch.equal, digest(0, 1, 2), first))
+    for other in ((1, 1, 2), (0, 2, 2), (0, 1, 3)):
+        assert not any(map(torch.equal, digest(*other), first))
+
+
+def test_sizes_can_be_smaller() -> None:
+    memory = memory_of({str(i): np.random.default_rng(i).normal(size=(9, 4)).astype(np.float32) for i in range(4)})
+    (small,) = epoch(memory, PLAIN, 1, n_frames=5, n_bins=2)
+    (full,) = epoch(memory, PLAIN, 1, n_frames=5)
+    assert small.x.shape == (4, 5, 2)
+    torch.testing.assert_close(small.x, full.x.view(4, 5, 2, 2).mean(-1))
+
+
+def test_frames_from_the_file_make_the_same_batches(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    names = {(f"{i}", variant): 4 + 3 * i for i in range(9) for variant in range(1 + i % 3)}
+    write_small_store(path, names)
+    clips = [str(i) for i in range(9)]
+    held = load_memory(path, Features(), clips, "cpu")
+    mapped = load_memory(path, Features(), clips, "cpu", host_bytes=0)
+    for one, other in zip(epoch(held, BUSY, 5), epoch(mapped, BUSY, 5), strict=True):
+        assert torch.equal(one.x, other.x)
+        assert torch.equal(one.y, other.y)
+
+
+class Waits(TorchDispatchMode):
+    """Collects operations that on a GPU would make the host wait for a value."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "is_nonzero", "masked_select", "unique", "item", "equal")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        if name in self.WAITING or (name == "index" and any(i is not None and i.dtype == torch.bool for i in args[1])):
+            self.found.append(name)
+        return func(*args, **kwargs or {})
+
+
+@pytest.mark.parametrize("short_clips", ["wrap", "floor", "repeat"])
+def test_no_step_waits_for_the_device(short_clips: Any) -> None:
+    training = replace(BUSY, short_clips=short_clips)
+    batches = iter(batches_of(numbered(12, n_frames=4), range(12), torch.eye(12), training, 1))
+    next(batches)
+    with Waits() as waits:
+        for _ in batches:
+            pass
+    assert waits.found == []
+    with Waits() as waits:
+        assert torch.ones(2)[torch.tensor([True, False])].item() == 1
+    assert waits.found, "the watch sees what it should"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("budget", [{}, {"device_bytes": 0}, {"device_bytes": 0, "host_bytes": 0}])
+def test_on_a_gpu_no_step_waits_and_all_places_agree(tmp_path: Path, budget: dict[str, int]) -> None:
+    path = tmp_path / "features.h5"
+    write_small_store(path, {(str(i), 0): 4 + 3 * i for i in range(24)})
+    clips = [str(i) for i in range(24)]
+
+    def drawn(memory: Memory) -> list[Batch]:
+        batches = iter(batches_of(memory, range(24), torch.eye(24), BUSY, 1))
+        first = next(batches)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return [first, *batches]
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    held = drawn(load_memory(path, Features(), clips, "cuda"))
+    for one, other in zip(held, drawn(load_memory(path, Features(), clips, "cuda", **budget)), strict=True):
+        assert one.x.device.type == "cuda"
+        torch.testing.assert_close(one.x, other.x, rtol=0, atol=0)

@@ -1,0 +1,58 @@
+"""The log of a fold is whole after every row, and forgets epochs that are done again."""
+
+import builtins
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from core.errors import BadInput
+from train.loop.epoch_log import EpochLog, read_log
+
+
+def test_a_row_an_epoch(tmp_path: Path) -> None:
+    with EpochLog(tmp_path) as log:
+        for epoch in (1, 2):
+            log.add({"epoch": epoch, "train_loss": 1 / epoch, "lr": 1e-3})
+            assert pd.read_csv(tmp_path / "log.csv")["epoch"].tolist() == list(range(1, epoch + 1))
+
+
+def test_going_on_drops_the_epochs_that_come_again(tmp_path: Path) -> None:
+    with EpochLog(tmp_path) as log:
+        for epoch in (1, 2, 3):
+            log.add({"epoch": epoch, "train_loss": 0.5})
+    with EpochLog(tmp_path, 2) as log:
+        log.add({"epoch": 3, "train_loss": 0.25})
+    table = pd.read_csv(tmp_path / "log.csv")
+    assert table["train_loss"].tolist() == [0.5, 0.5, 0.25]
+
+
+def test_a_log_that_has_gained_a_column_fills_it_up(tmp_path: Path) -> None:
+    with EpochLog(tmp_path) as log:
+        log.add({"epoch": 1, "train_loss": 0.5})
+    with EpochLog(tmp_path, 1) as log:
+        log.add({"epoch": 2, "train_loss": 0.25, "map": 0.75})
+    assert (tmp_path / "log.csv").read_text().splitlines() == ["epoch,train_loss,map", "1,0.5,", "2,0.25,0.75"]
+
+
+@pytest.mark.parametrize(
+    "text", ["epoch,lr\n1.0,0.1\n2.0,0.1\n", "epoch;lr\n1;0,1\n", "epoch,lr\n1,0.1\n", "epoch,lr\n2,1\n1,1\n"]
+)
+def test_a_log_that_a_spreadsheet_has_changed_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "log.csv").write_text(text)
+    with pytest.raises(BadInput, match=r"log\.csv"):
+        read_log(tmp_path, 2)
+
+
+def test_without_tensorboard_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *rest: Any) -> Any:
+        if name == "torch.utils.tensorboard":
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(BadInput, match="pip install tensorboard"):
+        EpochLog(tmp_path, tensorboard=True)

@@ -1,0 +1,177 @@
+"""Networks by name take frames, have columns and a head, learn in groups, and can be frozen."""
+
+import re
+from typing import get_args, get_type_hints
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from core.errors import BadInput
+from recipe import Features, Network, Recipe, Training
+from train.networks.factory import SoundNetwork, build_network, network_of
+
+NAMES = get_args(get_type_hints(Network)["name"])
+# vgg16_bn's classifier alone has 120 million weights: its forward pass is tried, its backward pass is alexnet's.
+HEAVY = ("vgg16_bn",)
+
+
+def frames_for(name: str, n_frames: int = 64) -> Tensor:
+    """A batch of two, small but large enough for the network."""
+    shape = (2, 16 * n_frames, 1) if name == "waveform" else (2, n_frames, 64)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def build(name: str, n_labels: int = 5, **keys: object) -> SoundNetwork:
+    torch.manual_seed(0)
+    network = Network(name=name, **keys)  # type: ignore[arg-type]
+    return build_network(network, 1 if name == "waveform" else 64, n_labels, 0.0, 1.0, pretrained=False)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_network_learns_and_its_head_on_its_columns_is_its_answer(name: str) -> None:
+    network, x = build(name), frames_for(name)
+    if name not in HEAVY:
+        network.train()(x).square().sum().backward()
+        without = [key for key, weight in network.named_parameters() if weight.grad is None]
+        assert without == []
+    network.eval()
+    with torch.inference_mode():
+        columns, logits = network.columns(x), network(x)
+        assert logits.shape == (2, 5)
+        assert columns.ndim == 3
+        assert torch.equal(network.head(columns), logits)
+    assert network.dense == (name not in ("alexnet", "vgg16_bn"))
+
+
+@pytest.mark.parametrize("name", ["cnn_small", "resnet_small", "resnet18", "mobilenet_v3_small", "waveform"])
+def test_a_dense_network_has_a_column_for_each_of_its_strides(name: str) -> None:
+    network, x = build(name).eval(), frames_for(name)
+    n_frames = 4 * network.frames_per_column
+    with torch.inference_mode():
+        # A waveform's first stride is four samples: fewer are not heard.
+        for extra in (0, 4, network.frames_per_column - 1, network.frames_per_column):
+            longer = x.repeat(1, 1 + (n_frames + extra) // x.shape[1], 1)[:, : n_frames + extra]
+            assert network.columns(longer).shape[2] == 4 + (extra > 0)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "alexnet"])
+@pytest.mark.parametrize("channels", ["copies", "deltas"])
+def test_three_channel_stems_take_copies_and_deltas(name: str, channels: str) -> None:
+    network = build(name, channels=channels)
+    stem = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
+    assert stem.in_channels == 3
+    assert network(frames_for(name)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "mean_max", "attention"])
+@pytest.mark.parametrize("hidden", [0, 7])
+def test_heads_pool_columns_of_any_number(pooling: str, hidden: int) -> None:
+    network = build("cnn_small", pooling=pooling, hidden=hidden).eval()
+    assert sum(isinstance(layer, nn.Linear) for layer in network.head) == (2 if hidden else 1)
+    for n_columns in (1, 9):
+        assert network.head(torch.randn(3, 256, n_columns)).shape == (3, 5)
+
+
+def test_pooling_is_what_it_says() -> None:
+    columns = torch.randn(2, 256, 6)
+    mean = build("cnn_small", pooling="mean").head[0]
+    assert torch.allclose(mean(columns), columns.mean(2))
+    both = build("cnn_small", pooling="mean_max").head[0]
+    assert torch.allclose(both(columns), columns.mean(2) + columns.max(2).values)
+    attention = build("cnn_small", pooling="attention").head[0]
+    weigh = attention.state_dict()["weigh.weight"]
+    weights = torch.softmax(torch.einsum("bct,oc->bot", columns, weigh[:, :, 0]), -1)
+    assert torch.allclose(attention(columns), (columns * weights).sum(2), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cnn_small", "alexnet", "vgg16_bn"])
+def test_every_head_drops_out_what_it_is_told_to(name: str) -> None:
+    dropped = [layer.p for layer in build(name, dropout=0.35, hidden=8).head if isinstance(layer, nn.Dropout)]
+    assert dropped == [0.35, 0.35]
+
+
+def test_layer_groups_hold_every_weight_once() -> None:
+    for name in ("cnn_small", "resnet18", "waveform", "alexnet"):
+        network = build(name)
+        grouped = [weight for layers in network.layer_groups() for weight in layers.parameters()]
+        assert len(network.layer_groups()) == 3
+        assert len(grouped) == len(set(map(id, grouped))) == len(list(network.parameters()))
+
+
+def test_a_frozen_trunk_neither_learns_nor_moves_its_running_means() -> None:
+    network, x = build("cnn_small"), frames_for("cnn_small")
+    network.train()
+    network.freeze(True)
+    network.train()
+    before = {name: value.clone() for name, value in network.trunk.state_dict().items()}
+    network(x).sum().backward()
+    assert all(weight.grad is None for weight in network.trunk.parameters())
+    assert all(weight.grad is not None for weight in network.head.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in network.trunk.state_dict().items())
+    network.freeze(False)
+    network(x).sum().backward()
+    assert all(weight.grad is not None for weight in network.trunk.parameters())
+    assert not torch.equal(network.trunk.state_dict()["0.1.running_mean"], before["0.1.running_mean"])
+
+
+def test_scores_are_sigmoids_or_for_one_label_a_clip_shares_of_one() -> None:
+    logits = torch.tensor([[1.0, -2.0, 0.5]])
+    several = network_of(Recipe(features=Features(n_bins=64)), 64, 3)
+    single = network_of(Recipe(training=Training(loss="cross_entropy")), 64, 3)
+    assert torch.allclose(several.probabilities(logits), logits.sigmoid())
+    assert torch.allclose(single.probabilities(logits), logits.softmax(1))
+
+
+@pytest.mark.parametrize(
+    ("features", "network", "key"),
+    [
+        (Features(), Network(name="waveform"), "features.kind"),
+        (Features(kind="waveform", n_bins=1, storage="int16"), Network(name="resnet18"), "features.kind"),
+        (Features(kind="waveform", n_bins=64, storage="int16"), Network(name="waveform"), "features.n_bins"),
+        (Features(), Network(name="cnn_small", weights="imagenet"), "training.start_from"),
+        (Features(), Network(name="resnet18", normalise="imagenet"), "network.channels"),
+        (
+            Features(kind="waveform", n_bins=1, storage="int16"),
+            Network(name="waveform", channels="deltas"),
+            "network.channels = deltas",
+        ),
+        (Features(), Network(name="alexnet", modulation_units=8), "network.modulation_units"),
+        (
+            Features(kind="waveform", n_bins=1, storage="int16"),
+            Network(name="waveform", modulation_units=8),
+            "network.modulation_units",
+        ),
+        (Features(kind="cqt_chroma", n_bins=12), Network(modulation_units=8), "network.modulation_units"),
+    ],
+)
+def test_keys_that_do_not_go_together_are_refused(features: Features, network: Network, key: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(key)):
+        network_of(Recipe(features=features, network=network), features.n_bins, 5)
+
+
+@pytest.mark.parametrize("name", ["cnn_small", "resnet18"])
+def test_modulation_units_stand_beside_the_trunk_and_learn_with_the_head(name: str) -> None:
+    network, x = build(name, modulation_units=8), frames_for(name)
+    bare = build(name)
+    assert bare.dense and not network.dense, "they hear a whole window, which windows cannot share"
+    network.train()(x).square().sum().backward()
+    assert not [key for key, weight in network.named_parameters() if weight.grad is None]
+    grouped = [id(weight) for layers in network.layer_groups() for weight in layers.parameters()]
+    assert sorted(grouped) == sorted(map(id, network.parameters()))
+    network.eval()
+    with torch.inference_mode():
+        columns = network.columns(x)
+        assert columns.shape[1] == bare.columns(x).shape[1] + 8
+        assert torch.equal(network.head(columns), network(x))
+        assert torch.equal(columns[:, -8:, 0], columns[:, -8:, -1])
+
+
+def test_modulation_units_need_loudness() -> None:
+    recipe = Recipe(features=Features(kind="cqt_chroma", n_bins=12), network=Network(modulation_units=8))
+    with pytest.raises(BadInput, match=r"network\.modulation_units"):
+        network_of(recipe, 12, 5)
+
+
+def test_the_small_network_is_small() -> None:
+    assert sum(weight.numel() for weight in build("cnn_small").parameters()) < 1_000_000

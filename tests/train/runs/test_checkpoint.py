@@ -1,0 +1,105 @@
+"""Checkpoints give back the network that was saved, whole or with a message."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core.errors import BadInput
+from recipe import Features, Network, Recipe, Training, as_dict
+from train.networks.factory import SoundNetwork, network_of
+from train.runs.checkpoint import Checkpoint, load_checkpoint, network_from, recipe_of, save_checkpoint
+from train.runs.seen_clips import NOTHING, marks_of
+
+
+def make(**training: Any) -> tuple[SoundNetwork, Checkpoint]:
+    torch.manual_seed(0)
+    recipe = Recipe("small", features=Features(n_bins=8), network=Network(hidden=4), training=Training(**training))
+    network = network_of(recipe, 8, 2, torch.full((8,), -60.0), 12.0)
+    network(torch.randn(4, 20, 8))
+    return network, Checkpoint(network.state_dict(), as_dict(recipe), ["a, b", "高い"], 8, 10.0, 1, 0, 5, 0.9)
+
+
+def test_a_network_comes_back_with_its_weights_statistics_and_meaning(tmp_path: Path) -> None:
+    network, checkpoint = make(loss="cross_entropy", short_clips="floor")
+    checkpoint = replace(checkpoint, learnt=marks_of(["a.wav", "b.wav"]))
+    path = tmp_path / "fold1" / "best.pt"
+    save_checkpoint(path, checkpoint)
+    read = load_checkpoint(path)
+    again, x = network_from(path, read), torch.randn(2, 20, 8) - 60
+    assert not again.training
+    assert torch.equal(again(x), network.eval()(x))
+    assert (again.activation, again.short_clips) == ("softmax", "floor")
+    assert torch.equal(read.learnt, checkpoint.learnt)
+    assert replace(read, network={}, learnt=NOTHING) == replace(checkpoint, network={}, learnt=NOTHING)
+
+
+def test_pretrained_weights_are_not_looked_for_again(tmp_path: Path) -> None:
+    recipe = Recipe(network=Network(name="resnet18", weights="no longer there.pth"), features=Features(n_bins=32))
+    network = network_of(recipe, 32, 2)
+    path = tmp_path / "a.pt"
+    save_checkpoint(path, Checkpoint(network.state_dict(), as_dict(recipe), ["a", "b"], 32, 10.0, 0, 0, 1, 0.5))
+    assert network_from(path, load_checkpoint(path)).frames_per_column == 32
+
+
+def test_a_checkpoint_cut_anywhere_is_named_and_not_used(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "whole.pt", make()[1])
+    content, path = (tmp_path / "whole.pt").read_bytes(), tmp_path / "cut.pt"
+    for cut in range(0, len(content), len(content) // 40):
+        path.write_bytes(content[:cut])
+        with pytest.raises(BadInput, match=r"cut\.pt"):
+            load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [({"a": 1}, "no whole checkpoint"), ({"format": 99}, "format 99"), (Path("code"), "no whole checkpoint")],
+)
+def test_what_is_no_checkpoint_is_named_and_never_run(tmp_path: Path, content: object, message: str) -> None:
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(BadInput, match=message) as caught:
+        load_checkpoint(tmp_path / "other.pt")
+    assert "other.pt" in str(caught.value)
+
+
+def test_a_missing_checkpoint_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="run make train first"):
+        load_checkpoint(tmp_path / "best.pt")
+
+
+def test_keys_of_another_version_are_named() -> None:
+    checkpoint = make()[1]
+    checkpoint.recipe["network"]["wings"] = 2
+    for read in (network_from, recipe_of):
+        with pytest.raises(BadInput, match=r"fold0/best\.pt was trained by .* 'wings'\): train it again"):
+            read(Path("fold0/best.pt"), checkpoint)
+
+
+def test_weights_of_another_version_are_named() -> None:
+    checkpoint = make()[1]
+    checkpoint.network["trunk.9.weight"] = torch.zeros(3)
+    with pytest.raises(
+        BadInput, match=r"fold0/best\.pt holds the weights of another version's network \(.*trunk\.9"
+    ) as caught:
+        network_from(Path("fold0/best.pt"), checkpoint)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_failed_save_leaves_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, (_, checkpoint) = tmp_path / "last.pt", make()
+    save_checkpoint(path, checkpoint)
+
+    write = Path.write_bytes
+
+    def fill_the_disk(path: Path, content: bytes) -> int:
+        write(path, content[:1000])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill_the_disk)
+    with pytest.raises(OSError, match="No space") as caught:
+        save_checkpoint(path, replace(checkpoint, epoch=6))
+    assert caught.value.filename == str(path)
+    assert load_checkpoint(path).epoch == 5
+    assert list(tmp_path.iterdir()) == [path]

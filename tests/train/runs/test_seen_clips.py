@@ -1,0 +1,155 @@
+"""Networks know which clips they have learnt from: none of their scores on those is called out of fold."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+from core.errors import BadInput
+from recipe import Data, Recipe, as_dict
+from tests.train.studies import fit, home_of
+from train.fit import validate
+from train.loop.train_state import is_of_data
+from train.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from train.runs.seen_clips import NOTHING, both, first_learnt, marks_of
+
+
+@pytest.fixture
+def turned(cache: Path) -> Path:
+    """A trained run `before`, and then another fold for every other clip."""
+    fit(cache, "--run", "before", "--training.epochs", "1", "--data.folder", "/sound")
+    path = cache / "recipe" / "clips.csv"
+    table = pd.read_csv(path, dtype={"fold": int}, keep_default_na=False)
+    table.loc[::2, "fold"] = (table.loc[::2, "fold"] + 1) % 3
+    table.to_csv(path, index=False)
+    return cache
+
+
+def test_marks_tell_clips_apart_whatever_their_names() -> None:
+    clips = [f"clip {number}.wav" for number in range(1000)] + ["高い", "\udcff", ""]
+    marks = marks_of(clips)
+    assert marks.dtype == torch.int64
+    assert len(marks.unique()) == len(clips)
+    assert first_learnt(["new", "clip 7.wav", "clip 1.wav"], marks) == "clip 7.wav"
+    assert first_learnt(["new"], marks) is first_learnt(clips, NOTHING) is first_learnt([], marks) is None
+    assert torch.equal(both(marks[:5], marks[3:9]), marks[:9].sort().values)
+
+
+def test_a_checkpoint_knows_the_clips_behind_it_and_those_of_its_start(cache: Path) -> None:
+    fit(cache, "--folds", "1", "--training.epochs", "1", "--training.noisy_weight", "0")
+    table = pd.read_csv(cache / "recipe" / "clips.csv")
+    there = (table["fold"] != 1) & (table["trust"] == "curated")
+    learnt = load_checkpoint(home_of(cache) / "fold1" / "best.pt").learnt
+    assert torch.equal(learnt.sort().values, marks_of(table.loc[there, "clip"]).sort().values)
+    options = ["--run", "tuned", "--training.epochs", "1", "--training.start_from", str(home_of(cache))]
+    fit(cache, "--folds", "1", *options)
+    tuned = load_checkpoint(home_of(cache).parent / "tuned" / "fold1" / "best.pt").learnt
+    assert torch.equal(tuned, marks_of(table.loc[table["fold"] != 1, "clip"]).sort().values)
+
+
+def test_a_run_does_not_go_on_with_other_folds(turned: Path) -> None:
+    with pytest.raises(BadInput, match="the training clips or their labels have changed"):
+        fit(turned, "--run", "before", "--training.epochs", "1", "--resume")
+
+
+def test_what_a_network_learnt_before_an_interrupt_stays_known(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = iter(range(100))
+
+    def interrupt(*arguments: Any) -> dict[str, float]:
+        if next(calls) == 1:
+            raise KeyboardInterrupt
+        return validate(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit, match="130"):
+        patch.setattr("train.fit.validate", interrupt)
+        fit(cache, "--folds", "0")
+    last = home_of(cache) / "fold0" / "last.pt"
+    before = load_checkpoint(last)
+    gone, held_out = marks_of(["gone.wav"]), marks_of(["clip 0.wav"])
+    save_checkpoint(last, replace(before, learnt=both(before.learnt, held_out)))
+    with pytest.raises(BadInput, match=r"--resume: .*last\.pt has learnt from clip 'clip 0\.wav', which fold 0 holds"):
+        fit(cache, "--folds", "0", "--resume")
+    save_checkpoint(last, replace(before, learnt=both(before.learnt, gone)))
+    fit(cache, "--folds", "0", "--resume")
+    assert torch.equal(load_checkpoint(last).learnt, both(before.learnt, gone))
+
+
+@pytest.mark.parametrize(("rate", "changed"), [("1", True), ("0", False)])
+def test_noisy_clips_whose_labels_have_changed_count_where_they_are_drawn(
+    cache: Path, rate: str, changed: bool
+) -> None:
+    options = ["--folds", "0", "--training.epochs", "1", "--training.noisy_rate", rate]
+    fit(cache, *options)
+    table = pd.read_csv(cache / "recipe" / "clips.csv", keep_default_na=False)
+    learnt = load_checkpoint(home_of(cache) / "fold0" / "best.pt").learnt
+    drawn = table.loc[(table["fold"] != 0) & ((table["trust"] == "curated") | (rate == "1")), "clip"]
+    assert torch.equal(learnt.sort().values, marks_of(drawn).sort().values)
+    noisy = table.index[(table["trust"] == "noisy") & (table["fold"] != 0)]
+    table.loc[noisy[0], "labels"] = "hum" if table.loc[noisy[0], "labels"] != "hum" else "高い"
+    table.to_csv(cache / "recipe" / "clips.csv", index=False)
+    if changed:
+        with pytest.raises(BadInput, match="the training clips or their labels have changed"):
+            fit(cache, *options, "--resume")
+    else:
+        fit(cache, *options, "--resume")
+
+
+def test_folds_whose_networks_have_seen_their_clips_are_trained_again(
+    turned: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = ["--run", "before", "--training.epochs", "1"]
+    fit(turned, *run, "--folds", "0")
+    printed = capsys.readouterr().out
+    assert "fold 1: its networks" in printed
+    assert "waits for folds 1, 2" in printed
+    oof = home_of(turned).parent / "before" / "oof.csv"
+    assert not oof.exists()
+    fit(turned, *run, "--folds", "1,2")
+    assert oof.exists()
+
+
+def test_networks_of_another_vocabulary_are_trained_again(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit(cache, "--training.epochs", "1")
+    for name, column in (("clips.csv", "labels"), ("labels.csv", "label")):
+        path = cache / "recipe" / name
+        table = pd.read_csv(path, keep_default_na=False)
+        table[column] = table[column].replace("hum", "zoom")
+        table.to_csv(path, index=False)
+    capsys.readouterr()
+    fit(cache, "--training.epochs", "1", "--folds", "0")
+    assert "waits for folds 1, 2" in capsys.readouterr().out
+
+
+def test_a_start_from_another_dataset_may_have_heard_clips_of_the_same_names(turned: Path) -> None:
+    (turned / "recipe").rename(turned / "other")
+    before, options = turned / "other" / "runs" / "before", ["--folds", "0", "--training.epochs", "1"]
+    fit(turned, "--name", "other", *options, "--training.start_from", str(before), "--data.folder", "/other")
+    table = pd.read_csv(turned / "other" / "clips.csv")
+    learnt = load_checkpoint(before.with_name("other") / "fold0" / "best.pt").learnt
+    assert len(learnt) == (table["fold"] != 0).sum()
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "same"),
+    [
+        ("~/sound", "other", True),
+        ("", "other", True),
+        ("/moved", "first", True),
+        ("/moved", "other", False),
+    ],
+)
+def test_a_dataset_is_known_by_its_folder_or_its_recipe(folder: str, name: str, same: bool) -> None:
+    first = Recipe("first", data=Data(folder=str(Path("~/sound").expanduser())))
+    checkpoint = Checkpoint({}, as_dict(first), ["hum"], 8, 10.0, 0, 0, 1, 0.5)
+    assert is_of_data(checkpoint, Recipe(name, data=Data(folder=folder))) == same
+    assert not is_of_data(checkpoint, Recipe(name, data=Data(folder=folder, layout="csv")))
+
+
+@pytest.mark.parametrize("key", ["start_from", "teacher"])
+def test_another_run_of_other_folds_teaches_nothing(turned: Path, key: str) -> None:
+    before = home_of(turned).parent / "before"
+    with pytest.raises(BadInput, match=rf"training\.{key}.* has learnt from clip 'clip \d+\.wav', which fold 0 holds"):
+        fit(turned, f"--training.{key}", str(before))

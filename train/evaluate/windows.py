@@ -1,0 +1,52 @@
+"""Sliding windows over one clip, and their pooling into one score a label: the same in validation as in prediction."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recipe import Prediction
+from train.data.crops import ShortClips, fill_short
+
+
+def window_starts(n_frames: int, window_frames: int, hop_frames: int) -> np.ndarray:
+    """First frames of the windows over a clip, int64: 0, hop, 2 hop …, and one flush with the end if frames are left.
+
+    A clip no longer than a window has the one window that starts at 0.
+    """
+    last = max(n_frames - window_frames, 0)
+    starts = np.arange(0, last + 1, hop_frames, dtype=np.int64)
+    return starts if starts[-1] == last else np.append(starts, last)
+
+
+def cut_windows(
+    frames: Tensor, starts: np.ndarray, window_frames: int, short_clips: ShortClips = "wrap", kind: str = "logmel"
+) -> Tensor:
+    """Windows [n_windows, window_frames, n_bins] of a clip's frames [n, n_bins], a short clip filled as in training."""
+    if len(frames) < window_frames:
+        return fill_short(frames, window_frames, short_clips, kind)[None]
+    offsets = torch.arange(window_frames, device=frames.device)
+    return frames[torch.from_numpy(starts).to(frames.device)[:, None] + offsets]
+
+
+def pool_windows(scores: Tensor, prediction: Prediction) -> Tensor:
+    """One score a label [n_labels] from those of a clip's windows [n_windows, n_labels], by `prediction.pooling`."""
+    match prediction.pooling:
+        case "mean":
+            return scores.mean(0)
+        case "max":
+            return scores.amax(0)
+        case "top_k":
+            return scores.topk(min(prediction.top_k, len(scores)), dim=0).values.mean(0)
+        case "power":
+            return _power_mean(scores, prediction.power)
+        case "share":
+            return (scores > prediction.window_threshold).float().mean(0)
+        case "centre":
+            return scores[(len(scores) - 1) // 2]
+
+
+def _power_mean(scores: Tensor, power: float) -> Tensor:
+    """(mean of scores ** power) ** (1 / power), of scores relative to the highest: a small one's power underflows."""
+    highest = scores.amax(0)
+    relative = scores / highest.clamp(min=torch.finfo(scores.dtype).tiny)
+    return highest * relative.pow(power).mean(0).pow(1 / power)

@@ -1,0 +1,64 @@
+"""The log of a fold: a CSV with a row an epoch, and TensorBoard's files if asked for."""
+
+from pathlib import Path
+from typing import Any, Self
+
+from core.csv_tables import read_table, write_table
+from core.errors import BadInput
+
+LOG_NAME = "log.csv"
+
+
+def epochs_done(home: Path) -> int:
+    """Epochs that a fold's log has; 0 where there is none."""
+    path = home / LOG_NAME
+    return len(read_table(path, ["epoch"])) if path.exists() else 0
+
+
+def read_log(home: Path, epoch: int) -> list[dict[str, Any]]:
+    """The rows of a fold's log up to `epoch`. Raises BadInput unless each has one: spreadsheets change them."""
+    path = home / LOG_NAME
+    before = read_table(path, ["epoch"], hint="train without --resume")
+    if list(before["epoch"][:epoch]) != [str(number) for number in range(1, epoch + 1)]:
+        raise BadInput(
+            f"{path}: its epochs are no longer 1 to {epoch}: put it back as it was, or train without --resume"
+        )
+    return [dict(zip(before.columns, row, strict=True)) for row in before[:epoch].itertuples(index=False)]
+
+
+def summary_writer() -> Any:
+    """TensorBoard's own writer. Raises BadInput where it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise BadInput("--tensorboard: install it first, pip install tensorboard") from None
+    return SummaryWriter
+
+
+class EpochLog:
+    """log.csv in `home`, whole after every row. Going on after `epoch` epochs keeps the rows up to it."""
+
+    def __init__(self, home: Path, epoch: int = 0, *, tensorboard: bool = False) -> None:
+        self.path = home / LOG_NAME
+        self.rows = read_log(home, epoch) if epoch else []
+        self._writer = _tensorboard(home, epoch) if tensorboard else None
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Add an epoch's numbers; `epoch` is among them."""
+        self.rows.append({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
+        write_table(self.path, list(row), ([each.get(key, "") for key in row] for each in self.rows))
+        if self._writer:
+            for key, value in row.items():
+                self._writer.add_scalar(key, value, row["epoch"])
+            self._writer.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer:
+            self._writer.close()
+
+
+def _tensorboard(home: Path, epoch: int) -> Any:
+    return summary_writer()(str(home / "tensorboard"), purge_step=epoch + 1)
