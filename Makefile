@@ -78,8 +78,9 @@ blend: setup  ## submissions of RUNS="a b c" -> submissions/RUN.csv
 
 ensemble: RECIPE = $(firstword $(RECIPES))
 ensemble: RUN = ensemble
-ensemble: setup  ## RECIPES="a b" on the same DATA, what is missing of them, blended -> submissions/RUN.csv
-	$(call SCRIPT,predict.ensemble,--jobs $(JOBS) --recipes $(patsubst %,recipes/%.yaml,$(RECIPES)))
+ensemble: setup  ## features, train and predict of RECIPES="a b" on the same DATA, blended -> submissions/RUN.csv
+	@set -e; for recipe in $(RECIPES); do $(MAKE) --no-print-directory features train predict RECIPE=$$recipe RUN=$$recipe; done
+	$(call SCRIPT,predict.blend,--runs $(RECIPES))
 
 export: setup  ## one folder to hand on: weights, ONNX, recipe, labels, thresholds, model card
 	$(call SCRIPT,predict.export)
@@ -108,7 +109,7 @@ format: $(VENV)/.ready-dev  ## lint mended, code laid out
 	$(PY) -m ruff format .
 
 bench: setup  ## the benchmarks, one after another
-	@set -e; for name in mel features long_recording training at_once prediction serving; do $(PY) -m benchmarks.$$name; done
+	@set -e; for name in mel features long_recording training parallel_folds prediction serving; do $(PY) -m benchmarks.$$name; done
 
 clean:  ## remove outputs, keep the environment
 	find cache submissions -mindepth 1 ! -path cache/README.md ! -path submissions/README.md -delete

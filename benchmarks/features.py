@@ -18,21 +18,21 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import soundfile
 
-from benchmarks.settings import FEATURES, RECORDINGS, ROOT
-from benchmarks.timing import as_a_worker, best, print_heading, race, report, report_turns
+from benchmarks.config import FEATURES, RECORDINGS, ROOT
+from benchmarks.timing import min_time, print_heading, reexec_as_worker, report, report_turns, time_interleaved
 from preprocess.audio.decode import decode, decode_blocks
-from preprocess.build.messages import ClipJob, PartJob
-from preprocess.build.plan import Done, Wanted, cut_into_parts
-from preprocess.build.worker_pool import Crew
+from preprocess.build.messages import ClipJob, ShardJob
+from preprocess.build.plan import PlannedClip, ReusableRows, make_shard_jobs
+from preprocess.build.worker_pool import WorkerPool
 from preprocess.frames.kinds import build_transform
-from preprocess.store.encoding import coding_of, encode
-from preprocess.store.file_identity import quick_stamp
-from preprocess.store.schema import Row, digest_of
-from preprocess.store.writer import Piece, write_store
-from train.data.frame_bank import load_memory
+from preprocess.store.encoding import encoding_for, quantise
+from preprocess.store.file_identity import stat_fingerprint
+from preprocess.store.schema import Row, frames_digest
+from preprocess.store.writer import RowSource, write_store
+from train.data.frame_bank import load_frame_bank
 
-KEYS = ["--features.n_fft", "2560", "--features.hop_samples", "345", "--features.top_db", "80"]
-USUAL = """
+KEYS = ["--features.n_fft", "2560", "--features.hop_length", "345", "--features.top_db", "80"]
+LIBROSA_SCRIPT = """
 import sys, librosa, numpy as np
 from joblib import Parallel, delayed
 
@@ -47,28 +47,37 @@ if __name__ == "__main__":
 """
 
 
-def run_ours(paths: list[Path], folder: Path, n_jobs: int) -> None:
+def run_make_features(paths: list[Path], folder: Path, n_jobs: int) -> None:
     """make features on a folder of its own."""
-    with TemporaryDirectory(dir=folder) as home:
+    with TemporaryDirectory(dir=folder) as work_dir:
         for label in ("a", "b"):
-            (Path(home) / "data" / label).mkdir(parents=True)
+            (Path(work_dir) / "data" / label).mkdir(parents=True)
         for number, path in enumerate(paths):
-            (Path(home) / "data" / "ab"[number % 2] / path.name).symlink_to(path)
-        where = ["--data.folder", f"{home}/data", "--cache", f"{home}/cache", "--name", "bench", "--jobs", str(n_jobs)]
+            (Path(work_dir) / "data" / "ab"[number % 2] / path.name).symlink_to(path)
+        where = [
+            "--data.folder",
+            f"{work_dir}/data",
+            "--cache",
+            f"{work_dir}/cache",
+            "--name",
+            "bench",
+            "--jobs",
+            str(n_jobs),
+        ]
         command = [sys.executable, "-m", "preprocess.features", *where, *KEYS]
         subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
 
 
-def run_usual(paths: list[Path], folder: Path, n_jobs: int) -> None:
+def run_librosa_script(paths: list[Path], folder: Path, n_jobs: int) -> None:
     """The script one writes."""
-    script = folder / "usual.py"
-    script.write_text(USUAL)
-    command = [sys.executable, str(script), str(folder / "usual.npz"), str(n_jobs), *map(str, paths)]
+    script = folder / "librosa_script.py"
+    script.write_text(LIBROSA_SCRIPT)
+    command = [sys.executable, str(script), str(folder / "librosa_script.npz"), str(n_jobs), *map(str, paths)]
     subprocess.run(command, check=True)
 
 
 def bench_step(paths: list[Path], folder: Path) -> None:
-    """The whole step against the usual script, start-up and writing included; as many WAV files as ESC-50 has, too."""
+    """The whole step against the librosa script, start-up and writing included; as many WAV files as in ESC-50, too."""
     wavs: list[Path] = []
     (folder / "wav").mkdir()
     for path in paths:
@@ -77,35 +86,39 @@ def bench_step(paths: list[Path], folder: Path) -> None:
         for copy in wavs[-4:]:
             copy.hardlink_to(wavs[-5])
     sets = [("Vorbis", paths, 1), ("Vorbis", paths, 2), ("WAV", wavs[::5], 1), ("WAV", wavs[::5], 2), ("WAV", wavs, 2)]
-    for name, some, n_jobs in sets:
-        ours, theirs = race(*(partial(run, some, folder, n_jobs) for run in (run_ours, run_usual)), n_times=4)
+    for name, recordings, n_jobs in sets:
+        ours, theirs = time_interleaved(
+            *(partial(run, recordings, folder, n_jobs) for run in (run_make_features, run_librosa_script)), n_times=4
+        )
         claim = ">= 1.5" if name == "Vorbis" else ">= 2"
-        report(f"make features, {len(some)} x {name}, {n_jobs} jobs", ours, theirs, "usual script", claim)
+        report(f"make features, {len(recordings)} x {name}, {n_jobs} jobs", ours, theirs, "librosa script", claim)
 
 
 def compute_all(paths: list[Path]) -> None:
     """Decode, transform and convert to what is stored, and no more."""
-    transform, coding = build_transform(FEATURES), coding_of(FEATURES)
+    transform, encoding = build_transform(FEATURES), encoding_for(FEATURES)
     for path in paths:
         blocks = list(transform(decode_blocks(path, 44_100)))
         floor = max(float(frames.max()) for frames in blocks) - 80
         for frames in blocks:
-            encode(frames, coding, floor)
+            quantise(frames, encoding, floor)
 
 
-def run_crew(paths: list[Path], folder: Path, n_jobs: int) -> float:
+def run_worker_pool(paths: list[Path], folder: Path, n_jobs: int) -> float:
     """Seconds of workers that have started, from the first job to the store on the disk."""
-    wanted = {path.name: Wanted(ClipJob(path.name, str(path)), quick_stamp(str(path))) for path in paths}
-    done = Done(FEATURES, wanted)
-    with TemporaryDirectory(dir=folder) as home, Crew(FEATURES, n_jobs) as crew:
-        warm = [PartJob(Path(home) / f"warm{job}.part", (wanted[paths[0].name].job,) * 4) for job in range(n_jobs)]
-        list(crew.compute(warm))
-        names = (Path(home) / f"{number}.part" for number in range(1 << 30))
+    planned = {path.name: PlannedClip(ClipJob(path.name, str(path)), stat_fingerprint(str(path))) for path in paths}
+    reusable = ReusableRows(FEATURES, planned)
+    with TemporaryDirectory(dir=folder) as work_dir, WorkerPool(FEATURES, n_jobs) as worker_pool:
+        warm = [
+            ShardJob(Path(work_dir) / f"warm{job}.shard", (planned[paths[0].name].job,) * 4) for job in range(n_jobs)
+        ]
+        list(worker_pool.compute(warm))
+        names = (Path(work_dir) / f"{number}.shard" for number in range(1 << 30))
         began = time.perf_counter()
-        for wrote in crew.compute(list(cut_into_parts(wanted.values(), n_jobs, lambda: next(names)))):
-            if wrote.part:
-                done.keep(wrote.part, wrote.rows)
-        write_store(Path(home) / "features.h5", FEATURES, coding_of(FEATURES), done.in_order())
+        for shard_result in worker_pool.compute(list(make_shard_jobs(planned.values(), n_jobs, lambda: next(names)))):
+            if shard_result.shard:
+                reusable.add_rows(shard_result.shard, shard_result.rows)
+        write_store(Path(work_dir) / "features.h5", FEATURES, encoding_for(FEATURES), reusable.ordered_row_sources())
         return time.perf_counter() - began
 
 
@@ -116,10 +129,10 @@ def bench_jobs(paths: list[Path], folder: Path) -> None:
         list(pool.map(compute_all, [paths[:4], paths[:4]]))
         turns = [
             (
-                run_crew(paths, folder, 1),
-                run_crew(paths, folder, 2),
-                best(partial(compute_all, paths), 1),
-                best(lambda: list(pool.map(compute_all, halves)), 1),
+                run_worker_pool(paths, folder, 1),
+                run_worker_pool(paths, folder, 2),
+                min_time(partial(compute_all, paths), 1),
+                min_time(lambda: list(pool.map(compute_all, halves)), 1),
             )
             for _ in range(8)
         ]
@@ -140,11 +153,11 @@ def bench_decode(_: list[Path], folder: Path) -> None:
     for form, subtype in (("WAV", "PCM_16"), ("WAV", "PCM_24"), ("FLAC", "PCM_16")):
         path = folder / f"stereo.{form.lower()}"
         soundfile.write(path, noise, 44_100, subtype, format=form)
-        ours = best(partial(decode, path, 44_100))
+        ours = min_time(partial(decode, path, 44_100))
         report(
             f"decoding 30 s of stereo, {form} {subtype}",
             ours,
-            best(partial(librosa.load, path, sr=None)),
+            min_time(partial(librosa.load, path, sr=None)),
             "librosa",
             "",
         )
@@ -156,16 +169,16 @@ def bench_load(_: list[Path], folder: Path) -> None:
     starts = range(0, len(frames), 400)
 
     rows = [frames[at : at + 400] for at in starts]
-    pieces = [
-        Piece.in_memory(Row(f"{at}.wav", 0, "1:1", 0, 5, 400, digest_of(row)), row, folder)
+    row_sources = [
+        RowSource.from_array(Row(f"{at}.wav", 0, "1:1", 0, 5, 400, frames_digest(row)), row, folder)
         for at, row in zip(starts, rows, strict=True)
     ]
     store_path, raw_path = folder / "load.h5", folder / "load.raw"
-    write_store(store_path, FEATURES, coding_of(FEATURES), pieces)
+    write_store(store_path, FEATURES, encoding_for(FEATURES), row_sources)
     frames.tofile(raw_path)
-    names = [piece.row.clip for piece in pieces]
-    ours, raw = race(
-        lambda: load_memory(store_path, FEATURES, names, "cpu"),
+    names = [row_source.row.clip for row_source in row_sources]
+    ours, raw = time_interleaved(
+        lambda: load_frame_bank(store_path, FEATURES, names, "cpu"),
         lambda: np.fromfile(raw_path, np.float16),
         n_times=5,
     )
@@ -182,12 +195,12 @@ def bench_idle(_: list[Path], folder: Path) -> None:
     where = ["--data.folder", str(folder / "idle"), "--cache", str(folder / "cache"), "--name", "idle"]
     run = partial(subprocess.run, [sys.executable, "-m", "preprocess.features", *where], cwd=ROOT, check=True)
     run(stderr=subprocess.DEVNULL)
-    print(f"| nothing to do, 10,000 clips | {best(lambda: run(stderr=subprocess.DEVNULL), 3):.2f} s | | | < 3 s |")
+    print(f"| nothing to do, 10,000 clips | {min_time(lambda: run(stderr=subprocess.DEVNULL), 3):.2f} s | | | < 3 s |")
 
 
 def main() -> None:
     """Run the benchmarks asked for, in the environment of a worker."""
-    as_a_worker("benchmarks.features")
+    reexec_as_worker("benchmarks.features")
     benches = {"step": bench_step, "jobs": bench_jobs, "decode": bench_decode, "load": bench_load, "idle": bench_idle}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=RECORDINGS, help="Recordings.")

@@ -12,10 +12,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import soundfile
 
-from benchmarks.settings import ROOT
+from benchmarks.config import ROOT
 from benchmarks.timing import print_heading
 from preprocess.audio.decode import decode, decode_blocks
-from preprocess.frames.kinds import build_transform, frames_of
+from preprocess.frames.kinds import build_transform, compute_frames
 from recipe import Features
 
 
@@ -28,17 +28,17 @@ def write_long(path: Path, hours: float) -> None:
             file.write(0.2 * tone + 0.02 * random.standard_normal(len(tone)))
 
 
-def peak_of_worker(features: Features, path: Path, part: Path) -> int:
+def peak_of_worker(features: Features, path: Path, shard: Path) -> int:
     """Peak bytes of a process that computes one recording."""
     script = (
         "from pathlib import Path; from recipe import Features; from preprocess.build.worker import Worker\n"
-        "from preprocess.build.messages import ClipJob, PartJob\n"
-        f"job = PartJob(Path({str(part)!r}), (ClipJob('long', {str(path)!r}),))\n"
+        "from preprocess.build.messages import ClipJob, ShardJob\n"
+        f"job = ShardJob(Path({str(shard)!r}), (ClipJob('long', {str(path)!r}),))\n"
         f"Worker({features!r}, lambda message: None).compute(job)\n"
         "print(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])"
     )
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True)
-    return int(done.stdout) * 1024
+    completed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True)
+    return int(completed.stdout) * 1024
 
 
 def bench_memory(folder: Path, hours: float) -> None:
@@ -46,16 +46,16 @@ def bench_memory(folder: Path, hours: float) -> None:
     path = folder / "long.wav"
     write_long(path, hours)
     for name, features in (
-        ("resampled", Features(rate_hz=32_000)),
+        ("resampled", Features(sample_rate_hz=32_000)),
         ("trimmed, top_db", Features(trim_top_db=60.0, top_db=80.0, min_seconds=1.0)),
     ):
         peak = peak_of_worker(features, path, folder / "long.h5")
         print(f"| peak of a worker, {hours:g} h, {name} | {peak / 1e6:.0f} MB | | | < 400 MB |", flush=True)
     if hours <= 1:
-        features = Features(rate_hz=32_000)
-        whole = frames_of(decode(path, features.rate_hz), features)
-        blocks = np.concatenate(list(build_transform(features)(decode_blocks(path, features.rate_hz))))
-        worst_db = np.abs(blocks - whole).max()
+        features = Features(sample_rate_hz=32_000)
+        at_once = compute_frames(decode(path, features.sample_rate_hz), features)
+        blocks = np.concatenate(list(build_transform(features)(decode_blocks(path, features.sample_rate_hz))))
+        worst_db = np.abs(blocks - at_once).max()
         print(f"| its frames in blocks against the whole at once | {worst_db:.1g} dB | | | <= 1e-3 dB |", flush=True)
 
 

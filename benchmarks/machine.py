@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 import torchvision
 
-from core.device import arithmetic
+from core.device import autocast_context
 
 
 def describe_machine(device: torch.device) -> str:
@@ -36,7 +36,7 @@ def matmul_flops_per_s(device: torch.device, precision: str) -> float:
     size = 8192 if device.type == "cuda" else 1024
     a, b = torch.randn(2, size, size, device=device)
     seconds = []
-    with arithmetic(device, precision), torch.inference_mode():
+    with autocast_context(device, precision), torch.inference_mode():
         for _ in range(10):
             started = time.perf_counter()
             a @ b

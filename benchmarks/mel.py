@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.settings import FEATURES, RECORDINGS
-from benchmarks.timing import as_a_worker, best, print_heading, race, report
+from benchmarks.config import FEATURES, RECORDINGS
+from benchmarks.timing import min_time, print_heading, reexec_as_worker, report, time_interleaved
 from preprocess.audio.decode import decode
 from preprocess.frames.framing import Frames, Samples
 from preprocess.frames.kinds import Transform, build_transform
@@ -33,7 +33,7 @@ def bench_mel(paths: list[Path]) -> None:
 
     def librosas(sound: Samples, top_db: float | None) -> object:
         power = librosa.feature.melspectrogram(
-            y=sound, sr=44_100, n_fft=FEATURES.n_fft, hop_length=FEATURES.hop_samples, n_mels=128, fmin=20
+            y=sound, sr=44_100, n_fft=FEATURES.n_fft, hop_length=FEATURES.hop_length, n_mels=128, fmin=20
         )
         return librosa.power_to_db(power, top_db=top_db)
 
@@ -41,12 +41,12 @@ def bench_mel(paths: list[Path]) -> None:
     for name, sounds in (("noise", [noise]), ("recordings", [decode(path, 44_100) for path in paths[::20]])):
         for top_db in (80.0, None):
             transform = build_transform(replace(FEATURES, top_db=top_db))
-            spent_s, worst_db = np.zeros(4), 0.0
+            elapsed_s, worst_db = np.zeros(4), 0.0
             for sound in sounds:
                 padded = np.pad(sound, FEATURES.n_fft // 2)
-                views = np.lib.stride_tricks.sliding_window_view(padded, FEATURES.n_fft)[:: FEATURES.hop_samples]
+                views = np.lib.stride_tricks.sliding_window_view(padded, FEATURES.n_fft)[:: FEATURES.hop_length]
                 contiguous = np.ascontiguousarray(views)
-                spent_s += race(
+                elapsed_s += time_interleaved(
                     partial(logmel, transform, sound),
                     partial(librosas, sound, top_db),
                     partial(scipy.fft.rfft, contiguous),
@@ -57,7 +57,7 @@ def bench_mel(paths: list[Path]) -> None:
                 frames = np.maximum(frames, frames.max() - (top_db or np.inf))
                 worst_db = max(worst_db, float(np.abs(frames - np.asarray(librosas(sound, top_db)).T).max()))
             what = f"mel stage, {name}, top_db {top_db}, within {worst_db:.1g} dB"
-            ours, theirs, bare, fast = spent_s / len(sounds)
+            ours, theirs, bare, fast = elapsed_s / len(sounds)
             report(what, ours, theirs, "librosa", ">= 2.2")
             report(what, ours, bare, "bare scipy.fft, float32", ">= 0.5")
             report(what, ours, fast, "bare ducc0.fft, float32", "")
@@ -70,13 +70,13 @@ def bench_gpu(paths: list[Path]) -> None:
         return
     sound = decode(paths[0], 44_100)
     on_cpu, on_gpu = build_transform(FEATURES), build_transform(FEATURES, "cuda")
-    ours, theirs = (best(partial(logmel, transform, sound), 30) for transform in (on_gpu, on_cpu))
+    ours, theirs = (min_time(partial(logmel, transform, sound), 30) for transform in (on_gpu, on_cpu))
     report("mel stage on a GPU", ours, theirs, "one core", "> 1")
 
 
 def main() -> None:
     """Run both in the environment of a worker."""
-    as_a_worker("benchmarks.mel")
+    reexec_as_worker("benchmarks.mel")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=RECORDINGS, help="Recordings.")
     paths = sorted(path for path in parser.parse_args().data.rglob("*") if path.is_file())

@@ -25,71 +25,75 @@ import torch
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveFloat, PositiveInt
 
-from benchmarks.known import answer_known, measure
+from benchmarks.labelled_clips import compute_ranking_metrics, predict_labelled_clips
 from benchmarks.machine import describe_machine
 from benchmarks.random_store import MEAN_DB, STD_DB
 from core.device import pick_device
 from core.entrypoint import run_script
-from core.resources import usable_cores
-from predict.decoding.decoder_pool import Listener
-from predict.inference.batching import Sound, collect, hear_all
-from predict.inference.fused import fused
-from predict.inference.input_files import Recording, find_recordings
-from predict.inference.recordings import answer_recordings, as_frames
-from predict.inference.score_cache import Journal
+from core.resources import available_cores
+from predict.decoding.decoder_pool import DecoderPool
+from predict.inference.batching import FrameStream, group_by_clip, score_in_batches
+from predict.inference.fuse_conv_bn import fuse_conv_bn
+from predict.inference.input_files import InputFile, find_input_files
+from predict.inference.recordings import dequantise_blocks, predict_files
+from predict.inference.score_cache import ScoreCache
 from predict.inference.tagger import Tagger
 from predict.output.submission import write_submission, write_windows
-from preprocess.store.encoding import coding_of
+from preprocess.store.encoding import encoding_for
 from recipe import Recipe
-from recipe.cli import Command, read_command
-from train.evaluate.score_table import Scores
-from train.networks.factory import network_of
-from train.runs.run_folder import best_paths
+from recipe.cli import Command, parse_command
+from train.evaluate.score_table import ScoreTable
+from train.networks.factory import build_network_from_recipe
+from train.runs.run_folder import find_best_checkpoints
 
 N_LABELS = 80
 CLIP_SECONDS = 10.0
 WINDOW_S, HOP_S = 3.0, 1.0
-PARTS = ("windows", "files", "scores")
+BENCHMARKS = ("windows", "files", "scores")
 
 
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
-    parser.add_argument("--only", type=str, default=",".join(PARTS), help=f"Some of {', '.join(PARTS)}.")
-    parser.add_argument("--jobs", type=PositiveInt, default=usable_cores(), help="Processes that decode.")
+    parser.add_argument("--only", type=str, default=",".join(BENCHMARKS), help=f"Some of {', '.join(BENCHMARKS)}.")
+    parser.add_argument("--jobs", type=PositiveInt, default=available_cores(), help="Processes that decode.")
     parser.add_argument("--minutes", type=PositiveFloat, default=2.0, help="Length of the recording of windows.")
     parser.add_argument(
         "--recordings", type=PositiveInt, default=300, help=f"Recordings of {CLIP_SECONDS:g} s in the folder."
     )
-    parser.add_argument("--networks", type=PositiveInt, default=1, help="Networks that answer together.")
+    parser.add_argument("--networks", type=PositiveInt, default=1, help="Networks that are blended.")
     parser.add_argument("--rounds", type=PositiveInt, default=3, help="Turns of each contender.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    command = read_command(arguments, "Speed and agreement of the ways to predict.", add_options)
-    device, parts = pick_device(command.options.device), command.options.only.split(",")
-    tagger = untrained(command.recipe, command.options.networks, device)
+    command = parse_command(arguments, "Speed and agreement of the ways to predict.", add_options)
+    device, selected = pick_device(command.options.device), command.options.only.split(",")
+    tagger = make_untrained_tagger(command.recipe, command.options.networks, device)
     window, hop = command.recipe.prediction.window_seconds, command.recipe.prediction.hop_seconds
     print(f"{describe_machine(device)}\n{command.recipe.network.name}, windows of {window:g} s every {hop:g} s")
-    if "windows" in parts:
+    if "windows" in selected:
         time_windows(command, tagger, device)
-    if "files" in parts:
+    if "files" in selected:
         time_recordings(command, tagger, device)
-    if "scores" in parts and best_paths(command.places.run_home):
+    if "scores" in selected and find_best_checkpoints(command.run_paths.run_dir):
         compare_scores(command, device)
 
 
-def untrained(recipe: Recipe, n_networks: int, device: torch.device) -> Tagger:
+def make_untrained_tagger(recipe: Recipe, n_networks: int, device: torch.device) -> Tagger:
     """Networks that answer at the speed of trained ones."""
-    coding = coding_of(recipe.features)
+    encoding = encoding_for(recipe.features)
     networks = []
     for seed in range(n_networks):
         torch.manual_seed(seed)
-        networks.append(fused(network_of(recipe, coding.n_bins, N_LABELS, MEAN_DB, STD_DB).to(device).eval()))
+        networks.append(
+            fuse_conv_bn(
+                build_network_from_recipe(recipe, encoding.n_bins, N_LABELS, MEAN_DB, STD_DB).to(device).eval()
+            )
+        )
     labels = [f"label {index}" for index in range(N_LABELS)]
-    return Tagger(networks, labels, recipe.prediction, coding.frames_per_second, recipe.training.precision)
+    return Tagger(networks, labels, recipe.prediction, encoding.frames_per_second, recipe.training.precision)
 
 
-def race(contenders: Mapping[str, Callable[[], int]], device: torch.device, n_rounds: int) -> dict[str, float]:
+def measure_rates(contenders: Mapping[str, Callable[[], int]], device: torch.device, n_rounds: int) -> dict[str, float]:
     """Things done a second by contenders that return how many: the median of rounds, after one to warm up."""
     rates: dict[str, list[float]] = {name: [] for name in contenders}
     for round_, (name, contender) in itertools.product(range(n_rounds + 1), contenders.items()):
@@ -106,59 +110,63 @@ def time_windows(command: Command, tagger: Tagger, device: torch.device) -> None
     """Windows a second, dense and exact, of one long recording's frames."""
     n_frames = round(command.options.minutes * 60 * tagger.frames_per_second)
     generator = torch.Generator().manual_seed(0)
-    shape = (n_frames, coding_of(command.recipe.features).n_bins)
+    shape = (n_frames, encoding_for(command.recipe.features).n_bins)
     frames = (torch.randn(shape, generator=generator) * STD_DB + MEAN_DB).to(device)
 
     def contender(mode: str) -> Callable[[], int]:
         chosen = replace(tagger, prediction=replace(tagger.prediction, mode=mode))  # type: ignore[arg-type]
         return lambda: len(chosen.tag(frames).windows)
 
-    rates = race({mode: contender(mode) for mode in ("exact", "dense")}, device, command.options.rounds)
+    rates = measure_rates({mode: contender(mode) for mode in ("exact", "dense")}, device, command.options.rounds)
     for name, rate in rates.items():
         print(f"{name:<28} {rate:9.1f} windows/s   {rate / rates['exact']:5.2f} x exact")
 
 
 def time_recordings(command: Command, tagger: Tagger, device: torch.device) -> None:
-    """Recordings a second, from files to CSVs: heard alone, scored alone, and both at once.
+    """Recordings a second, from files to CSVs: decoding only, scoring only, and both at once.
 
     Both at once share all the cores. Beside it stand each alone on its share of them, in whole cores, that makes the
     slower of the two the fastest; and both in turn, each on all cores.
     """
     features, n_jobs = command.recipe.features, command.options.jobs
     with TemporaryDirectory() as folder:
-        recordings = write_noise(Path(folder) / "noise", command.options.recordings, features.rate_hz)
-        with Listener(features, n_jobs) as listener:
-            stored = [list(hearing) for hearing in listener.listen([str(each.path) for each in recordings])]
-        journals = (Journal(Path(folder) / str(number)) for number in itertools.count())
+        recordings = write_noise(Path(folder) / "noise", command.options.recordings, features.sample_rate_hz)
+        with DecoderPool(features, n_jobs) as decoder_pool:
+            stored = [list(job) for job in decoder_pool.decode_in_order([str(each.path) for each in recordings])]
+        score_caches = (ScoreCache(Path(folder) / str(number)) for number in itertools.count())
 
-        def hear(n_cores: int) -> int:
-            with on_cores(n_cores), Listener(features, n_cores) as listener:
-                hearings = listener.listen([str(each.path) for each in recordings])
-                return sum(1 for hearing in hearings if [len(block) for block in hearing])
+        def decode(n_cores: int) -> int:
+            with limit_cores(n_cores), DecoderPool(features, n_cores) as decoder_pool:
+                jobs = decoder_pool.decode_in_order([str(each.path) for each in recordings])
+                return sum(1 for job in jobs if [len(block) for block in job])
 
         def score(n_cores: int) -> int:
-            sounds = (Sound(number, as_frames(blocks, features, device)) for number, blocks in enumerate(stored))
-            with on_cores(n_cores):
-                return len(list(collect(hear_all(tagger, sounds, device, n_cores))))
+            streams = (
+                FrameStream(number, dequantise_blocks(blocks, features, device)) for number, blocks in enumerate(stored)
+            )
+            with limit_cores(n_cores):
+                return len(list(group_by_clip(score_in_batches(tagger, streams, device, n_cores))))
 
-        def both(n_cores: int) -> int:
-            answers, _ = answer_recordings(recordings, tagger, features, next(journals), device, n_cores)
-            values = np.stack([answer.scores for answer in answers.values()])
-            write_submission(Path(folder) / "scores.csv", Scores(list(answers), tagger.labels, values), None)
-            write_windows(Path(folder) / "windows.csv", answers, tagger.labels)
-            return len(answers)
+        def predict_to_csv(n_cores: int) -> int:
+            clip_predictions, _ = predict_files(recordings, tagger, features, next(score_caches), device, n_cores)
+            values = np.stack([prediction.scores for prediction in clip_predictions.values()])
+            write_submission(
+                Path(folder) / "scores.csv", ScoreTable(list(clip_predictions), tagger.labels, values), None
+            )
+            write_windows(Path(folder) / "windows.csv", clip_predictions, tagger.labels)
+            return len(clip_predictions)
 
-        alone = race({"hear": partial(hear, n_jobs), "score": partial(score, n_jobs)}, device, 1)
-        n_hear = share_of(n_jobs, alone["hear"], alone["score"]) if device.type == "cpu" else n_jobs
-        n_score = max(n_jobs - n_hear, 1)
+        alone = measure_rates({"decode": partial(decode, n_jobs), "score": partial(score, n_jobs)}, device, 1)
+        n_decoding_cores = split_cores(n_jobs, alone["decode"], alone["score"]) if device.type == "cpu" else n_jobs
+        n_scoring_cores = max(n_jobs - n_decoding_cores, 1)
         contenders = {
-            f"decoding and features, {n_hear} of {n_jobs} cores": partial(hear, n_hear),
-            f"networks, {n_score} of {n_jobs} cores": partial(score, n_score),
-            f"decoding and features, {n_jobs} cores": partial(hear, n_jobs),
+            f"decoding and features, {n_decoding_cores} of {n_jobs} cores": partial(decode, n_decoding_cores),
+            f"networks, {n_scoring_cores} of {n_jobs} cores": partial(score, n_scoring_cores),
+            f"decoding and features, {n_jobs} cores": partial(decode, n_jobs),
             f"networks, {n_jobs} cores": partial(score, n_jobs),
-            f"files to CSVs, {n_jobs} cores": partial(both, n_jobs),
+            f"files to CSVs, {n_jobs} cores": partial(predict_to_csv, n_jobs),
         }
-        rates = race(contenders, device, command.options.rounds)
+        rates = measure_rates(contenders, device, command.options.rounds)
     for name, rate in rates.items():
         print(f"{name:<38} {rate:8.1f} recordings of {CLIP_SECONDS:g} s/s")
     one, other, all_one, all_other, together = rates.values()
@@ -168,7 +176,7 @@ def time_recordings(command: Command, tagger: Tagger, device: torch.device) -> N
 
 
 @contextmanager
-def on_cores(n_cores: int) -> Iterator[None]:
+def limit_cores(n_cores: int) -> Iterator[None]:
     """This thread, and the threads and processes it starts, on so many cores and no other, where the system can."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
     if allowed:
@@ -180,31 +188,31 @@ def on_cores(n_cores: int) -> Iterator[None]:
             os.sched_setaffinity(0, allowed)
 
 
-def share_of(n_cores: int, hear_rate: float, score_rate: float) -> int:
-    """Of `n_cores`, those that hear, where the slower of the two stages is the fastest; rates are on all cores."""
-    return max(range(1, max(n_cores, 2)), key=lambda n: min(hear_rate * n, score_rate * (n_cores - n)))
+def split_cores(n_cores: int, decode_rate: float, score_rate: float) -> int:
+    """Of `n_cores`, those that decode, where the slower of the two stages is the fastest; rates are on all cores."""
+    return max(range(1, max(n_cores, 2)), key=lambda n: min(decode_rate * n, score_rate * (n_cores - n)))
 
 
-def write_noise(folder: Path, n_recordings: int, rate_hz: int) -> list[Recording]:
+def write_noise(folder: Path, n_recordings: int, sample_rate_hz: int) -> list[InputFile]:
     """Recordings of noise, as Ogg Vorbis."""
     folder.mkdir()
     random = np.random.default_rng(0)
     for number in range(n_recordings):
-        sound = 0.1 * random.standard_normal(round(CLIP_SECONDS * rate_hz))
-        soundfile.write(folder / f"{number:05}.ogg", sound, rate_hz)
-    return find_recordings(folder)
+        sound = 0.1 * random.standard_normal(round(CLIP_SECONDS * sample_rate_hz))
+        soundfile.write(folder / f"{number:05}.ogg", sound, sample_rate_hz)
+    return find_input_files(folder)
 
 
 def compare_scores(command: Command, device: torch.device) -> None:
     """What a trained run's clips score by windows that share one pass, beside windows by themselves."""
     exact = replace(command.recipe.prediction, window_seconds=WINDOW_S, hop_seconds=HOP_S, mode="exact")
-    figures = {}
+    metrics = {}
     for mode in ("exact", "dense"):
         prediction = replace(exact, mode=mode)
-        groups = answer_known(command, prediction, device)
-        figures[mode] = {clips: measure(group, prediction) for clips, group in groups.items()}
-    for clips, (ranking, precision) in figures["exact"].items():
-        dense = figures["dense"][clips]
+        groups = predict_labelled_clips(command, prediction, device)
+        metrics[mode] = {clips: compute_ranking_metrics(group, prediction) for clips, group in groups.items()}
+    for clips, (ranking, precision) in metrics["exact"].items():
+        dense = metrics["dense"][clips]
         print(
             f"{clips}, windows of {WINDOW_S:g} s every {HOP_S:g} s: "
             f"exact lwlrap {ranking:.4f}, mAP {precision:.4f}; "

@@ -24,20 +24,20 @@ import numpy as np
 import soundfile
 import torch
 
+from benchmarks.config import FEATURES, RECORDINGS, ROOT
 from benchmarks.random_store import MEAN_DB, STD_DB
-from benchmarks.settings import FEATURES, RECORDINGS, ROOT
 from benchmarks.timing import print_heading, report_turns
 from core.entrypoint import run_script
-from core.paths import Places
-from preprocess.store.encoding import coding_of
+from core.paths import RunPaths
+from preprocess.store.encoding import encoding_for
 from recipe import Recipe, as_dict
-from train.networks.factory import network_of
+from train.networks.factory import build_network_from_recipe
 from train.runs.checkpoint import Checkpoint, save_checkpoint
 
 N_LABELS, N_NETWORKS = 50, 2
 LONG_MINUTES = 5
 KEYS = ["--prediction.window_seconds", "3", "--prediction.hop_seconds", "1", "--name", "bench"]
-USUAL = """
+FASTAPI_SERVER = """
 import io, sys, librosa, numpy as np, torch, uvicorn
 from pathlib import Path
 from fastapi import FastAPI, Request
@@ -49,7 +49,7 @@ run = load_run(Path(sys.argv[1]), Prediction(window_seconds=3, hop_seconds=1))
 networks = [network for fold in run.folds.values() for network in fold]
 app = FastAPI()
 
-def answer(body):
+def predict(body):
     sound, rate = librosa.load(io.BytesIO(body), sr=44100)
     power = librosa.feature.melspectrogram(y=sound, sr=rate, n_fft=2560, hop_length=345, n_mels=128, fmin=20)
     frames = torch.from_numpy(librosa.power_to_db(power).T)
@@ -62,7 +62,7 @@ def answer(body):
 
 @app.post("/tag")
 async def tag(request: Request):
-    return await run_in_threadpool(answer, await request.body())
+    return await run_in_threadpool(predict, await request.body())
 
 uvicorn.run(app, port=0)
 """
@@ -70,28 +70,28 @@ uvicorn.run(app, port=0)
 
 def write_run(cache: Path) -> Path:
     """The folder of a run of untrained networks."""
-    recipe, coding = Recipe("bench", features=FEATURES), coding_of(FEATURES)
-    home = Places(cache, cache, "bench", "bench").run_home
+    recipe, encoding = Recipe("bench", features=FEATURES), encoding_for(FEATURES)
+    run_dir = RunPaths(cache, cache, "bench", "bench").run_dir
     for fold in range(N_NETWORKS):
         torch.manual_seed(fold)
-        network = network_of(recipe, coding.n_bins, N_LABELS, MEAN_DB, STD_DB)
+        network = build_network_from_recipe(recipe, encoding.n_bins, N_LABELS, MEAN_DB, STD_DB)
         checkpoint = Checkpoint(
             network=network.state_dict(),
             recipe=as_dict(recipe),
             labels=[f"label {index}" for index in range(N_LABELS)],
-            n_bins=coding.n_bins,
-            frames_per_second=coding.frames_per_second,
+            n_bins=encoding.n_bins,
+            frames_per_second=encoding.frames_per_second,
             fold=fold,
             seed=0,
             epoch=1,
             score=0.0,
         )
-        save_checkpoint(home / f"fold{fold}" / "best.pt", checkpoint)
-    return home
+        save_checkpoint(run_dir / f"fold{fold}" / "best.pt", checkpoint)
+    return run_dir
 
 
 @contextmanager
-def running(command: Sequence[str]) -> Iterator[int]:
+def run_server(command: Sequence[str]) -> Iterator[int]:
     """The port of a server while it runs."""
     process = subprocess.Popen(
         [sys.executable, *command],
@@ -111,26 +111,26 @@ def running(command: Sequence[str]) -> Iterator[int]:
         process.wait()
 
 
-def ask(port: int, recordings: Sequence[bytes]) -> None:
-    """Have recordings answered over one connection, one after the other."""
+def request_tags(port: int, recordings: Sequence[bytes]) -> None:
+    """Have recordings tagged over one connection, one after the other."""
     with closing(HTTPConnection("127.0.0.1", port, timeout=600)) as connection:
         for recording in recordings:
             connection.request("POST", "/tag?windows=false", recording)
-            reply = connection.getresponse()
-            if reply.status != 200:
-                raise RuntimeError(f"status {reply.status}: {reply.read().decode()}")
-            reply.read()
+            response = connection.getresponse()
+            if response.status != 200:
+                raise RuntimeError(f"status {response.status}: {response.read().decode()}")
+            response.read()
 
 
-def seconds(port: int, recordings: Sequence[bytes], n_askers: int) -> float:
+def time_requests(port: int, recordings: Sequence[bytes], n_clients: int) -> float:
     """How long it takes until all have their answers."""
     began = time.perf_counter()
-    with ThreadPoolExecutor(n_askers) as askers:
-        list(askers.map(partial(ask, port), [recordings[asker::n_askers] for asker in range(n_askers)]))
+    with ThreadPoolExecutor(n_clients) as clients:
+        list(clients.map(partial(request_tags, port), [recordings[client::n_clients] for client in range(n_clients)]))
     return time.perf_counter() - began
 
 
-def noise(minutes: float) -> bytes:
+def make_noise(minutes: float) -> bytes:
     """A long recording."""
     with TemporaryDirectory() as folder:
         sound = 0.1 * np.random.default_rng(0).standard_normal(round(minutes * 60 * 44_100))
@@ -144,25 +144,26 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="Turns of each server.")
     options = parser.parse_args()
     paths = sorted(path for path in options.data.absolute().rglob("*") if path.is_file())[:40]
-    short, long = [path.read_bytes() for path in paths], [noise(LONG_MINUTES)]
+    short, long = [path.read_bytes() for path in paths], [make_noise(LONG_MINUTES)]
     sets = [
-        (f"{len(short)} recordings, one asker", short, 1),
-        (f"{len(short)} recordings, four askers", short, 4),
+        (f"{len(short)} recordings, one client", short, 1),
+        (f"{len(short)} recordings, four clients", short, 4),
         (f"a recording of {LONG_MINUTES} minutes", long, 1),
     ]
     print_heading()
     with TemporaryDirectory() as folder:
-        home = write_run(Path(folder))
-        (Path(folder) / "usual.py").write_text(USUAL)
+        run_dir = write_run(Path(folder))
+        (Path(folder) / "fastapi_server.py").write_text(FASTAPI_SERVER)
         where = ["--cache", folder, "--submissions", folder, "--port", "0"]
-        usual = running([f"{folder}/usual.py", str(home)])
-        with running(["-m", "serve.run", *KEYS, *where]) as ours, usual as theirs:
-            for name, recordings, n_askers in sets:
+        fastapi_server = run_server([f"{folder}/fastapi_server.py", str(run_dir)])
+        with run_server(["-m", "serve.run", *KEYS, *where]) as ours, fastapi_server as theirs:
+            for name, recordings, n_clients in sets:
                 turns = [
-                    [seconds(port, recordings, n_askers) for port in (ours, theirs)] for _ in range(options.rounds + 1)
+                    [time_requests(port, recordings, n_clients) for port in (ours, theirs)]
+                    for _ in range(options.rounds + 1)
                 ]
                 our_s, their_s = zip(*turns[1:], strict=True)  # the first warms up
-                report_turns(name, our_s, their_s, "usual handler", "")
+                report_turns(name, our_s, their_s, "FastAPI + librosa server", "")
 
 
 if __name__ == "__main__":

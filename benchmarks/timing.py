@@ -9,11 +9,11 @@ from statistics import median
 import torch
 
 from benchmarks.machine import describe_machine
-from core.resources import usable_cores
-from preprocess.build.worker_pool import ENVIRONMENT
+from core.resources import available_cores
+from preprocess.build.worker_pool import WORKER_ENVIRONMENT
 
 
-def best(work: Callable[[], object], n_times: int = 5) -> float:
+def min_time(work: Callable[[], object], n_times: int = 5) -> float:
     """Seconds of the fastest of some turns."""
     times = []
     for _ in range(n_times):
@@ -23,9 +23,9 @@ def best(work: Callable[[], object], n_times: int = 5) -> float:
     return min(times)
 
 
-def race(*works: Callable[[], object], n_times: int) -> list[float]:
+def time_interleaved(*works: Callable[[], object], n_times: int) -> list[float]:
     """Seconds of the fastest turn of each, taken in turns: a machine's speed drifts."""
-    return [min(times) for times in zip(*([best(work, 1) for work in works] for _ in range(n_times)), strict=True)]
+    return [min(times) for times in zip(*([min_time(work, 1) for work in works] for _ in range(n_times)), strict=True)]
 
 
 def report(what: str, ours_s: float, theirs_s: float, against: str, claim: str) -> None:
@@ -41,13 +41,13 @@ def report_turns(what: str, ours_s: Sequence[float], theirs_s: Sequence[float], 
     )
 
 
-def as_a_worker(module: str) -> None:
+def reexec_as_worker(module: str) -> None:
     """Begin again in the environment of a worker, if this process is not in it."""
-    if any(os.environ.get(name) != value for name, value in ENVIRONMENT.items()):
-        os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], os.environ | ENVIRONMENT)
+    if any(os.environ.get(name) != value for name, value in WORKER_ENVIRONMENT.items()):
+        os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], os.environ | WORKER_ENVIRONMENT)
 
 
 def print_heading() -> None:
     """The machine, and the head of the table."""
-    print(f"{describe_machine(torch.device('cpu'))}, {usable_cores()} cores\n")
+    print(f"{describe_machine(torch.device('cpu'))}, {available_cores()} cores\n")
     print("| what | ours | against | ratio | claim |\n|---|---|---|---|---|", flush=True)

@@ -26,26 +26,26 @@ from jsonargparse import ArgumentParser
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.dataloader import CropDataset, loader_batches
 from benchmarks.machine import describe_machine, matmul_flops_per_s
 from benchmarks.random_store import MEAN_DB, STD_DB, write_random_store
-from benchmarks.user_loader import CropDataset, loader_batches
-from core.device import arithmetic, pick_device
+from core.device import autocast_context, pick_device
 from core.entrypoint import run_script
-from core.resources import usable_cores
+from core.resources import available_cores
 from recipe import Recipe
-from recipe.cli import read_command
+from recipe.cli import parse_command
 from train.data.batches import Batch
-from train.data.frame_bank import Memory, load_memory
-from train.data.training_set import Material
-from train.loop.fold_job import Job
+from train.data.frame_bank import FrameBank, load_frame_bank
+from train.data.training_set import TrainingSet
+from train.loop.fold_job import FoldJob
 from train.loop.losses import batch_loss
-from train.loop.train_state import start_learner
+from train.loop.train_state import create_train_state
 
-Feed = Callable[[], Generator[Batch, None, None]]
+BatchSource = Callable[[], Generator[Batch, None, None]]
 """Begins batches without end."""
 
 # The winner's: 80 % mixed (of which 60 % faded in time), SpecAugment on half, a third resized.
-AUGMENTED: dict[str, Any] = {
+AUGMENTATIONS: dict[str, Any] = {
     "resized_crop_probability": 0.33,
     "mixup_probability": 0.32,
     "crossfade_probability": 0.48,
@@ -54,10 +54,10 @@ AUGMENTED: dict[str, Any] = {
 }
 N_LABELS = 80
 EPOCH_CLIPS = 4970  # the curated clips of FSDKaggle2019
-WARM_STEPS = 3
-CONSTANT, HELD = "one constant batch", "frames on the device"
-PLACES: dict[str, dict[str, int]] = {
-    HELD: {},
+N_WARMUP_STEPS = 3
+CONSTANT_BATCH, ON_DEVICE = "one constant batch", "frames on the device"
+MEMORY_BUDGETS: dict[str, dict[str, int]] = {
+    ON_DEVICE: {},
     "frames in host memory": {"device_bytes": 0},
     "frames in the file": {"device_bytes": 0, "host_bytes": 0},
 }
@@ -68,44 +68,45 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--clips", type=int, default=400, help="Clips in the store, of 0.5 to 10 seconds.")
     parser.add_argument("--seconds", type=float, default=6.0, help="About how long a contender's turn takes.")
     parser.add_argument("--rounds", type=int, default=3, help="Turns of each.")
-    parser.add_argument("--workers", type=int, default=usable_cores(), help="Processes of the DataLoader.")
+    parser.add_argument("--workers", type=int, default=available_cores(), help="Processes of the DataLoader.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    command = read_command(arguments, "Speed of training beside a constant batch and a DataLoader.", add_options)
+    command = parse_command(arguments, "Speed of training beside a constant batch and a DataLoader.", add_options)
     options, device = command.options, pick_device(command.options.device)
-    recipe = replace(command.recipe, training=replace(command.recipe.training, **AUGMENTED))
+    recipe = replace(command.recipe, training=replace(command.recipe.training, **AUGMENTATIONS))
     with TemporaryDirectory() as folder:
         path = Path(folder) / "features.h5"
         names = write_random_store(path, recipe.features, options.clips)
         # To a CPU its own memory is the host's.
-        places = {name: budget for name, budget in PLACES.items() if device.type == "cuda" or len(budget) != 1}
+        budgets = {name: budget for name, budget in MEMORY_BUDGETS.items() if device.type == "cuda" or len(budget) != 1}
         jobs = {
-            name: job_of(load_memory(path, recipe.features, names, device, **budget), recipe, device)
-            for name, budget in places.items()
+            name: make_job(load_frame_bank(path, recipe.features, names, device, **budget), recipe, device)
+            for name, budget in budgets.items()
         }
-        bench = Bench(jobs[HELD])
+        bench = Bench(jobs[ON_DEVICE])
         print(f"{describe_machine(device)}\n{bench.describe()}")
-        contenders = {CONSTANT: bench.constant_batch} | {name: real_batches(job) for name, job in jobs.items()}
-        contenders[f"DataLoader, {options.workers} workers"] = user_batches(jobs[HELD], options.workers)
-        print_rates(bench, bench.race(contenders, options.seconds, options.rounds))
+        contenders = {CONSTANT_BATCH: bench.constant_batch} | {name: train_batches(job) for name, job in jobs.items()}
+        contenders[f"DataLoader, {options.workers} workers"] = dataloader_batches(jobs[ON_DEVICE], options.workers)
+        print_rates(bench, bench.measure_rates(contenders, options.seconds, options.rounds))
 
 
 class Bench:
     """A network that takes steps on whatever batches it is fed."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: FoldJob) -> None:
         self.training, self.device = job.recipe.training, job.device
         # One-cycle refuses steps past its last.
-        learner = start_learner(job, n_steps=10**7)
-        self.network, self.optimizer, self.schedule = learner.network.train(), learner.optimizer, learner.schedule
-        self.stepped = torch.compile(self.network) if self.training.compile else self.network
+        train_state = create_train_state(job, n_steps=10**7)
+        self.network = train_state.network.train()
+        self.optimizer, self.schedule = train_state.optimizer, train_state.schedule
+        self.compiled_network = torch.compile(self.network) if self.training.compile else self.network
         self.batch = next(iter(job.batches(0)))
         self.name = job.recipe.network.name
 
     def describe(self) -> str:
         batch, n_frames, n_bins = self.batch.x.shape
-        with arithmetic(self.device, self.training.precision):
+        with autocast_context(self.device, self.training.precision):
             precision = self.network(self.batch.x[:2]).dtype
         return f"{self.name}, batch {batch} of {n_frames} frames x {n_bins} bins, {precision}"
 
@@ -114,12 +115,12 @@ class Bench:
             yield self.batch
 
     def backward(self, batch: Batch, network: nn.Module) -> None:
-        with arithmetic(self.device, self.training.precision):
+        with autocast_context(self.device, self.training.precision):
             loss = batch_loss(network(batch.x), batch.y, batch.noisy, self.training)
         loss.backward()
 
     def step(self, batch: Batch) -> None:
-        self.backward(batch, self.stepped)  # type: ignore[arg-type]
+        self.backward(batch, self.compiled_network)  # type: ignore[arg-type]
         if self.training.clip_gradient:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.training.clip_gradient)
         self.optimizer.step()
@@ -129,8 +130,8 @@ class Bench:
     def steps_per_s(self, batches: Iterator[Batch], n_steps: int) -> float:
         """Optimizer steps a second over `n_steps`, after a few to warm up."""
         started = 0.0
-        for count, batch in enumerate(itertools.islice(batches, WARM_STEPS + n_steps)):
-            if count == WARM_STEPS:
+        for count, batch in enumerate(itertools.islice(batches, N_WARMUP_STEPS + n_steps)):
+            if count == N_WARMUP_STEPS:
                 self.wait()
                 started = time.perf_counter()
             self.step(batch)
@@ -141,12 +142,12 @@ class Bench:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def race(self, contenders: dict[str, Feed], seconds: float, rounds: int) -> dict[str, list[float]]:
+    def measure_rates(self, contenders: dict[str, BatchSource], seconds: float, rounds: int) -> dict[str, list[float]]:
         """Steps a second of every contender, a number for each round."""
-        n_steps = max(round(seconds * self.steps_per_s(self.constant_batch(), WARM_STEPS)), 2)
+        n_steps = max(round(seconds * self.steps_per_s(self.constant_batch(), N_WARMUP_STEPS)), 2)
         rates: dict[str, list[float]] = {name: [] for name in contenders}
-        for turn, (name, feed) in itertools.product(range(rounds), contenders.items()):
-            with closing(feed()) as batches:
+        for turn, (name, batch_source) in itertools.product(range(rounds), contenders.items()):
+            with closing(batch_source()) as batches:
                 rates[name].append(self.steps_per_s(batches, n_steps))
             print(f"round {turn + 1}: {name}: {rates[name][-1]:.3f} steps/s", file=sys.stderr)
         return rates
@@ -159,12 +160,12 @@ class Bench:
         return counter.get_total_flops()
 
 
-def job_of(memory: Memory, recipe: Recipe, device: torch.device) -> Job:
+def make_job(frame_bank: FrameBank, recipe: Recipe, device: torch.device) -> FoldJob:
     """Fold 0 of clips that are all in fold 1, each with one random label."""
-    n_clips, random = len(memory.clips), np.random.default_rng(1)
+    n_clips, random = len(frame_bank.clips), np.random.default_rng(1)
     targets = torch.from_numpy(np.eye(N_LABELS, dtype=np.float32)[random.integers(N_LABELS, size=n_clips)])
-    material = Material(
-        memory=memory,
+    training_set = TrainingSet(
+        frame_bank=frame_bank,
         labels=[str(label) for label in range(N_LABELS)],
         targets=targets,
         folds=np.ones(n_clips, np.int64),
@@ -173,25 +174,25 @@ def job_of(memory: Memory, recipe: Recipe, device: torch.device) -> Job:
         mean=MEAN_DB,
         std=STD_DB,
     )
-    return Job(recipe, material, fold=0, seed=0, home=Path(), device=device)
+    return FoldJob(recipe, training_set, fold=0, seed=0, output_dir=Path(), device=device)
 
 
-def real_batches(job: Job) -> Feed:
+def train_batches(job: FoldJob) -> BatchSource:
     """Epochs as in make train, one after the other."""
 
-    def feed() -> Generator[Batch, None, None]:
+    def batch_source() -> Generator[Batch, None, None]:
         for epoch in itertools.cycle(range(job.recipe.training.epochs)):
             yield from job.batches(epoch)
 
-    return feed
+    return batch_source
 
 
-def user_batches(job: Job, n_workers: int) -> Feed:
+def dataloader_batches(job: FoldJob, n_workers: int) -> BatchSource:
     """The DataLoader over the same clips."""
-    memory = job.material.memory
-    clips = [frames.cpu().numpy() for frames in memory.frames.split(memory.lengths.tolist())]
-    dataset = CropDataset(clips, job.material.targets.numpy(), job.sizes(0)[0], job.recipe.training)
-    return partial(loader_batches, dataset, memory.device, n_workers)
+    frame_bank = job.training_set.frame_bank
+    clips = [frames.cpu().numpy() for frames in frame_bank.frames.split(frame_bank.lengths.tolist())]
+    dataset = CropDataset(clips, job.training_set.targets.numpy(), job.crop_shape(0)[0], job.recipe.training)
+    return partial(loader_batches, dataset, frame_bank.device, n_workers)
 
 
 def print_rates(bench: Bench, rates: dict[str, list[float]]) -> None:
@@ -200,14 +201,14 @@ def print_rates(bench: Bench, rates: dict[str, list[float]]) -> None:
     print(f"{'':24} {'steps/s':>9} {'clips/s':>9} {'of constant':>12} {'over rounds':>16}")
     for name, rate in medians.items():
         # Of the same round: a machine's speed drifts.
-        ratios = [one / other for one, other in zip(rates[name], rates[CONSTANT], strict=True)]
+        ratios = [one / other for one, other in zip(rates[name], rates[CONSTANT_BATCH], strict=True)]
         spread = f"{min(ratios):.3f} to {max(ratios):.3f}"
         clips_per_s, ratio = rate * bench.training.batch_size, statistics.median(ratios)
         print(f"{name:24} {rate:9.3f} {clips_per_s:9.1f} {ratio:12.3f} {spread:>16}")
     loader = list(medians)[-1]
-    print(f"frames on the device beside the DataLoader: {medians[HELD] / medians[loader]:.2f} times the steps")
-    print(f"an epoch of {EPOCH_CLIPS} clips: {EPOCH_CLIPS / bench.training.batch_size / medians[HELD]:.1f} s")
-    achieved, peak = bench.flops() * medians[HELD], matmul_flops_per_s(bench.device, bench.training.precision)
+    print(f"frames on the device beside the DataLoader: {medians[ON_DEVICE] / medians[loader]:.2f} times the steps")
+    print(f"an epoch of {EPOCH_CLIPS} clips: {EPOCH_CLIPS / bench.training.batch_size / medians[ON_DEVICE]:.1f} s")
+    achieved, peak = bench.flops() * medians[ON_DEVICE], matmul_flops_per_s(bench.device, bench.training.precision)
     print(f"{achieved / 1e12:.3g} TFLOP/s of {peak / 1e12:.3g} in matrix products: {achieved / peak:.1%}")
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from core.errors import BadInput
-from core.files import written_whole
+from core.errors import UserError
+from core.files import atomic_write
 
 
 def read_table(
@@ -16,35 +16,37 @@ def read_table(
     """Read a UTF-8 CSV with a header as strings, nothing taken for a number or for missing; blank rows, and columns
     without a name and a value, are left out.
 
-    Raises BadInput: no such file (with `hint`), not UTF-8, no CSV, a row of another length, one of `columns` missing.
+    Raises UserError: no such file (with `hint`), not UTF-8, no CSV, a row of another length, one of `columns` missing.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.reader(lines, strict=True)
             rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
     except FileNotFoundError:
-        raise BadInput(f"{path} is not there: {hint}") from None
+        raise UserError(f"{path} is not there: {hint}") from None
     except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+        raise UserError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
     except OSError as error:
-        raise BadInput(f"{path} cannot be read ({error.strerror}): check the path and its permissions") from None
+        raise UserError(f"{path} cannot be read ({error.strerror}): check the path and its permissions") from None
     except csv.Error as error:
-        raise BadInput(f"{path} cannot be read as a CSV ({error}): save it again as a CSV") from None
+        raise UserError(f"{path} cannot be read as a CSV ({error}): save it again as a CSV") from None
     if not rows:
-        raise BadInput(f"{path} is empty: it needs a header line and a line a clip")
-    return _checked(path, [name.strip() for name in rows[0][1]], rows[1:], columns)
+        raise UserError(f"{path} is empty: it needs a header line and a line a clip")
+    return _check_table(path, [name.strip() for name in rows[0][1]], rows[1:], columns)
 
 
-def _checked(path: Path, header: list[str], rows: list[tuple[int, list[str]]], columns: Iterable[str]) -> pd.DataFrame:
+def _check_table(
+    path: Path, header: list[str], rows: list[tuple[int, list[str]]], columns: Iterable[str]
+) -> pd.DataFrame:
     """The rows as a table, once every row has the header's length and the header has `columns`."""
     if missing := [name for name in columns if name not in header]:
-        raise BadInput(
+        raise UserError(
             f"{path} has no column {', '.join(missing)}, only {' and '.join(header)}: "
             "name it in the header, and part columns by commas"
         )
     for line, row in rows:
         if len(row) != len(header):
-            raise BadInput(
+            raise UserError(
                 f"{path} line {line} ({row[0]!r}) has {len(row)} fields and the header {len(header)}: "
                 "put fields that hold a comma in double quotes, with no space before them"
             )
@@ -52,7 +54,7 @@ def _checked(path: Path, header: list[str], rows: list[tuple[int, list[str]]], c
     used = [bool(name) or table.iloc[:, column].str.strip().any() for column, name in enumerate(header)]
     table = table.loc[:, used]  # spreadsheets save empty columns beside the others
     if table.columns.has_duplicates:
-        raise BadInput(f"{path} has two columns named {table.columns[table.columns.duplicated()][0]!r}: keep one")
+        raise UserError(f"{path} has two columns named {table.columns[table.columns.duplicated()][0]!r}: keep one")
     return table
 
 
@@ -61,7 +63,7 @@ def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[objec
     texts = [[str(value) for value in row] for row in rows]
     # Python 3.11's writer leaves a lone carriage return unquoted, and a reader takes it for the end of the row.
     bare_return = any("\r" in text for row in texts for text in row)
-    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
         writer = csv.writer(lines, quoting=csv.QUOTE_ALL if bare_return else csv.QUOTE_MINIMAL, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(texts)

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
-from core.errors import BadInput
-from core.resources import usable_cores
+from core.errors import UserError
+from core.resources import available_cores
 
 # Of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -19,7 +19,7 @@ COMPILER = ("torch._dynamo", "torch._inductor")
 
 
 def pick_device(name: str) -> torch.device:
-    """The device `name` means: auto is the GPU where there is one. Raises BadInput for one that is not there.
+    """The device `name` means: auto is the GPU where there is one. Raises UserError for one that is not there.
 
     A GPU may then choose its fastest convolutions, and TF32 where float32 is asked for; beside a CPU, freed memory is
     kept for the next step, and there are no more threads than cores that may be used.
@@ -27,37 +27,37 @@ def pick_device(name: str) -> torch.device:
     try:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
         if device.type not in ("cpu", "cuda"):
-            raise BadInput(f"--device {name}: nothing here is computed there; use auto, cpu or cuda")
+            raise UserError(f"--device {name}: nothing here is computed there; use auto, cpu or cuda")
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise BadInput(f"--device {name}: {str(error).splitlines()[0]}; use auto, cpu or cuda") from None
+        raise UserError(f"--device {name}: {str(error).splitlines()[0]}; use auto, cpu or cuda") from None
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
     else:
-        _keep_freed_memory()
-        _share_cores()
+        _tune_malloc()
+        _limit_torch_threads()
     return device
 
 
 def check_compiler(device: torch.device) -> None:
-    """Raise BadInput where torch.compile cannot compile for `device`: it needs a compiler of C++."""
+    """Raise UserError where torch.compile cannot compile for `device`: it needs a compiler of C++."""
     try:
         torch.compile(lambda x: x + 1)(torch.zeros(2, device=device))
     except RuntimeError as error:
-        raise BadInput(
+        raise UserError(
             f"training.compile: {_compiler_reason(error)}; install a C++ compiler (g++), or set it to false"
         ) from None
 
 
-def blame_compiler(error: RuntimeError) -> None:
-    """Raise BadInput where `error` is torch.compile's, and not the network's own that it met while it traced this.
+def raise_compile_error(error: RuntimeError) -> None:
+    """Raise UserError where `error` is torch.compile's, and not the network's own that it met while it traced this.
 
     It goes by names: to import the kinds takes seconds, and only a run that compiles has done so.
     """
     kinds = type(error).__mro__
     if kinds[0].__name__ != "TorchRuntimeError" and any(kind.__module__.startswith(COMPILER) for kind in kinds):
-        raise BadInput(
+        raise UserError(
             f"training.compile: the network cannot be compiled ({_compiler_reason(error)}); set it to false"
         ) from None
 
@@ -68,7 +68,7 @@ def _compiler_reason(error: RuntimeError) -> str:
     return (str(cause).splitlines() or [type(cause).__name__])[0]
 
 
-def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[object]:
+def autocast_context(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """The context a network runs in: bfloat16 if asked for, or for `auto` on a GPU that has it; else float32."""
     bfloat16 = precision == "bfloat16" or (
         precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -76,7 +76,7 @@ def arithmetic(device: torch.device, precision: str) -> AbstractContextManager[o
     return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
 
 
-def _keep_freed_memory() -> None:
+def _tune_malloc() -> None:
     """Have glibc keep what is freed: the page faults of getting it back took a quarter of a step's processor time."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt:
@@ -84,15 +84,15 @@ def _keep_freed_memory() -> None:
             mallopt(option, 1 << 30)
 
 
-def _share_cores() -> None:
+def _limit_torch_threads() -> None:
     """Have PyTorch keep to a container's quota: it counts the cores of the machine."""
-    n_cores = usable_cores()
+    n_cores = available_cores()
     if n_cores < torch.get_num_threads():
         torch.set_num_threads(n_cores)
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def limit_to_one_thread() -> Iterator[None]:
     """Have this thread's tensors computed by it alone.
 
     OpenMP's threads go on spinning for a while after each operation they share, on cores that others want.

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def temporary_beside(path: Path) -> Path:
+def temporary_path(path: Path) -> Path:
     """The name under which this process writes `path` until it is whole."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
-def sync(path: Path) -> None:
+def fsync_path(path: Path) -> None:
     """Put what was written to a file, or a folder's list of names, on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -22,29 +22,29 @@ def sync(path: Path) -> None:
 
 
 @contextmanager
-def written_whole(path: Path, lasting: bool = True) -> Iterator[Path]:
+def atomic_write(path: Path, fsync: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` at the end, or remove it after an exception.
 
-    Parent folders are created. The bytes reach the disk before the name does, unless the file need not be `lasting`:
+    Parent folders are created. The bytes reach the disk before the name does, unless `fsync` is false:
     a power cut may then leave it damaged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_beside(path)
+    temporary = temporary_path(path)
     try:
         yield temporary
-        if lasting:
-            sync(temporary)
+        if fsync:
+            fsync_path(temporary)
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and not error.filename:  # a full disk names no file
             error.filename = str(path)
         raise
-    if lasting:
-        sync(path.parent)
+    if fsync:
+        fsync_path(path.parent)
 
 
-def digest_of(paths: Iterable[Path]) -> str:
+def hash_files(paths: Iterable[Path]) -> str:
     """One digest of some files."""
     digest = hashlib.sha256()
     for path in paths:

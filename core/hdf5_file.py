@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 
-class Disk(FileIO):
-    """The file object that h5py.File takes. After an error it swallows what is written, until `check` raises it."""
+class DeferredErrorFile(FileIO):
+    """The file object that h5py.File takes. After an error it swallows what is written.
+
+    `raise_deferred` raises that error.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "w+")
         self._error: OSError | None = None
 
-    def check(self) -> None:
+    def raise_deferred(self) -> None:
         """Raise the error that writing met, if any."""
         if self._error:
             raise self._error
@@ -21,11 +24,11 @@ class Disk(FileIO):
     def write(self, data: Any) -> int:
         """Write all of `data` at the file's position, or remember why not."""
         n_bytes = memoryview(data).nbytes
-        self.put(self.tell(), data)
+        self.write_at(self.tell(), data)
         self.seek(n_bytes, os.SEEK_CUR)
         return n_bytes
 
-    def put(self, at: int, data: Any) -> None:
+    def write_at(self, at: int, data: Any) -> None:
         """Write all of `data` from byte `at` on, also from threads and past HDF5, or remember why not."""
         left = memoryview(data).cast("B")
         try:

@@ -1,35 +1,56 @@
-"""Work on many recordings in processes of their own: a decoder that crashes or hangs ends the script in one line."""
+"""Tasks side by side, by joblib: in threads of this process, which drive sandboxes."""
 
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
-from typing import TypeVar
+import threading
+import warnings
+from collections.abc import Callable, Generator, Iterable
+from typing import Generic, TypeVar
 
-from core.errors import BadInput
-from core.sigint import starting_deaf
+from joblib import Parallel, delayed
 
+from core.sandbox import cancel_sandboxes
+
+Task = TypeVar("Task")
 Result = TypeVar("Result")
+CANCEL_TIMEOUT_S = 1.5
+"""How long an interrupted command waits for its threads."""
 
 
-def apart(work: Callable[[str], Result], paths: Sequence[str], n_jobs: int) -> Iterator[Result]:
-    """What `work` makes of each recording, in order. Raises BadInput where one of them kills its process.
+class _Counted(Generic[Task, Result]):
+    """A function that knows how many threads are in it."""
 
-    One job has a process as well: `preprocess.audio.watchdog` ends the one whose decoder hangs.
-    """
-    with ProcessPoolExecutor(n_jobs, get_context("spawn"), _mute) as pool:
+    def __init__(self, function: Callable[[Task], Result]) -> None:
+        self.function, self.n_running, self.changed = function, 0, threading.Condition()
+
+    def __call__(self, task: Task) -> Result:
+        with self.changed:
+            self.n_running += 1
         try:
-            with starting_deaf():
-                made = pool.map(work, paths, chunksize=max(1, min(8, len(paths) // n_jobs)))
-            yield from made
-        except BrokenProcessPool:
-            raise BadInput(
-                "a decoder crashed or hung on a recording: make features finds which and sets it apart in failed.csv; "
-                "move that one away and try again"
-            ) from None
+            return self.function(task)
+        finally:
+            with self.changed:
+                self.n_running -= 1
+                self.changed.notify_all()
+
+    def wait_until_idle(self) -> None:
+        with self.changed:
+            self.changed.wait_for(lambda: not self.n_running, CANCEL_TIMEOUT_S)
 
 
-def _mute() -> None:
-    """Keep what decoders written in C mutter about damaged files from the terminal."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+def run_parallel(function: Callable[[Task], Result], tasks: Iterable[Task], n_jobs: int) -> Generator[Result]:
+    """Yield `function(task)` for each task, in the order in which they end.
+
+    Raises what a task raises. Whatever ends this early, Ctrl-C among it, ends the sandboxes and so their tasks: use it
+    within contextlib.closing.
+    """
+    counted = _Counted(function)
+    parallel = Parallel(n_jobs, backend="threading", return_as="generator_unordered", batch_size=1)
+    results = parallel(delayed(counted)(task) for task in tasks)
+    try:
+        for result in results:  # noqa: UP028 (an early end must reach this function before joblib)
+            yield result
+    except BaseException:
+        with cancel_sandboxes(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # joblib's, of results that nobody took
+            results.close()
+            counted.wait_until_idle()
+        raise

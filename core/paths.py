@@ -5,25 +5,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CALIBRATION_NAME = "calibration.json"
-THRESHOLDS_NAME, CENTRE_NAME = "thresholds.json", "thresholds_centre.json"
+THRESHOLDS_NAME, CENTER_THRESHOLDS_NAME = "thresholds.json", "thresholds_centre.json"
 """Beside a run's checkpoints, fitted on its out-of-fold scores: thresholds for a clip's windows, and for the one in its
 middle alone."""
 
-FITTED_NAMES = (THRESHOLDS_NAME, CENTRE_NAME, CALIBRATION_NAME)
+FITTED_PARAMS_NAMES = (THRESHOLDS_NAME, CENTER_THRESHOLDS_NAME, CALIBRATION_NAME)
 """All that is fitted to a run's weights."""
 RECIPE_NAME = "recipe.yaml"
 """There, too, and in an export: everything that was set."""
-PREDICTED_NAME = "predicted.json"
+PROVENANCE_NAME = "provenance.json"
 """There too: what the run's submission was predicted with; those of recordings of no dataset have one each."""
 
-ENDINGS = ("_centre", "_labels", "_windows", "_failed")
+SUBMISSION_SUFFIXES = ("_centre", "_labels", "_windows", "_failed")
 """Of the CSVs beside a run's submission."""
-OF_INPUT = "_on_"
+INPUT_INFIX = "_on_"
 """In a submission's name, between the run and the recordings of no dataset that it is of."""
 
 
 @dataclass(frozen=True)
-class Places:
+class RunPaths:
     """Paths of one recipe's outputs and of one run's."""
 
     cache: Path
@@ -34,53 +34,53 @@ class Places:
     """The run's name; by default the recipe's."""
 
     @property
-    def home(self) -> Path:
+    def dataset_dir(self) -> Path:
         """cache/<recipe>/: the table of clips, the store and the runs."""
         return self.cache / self.name
 
     @property
     def clips_csv(self) -> Path:
-        return self.home / "clips.csv"
+        return self.dataset_dir / "clips.csv"
 
     @property
     def labels_csv(self) -> Path:
         """The vocabulary, a label a row, in the order of every score's columns."""
-        return self.home / "labels.csv"
+        return self.dataset_dir / "labels.csv"
 
     @property
     def sample_csv(self) -> Path:
         """A copy of the dataset's sample_submission.csv, where it has one."""
-        return self.home / "sample_submission.csv"
+        return self.dataset_dir / "sample_submission.csv"
 
     @property
     def store(self) -> Path:
-        return self.home / "features.h5"
+        return self.dataset_dir / "features.h5"
 
     @property
-    def parts(self) -> Path:
-        return self.home / "parts"
+    def shards_dir(self) -> Path:
+        return self.dataset_dir / "shards"
 
     @property
     def failed_csv(self) -> Path:
-        return self.home / "failed.csv"
+        return self.dataset_dir / "failed.csv"
 
     @property
-    def run_home(self) -> Path:
+    def run_dir(self) -> Path:
         """cache/<recipe>/runs/<run>/: weights, logs and out-of-fold scores."""
-        return self.home / "runs" / self.run
+        return self.dataset_dir / "runs" / self.run
 
     @property
     def oof_csv(self) -> Path:
         """Scores of training clips by the fold that never saw them."""
-        return self.run_home / "oof.csv"
+        return self.run_dir / "oof.csv"
 
-    def rival(self) -> str | None:
+    def conflicting_run(self) -> str | None:
         """Another run of the recipe, of which a file is named as this one's submission, or the other way round."""
-        beside = re.compile(f"({'|'.join(ENDINGS)}|{OF_INPUT}.*)$", re.DOTALL)
-        for home in sorted(self.run_home.parent.glob("*/")):
-            shorter, longer = sorted((home.name, self.run), key=len)
+        beside = re.compile(f"({'|'.join(SUBMISSION_SUFFIXES)}|{INPUT_INFIX}.*)$", re.DOTALL)
+        for run_dir in sorted(self.run_dir.parent.glob("*/")):
+            shorter, longer = sorted((run_dir.name, self.run), key=len)
             if longer.startswith(shorter) and beside.match(longer, len(shorter)):
-                return home.name
+                return run_dir.name
         return None
 
     def submission(self, suffix: str = ".csv") -> Path:

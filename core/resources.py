@@ -9,8 +9,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-MOUNT = Path("/sys/fs/cgroup")
-OWN_GROUPS = Path("/proc/self/cgroup")
+CGROUP_MOUNT = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
 """A line a hierarchy: number, controllers (none: version 2), path, with colons between them."""
 
 MEMORY_FILES = (
@@ -20,7 +20,7 @@ MEMORY_FILES = (
 """Of both versions: the limit, what is used of it, and the line of memory.stat that says what of this goes first."""
 
 
-def usable_cores() -> int:
+def available_cores() -> int:
     """Cores this process may use: those it may run on, and no more than its groups' CPU time keeps busy."""
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min([n_cores, *_cores_by_quota()])
@@ -35,7 +35,7 @@ def available_bytes() -> int:
 
 def _cores_by_quota() -> Iterator[int]:
     """Cores that each group's CPU time keeps busy, rounded up: 150 ms of every 100 ms are 2."""
-    for group in _groups("cpu"):
+    for group in _control_groups("cpu"):
         text = _read(group / "cpu.max") or f"{_read(group / 'cpu.cfs_quota_us')} {_read(group / 'cpu.cfs_period_us')}"
         match [_number(word) for word in text.split()]:
             case [int(quota_us), int(period_us)] if quota_us > 0 and period_us > 0:
@@ -44,24 +44,26 @@ def _cores_by_quota() -> Iterator[int]:
 
 def _bytes_by_limit() -> Iterator[int]:
     """Bytes that each group has left of its limit."""
-    for group in _groups("memory"):
-        for limit_file, usage_file, goes_first in MEMORY_FILES:
+    for group in _control_groups("memory"):
+        for limit_file, usage_file, reclaimable_key in MEMORY_FILES:
             limit, usage = _number(_read(group / limit_file)), _number(_read(group / usage_file)) or 0
             if limit is not None and limit > 0:
-                stock = dict(line.split(" ", 1) for line in _read(group / "memory.stat").splitlines() if " " in line)
-                kept = max(0, usage - (_number(stock.get(goes_first, "")) or 0))
-                yield max(0, limit - kept)
+                memory_stat = dict(
+                    line.split(" ", 1) for line in _read(group / "memory.stat").splitlines() if " " in line
+                )
+                non_reclaimable = max(0, usage - (_number(memory_stat.get(reclaimable_key, "")) or 0))
+                yield max(0, limit - non_reclaimable)
 
 
-def _groups(controller: str) -> Iterator[Path]:
+def _control_groups(controller: str) -> Iterator[Path]:
     """Folders of this process's groups that `controller` may limit, and of all groups above them, where mounted."""
-    paths = {MOUNT: "", MOUNT / "unified": "", MOUNT / controller: ""}
-    for line in _read(OWN_GROUPS).splitlines():
+    paths = {CGROUP_MOUNT: "", CGROUP_MOUNT / "unified": "", CGROUP_MOUNT / controller: ""}
+    for line in _read(OWN_CGROUPS).splitlines():
         match line.split(":", 2):
             case [_, "", path]:
-                paths |= {MOUNT: path, MOUNT / "unified": path}
+                paths |= {CGROUP_MOUNT: path, CGROUP_MOUNT / "unified": path}
             case [_, names, path] if controller in names.split(","):
-                paths |= {MOUNT / controller: path, MOUNT / names: path}
+                paths |= {CGROUP_MOUNT / controller: path, CGROUP_MOUNT / names: path}
     for mount, path in paths.items():
         steps = [step for step in path.split("/") if step]
         depth = 0 if ".." in steps else len(steps)  # with "..", the group lies outside of what is mounted

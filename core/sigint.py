@@ -1,4 +1,4 @@
-"""Processes deaf to Ctrl-C: it is their parent's to handle, which ends them."""
+"""Child processes that ignore SIGINT: Ctrl-C is their parent's to handle, which ends them."""
 
 import signal
 from collections.abc import Iterator
@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def starting_deaf() -> Iterator[None]:
-    """Processes started within never hear of Ctrl-C, not even while they import. For the main thread."""
+def ignore_sigint() -> Iterator[None]:
+    """Processes started within ignore SIGINT, not even while they import. For the main thread."""
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

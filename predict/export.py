@@ -16,29 +16,29 @@ from jsonargparse import ArgumentParser
 from safetensors.torch import save_file
 
 from core.entrypoint import run_script
-from core.errors import BadInput
-from core.paths import CALIBRATION_NAME, FITTED_NAMES, RECIPE_NAME
-from predict.decide.fitted_params import read_fitted
-from predict.decide.thresholds import name_for, read_thresholds, with_tuned_windows
-from predict.inference.tagger import Run, load_run
+from core.errors import UserError
+from core.paths import CALIBRATION_NAME, FITTED_PARAMS_NAMES, RECIPE_NAME
+from predict.decide.fitted_params import read_fitted_params
+from predict.decide.thresholds import read_thresholds, thresholds_filename, with_tuned_window_threshold
+from predict.inference.tagger import TrainedRun, load_run
 from predict.model_export.onnx import write_onnx
-from predict.output.ground_truth import match_rows, out_of_fold_truth
-from preprocess.dataset.clip_table import read_clips
+from predict.output.ground_truth import oof_truth, scores_in_truth_order
+from preprocess.dataset.clip_table import read_clip_table
 from preprocess.dataset.labels import write_vocabulary
 from recipe import Prediction, as_dict
-from recipe.cli import Command, read_command
-from train.evaluate.metrics import summarise
-from train.evaluate.score_clips import window_frames
+from recipe.cli import Command, parse_command
+from train.evaluate.metrics import compute_metrics
+from train.evaluate.score_clips import window_and_hop_frames
 from train.evaluate.score_table import read_scores
 
 ONNX_NAME, LABELS_NAME, CARD_NAME = "model.onnx", "labels.csv", "README.md"
 CALIBRATION_KEYS = ("temperature", "temperature_by_fold", "clips", "before", "after")
-WRITTEN = re.compile(
+EXPORTED_NAMES = re.compile(
     r"fold\d+(_\d+)?\.safetensors|"
-    + "|".join(map(re.escape, (ONNX_NAME, LABELS_NAME, CARD_NAME, RECIPE_NAME, *FITTED_NAMES)))
+    + "|".join(map(re.escape, (ONNX_NAME, LABELS_NAME, CARD_NAME, RECIPE_NAME, *FITTED_PARAMS_NAMES)))
 )
 """The names of what an export holds."""
-CARD = Path(__file__).parent / "model_export" / "model_card.md.j2"
+CARD_TEMPLATE = Path(__file__).parent / "model_export" / "model_card.md.j2"
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -46,16 +46,16 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    command = read_command(arguments, "Write a run as one folder to hand on.", add_options)
-    folder = Path(command.options.out or command.places.submission("_model"))
-    check_free(folder)
-    home = command.places.run_home
-    run = load_run(home, with_tuned_windows(home, command.recipe.prediction))
+    command = parse_command(arguments, "Write a run as one folder to hand on.", add_options)
+    folder = Path(command.options.out or command.run_paths.submission("_model"))
+    check_replaceable(folder)
+    run_dir = command.run_paths.run_dir
+    run = load_run(run_dir, with_tuned_window_threshold(run_dir, command.recipe.prediction))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
         new = Path(temporary) / "new"
         new.mkdir()
-        write_parts(new, command, run)
+        write_export(new, command, run)
         if folder.exists():
             folder.rename(Path(temporary) / "old")
         new.rename(folder)
@@ -63,18 +63,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{path.stat().st_size / 2**20:8.2f} MB  {path}")
 
 
-def check_free(folder: Path) -> None:
-    """Raise BadInput unless the folder is new, empty, or an earlier export and nothing else, which is replaced."""
+def check_replaceable(folder: Path) -> None:
+    """Raise UserError unless the folder is new, empty, or an earlier export and nothing else, which is replaced."""
     if not (folder.exists() or folder.is_symlink()):
         return
     ours = folder.is_dir() and not folder.is_symlink() and folder.resolve() != Path.cwd()
     if not ours or (any(folder.iterdir()) and not all((folder / name).is_file() for name in (ONNX_NAME, RECIPE_NAME))):
-        raise BadInput(f"--out {folder}: something else is there, and would be lost; name a new folder")
-    if other := sorted(path.name for path in folder.iterdir() if not WRITTEN.fullmatch(path.name)):
-        raise BadInput(f"--out {folder}: {other[0]!r} in it is no export's, and would be lost; move it elsewhere")
+        raise UserError(f"--out {folder}: something else is there, and would be lost; name a new folder")
+    if other := sorted(path.name for path in folder.iterdir() if not EXPORTED_NAMES.fullmatch(path.name)):
+        raise UserError(f"--out {folder}: {other[0]!r} in it is no export's, and would be lost; move it elsewhere")
 
 
-def write_parts(folder: Path, command: Command, run: Run) -> None:
+def write_export(folder: Path, command: Command, run: TrainedRun) -> None:
     """Everything the folder holds."""
     for fold, networks in run.folds.items():
         for number, network in enumerate(networks):
@@ -85,39 +85,39 @@ def write_parts(folder: Path, command: Command, run: Run) -> None:
     recipe = as_dict(run.recipe) | {"prediction": as_dict(run.prediction)}
     (folder / RECIPE_NAME).write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8")
     write_vocabulary(folder / LABELS_NAME, run.labels)
-    home = command.places.run_home
-    tuned = home / name_for(run.prediction)
-    is_tuned = read_thresholds(home, run.labels, run.prediction).source == str(tuned)
+    run_dir = command.run_paths.run_dir
+    tuned = run_dir / thresholds_filename(run.prediction)
+    is_tuned = read_thresholds(run_dir, run.labels, run.prediction).source == str(tuned)
     if is_tuned:
         shutil.copy(tuned, folder)
-    if (home / CALIBRATION_NAME).exists():
-        shutil.copy(home / CALIBRATION_NAME, folder)
+    if (run_dir / CALIBRATION_NAME).exists():
+        shutil.copy(run_dir / CALIBRATION_NAME, folder)
     (folder / CARD_NAME).write_text(write_card(command, run, is_tuned=is_tuned), encoding="utf-8")
 
 
-def write_card(command: Command, run: Run, *, is_tuned: bool) -> str:
+def write_card(command: Command, run: TrainedRun, *, is_tuned: bool) -> str:
     """The model card, in Markdown; `is_tuned` says whether thresholds lie beside it."""
-    places = command.places
-    window, hop = window_frames(run.prediction, run.frames_per_second)
+    run_paths = command.run_paths
+    window, hop = window_and_hop_frames(run.prediction, run.frames_per_second)
     environment = Environment(
-        loader=FileSystemLoader(CARD.parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(CARD_TEMPLATE.parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.get_template(CARD.name).render(
+    return environment.get_template(CARD_TEMPLATE.name).render(
         run=run,
-        name=places.run,
+        name=run_paths.run,
         n_networks=sum(map(len, run.folds.values())),
         window_frames=window,
         hop_frames=hop,
         is_tuned=is_tuned,
-        thresholds_name=name_for(run.prediction),
-        views=views_beside(run.prediction),
-        calibration=read_fitted(places.run_home / CALIBRATION_NAME, CALIBRATION_KEYS, "make calibrate"),
+        thresholds_name=thresholds_filename(run.prediction),
+        views=views_not_exported(run.prediction),
+        calibration=read_fitted_params(run_paths.run_dir / CALIBRATION_NAME, CALIBRATION_KEYS, "make calibrate"),
         command=predict_command(command),
         **describe_training(command),
     )
 
 
-def views_beside(prediction: Prediction) -> dict[str, str]:
+def views_not_exported(prediction: Prediction) -> dict[str, str]:
     """The keys by which windows are heard otherwise as well, with their values as YAML: ONNX hears each once."""
     keys = {f"prediction.{key}": value for key, value in as_dict(prediction).items() if key.startswith("view_")}
     return {key: json.dumps(value) for key, value in keys.items() if value}
@@ -128,31 +128,31 @@ def predict_command(command: Command) -> str:
     name, files = command.recipe.name, command.options.recipe
     recipe = Path(files[-1].relative).stem if files else name
     also = f' ARGS="--name {shlex.quote(name)}"' if name != recipe else ""
-    return f"make predict INPUT=recording.wav RECIPE={recipe} RUN={command.places.run}{also}"
+    return f"make predict INPUT=recording.wav RECIPE={recipe} RUN={command.run_paths.run}{also}"
 
 
 def describe_training(command: Command) -> dict[str, Any]:
     """The training clips of the dataset, and the run's out-of-fold metrics where every fold is finished."""
-    places = command.places
-    table = read_clips(places.clips_csv)
+    run_paths = command.run_paths
+    table = read_clip_table(run_paths.clips_csv)
     training = table[table["split"] == "train"]
     return {
         "n_clips": len(training),
-        "n_noisy": int((training["trust"] == "noisy").sum()),
+        "n_noisy": int((training["label_quality"] == "noisy").sum()),
         "n_groups": int(training["group"].nunique()),
         "n_folds": int(training["fold"].nunique()),
-        "metrics": measure(command) if places.oof_csv.exists() else {},
+        "metrics": oof_metrics(command) if run_paths.oof_csv.exists() else {},
     }
 
 
-def measure(command: Command) -> dict[str, float]:
+def oof_metrics(command: Command) -> dict[str, float]:
     """Metrics of the out-of-fold scores on curated clips."""
-    places = command.places
-    scores = read_scores(places.oof_csv)
-    truth = out_of_fold_truth(places.clips_csv, places.oof_csv, scores)
+    run_paths = command.run_paths
+    scores = read_scores(run_paths.oof_csv)
+    truth = oof_truth(run_paths.clips_csv, run_paths.oof_csv, scores)
     if truth is None:
         return {}
-    return summarise(torch.from_numpy(truth.values), torch.from_numpy(match_rows(truth, scores)))
+    return compute_metrics(torch.from_numpy(truth.values), torch.from_numpy(scores_in_truth_order(truth, scores)))
 
 
 if __name__ == "__main__":

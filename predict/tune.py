@@ -8,46 +8,53 @@ import numpy as np
 from jsonargparse import ArgumentParser
 
 from core.device import pick_device
-from core.entrypoint import run_script, warn
-from predict.decide.threshold_search import METRICS, Choice, Pooled, decide_across, measure, tune_together
-from predict.decide.thresholds import DEFAULT, centred, write_thresholds
-from predict.inference.oof_predictions import HeldOut, answer_held_out, answer_mixtures
-from predict.inference.tagger import Run, load_run
+from core.entrypoint import log_warning, run_script
+from predict.decide.threshold_search import (
+    METRICS,
+    ScoresAtThreshold,
+    TunedThresholds,
+    compute_metric,
+    cross_fit_decisions,
+    search_with_window_threshold,
+)
+from predict.decide.thresholds import DEFAULT_THRESHOLD, with_center_pooling, write_thresholds
+from predict.inference.oof_predictions import OofPredictions, predict_mixtures, predict_out_of_fold
+from predict.inference.tagger import TrainedRun, load_run
 from recipe import Prediction, Tuning
-from recipe.bounds import Natural
-from recipe.cli import Command, add_machine_options, count_jobs, read_command
+from recipe.bounds import NonNegativeInt
+from recipe.cli import Command, add_device_options, parse_command, resolve_n_jobs
 
 WINDOW_THRESHOLDS = np.arange(0.02, 0.99, 0.02).round(2).tolist()
-"""Tried for pooling share."""
+"""Tried for pooling vote_fraction."""
 
 
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--metric", choices=list(METRICS), help="Instead of tuning.metric.")
     parser.add_argument("--per_label", action="store_true", help="As tuning.per_label true.")
-    parser.add_argument("--mixtures", type=Natural | None, help="Instead of tuning.mixtures.")
-    add_machine_options(parser)
+    parser.add_argument("--mixtures", type=NonNegativeInt | None, help="Instead of tuning.mixtures.")
+    add_device_options(parser)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    command = read_command(arguments, "Tune thresholds on out-of-fold scores.", add_options)
-    places, options, tuning = command.places, command.options, tuning_of(command)
-    device, n_jobs = pick_device(options.device), count_jobs(options.jobs)
-    run = load_run(places.run_home, command.recipe.prediction, device)
+    command = parse_command(arguments, "Tune thresholds on out-of-fold scores.", add_options)
+    run_paths, options, tuning = command.run_paths, command.options, resolve_tuning(command)
+    device, n_jobs = pick_device(options.device), resolve_n_jobs(options.jobs)
+    run = load_run(run_paths.run_dir, command.recipe.prediction, device)
     if tuning.mixtures:
-        held_out = answer_mixtures(places, run, device, n_jobs, tuning)
+        oof = predict_mixtures(run_paths, run, device, n_jobs, tuning)
     else:
-        held_out = answer_held_out(places, run, device, n_jobs)
-    if run.prediction.pooling == "share" and held_out.short:
+        oof = predict_out_of_fold(run_paths, run, device, n_jobs)
+    if run.prediction.pooling == "vote_fraction" and oof.all_short:
         warning = "out-of-fold clips have one or two windows, too few for a share: try --mixtures 300"
-        warn(warning)
-    tune_windows(places.run_home, run, run.prediction, held_out, tuning)
-    one_window = centred(run.prediction)
-    if not held_out.short and one_window != run.prediction:
+        log_warning(warning)
+    tune_and_write(run_paths.run_dir, run, run.prediction, oof, tuning)
+    one_window = with_center_pooling(run.prediction)
+    if not oof.all_short and one_window != run.prediction:
         print("\nwithout sliding windows, by the one in the middle of each:")
-        tune_windows(places.run_home, run, one_window, held_out, tuning)
+        tune_and_write(run_paths.run_dir, run, one_window, oof, tuning)
 
 
-def tuning_of(command: Command) -> Tuning:
+def resolve_tuning(command: Command) -> Tuning:
     """The recipe's tuning, with what the options say otherwise."""
     tuning, options = command.recipe.tuning, command.options
     return replace(
@@ -58,43 +65,45 @@ def tuning_of(command: Command) -> Tuning:
     )
 
 
-def tune_windows(run_home: Path, run: Run, prediction: Prediction, held_out: HeldOut, tuning: Tuning) -> None:
+def tune_and_write(run_dir: Path, run: TrainedRun, prediction: Prediction, oof: OofPredictions, tuning: Tuning) -> None:
     """Choose the thresholds for these windows, write them, and print what they bring."""
-    pooled = pool(held_out, prediction)
-    choice = tune_together(pooled, held_out.truth, tuning.metric, per_label=tuning.per_label)
-    figures = compare(held_out, pooled, choice, prediction, tuning)
-    prediction = replace(prediction, window_threshold=choice.window_threshold)
-    tuned = {"metric": tuning.metric, "per_label": tuning.per_label, "clips": held_out.what, **figures}
-    path = write_thresholds(run_home, run.labels, choice.values, prediction, tuned)
-    print(f"{tuning.metric} on {held_out.what}")
-    print(f"  {figures['default']:.4f}  at {DEFAULT} for every label")
-    print(f"  {figures['tuned']:.4f}  at the tuned thresholds, on the clips they were tuned on")
-    if "tuned_on_other_folds" in figures:
-        print(f"  {figures['tuned_on_other_folds']:.4f}  each fold at thresholds tuned on the others: expect this")
+    scores_at = pool_at_thresholds(oof, prediction)
+    thresholds = search_with_window_threshold(scores_at, oof.truth, tuning.metric, per_label=tuning.per_label)
+    metrics = evaluate_thresholds(oof, scores_at, thresholds, prediction, tuning)
+    prediction = replace(prediction, window_threshold=thresholds.window_threshold)
+    tuned = {"metric": tuning.metric, "per_label": tuning.per_label, "clips": oof.description, **metrics}
+    path = write_thresholds(run_dir, run.labels, thresholds.values, prediction, tuned)
+    print(f"{tuning.metric} on {oof.description}")
+    print(f"  {metrics['default']:.4f}  at {DEFAULT_THRESHOLD} for every label")
+    print(f"  {metrics['tuned']:.4f}  at the tuned thresholds, on the clips they were tuned on")
+    if "tuned_on_other_folds" in metrics:
+        print(f"  {metrics['tuned_on_other_folds']:.4f}  each fold at thresholds tuned on the others: expect this")
     else:
         print("  only one fold is trained: nothing tells what to expect of other clips")
-    if prediction.pooling == "share":
+    if prediction.pooling == "vote_fraction":
         print(f"a window has a label above {prediction.window_threshold}, a clip from a share of windows on:")
-    print(f"thresholds from {choice.values.min():.3f} to {choice.values.max():.3f}: {path}")
+    print(f"thresholds from {thresholds.values.min():.3f} to {thresholds.values.max():.3f}: {path}")
 
 
-def compare(held_out: HeldOut, pooled: Pooled, choice: Choice, before: Prediction, tuning: Tuning) -> dict[str, float]:
+def evaluate_thresholds(
+    oof: OofPredictions, scores_at: ScoresAtThreshold, thresholds: TunedThresholds, before: Prediction, tuning: Tuning
+) -> dict[str, float]:
     """The metric untuned, tuned, and, with two folds or more, as it is to be expected of other clips."""
-    truth, metric = held_out.truth, tuning.metric
-    figures = {
-        "default": measure(metric, truth, held_out.pooled(before) >= DEFAULT),
-        "tuned": measure(metric, truth, pooled[choice.window_threshold] >= choice.values),
+    truth, metric = oof.truth, tuning.metric
+    metrics = {
+        "default": compute_metric(metric, truth, oof.pool_scores(before) >= DEFAULT_THRESHOLD),
+        "tuned": compute_metric(metric, truth, scores_at[thresholds.window_threshold] >= thresholds.values),
     }
-    if len(np.unique(held_out.folds)) > 1:
-        across = decide_across(pooled, truth, held_out.folds, metric, per_label=tuning.per_label)
-        figures["tuned_on_other_folds"] = measure(metric, truth, across)
-    return figures
+    if len(np.unique(oof.folds)) > 1:
+        across = cross_fit_decisions(scores_at, truth, oof.folds, metric, per_label=tuning.per_label)
+        metrics["tuned_on_other_folds"] = compute_metric(metric, truth, across)
+    return metrics
 
 
-def pool(held_out: HeldOut, prediction: Prediction) -> Pooled:
+def pool_at_thresholds(oof: OofPredictions, prediction: Prediction) -> ScoresAtThreshold:
     """Scores of clips by each window threshold that is tried; with other poolings it has no say."""
-    tried = {prediction.window_threshold, *(WINDOW_THRESHOLDS if prediction.pooling == "share" else ())}
-    return {at: held_out.pooled(replace(prediction, window_threshold=at)) for at in sorted(tried)}
+    tried = {prediction.window_threshold, *(WINDOW_THRESHOLDS if prediction.pooling == "vote_fraction" else ())}
+    return {at: oof.pool_scores(replace(prediction, window_threshold=at)) for at in sorted(tried)}
 
 
 if __name__ == "__main__":

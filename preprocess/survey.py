@@ -2,29 +2,35 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import closing
 
 from jsonargparse import ArgumentParser
 
 from core.entrypoint import run_script
-from core.errors import BadInput
-from core.files import written_whole
-from core.parallel import apart
-from core.progress import Progress
-from preprocess.dataset.loader import read_layout
-from preprocess.statistics.dataset import take_stock
-from preprocess.statistics.measure import Heard, Unheard, listen
-from preprocess.statistics.report import stock_lines
-from recipe.cli import count_jobs, read_command
+from core.errors import UserError
+from core.files import atomic_write
+from core.progress import RecordingProgress
+from core.sandbox import SandboxLimits
+from preprocess.audio.blocks import DecodeError
+from preprocess.audio.isolated import decoder_limits, read_each
+from preprocess.dataset.loader import read_dataset
+from preprocess.statistics.dataset import dataset_statistics
+from preprocess.statistics.measure import AudioStats, measure_recording
+from preprocess.statistics.report import format_report
+from recipe.cli import parse_command, resolve_n_jobs
 
 
-def listen_to_all(paths: Sequence[str], n_jobs: int) -> list[Heard | Unheard]:
+def measure_recordings(paths: Sequence[str], n_jobs: int, limits: SandboxLimits) -> list[AudioStats | DecodeError]:
     """Measure every recording, in the order of `paths`."""
-    measured = []
-    with Progress(len(paths)) as progress:
-        for one in apart(listen, paths, n_jobs):
-            measured.append(one)
-            progress.add(one.duration_s if isinstance(one, Heard) else 0.0, isinstance(one, Unheard))
-    return measured
+    measured: dict[int, AudioStats | DecodeError] = {}
+    with (
+        RecordingProgress(len(paths)) as progress,
+        closing(read_each(measure_recording, paths, n_jobs=n_jobs, limits=limits)) as results,
+    ):
+        for index, result in results:
+            measured[index] = result
+            progress.add(0.0 if isinstance(result, DecodeError) else result.duration_s, isinstance(result, DecodeError))
+    return [measured[index] for index in range(len(paths))]
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -32,19 +38,21 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    command = read_command(arguments, "What is in a dataset, before training on it.", add_options)
-    n_jobs = count_jobs(command.options.jobs)
-    layout = read_layout(command.recipe.data)
-    stock = take_stock(layout, listen_to_all(list(layout.table["path"]), n_jobs))
-    stock = {"layout": command.recipe.data.layout, "folder": str(layout.folder), **stock}
-    path = command.places.home / "survey.json"
+    command = parse_command(arguments, "What is in a dataset, before training on it.", add_options)
+    n_jobs = resolve_n_jobs(command.options.jobs)
+    dataset = read_dataset(command.recipe.data)
+    stats = dataset_statistics(
+        dataset, measure_recordings(list(dataset.table["path"]), n_jobs, decoder_limits(command.recipe.data))
+    )
+    stats = {"layout": command.recipe.data.layout, "folder": str(dataset.folder), **stats}
+    path = command.run_paths.dataset_dir / "survey.json"
     try:
-        with written_whole(path) as temporary:
-            temporary.write_text(json.dumps(stock, ensure_ascii=False, indent=1), encoding="utf-8")
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(stats, ensure_ascii=False, indent=1), encoding="utf-8")
     except OSError as error:
-        raise BadInput(f"{path} cannot be written ({error.strerror}): make room, or name another --cache") from None
-    print(f"{command.recipe.name}: layout {stock['layout']} in {stock['folder']}\n")
-    print("\n".join(stock_lines(stock)))
+        raise UserError(f"{path} cannot be written ({error.strerror}): make room, or name another --cache") from None
+    print(f"{command.recipe.name}: layout {stats['layout']} in {stats['folder']}\n")
+    print("\n".join(format_report(stats)))
     print(f"\nall of it: {path}")
 
 

@@ -4,11 +4,11 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from core.errors import BadInput
+from core.errors import UserError
 
 
 @dataclass(frozen=True)
-class Between:
+class Bounds:
     """Bounds of a number in a recipe, both inclusive."""
 
     low: float
@@ -18,16 +18,16 @@ class Between:
         return f"at least {self.low:g}" if math.isinf(self.high) else f"between {self.low:g} and {self.high:g}"
 
 
-Count = Annotated[int, Between(1)]
-Natural = Annotated[int, Between(0)]
-Share = Annotated[float, Between(0, 1)]
-Seconds = Annotated[float, Between(0.001, 86_400)]
+PositiveInt = Annotated[int, Bounds(1)]
+NonNegativeInt = Annotated[int, Bounds(0)]
+Fraction = Annotated[float, Bounds(0, 1)]
+Seconds = Annotated[float, Bounds(0.001, 86_400)]
 
 
-def _bounds(annotation: Any) -> Between | None:
-    """The Between of `X`, `X | None` or `list[X]`."""
+def _bounds(annotation: Any) -> Bounds | None:
+    """The Bounds of `X`, `X | None` or `list[X]`."""
     if get_origin(annotation) is Annotated:
-        return next((extra for extra in annotation.__metadata__ if isinstance(extra, Between)), None)
+        return next((extra for extra in annotation.__metadata__ if isinstance(extra, Bounds)), None)
     return next((bounds for part in get_args(annotation) if (bounds := _bounds(part))), None)
 
 
@@ -41,4 +41,4 @@ class Section:
             bounds, value = _bounds(annotation), getattr(self, name)
             for number in value if isinstance(value, list | tuple) else [value]:
                 if bounds and isinstance(number, int | float) and not bounds.low <= number <= bounds.high:
-                    raise BadInput(f"{section}.{name} = {number}: must be {bounds}")
+                    raise UserError(f"{section}.{name} = {number}: must be {bounds}")

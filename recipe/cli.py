@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,10 +13,25 @@ from typing import Any, NoReturn
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from core.errors import BadInput
-from core.paths import Places
-from core.resources import usable_cores
+from core.errors import UserError
+from core.paths import RunPaths
+from core.resources import available_cores
 from recipe import SECTIONS, Recipe
+
+RENAMED_KEYS = {
+    "features.rate_hz": "features.sample_rate_hz",
+    "features.hop_samples": "features.hop_length",
+    "features.centre": "features.center",
+    "training.label_rule": "training.label_mixing",
+    "training.short_clips": "training.short_clip_padding",
+    "training.average": "training.ema_decay",
+    "training.masks": "training.max_masks",
+    "training.teacher_keeps": "training.teacher_keep_threshold",
+    "training.teacher_adds": "training.teacher_add_threshold",
+    "prediction.view_copies": "prediction.view_offline_augment",
+    "tuning.entries": "tuning.intermittent_probability",
+}
+"""Keys of earlier versions, and what they are called now."""
 
 
 @dataclass(frozen=True)
@@ -23,33 +39,33 @@ class Command:
     """What a script was asked to do."""
 
     recipe: Recipe
-    places: Places
+    run_paths: RunPaths
     options: Namespace
     """The script's own options, by name."""
 
 
-def count_jobs(jobs: int) -> int:
-    """Processes that `--jobs` asks for: -1 is one a core. Raises BadInput."""
+def resolve_n_jobs(jobs: int) -> int:
+    """Processes that `--jobs` asks for: -1 is one a core. Raises UserError."""
     if jobs != -1 and jobs < 1:
-        raise BadInput(f"--jobs {jobs}: give a number of processes, or -1 for one a core")
-    return jobs if jobs > 0 else usable_cores()
+        raise UserError(f"--jobs {jobs}: give a number of processes, or -1 for one a core")
+    return jobs if jobs > 0 else available_cores()
 
 
-def add_machine_options(parser: ArgumentParser) -> None:
+def add_device_options(parser: ArgumentParser) -> None:
     """Where networks answer, and with how many cores: of the scripts in which they do."""
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
     parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
 
 
 class OptionParser(argparse.ArgumentParser):
-    """For scripts that take no recipe's keys: argparse's own, whose complaints are BadInput."""
+    """For scripts that take no recipe's keys: argparse's own, whose complaints are UserError."""
 
     def error(self, message: str) -> NoReturn:
-        raise BadInput(f"{message}; see --help")
+        raise UserError(f"{message}; see --help")
 
 
 def build_parser(description: str, add_options: Callable[[ArgumentParser], Any] | None = None) -> ArgumentParser:
-    """The parser of a script: the recipe's sections, the places, and the script's own options."""
+    """The parser of a script: the recipe's sections, the paths, and the script's own options."""
     parser = ArgumentParser(description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--recipe", action="config", help="YAML file of the recipe.")
     parser.add_argument("--name", type=str | None, help="Name of the cache folder; by default the recipe file's.")
@@ -63,41 +79,55 @@ def build_parser(description: str, add_options: Callable[[ArgumentParser], Any] 
     return parser
 
 
-def read_command(
+def parse_command(
     arguments: Sequence[str] | None,
     description: str,
     add_options: Callable[[ArgumentParser], Any] | None = None,
 ) -> Command:
-    """Read a command line (None: the process's own). Raises BadInput that names the key, the value and the bounds."""
+    """Read a command line (None: the process's own). Raises UserError that names the key, the value and the bounds."""
     parser = build_parser(description, add_options)
-    arguments = [_with_underscores(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
+    arguments = [_normalize_option(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
     try:
         values = parser.parse_args(arguments)
         parts = parser.instantiate(values)
     except (ArgumentError, UnicodeDecodeError) as error:
-        _check_recipes(arguments)
-        raise BadInput(f"{error}; see --help for the keys and --print_config for their values") from None
-    _check_recipes(arguments)
+        _check_recipe_files(arguments)
+        raise UserError(
+            f"{error}{_new_names(str(error))}; see --help for the keys and --print_config for their values"
+        ) from None
+    _check_recipe_files(arguments)
     files = [file.relative for file in parts.recipe or [] if file]
     name = parts.name or (Path(files[-1]).stem if files else "recipe")
     run = parts.run or name
     for key, value in (("--name", name), ("--run", run)):
         if not value or value.startswith(".") or set(value) & set("/\\\0\n"):
-            raise BadInput(f"{key} {value!r} cannot name a folder: use letters, digits, '-' and '_'")
-    places = Places(Path(parts.cache), Path(parts.submissions), name, run)
-    if rival := places.rival():
-        raise BadInput(f"--run {run!r}: its files would take the place of those of run {rival!r}: choose another name")
+            raise UserError(f"{key} {value!r} cannot name a folder: use letters, digits, '-' and '_'")
+    run_paths = RunPaths(Path(parts.cache), Path(parts.submissions), name, run)
+    if conflicting_run := run_paths.conflicting_run():
+        raise UserError(
+            f"--run {run!r}: its files would take the place of those of run {conflicting_run!r}: choose another name"
+        )
     recipe = Recipe(name=name, **{section: parts[section] for section in SECTIONS})
-    return Command(recipe, places, parts)
+    return Command(recipe, run_paths, parts)
 
 
-def _with_underscores(argument: str) -> str:
+def _new_names(message: str) -> str:
+    """What keys that a parser's message does not know are called now, for those of earlier versions."""
+    named = []
+    for old, new in RENAMED_KEYS.items():
+        section, _, key = old.partition(".")
+        if re.search(rf"--{old}\b|'{section}' does not accept option '{key}'", message):
+            named.append(f" ({old} is called {new} now)")
+    return "".join(named)
+
+
+def _normalize_option(argument: str) -> str:
     """An option's name as the parser knows it: `--max-failures` is `--max_failures`. Values stay as they are."""
     name, equals, value = argument.partition("=")
     return f"--{name[2:].replace('-', '_')}{equals}{value}" if name.startswith("--") else argument
 
 
-class _OnceLoader(yaml.SafeLoader):
+class _UniqueKeyLoader(yaml.SafeLoader):
     """YAML in which no key stands twice: of two, the first would be lost without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -108,8 +138,8 @@ class _OnceLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _check_recipes(arguments: Sequence[str]) -> None:
-    """Raise BadInput that names a recipe's file where it is no YAML of keys: of those the parser says no name."""
+def _check_recipe_files(arguments: Sequence[str]) -> None:
+    """Raise UserError that names a recipe's file where it is no YAML of keys: of those the parser says no name."""
     for before, argument in pairwise(["", *arguments]):
         path = Path(argument.removeprefix("--recipe=") if argument.startswith("--recipe=") else argument)
         # Path.is_file raises OSError for a recipe given as text that is longer than a name may be.
@@ -117,12 +147,12 @@ def _check_recipes(arguments: Sequence[str]) -> None:
         if (before != "--recipe" and not argument.startswith("--recipe=")) or not is_file:
             continue
         try:
-            values = yaml.load(path.read_text(encoding="utf-8"), _OnceLoader)
+            values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
         except UnicodeDecodeError as error:
-            raise BadInput(f"--recipe {path} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+            raise UserError(f"--recipe {path} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
         except yaml.YAMLError as error:
             where = getattr(error, "problem_mark", None)
             line = f" in line {where.line + 1}" if where else ""
-            raise BadInput(f"--recipe {path} is no YAML ({getattr(error, 'problem', None) or error}{line})") from None
+            raise UserError(f"--recipe {path} is no YAML ({getattr(error, 'problem', None) or error}{line})") from None
         if not isinstance(values, dict):
-            raise BadInput(f"--recipe {path} holds no keys: write sections, as the files in recipes/ have them")
+            raise UserError(f"--recipe {path} holds no keys: write sections, as the files in recipes/ have them")

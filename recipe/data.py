@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from recipe.bounds import Between, Natural, Section, Share
+from recipe.bounds import Bounds, Fraction, NonNegativeInt, Section
 
 
 @dataclass(frozen=True)
@@ -15,15 +15,17 @@ class Data(Section):
     folder: str = ""
     """The dataset's folder."""
     table: str | None = None
-    """The CSV of layout `csv` (fname,labels[,fold,group,split,trust]); by default labels.csv in the folder."""
+    """The CSV of layout `csv` (fname,labels[,fold,group,split,label_quality]); by default labels.csv in the folder."""
     labels: list[str] | None = None
     """The vocabulary, in order; a sample submission's takes its place. By default the dataset's own, or every label
     found, sorted."""
     note_octaves: bool = True
     """Labels of layout `notes`: notes with their octaves (A3), or pitch classes (A)."""
-    folds: Annotated[int, Between(2, 100)] = 5
+    folds: Annotated[int, Bounds(2, 100)] = 5
     """Number of folds, where the dataset brings none of its own; groups stay whole, labels are spread evenly."""
-    seed: Natural = 0
+    seed: NonNegativeInt = 0
     """Seed of the folds that are chosen here."""
-    irmas_share: Share = 0.0
+    irmas_share: Fraction = 0.0
     """Share of IRMAS's testing parts, whole pieces from the first on, that is for training; the rest is the test."""
+    decoder_memory_gb: Annotated[float, Bounds(0.25, 1024)] = 2.0
+    """Memory that the process which reads a recording may use, in GiB; a recording that needs more is left out."""

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from core.errors import BadInput
-from recipe.bounds import Between, Section
+from core.errors import UserError
+from recipe.bounds import Bounds, Section
 
 CHROMA_OCTAVES = 7
 """Octaves that cqt_chroma folds into one."""
@@ -16,37 +16,37 @@ class Features(Section):
 
     kind: Literal["logmel", "stft", "cqt", "cqt_chroma", "waveform"] = "logmel"
     """Frames of what: mel bands, STFT bins or constant-Q bins in dB, chroma from 0 to 1, or samples."""
-    rate_hz: Annotated[int, Between(1_000, 384_000)] = 44_100
+    sample_rate_hz: Annotated[int, Bounds(1_000, 384_000)] = 44_100
     """Recordings are resampled to this rate."""
-    n_fft: Annotated[int, Between(16, 1 << 20)] = 2048
+    n_fft: Annotated[int, Bounds(16, 1 << 20)] = 2048
     """Samples in an analysis window (Hann), for logmel and stft."""
-    hop_samples: Annotated[int, Between(1, 1 << 20)] = 690
+    hop_length: Annotated[int, Bounds(1, 1 << 20)] = 690
     """Samples between two frames; for waveform, frames follow each other without overlap."""
-    n_bins: Annotated[int, Between(1, 4096)] = 128
+    n_bins: Annotated[int, Bounds(1, 4096)] = 128
     """Bins of a frame; stft is resized to as many, and a waveform is cut into frames of as many samples."""
-    fmin_hz: Annotated[float, Between(0)] = 20.0
+    fmin_hz: Annotated[float, Bounds(0)] = 20.0
     """Lower edge of logmel's lowest band; centre of the lowest bin of cqt and cqt_chroma."""
-    fmax_hz: Annotated[float, Between(1)] | None = None
+    fmax_hz: Annotated[float, Bounds(1)] | None = None
     """Upper edge of logmel's highest band; by default half the rate."""
     mel_scale: Literal["slaney", "htk"] = "slaney"
     """Where logmel's bands lie."""
-    centre: bool = True
-    """Frame i of logmel and stft lies around sample i * hop_samples, silence beyond the ends; else it begins there."""
-    bins_per_octave: Annotated[int, Between(1, 96)] = 12
+    center: bool = True
+    """Frame i of logmel and stft lies around sample i * hop_length, silence beyond the ends; else it begins there."""
+    bins_per_octave: Annotated[int, Bounds(1, 96)] = 12
     """Of cqt, and of the constant-Q bins that cqt_chroma folds into n_bins."""
-    frames_per_second: Annotated[float, Between(0.1, 10_000)] | None = None
-    """stft is resized to as many; by default rate_hz / hop_samples."""
-    top_db: Annotated[float, Between(1, 200)] | None = None
+    frames_per_second: Annotated[float, Bounds(0.1, 10_000)] | None = None
+    """stft is resized to as many; by default sample_rate_hz / hop_length."""
+    top_db: Annotated[float, Bounds(1, 200)] | None = None
     """Values in dB are raised to this much below the clip's highest; by default not."""
-    trim_top_db: Annotated[float, Between(1, 200)] | None = None
+    trim_top_db: Annotated[float, Bounds(1, 200)] | None = None
     """Silence this much below the clip's loudest is cut off at both ends; by default not."""
-    min_seconds: Annotated[float, Between(0, 3600)] = 0.0
+    min_seconds: Annotated[float, Bounds(0, 3600)] = 0.0
     """Trimming leaves at least this much; a shorter recording gets silence at both ends."""
-    pitch_shifts: list[Annotated[float, Between(-48, 48)]] = field(default_factory=list)
+    pitch_shifts: list[Annotated[float, Bounds(-48, 48)]] = field(default_factory=list)
     """Semitones: each makes a copy of every training clip, stored as a variant beside it."""
-    time_stretches: list[Annotated[float, Between(0.1, 10)]] = field(default_factory=list)
+    time_stretches: list[Annotated[float, Bounds(0.1, 10)]] = field(default_factory=list)
     """Speeds (2 is twice as fast): each makes a copy of every training clip."""
-    noise_snrs_db: list[Annotated[float, Between(-40, 100)]] = field(default_factory=list)
+    noise_snrs_db: list[Annotated[float, Bounds(-40, 100)]] = field(default_factory=list)
     """Signal-to-noise ratios of white noise: each makes a copy of every training clip."""
     storage: Literal["float16", "uint8", "int16"] = "float16"
     """Type of the stored frames: int16 for waveform; float16, or uint8 in half the space, for all others."""
@@ -54,33 +54,33 @@ class Features(Section):
     def __post_init__(self) -> None:
         super().__post_init__()
         if (self.storage == "int16") != (self.kind == "waveform"):
-            raise BadInput(f"features.storage = {self.storage}: int16 is for waveform alone, and waveform for int16")
+            raise UserError(f"features.storage = {self.storage}: int16 is for waveform alone, and waveform for int16")
         if self.frames_per_second and self.kind != "stft":
-            raise BadInput(f"features.frames_per_second = {self.frames_per_second:g}: only stft is resized in time")
+            raise UserError(f"features.frames_per_second = {self.frames_per_second:g}: only stft is resized in time")
         if self.top_db is not None and self.kind in ("waveform", "cqt_chroma"):
-            raise BadInput(f"features.top_db = {self.top_db:g}: {self.kind} is not in decibels; leave it out")
+            raise UserError(f"features.top_db = {self.top_db:g}: {self.kind} is not in decibels; leave it out")
         if self.kind == "logmel":
-            self._check_bands(self.fmax_hz or self.rate_hz / 2)
+            self._check_mel_range(self.fmax_hz or self.sample_rate_hz / 2)
         elif self.kind == "stft" and self.n_bins > self.n_fft // 2 + 1:
-            raise BadInput(f"features.n_bins = {self.n_bins}: an n_fft of {self.n_fft} has {self.n_fft // 2 + 1} bins")
+            raise UserError(f"features.n_bins = {self.n_bins}: an n_fft of {self.n_fft} has {self.n_fft // 2 + 1} bins")
         elif self.kind in ("cqt", "cqt_chroma"):
             self._check_octaves()
 
-    def _check_bands(self, fmax_hz: float) -> None:
-        if not self.fmin_hz < fmax_hz <= self.rate_hz / 2:
-            raise BadInput(
-                f"features.fmin_hz = {self.fmin_hz:g} and fmax_hz = {fmax_hz:g}: must rise, to {self.rate_hz / 2:g} "
-                f"at most, half of features.rate_hz"
+    def _check_mel_range(self, fmax_hz: float) -> None:
+        if not self.fmin_hz < fmax_hz <= self.sample_rate_hz / 2:
+            raise UserError(
+                f"features.fmin_hz = {self.fmin_hz:g} and fmax_hz = {fmax_hz:g}: must rise, to "
+                f"{self.sample_rate_hz / 2:g} at most, half of features.sample_rate_hz"
             )
 
     def _check_octaves(self) -> None:
         n_octaves = CHROMA_OCTAVES if self.kind == "cqt_chroma" else self.n_bins / self.bins_per_octave
-        if not 0 < self.fmin_hz * 2**n_octaves <= self.rate_hz / 2:
-            raise BadInput(
+        if not 0 < self.fmin_hz * 2**n_octaves <= self.sample_rate_hz / 2:
+            raise UserError(
                 f"features.fmin_hz = {self.fmin_hz:g}: {n_octaves:.3g} octaves of {self.kind} from there "
-                f"do not fit between 0 and {self.rate_hz / 2:g} Hz, half of features.rate_hz"
+                f"do not fit between 0 and {self.sample_rate_hz / 2:g} Hz, half of features.sample_rate_hz"
             )
         if self.kind == "cqt_chroma" and self.bins_per_octave % self.n_bins:
-            raise BadInput(
+            raise UserError(
                 f"features.bins_per_octave = {self.bins_per_octave}: must be a multiple of n_bins, {self.n_bins}"
             )

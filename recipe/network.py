@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from recipe.bounds import Between, Section, Share
+from recipe.bounds import Bounds, Fraction, Section
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Network(Section):
     """By one mean and deviation, by those of each bin, or to ImageNet's brightness and colours (three copies only)."""
     pooling: Literal["mean", "mean_max", "attention"] = "mean_max"
     """How columns of time become one vector; alexnet and vgg16_bn keep their own."""
-    hidden: Annotated[int, Between(0, 65_536)] = 0
+    hidden: Annotated[int, Bounds(0, 65_536)] = 0
     """Units of a hidden layer before the last; 0 is none. alexnet and vgg16_bn keep their own."""
-    dropout: Share = 0.2
+    dropout: Fraction = 0.2
     """Dropout before each layer of the head; in those of alexnet and vgg16_bn, where theirs is."""
-    modulation_units: Annotated[int, Between(0, 4096)] = 0
+    modulation_units: Annotated[int, Bounds(0, 4096)] = 0
     """Units beside the trunk that hear how fast each band's loudness swings over a whole window; 0 is none."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from recipe.bounds import Between, Count, Natural, Seconds, Section, Share
+from recipe.bounds import Bounds, Fraction, NonNegativeInt, PositiveInt, Seconds, Section
 
 
 @dataclass(frozen=True)
@@ -17,24 +17,24 @@ class Prediction(Section):
     mode: Literal["dense", "exact"] = "exact"
     """dense: the network passes over a clip once and windows share its columns, where it can; network.modulation_units
     cannot. exact: over each window by itself."""
-    pooling: Literal["mean", "max", "top_k", "power", "share", "centre"] = "mean"
-    """How a clip's windows become one score a label; share is that of the windows above `window_threshold`, centre
-    takes the middle window alone."""
-    top_k: Count = 3
+    pooling: Literal["mean", "max", "top_k", "power", "vote_fraction", "center"] = "mean"
+    """How a clip's windows become one score a label; vote_fraction is the share of windows above `window_threshold`,
+    center takes the middle window alone."""
+    top_k: PositiveInt = 3
     """Windows whose mean is taken, the highest of each label, for top_k."""
-    power: Annotated[float, Between(1, 100)] = 3.0
+    power: Annotated[float, Bounds(1, 100)] = 3.0
     """Exponent of the power mean: 1 is the mean, 100 almost the maximum."""
-    window_threshold: Share = 0.5
-    """Score above which a window has a label, for share."""
+    window_threshold: Fraction = 0.5
+    """Score above which a window has a label, for vote_fraction."""
     blend: Literal["mean", "geometric"] = "mean"
     """How the networks of a run become one."""
     calibrate: bool = False
     """Soften or sharpen scores by the temperature that make calibrate fitted, so that they are as often right."""
-    view_copies: bool = False
+    view_offline_augment: bool = False
     """Views: hear a clip's offline copies as well, and average; make features then copies test clips, too."""
-    view_shifts_s: list[Annotated[float, Between(-60, 60)]] = field(default_factory=list)
+    view_shifts_s: list[Annotated[float, Bounds(-60, 60)]] = field(default_factory=list)
     """Views: hear each window so much later (below 0: earlier) as well, and average."""
-    view_gains_db: list[Annotated[float, Between(-60, 60)]] = field(default_factory=list)
+    view_gains_db: list[Annotated[float, Bounds(-60, 60)]] = field(default_factory=list)
     """Views: hear each window so much louder (below 0: quieter) as well, and average."""
     view_windows_s: list[Seconds] = field(default_factory=list)
     """Views: hear so much about each window's middle as well, and average."""
@@ -48,7 +48,7 @@ class Tuning(Section):
     """What thresholds make the most of."""
     per_label: bool = False
     """A threshold a label, instead of one for all."""
-    mixtures: Natural = 0
+    mixtures: NonNegativeInt = 0
     """Tune on so many pieces mixed from out-of-fold clips, instead of on these clips as they are."""
-    entries: Share = 0.5
+    intermittent_probability: Fraction = 0.5
     """How often a voice of such a piece, but for the first, comes and goes instead of sounding throughout."""

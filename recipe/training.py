@@ -3,48 +3,48 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from core.errors import BadInput
-from recipe.bounds import Between, Count, Natural, Seconds, Section, Share
+from core.errors import UserError
+from recipe.bounds import Bounds, Fraction, NonNegativeInt, PositiveInt, Seconds, Section
 
 
 @dataclass(frozen=True)
 class Training(Section):
     """How it learns."""
 
-    epochs: Count = 60
+    epochs: PositiveInt = 60
     """Passes over the training clips."""
-    batch_size: Annotated[int, Between(1, 65_536)] = 32
+    batch_size: Annotated[int, Bounds(1, 65_536)] = 32
     """Clips in a batch."""
     crop_seconds: Seconds = 3.0
     """Length of a random crop."""
-    progressive: list[Annotated[float, Between(0.05, 1)]] | None = None
+    progressive: list[Annotated[float, Bounds(0.05, 1)]] | None = None
     """Shares of crop length and of bins, as [0.5, 1], each for an equal part of the epochs, of which there are as many
     or more; by default all of both."""
-    seed: Natural = 0
+    seed: NonNegativeInt = 0
     """Seed of weights, crops and mixing; each fold draws its own from it."""
-    seeds: Count = 1
+    seeds: PositiveInt = 1
     """Networks a fold, from as many seeds on; their scores of windows become one by `prediction.blend`."""
     metric: Literal["lwlrap", "map", "accuracy", "f1_micro", "f1_macro", "last"] = "lwlrap"
     """The score of the held-out fold that names the best epoch; last takes the last one, so that nothing is chosen."""
 
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     """Who steps; weight decay is decoupled in adamw only, and spares biases and normalisation layers in all."""
-    max_lr: Annotated[float, Between(1e-8, 100)] | str = 3e-3
+    max_lr: Annotated[float, Bounds(1e-8, 100)] | str = 3e-3
     """Highest learning rate; of a slice, as 1e-4..1e-2, the first layers have the lower and the head the higher."""
     schedule: Literal["one_cycle", "cosine", "plateau", "constant"] = "one_cycle"
     """Learning rate by the step; plateau divides it by ten when `metric` (lwlrap where that is last) has not risen for
     `patience` epochs. With fewer than ten steps in all one_cycle keeps its rate."""
-    warmup: Share = 0.3
+    warmup: Fraction = 0.3
     """Share of the steps in which the rate rises, for one_cycle and cosine."""
-    patience: Count = 5
+    patience: PositiveInt = 5
     """Epochs in a row without a better score after which plateau lowers the rate."""
-    momentum: Annotated[float, Between(0, 0.9999)] = 0.9
+    momentum: Annotated[float, Bounds(0, 0.9999)] = 0.9
     """Momentum of sgd, first beta of adam and adamw; one_cycle moves it between 0.85 and 0.95 instead, but for 0."""
-    weight_decay: Annotated[float, Between(0, 10)] = 0.01
+    weight_decay: Annotated[float, Bounds(0, 10)] = 0.01
     """Weight decay."""
-    clip_gradient: Annotated[float, Between(0)] = 5.0
+    clip_gradient: Annotated[float, Bounds(0)] = 5.0
     """Longest gradient, as a norm over all weights; 0 does not clip."""
-    average: Annotated[float, Between(0, 0.99999)] = 0.0
+    ema_decay: Annotated[float, Bounds(0, 0.99999)] = 0.0
     """Decay a step of the moving average of weights, which is then what is scored and kept; 0 is none."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Arithmetic of the network; auto is bfloat16 on a GPU that has it, float32 elsewhere."""
@@ -52,84 +52,84 @@ class Training(Section):
     """Compile the network with torch.compile: slow first steps, faster later ones."""
     start_from: str | None = None
     """Fine-tune from the weights of another run: its folder (fold k from its fold k), or one checkpoint of it."""
-    freeze_epochs: Natural = 0
+    freeze_epochs: NonNegativeInt = 0
     """For so many epochs only the head and the modulation units learn; as many as `epochs` keeps the trunk as it is."""
 
     loss: Literal["bce", "focal", "cross_entropy"] = "bce"
     """A yes or no for each label; the same with easy ones counting less; or one label a clip."""
-    focal_gamma: Annotated[float, Between(0, 10)] = 2.0
+    focal_gamma: Annotated[float, Bounds(0, 10)] = 2.0
     """How much less easy ones count, for focal."""
-    label_smoothing: Share = 0.0
+    label_smoothing: Fraction = 0.0
     """Share of each target that is spread evenly: over yes and no, or over labels for cross_entropy."""
-    noisy_weight: Annotated[float, Between(0, 10)] = 1.0
+    noisy_weight: Annotated[float, Bounds(0, 10)] = 1.0
     """Weight of a noisy clip's loss beside a curated one's 1; 0 leaves noisy clips out."""
-    bootstrap_beta: Share = 1.0
+    bootstrap_beta: Fraction = 1.0
     """Share of a noisy clip's target that is its label, the rest being what the network says (soft bootstrap)."""
     corrections: str | None = None
     """CSV `clip,labels` of better labels for training clips; the word drop for labels leaves a clip out."""
     teacher: str | None = None
     """Folder of another run: its network of the same fold, which never saw the clips held out, judges noisy labels."""
-    teacher_keeps: Share = 0.2
+    teacher_keep_threshold: Fraction = 0.2
     """A noisy clip keeps a label that the teacher scores so high; where it keeps and gains none, it is left out."""
-    teacher_adds: Share = 0.8
+    teacher_add_threshold: Fraction = 0.8
     """A noisy clip gains a label that the teacher scores so high."""
 
     # augmentation
-    short_clips: Literal["wrap", "floor", "repeat"] = "wrap"
+    short_clip_padding: Literal["random_tile", "pad", "tile"] = "random_tile"
     """Clips shorter than a crop run round from any point, lie anywhere in silence, or repeat from their beginning."""
-    variant_probability: Share = 0.5
+    variant_probability: Fraction = 0.5
     """How often an offline copy of a clip is drawn instead of the recording, where the store has copies."""
-    noisy_rate: Annotated[float, Between(0, 100)] = 1.0
+    noisy_rate: Annotated[float, Bounds(0, 100)] = 1.0
     """Noisy clips drawn for each curated one; an epoch is all curated clips and these."""
-    label_rule: Literal["united", "weighted"] = "united"
+    label_mixing: Literal["union", "proportional"] = "union"
     """Labels of a mixture: all those of its clips, or each in proportion to its clip's share."""
-    mixup_probability: Share = 0.0
+    mixup_probability: Fraction = 0.0
     """Clips interpolated with another."""
-    mixup_alpha: Annotated[float, Between(0.05, 10)] = 1.0
+    mixup_alpha: Annotated[float, Bounds(0.05, 10)] = 1.0
     """The other's share is drawn from Beta(alpha, alpha); 1 is uniform."""
-    mixup_max_share: Share = 0.5
+    mixup_max_share: Fraction = 0.5
     """Largest share of the other, by which the draw is multiplied."""
-    power_mix_probability: Share = 0.0
+    power_mix_probability: Fraction = 0.0
     """Clips that sound together with others, added as power."""
-    power_mix_clips: Annotated[int, Between(2, 5)] = 3
+    power_mix_clips: Annotated[int, Bounds(2, 5)] = 3
     """Most clips that sound together; 2 to so many are equally likely."""
-    power_mix_db: Annotated[float, Between(0, 60)] = 6.0
+    power_mix_db: Annotated[float, Bounds(0, 60)] = 6.0
     """The others are quieter by up to so many decibels."""
-    crossfade_probability: Share = 0.0
+    crossfade_probability: Fraction = 0.0
     """Clips faded into another in time; the probabilities of the three ways of mixing add up to 1 at most."""
-    crossfade_share: Share = 0.5
+    crossfade_share: Fraction = 0.5
     """Longest fade, as a share of the crop."""
-    pitch_roll_probability: Share = 0.0
+    pitch_roll_probability: Fraction = 0.0
     """Clips moved up or down by whole bins."""
-    pitch_roll_bins: Count = 3
+    pitch_roll_bins: PositiveInt = 3
     """Most bins by which they move."""
-    resized_crop_probability: Share = 0.0
+    resized_crop_probability: Fraction = 0.0
     """Clips of which a part is stretched to the whole crop, in time and in frequency."""
-    resized_crop_scale: Annotated[float, Between(0.05, 1)] = 0.8
+    resized_crop_scale: Annotated[float, Bounds(0.05, 1)] = 0.8
     """Smallest part, as a share of frames and of bins."""
-    time_roll_probability: Share = 0.0
+    time_roll_probability: Fraction = 0.0
     """Crops turned round in time."""
-    silence_probability: Share = 0.0
+    silence_probability: Fraction = 0.0
     """Clips with a span of silence, before mixing."""
-    silence_share: Share = 0.3
+    silence_share: Fraction = 0.3
     """Longest span of silence, as a share of the crop."""
-    gain_probability: Share = 0.0
+    gain_probability: Fraction = 0.0
     """Clips made louder or quieter, before mixing."""
-    gain_db: Annotated[float, Between(0, 60)] = 6.0
+    gain_db: Annotated[float, Bounds(0, 60)] = 6.0
     """Largest change of gain."""
-    noise_probability: Share = 0.0
+    noise_probability: Fraction = 0.0
     """Mixtures with white noise."""
-    noise_snr_db: Annotated[tuple[float, float], Between(-40, 120)] = (10.0, 30.0)
+    noise_snr_db: Annotated[tuple[float, float], Bounds(-40, 120)] = (10.0, 30.0)
     """Lowest and highest ratio of a mixture's mean power to the noise's."""
-    time_mask_probability: Share = 0.0
+    time_mask_probability: Fraction = 0.0
     """Mixtures with spans of frames hidden (SpecAugment)."""
-    time_mask_share: Share = 0.2
+    time_mask_share: Fraction = 0.2
     """Longest hidden span, as a share of the crop."""
-    frequency_mask_probability: Share = 0.0
+    frequency_mask_probability: Fraction = 0.0
     """Mixtures with spans of bins hidden (SpecAugment)."""
-    frequency_mask_share: Share = 0.15
+    frequency_mask_share: Fraction = 0.15
     """Widest hidden span, as a share of the bins."""
-    masks: Annotated[int, Between(1, 20)] = 2
+    max_masks: Annotated[int, Bounds(1, 20)] = 2
     """Most spans hidden in each direction."""
     mask_fill: Literal["mean", "floor", "zero"] = "mean"
     """What stands in hidden spans: the crop's mean, its lowest value, or 0; in a waveform always 0."""
@@ -144,19 +144,19 @@ class Training(Section):
         total = sum(getattr(self, key) for key in mixing)
         if total > 1 + 1e-9:
             keys = " + ".join(f"training.{key}" for key in mixing)
-            raise BadInput(f"{keys} = {total:g}: a clip is mixed in one way at most, so together they are at most 1")
+            raise UserError(f"{keys} = {total:g}: a clip is mixed in one way at most, so together they are at most 1")
         low_db, high_db = self.noise_snr_db
         if low_db > high_db:
-            raise BadInput(f"training.noise_snr_db = [{low_db:g}, {high_db:g}]: the lower ratio comes first")
+            raise UserError(f"training.noise_snr_db = [{low_db:g}, {high_db:g}]: the lower ratio comes first")
 
     @property
     def lr_range(self) -> tuple[float, float]:
-        """The highest learning rates of the first layers and of the head. Raises BadInput."""
+        """The highest learning rates of the first layers and of the head. Raises UserError."""
         try:
             low, _, high = str(self.max_lr).partition("..")
             rates = float(low), float(high or low)
         except ValueError:
-            raise BadInput(f"training.max_lr = {self.max_lr!r}: write a number, or a slice as 1e-4..1e-2") from None
+            raise UserError(f"training.max_lr = {self.max_lr!r}: write a number, or a slice as 1e-4..1e-2") from None
         if not 1e-8 <= rates[0] <= rates[1] <= 100:
-            raise BadInput(f"training.max_lr = {self.max_lr}: must rise within 1e-08 and 100")
+            raise UserError(f"training.max_lr = {self.max_lr}: must rise within 1e-08 and 100")
         return rates

@@ -8,20 +8,20 @@ import numpy as np
 import torch
 
 from predict.inference.dataset_clips import StoredClips
-from predict.inference.input_files import Recording
+from predict.inference.input_files import InputFile
 from preprocess.audio.blocks import DecodeError
 from preprocess.audio.decode import decode_blocks
-from preprocess.audio.trimming import beginning
+from preprocess.audio.trimming import take_samples
 from preprocess.frames.framing import Frames, Samples
 from preprocess.frames.kinds import build_transform
 from preprocess.store.reader import Store
 from recipe import Features
 
-BEGINNING_S = 60.0
+PREVIEW_S = 60.0
 """Of a recording of no dataset, as much is shown as a picture."""
 
 
-class Gallery(Protocol):
+class ClipMedia(Protocol):
     """Where pictures and sound of clips come from."""
 
     def frames(self, clip: str) -> Frames | None:
@@ -34,7 +34,7 @@ class Gallery(Protocol):
         """The recording."""
 
 
-class StoreGallery:
+class StoredClipMedia:
     """The clips of a dataset, whole."""
 
     def __init__(self, store: Store, paths: Mapping[str, str]) -> None:
@@ -46,17 +46,17 @@ class StoreGallery:
 
     def duration_s(self, clip: str) -> float | None:
         """As it was when it was read."""
-        return self.stored.times(clip)[1] if clip in self.stored.rows else None
+        return self.stored.start_and_duration(clip)[1] if clip in self.stored.rows else None
 
     def path(self, clip: str) -> Path | None:
         """As the table of clips has it."""
         return Path(self.paths[clip]) if clip in self.paths else None
 
 
-class RecordingGallery:
-    """Recordings of no dataset, by their first BEGINNING_S."""
+class InputFileMedia:
+    """Recordings of no dataset, by their first PREVIEW_S."""
 
-    def __init__(self, recordings: Sequence[Recording], features: Features) -> None:
+    def __init__(self, recordings: Sequence[InputFile], features: Features) -> None:
         self.paths = {each.clip: each.path for each in recordings}
         self.features, self.transform = features, build_transform(features)
 
@@ -64,14 +64,14 @@ class RecordingGallery:
         """Frames of the recording's beginning, computed now."""
         path, top_db = self.path(clip), self.features.top_db
         try:
-            frames = np.concatenate(list(self.transform(self._beginning(path)))) if path else None
+            frames = np.concatenate(list(self.transform(self._first_samples(path)))) if path else None
         except DecodeError:
             return None
         return frames if frames is None or top_db is None else np.maximum(frames, frames.max() - np.float32(top_db))
 
-    def _beginning(self, path: Path) -> Iterator[Samples]:
-        rate_hz = self.features.rate_hz
-        return beginning(decode_blocks(path, rate_hz), round(BEGINNING_S * rate_hz))
+    def _first_samples(self, path: Path) -> Iterator[Samples]:
+        sample_rate_hz = self.features.sample_rate_hz
+        return take_samples(decode_blocks(path, sample_rate_hz), round(PREVIEW_S * sample_rate_hz))
 
     def duration_s(self, clip: str) -> float | None:
         """Not known without decoding all of it."""

@@ -6,99 +6,101 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from predict.output.summary import Findings, true_labels
+from predict.output.summary import SubmissionSummary, true_labels
 from preprocess.dataset.labels import is_single_label
-from train.evaluate.metrics import confusion
+from train.evaluate import metrics
 
-LEAST = 1e-7
+EPSILON = 1e-7
 """Scores count as at least so far from 0 and 1, or one clip's loss would be infinite."""
-MOST_PRINTED, MOST_SHOWN = 24, 60
+MAX_LABELS_PRINTED, MAX_LABELS_ON_PAGE = 24, 60
 """Labels of a confusion matrix that a terminal, and a page, have room for."""
 
 
 @dataclass(frozen=True)
-class Loss:
+class ClipLoss:
     """A clip, what it is, what it was taken for, and what that costs."""
 
     clip: str
     labels: str
-    winner: str
+    predicted_label: str
     score: float
     """Of the label that wins."""
     loss: float
-    right: bool
+    correct: bool
     """Whether the winner is one of its labels."""
 
 
-def confusion_matrix(findings: Findings) -> np.ndarray | None:
+def confusion_matrix(summary: SubmissionSummary) -> np.ndarray | None:
     """Clips with exactly one label, by label (row) and label that wins (column); None where there is no such clip."""
-    rows = findings.truth[findings.known]
+    rows = summary.truth[summary.has_truth]
     if not (rows.sum(axis=1) == 1).any():
         return None
-    return confusion(torch.from_numpy(rows), torch.from_numpy(findings.scores[findings.known])).numpy()
+    return metrics.confusion_matrix(torch.from_numpy(rows), torch.from_numpy(summary.scores[summary.has_truth])).numpy()
 
 
-def confusions(labels: Sequence[str], matrix: np.ndarray) -> list[tuple[str, str, int]]:
+def most_confused(labels: Sequence[str], matrix: np.ndarray) -> list[tuple[str, str, int]]:
     """(label, label that wins instead, clips) of a confusion matrix, off its diagonal, the most frequent first."""
     cells = np.argwhere(matrix * ~np.eye(len(labels), dtype=bool)).tolist()
-    wrong = [(labels[true], labels[said], int(matrix[true, said])) for true, said in cells]
+    wrong = [(labels[true], labels[predicted], int(matrix[true, predicted])) for true, predicted in cells]
     return sorted(wrong, key=lambda pair: (-pair[2], pair[:2]))
 
 
-def losses(findings: Findings) -> np.ndarray:
+def clip_losses(summary: SubmissionSummary) -> np.ndarray:
     """Cross-entropy [n_clips], NaN where the truth is not known.
 
     Where every known clip has one label, of that label's score; otherwise binary, summed over the labels.
     """
-    scores = np.clip(findings.scores.astype(np.float64), LEAST, 1 - LEAST)
-    present = findings.truth > 0.5
+    scores = np.clip(summary.scores.astype(np.float64), EPSILON, 1 - EPSILON)
+    present = summary.truth > 0.5
     cost = -np.log(np.where(present, scores, 1 - scores))
-    if is_single_label(torch.from_numpy(findings.truth[findings.known])):
+    if is_single_label(torch.from_numpy(summary.truth[summary.has_truth])):
         cost = np.where(present, cost, 0)
-    return np.where(findings.known, cost.sum(axis=1), np.nan)
+    return np.where(summary.has_truth, cost.sum(axis=1), np.nan)
 
 
-def top_losses(findings: Findings, count: int) -> list[Loss]:
+def top_losses(summary: SubmissionSummary, count: int) -> list[ClipLoss]:
     """The clips of the highest loss: mistakes first, the surest of them before the others."""
-    loss = losses(findings)
-    winners = findings.scores.argmax(axis=1)
-    order = np.argsort(-np.where(findings.known, loss, -np.inf), kind="stable")[: min(count, findings.known.sum())]
+    loss = clip_losses(summary)
+    predicted = summary.scores.argmax(axis=1)
+    order = np.argsort(-np.where(summary.has_truth, loss, -np.inf), kind="stable")
+    order = order[: min(count, summary.has_truth.sum())]
     return [
-        Loss(
-            findings.clips[row],
-            ", ".join(true_labels(findings, row)) or "none of the labels",
-            findings.labels[winners[row]],
-            float(findings.top[row]),
+        ClipLoss(
+            summary.clips[row],
+            ", ".join(true_labels(summary, row)) or "none of the labels",
+            summary.labels[predicted[row]],
+            float(summary.top_scores[row]),
             float(loss[row]),
-            bool(findings.truth[row, winners[row]] > 0.5),
+            bool(summary.truth[row, predicted[row]] > 0.5),
         )
         for row in order.tolist()
     ]
 
 
-def describe_mistakes(findings: Findings, count: int) -> str:
+def format_errors(summary: SubmissionSummary, count: int) -> str:
     """Confusion matrix and top losses for a terminal; '' where no truth is known."""
     lines: list[str] = []
-    matrix = confusion_matrix(findings)
-    if matrix is not None and len(findings.labels) <= MOST_PRINTED:
-        lines += ["", "clips by label (a row) and by the label that wins (a column):", *_matrix_lines(findings, matrix)]
-    if top := top_losses(findings, count):
+    matrix = confusion_matrix(summary)
+    if matrix is not None and len(summary.labels) <= MAX_LABELS_PRINTED:
+        lines += ["", "clips by label (a row) and by the label that wins (a column):", *_matrix_lines(summary, matrix)]
+    if losses := top_losses(summary, count):
         lines += ["", "highest losses:"]
         lines += [
-            f"  {each.loss:7.3f}  {each.clip}  {each.winner} {each.score:.3f}  (is {each.labels})" for each in top
+            f"  {each.loss:7.3f}  {each.clip}  {each.predicted_label} {each.score:.3f}  (is {each.labels})"
+            for each in losses
         ]
     return "\n".join(lines)
 
 
-def _matrix_lines(findings: Findings, matrix: np.ndarray) -> list[str]:
+def _matrix_lines(summary: SubmissionSummary, matrix: np.ndarray) -> list[str]:
     """The matrix in columns that are numbered as its rows are."""
-    width = max(map(len, findings.labels))
-    cell = max(len(str(matrix.max())), len(str(len(findings.labels))))
-    heads = " ".join(f"{number:>{cell}}" for number in range(1, len(findings.labels) + 1))
+    width = max(map(len, summary.labels))
+    cell = max(len(str(matrix.max())), len(str(len(summary.labels))))
+    heads = " ".join(f"{number:>{cell}}" for number in range(1, len(summary.labels) + 1))
     return [
         f"  {'':>{cell}}  {'':<{width}}  {heads}",
         *(
             f"  {number:>{cell}}  {label:<{width}}  " + " ".join(f"{count or '·':>{cell}}" for count in counts)
-            for number, (label, counts) in enumerate(zip(findings.labels, matrix.tolist(), strict=True), 1)
+            for number, (label, counts) in enumerate(zip(summary.labels, matrix.tolist(), strict=True), 1)
         ),
     ]

@@ -12,23 +12,23 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
 from core.entrypoint import run_script
-from core.errors import BadInput
-from core.files import written_whole
+from core.errors import UserError
+from core.files import atomic_write
 from predict.decide.thresholds import read_thresholds
-from predict.inference.input_files import find_recordings
+from predict.inference.input_files import find_input_files
 from predict.inference.tagger import load_run
-from predict.output.ground_truth import add_submission_options, find_truth, submission_path, warn_of_other_prediction
+from predict.output.ground_truth import add_submission_options, find_truth, submission_path, warn_if_predicted_otherwise
 from predict.output.submission import read_submission
-from predict.output.summary import Findings, describe, find
-from preprocess.dataset.clip_table import read_clips
+from predict.output.summary import SubmissionSummary, format_summary, summarise_submission
+from preprocess.dataset.clip_table import read_clip_table
 from preprocess.store.reader import open_store
-from recipe.cli import Command, read_command
-from report.clip_cards import EACH, REASONS, SOUND_S, build_cards, choose_cards
-from report.clip_media import BEGINNING_S, Gallery, RecordingGallery, StoreGallery
-from report.error_analysis import MOST_SHOWN, confusion_matrix, confusions, describe_mistakes, top_losses
-from report.html import render_page
-from report.saliency import Mapper
-from train.runs.run_folder import best_paths
+from recipe.cli import Command, parse_command
+from report.clip_cards import AUDIO_S, CLIPS_PER_REASON, REASONS, build_clip_cards, select_clips
+from report.clip_media import PREVIEW_S, ClipMedia, InputFileMedia, StoredClipMedia
+from report.error_analysis import MAX_LABELS_ON_PAGE, confusion_matrix, format_errors, most_confused, top_losses
+from report.html_pages import render_page
+from report.saliency import SaliencyMapper
+from train.runs.run_folder import find_best_checkpoints
 
 TEMPLATE = Path(__file__).parent / "templates" / "inspect.html.j2"
 
@@ -42,87 +42,87 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    command = read_command(arguments, "Summarise a submission, and write a page of its clips.", add_options)
-    places, options = command.places, command.options
+    command = parse_command(arguments, "Summarise a submission, and write a page of its clips.", add_options)
+    run_paths, options = command.run_paths, command.options
     path = submission_path(command)
-    warn_of_other_prediction(command, path)
+    warn_if_predicted_otherwise(command, path)
     scores = read_submission(path)
-    truth = find_truth(options.truth, None if options.input else places.clips_csv, scores)
-    thresholds = read_thresholds(places.run_home, scores.labels, command.recipe.prediction)
-    findings = find(scores, thresholds, truth)
-    print(f"{path}: {len(findings.clips)} clips, {len(findings.labels)} labels, decided at {thresholds.source}\n")
-    print(describe(findings, EACH))
-    if mistakes := describe_mistakes(findings, EACH):
-        print(mistakes)
-    with open_gallery(command) as gallery:
-        mapper = None if options.no_maps else open_mapper(command, findings.labels)
-        cards = build_cards(findings, choose_cards(findings, options.clips), gallery, mapper)
+    truth = find_truth(options.truth, None if options.input else run_paths.clips_csv, scores)
+    thresholds = read_thresholds(run_paths.run_dir, scores.labels, command.recipe.prediction)
+    summary = summarise_submission(scores, thresholds, truth)
+    print(f"{path}: {len(summary.clips)} clips, {len(summary.labels)} labels, decided at {thresholds.source}\n")
+    print(format_summary(summary, CLIPS_PER_REASON))
+    if errors := format_errors(summary, CLIPS_PER_REASON):
+        print(errors)
+    with open_clip_media(command) as clip_media:
+        mapper = None if options.no_maps else open_saliency_mapper(command, summary.labels)
+        cards = build_clip_cards(summary, select_clips(summary, options.clips), clip_media, mapper)
     page = path.with_suffix(".html")
-    write_page(page, path.stem, thresholds.source, findings, cards, BEGINNING_S if options.input else None)
+    write_page(page, path.stem, thresholds.source, summary, cards, PREVIEW_S if options.input else None)
     print(f"\nthe page: {page}")
 
 
 @contextmanager
-def open_gallery(command: Command) -> Iterator[Gallery]:
+def open_clip_media(command: Command) -> Iterator[ClipMedia]:
     """Pictures and sound of the recordings that `--input` names, or else of the dataset's clips."""
-    places = command.places
+    run_paths = command.run_paths
     if command.options.input:
-        yield RecordingGallery(find_recordings(Path(command.options.input)), command.recipe.features)
+        yield InputFileMedia(find_input_files(Path(command.options.input)), command.recipe.features)
         return
-    table = read_clips(places.clips_csv)
-    with open_store(places.store) as store:
-        yield StoreGallery(store, dict(zip(table["clip"], table["path"], strict=True)))
+    table = read_clip_table(run_paths.clips_csv)
+    with open_store(run_paths.store) as store:
+        yield StoredClipMedia(store, dict(zip(table["clip"], table["path"], strict=True)))
 
 
-def open_mapper(command: Command, labels: list[str]) -> Mapper | None:
+def open_saliency_mapper(command: Command, labels: list[str]) -> SaliencyMapper | None:
     """The run's networks, to be asked where they hear labels; None, and a line, where they cannot be."""
-    places, recipe = command.places, command.recipe
-    if not best_paths(places.run_home):  # a blend
+    run_paths, recipe = command.run_paths, command.recipe
+    if not find_best_checkpoints(run_paths.run_dir):  # a blend
         return None
-    table = pd.DataFrame(columns=["clip", "fold"]) if command.options.input else read_clips(places.clips_csv)
+    table = pd.DataFrame(columns=["clip", "fold"]) if command.options.input else read_clip_table(run_paths.clips_csv)
     try:
-        run = load_run(places.run_home, recipe.prediction)
+        run = load_run(run_paths.run_dir, recipe.prediction)
         if run.labels != labels:
-            raise BadInput("the run's networks have other labels")
+            raise UserError("the run's networks have other labels")
         if command.options.input and run.recipe.features != recipe.features:
-            raise BadInput("the run's networks know other features: give the same ARGS as to make predict")
+            raise UserError("the run's networks know other features: give the same ARGS as to make predict")
         if not command.options.input:
-            with open_store(places.store, run.recipe.features):
+            with open_store(run_paths.store, run.recipe.features):
                 pass  # its frames are what the networks know
-    except BadInput as error:
+    except UserError as error:
         print(f"without maps of where labels were heard: {error}", file=sys.stderr)
         return None
-    return Mapper(run, dict(zip(table["clip"], table["fold"], strict=True)))
+    return SaliencyMapper(run, dict(zip(table["clip"], table["fold"], strict=True)))
 
 
 def write_page(
     page: Path,
     run: str,
-    decided_at: str,
-    findings: Findings,
+    thresholds_source: str,
+    summary: SubmissionSummary,
     cards: list[dict[str, Any]],
     picture_s: float | None = None,
 ) -> None:
     """Render the template into one file that needs no other; pictures are of whole clips, or of `picture_s` of them."""
-    matrix = confusion_matrix(findings)
+    matrix = confusion_matrix(summary)
     html = render_page(
         TEMPLATE,
         run=run,
-        decided_at=decided_at,
-        findings=findings,
-        known=bool(findings.known.any()),
-        figures=findings.figures(),
-        confusions=[] if matrix is None else confusions(findings.labels, matrix)[:EACH],
-        matrix=matrix.tolist() if matrix is not None and len(matrix) <= MOST_SHOWN else None,
-        top_losses=top_losses(findings, EACH),
+        thresholds_source=thresholds_source,
+        summary=summary,
+        has_truth=bool(summary.has_truth.any()),
+        key_metrics=summary.key_metrics(),
+        most_confused=[] if matrix is None else most_confused(summary.labels, matrix)[:CLIPS_PER_REASON],
+        matrix=matrix.tolist() if matrix is not None and len(matrix) <= MAX_LABELS_ON_PAGE else None,
+        top_losses=top_losses(summary, CLIPS_PER_REASON),
         cards=cards,
-        mapped=any("map" in label for card in cards for label in card["labels"]),
+        has_saliency=any("saliency" in label for card in cards for label in card["labels"]),
         reasons=REASONS,
         counts=Counter(reason for card in cards for reason in card["reasons"]),
-        sound_s=SOUND_S,
+        audio_s=AUDIO_S,
         picture_s=picture_s,
     )
-    with written_whole(page) as temporary:
+    with atomic_write(page) as temporary:
         temporary.write_text(html, encoding="utf-8")
 
 

@@ -10,16 +10,16 @@ import soundfile
 from PIL import Image
 
 from preprocess.audio.decode import decode_blocks
-from preprocess.audio.trimming import beginning
+from preprocess.audio.trimming import take_samples
 
 WIDTH, HEIGHT = 320, 96
-RANGE_DB = 80.0
+DYNAMIC_RANGE_DB = 80.0
 """Below the loudest point of a picture, everything is black."""
-DARKEST = 0.85
+MAX_OPACITY = 0.85
 """Opacity of a map where nothing is heard."""
-RATE_HZ = 32_000
+MP3_RATE_HZ = 32_000
 """The highest of the rates that MP3 codes at half the size of 48 kHz."""
-LOUDEST = 0.99
+MAX_PEAK = 0.99
 
 
 def picture_uri(frames: np.ndarray) -> str:
@@ -30,7 +30,7 @@ def picture_uri(frames: np.ndarray) -> str:
         image = _envelope(np.array([(column.min(), column.max()) for column in columns]))
     else:
         image = np.stack([column.max(axis=0) for column in columns], axis=1)[::-1]
-    low = max(image.min(), image.max() - RANGE_DB)
+    low = max(image.min(), image.max() - DYNAMIC_RANGE_DB)
     levels = np.clip((image - low) / max(image.max() - low, 1e-6) * 255, 0, 255).astype(np.uint8)
     picture = Image.frombytes("P", levels.shape[::-1], levels.tobytes())
     picture.putpalette(matplotlib.colormaps["magma"](np.arange(256), bytes=True)[:, :3].tobytes())
@@ -39,9 +39,9 @@ def picture_uri(frames: np.ndarray) -> str:
     return _uri("image/png", data)
 
 
-def map_uri(places: np.ndarray) -> str:
+def saliency_uri(saliency: np.ndarray) -> str:
     """A PNG to lie over a picture, from values 0 to 1 [n_rows, n_columns], low bins first: the lower, the darker."""
-    alpha = np.round((1 - places[::-1]) * DARKEST * 255).astype(np.uint8)
+    alpha = np.round((1 - saliency[::-1]) * MAX_OPACITY * 255).astype(np.uint8)
     shade = Image.frombytes("LA", alpha.shape[::-1], np.stack([np.zeros_like(alpha), alpha], -1).tobytes())
     data = BytesIO()
     shade.save(data, format="PNG", optimize=True)
@@ -55,12 +55,12 @@ def _envelope(bounds: np.ndarray) -> np.ndarray:
     return ((levels >= bounds[:, 0] - reach / HEIGHT) & (levels <= bounds[:, 1] + reach / HEIGHT)).astype(np.float32)
 
 
-def sound_uri(path: Path, most_s: float) -> str:
-    """The first `most_s` seconds of a recording as MP3, which every browser plays. Raises DecodeError."""
-    samples = np.concatenate(list(beginning(decode_blocks(path, RATE_HZ), round(most_s * RATE_HZ))))
+def audio_uri(path: Path, max_s: float) -> str:
+    """The first `max_s` seconds of a recording as MP3, which every browser plays. Raises DecodeError."""
+    samples = np.concatenate(list(take_samples(decode_blocks(path, MP3_RATE_HZ), round(max_s * MP3_RATE_HZ))))
     data = BytesIO()
     peak = float(np.abs(samples).max(initial=0))
-    soundfile.write(data, samples * (LOUDEST / peak if peak > LOUDEST else 1), RATE_HZ, format="MP3")
+    soundfile.write(data, samples * (MAX_PEAK / peak if peak > MAX_PEAK else 1), MP3_RATE_HZ, format="MP3")
     return _uri("audio/mpeg", data)
 
 

@@ -8,25 +8,25 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from predict.inference.tagger import Run
-from train.evaluate.score_clips import window_frames
-from train.evaluate.windows import cut_windows, window_starts
-from train.networks.cnn import MeanOverBins
-from train.networks.factory import SoundNetwork
-from train.networks.torchvision_trunks import RowsAsChannels
+from predict.inference.tagger import TrainedRun
+from train.evaluate.score_clips import window_and_hop_frames
+from train.evaluate.windows import slice_windows, window_starts
+from train.networks.cnn import MeanOverFrequency
+from train.networks.factory import AudioNetwork
+from train.networks.torchvision_trunks import FlattenFrequency
 
-AFTER_MAP = (MeanOverBins, RowsAsChannels, nn.AdaptiveAvgPool2d)
+POOLING_LAYERS = (MeanOverFrequency, FlattenFrequency, nn.AdaptiveAvgPool2d)
 """What trunks do to their last map."""
-WINDOWS_AT_ONCE = 32
-MOST_COLUMNS = 80
+BATCH_WINDOWS = 32
+MAX_COLUMNS = 80
 """Of a clip's map: a picture of 320 columns shows no more."""
 
 
 @dataclass(frozen=True)
-class Mapper:
+class SaliencyMapper:
     """A run's networks, asked where they hear labels; training clips by those that never saw their fold."""
 
-    run: Run
+    run: TrainedRun
     folds: Mapping[str, int] = field(default_factory=dict)
     """Of the training clips, by name; all networks together answer for any other."""
 
@@ -34,27 +34,27 @@ class Mapper:
         for network in self._all():
             network.requires_grad_(False)  # slopes of activations are asked for, and none of weights
 
-    def _all(self) -> list[SoundNetwork]:
+    def _all(self) -> list[AudioNetwork]:
         return [network for group in self.run.folds.values() for network in group]
 
-    def maps(self, clip: str, frames: Tensor, labels: Sequence[str]) -> np.ndarray:
+    def saliency(self, clip: str, frames: Tensor, labels: Sequence[str]) -> np.ndarray:
         """Maps [n_labels, n_rows, n_columns] over a clip's frames [n_frames, n_bins], low bins in the first row.
 
         From 0 to 1, where 1 is the place that says most for any of the labels.
         """
         networks = self.run.folds.get(self.folds.get(clip, -1)) or self._all()
-        window, _ = window_frames(self.run.prediction, self.run.frames_per_second)
+        window, _ = window_and_hop_frames(self.run.prediction, self.run.frames_per_second)
         columns = [self.run.labels.index(label) for label in labels]
-        found = torch.stack([clip_maps(network, frames, columns, window) for network in networks]).mean(0).relu()
+        found = torch.stack([clip_saliency(network, frames, columns, window) for network in networks]).mean(0).relu()
         return (found / found.amax().clamp(min=1e-9)).numpy()
 
 
-def clip_maps(network: SoundNetwork, frames: Tensor, labels: Sequence[int], window: int) -> Tensor:
-    """What places of a clip add to labels' logits, by windows end to end: [n_labels, n_rows, at most MOST_COLUMNS]."""
+def clip_saliency(network: AudioNetwork, frames: Tensor, labels: Sequence[int], window: int) -> Tensor:
+    """What places of a clip add to labels' logits, by windows end to end: [n_labels, n_rows, at most MAX_COLUMNS]."""
     starts = window_starts(len(frames), window, window)
     parts = [
-        contributions(network, cut_windows(frames, some, window, network.short_clips, network.kind), labels)
-        for some in np.split(starts, range(WINDOWS_AT_ONCE, len(starts), WINDOWS_AT_ONCE))
+        hires_cam(network, slice_windows(frames, some, window, network.short_clip_padding, network.kind), labels)
+        for some in np.split(starts, range(BATCH_WINDOWS, len(starts), BATCH_WINDOWS))
     ]
     by_window = torch.cat(parts, 1)
     n_rows, n_frames = by_window.shape[2], len(frames)
@@ -64,10 +64,10 @@ def clip_maps(network: SoundNetwork, frames: Tensor, labels: Sequence[int], wind
         summed[..., start : start + window] += by_frame[:, number]
         times[start : start + window] += 1
     mean = (summed / times)[..., :n_frames]
-    return functional.adaptive_avg_pool2d(mean, (n_rows, min(MOST_COLUMNS, n_frames)))
+    return functional.adaptive_avg_pool2d(mean, (n_rows, min(MAX_COLUMNS, n_frames)))
 
 
-def contributions(network: SoundNetwork, x: Tensor, labels: Sequence[int]) -> Tensor:
+def hires_cam(network: AudioNetwork, x: Tensor, labels: Sequence[int]) -> Tensor:
     """What each place of the trunk's last map adds to labels' logits [n_labels, B, n_rows, n_columns].
 
     It is the activations there times the logit's slope, summed over the channels; with mean pooling and one linear
@@ -81,12 +81,12 @@ def contributions(network: SoundNetwork, x: Tensor, labels: Sequence[int]) -> Te
         kept.append(activations.detach().requires_grad_())
         return kept[0]
 
-    layer = next(each for each in reversed(network.trunk) if not isinstance(each, AFTER_MAP))
+    layer = next(each for each in reversed(network.trunk) if not isinstance(each, POOLING_LAYERS))
     hook = layer.register_forward_hook(keep)
     try:
         logits = network(x)
     finally:
         hook.remove()
-    slopes = [torch.autograd.grad(logits[:, label].sum(), kept, retain_graph=True)[0] for label in labels]
-    added = torch.stack([(slope * kept[0].detach()).sum(1) for slope in slopes])
+    gradients = [torch.autograd.grad(logits[:, label].sum(), kept, retain_graph=True)[0] for label in labels]
+    added = torch.stack([(gradient * kept[0].detach()).sum(1) for gradient in gradients])
     return added if added.ndim == 4 else added[:, :, None]

@@ -12,29 +12,31 @@ from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 
-from core.errors import BadInput, is_want_of_memory
+from core.errors import UserError, is_out_of_memory
 from preprocess.audio.blocks import DecodeError
-from report.html import render_page
-from serve.inference_service import Service, Tagged
-from serve.log import Log
-from serve.upload import received
+from report.html_pages import render_page
+from serve.inference_service import InferenceService, TagResponse
+from serve.log import LineLogger
+from serve.upload import save_upload
 
 TEMPLATE = Path(__file__).parent / "templates" / "page.html.j2"
-ONLY_OURS = (
+CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; media-src blob:; "
     "img-src data:"
 )
 """What the page may load: nothing of others."""
-ANY_FILE = {"requestBody": {"required": True, "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}}
+BINARY_BODY = {
+    "requestBody": {"required": True, "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
+}
 """What OpenAPI is told of a request's body, which FastAPI does not read."""
-BUSY_S = 5
+RETRY_AFTER_S = 5
 """When one who is turned away may ask again."""
-LOOK_S = 1.0
+DISCONNECT_POLL_S = 1.0
 """How often it is looked whether somebody still waits."""
 
 
 @dataclass(frozen=True)
-class About:
+class ServerInfo:
     """What answers here."""
 
     run: str
@@ -43,70 +45,70 @@ class About:
     """From which score on a label is decided on."""
     networks: str
     """The digest of their files."""
-    most_mb: int
-    most_minutes: float
+    max_mb: int
+    max_minutes: float
 
 
 @dataclass(frozen=True)
-class Limits:
+class RequestLimits:
     """How much one request may send, and how many may be under way."""
 
-    most_mb: int
-    most_waiting: int
+    max_mb: int
+    max_pending: int
 
 
-def build_app(service: Service, name: str, limits: Limits, log: Log) -> FastAPI:
+def build_app(service: InferenceService, name: str, limits: RequestLimits, log: LineLogger) -> FastAPI:
     """The application that answers for `service`; `name` is the run's."""
-    about = About(
+    server_info = ServerInfo(
         run=name,
         labels=service.run.labels,
         thresholds=dict(zip(service.run.labels, map(float, service.thresholds.values), strict=True)),
         networks=service.run.digest,
-        most_mb=limits.most_mb,
-        most_minutes=service.longest_s / 60,
+        max_mb=limits.max_mb,
+        max_minutes=service.max_duration_s / 60,
     )
-    page = render_page(TEMPLATE, about=about)
-    room = asyncio.Semaphore(limits.most_waiting)
+    page = render_page(TEMPLATE, server_info=server_info)
+    slots = asyncio.Semaphore(limits.max_pending)
 
     # FastAPI's own pages of documentation load scripts from elsewhere; /openapi.json is there.
-    told = f"Labels for recordings, by run {name}."
-    app = FastAPI(title="Earmark", description=told, docs_url=None, redoc_url=None)
+    description = f"Labels for recordings, by run {name}."
+    app = FastAPI(title="Earmark", description=description, docs_url=None, redoc_url=None)
 
     @app.exception_handler(RequestValidationError)
-    def refuse(_: Request, error: RequestValidationError) -> JSONResponse:
-        wrong = [f"{each['loc'][-1]}: {each['msg']}" for each in error.errors()]
-        return JSONResponse({"detail": "; ".join(wrong)}, 422)
+    def reject_invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        problems = [f"{each['loc'][-1]}: {each['msg']}" for each in error.errors()]
+        return JSONResponse({"detail": "; ".join(problems)}, 422)
 
     @app.get("/", include_in_schema=False)
-    def show_page() -> HTMLResponse:
-        return HTMLResponse(page, headers={"Content-Security-Policy": ONLY_OURS})
+    def get_page() -> HTMLResponse:
+        return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
 
     @app.get("/about")
-    def tell_about() -> About:
+    def get_about() -> ServerInfo:
         """Which run answers, its labels and their thresholds, and how much may be sent."""
-        return about
+        return server_info
 
-    @app.post("/tag", openapi_extra=ANY_FILE)
+    @app.post("/tag", openapi_extra=BINARY_BODY)
     async def tag(
         request: Request, name: Annotated[str, Query(max_length=300)] = "recording", windows: bool = True
-    ) -> Tagged:
+    ) -> TagResponse:
         """The labels of the recording that is the request's body, in any format.
 
         `name` is how the answer calls it; without `windows` the answer is short.
         """
-        began = time.monotonic()
+        started_s = time.monotonic()
         try:
-            if room.locked():
+            if slots.locked():
                 raise HTTPException(
-                    503, f"{limits.most_waiting} recordings are under way", {"Retry-After": str(BUSY_S)}
+                    503, f"{limits.max_pending} recordings are under way", {"Retry-After": str(RETRY_AFTER_S)}
                 )
-            with _until_the_end():
-                async with room, received(request, service.folder, limits.most_mb * 2**20) as path:
-                    tagged = await _answer(service, name, path, request)
+            with _refuse_when_cancelled():
+                async with slots, save_upload(request, service.folder, limits.max_mb * 2**20) as path:
+                    tagged = await _tag_or_refuse(service, name, path, request)
         except HTTPException as refusal:
             log.line(f"{name!r}: refused, {refusal.detail}")
             raise
-        took_s = time.monotonic() - began
+        took_s = time.monotonic() - started_s
         log.line(f"{name!r}: {tagged.duration_s:.1f} s of sound, {tagged.labels}, in {took_s:.2f} s")
         return tagged if windows else replace(tagged, windows=None)
 
@@ -114,7 +116,7 @@ def build_app(service: Service, name: str, limits: Limits, log: Log) -> FastAPI:
 
 
 @contextmanager
-def _until_the_end() -> Iterator[None]:
+def _refuse_when_cancelled() -> Iterator[None]:
     """Where the server ends, what is under way is refused, as is what nobody waits for any more."""
     try:
         yield
@@ -122,28 +124,28 @@ def _until_the_end() -> Iterator[None]:
         raise HTTPException(503, "nobody waits for the answer, or the server is ending") from None
 
 
-async def _answer(service: Service, name: str, path: Path, request: Request) -> Tagged:
+async def _tag_or_refuse(service: InferenceService, name: str, path: Path, request: Request) -> TagResponse:
     """What the service says, or a refusal that says why there is none."""
     try:
-        return await _while_wanted(service.tag(name, path), request)
+        return await _cancel_on_disconnect(service.tag(name, path), request)
     except DecodeError as error:
         raise HTTPException(422, f"{name} cannot be read: {error.reason}") from None
-    except BadInput as error:
+    except UserError as error:
         raise HTTPException(503, str(error)) from None
     except (MemoryError, RuntimeError) as error:
-        if not is_want_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise HTTPException(503, "too little memory for it at the moment") from None
 
 
-async def _while_wanted(work: Coroutine[Any, Any, Tagged], request: Request) -> Tagged:
+async def _cancel_on_disconnect(coroutine: Coroutine[Any, Any, TagResponse], request: Request) -> TagResponse:
     """What comes of work, which is given up where nobody waits for it. Raises CancelledError then."""
-    working = asyncio.create_task(work)
+    task = asyncio.create_task(coroutine)
     try:
-        while not (await asyncio.wait({working}, timeout=LOOK_S))[0]:
+        while not (await asyncio.wait({task}, timeout=DISCONNECT_POLL_S))[0]:
             if await request.is_disconnected():
-                working.cancel()
-        return working.result()
+                task.cancel()
+        return task.result()
     finally:  # also where the server ends
-        working.cancel()
-        await asyncio.wait({working})
+        task.cancel()
+        await asyncio.wait({task})

@@ -7,17 +7,17 @@ import threading
 from contextlib import suppress
 from typing import Self
 
-MOST_LINES = 1000
+MAX_LINES = 1000
 """Lines that wait; more are dropped."""
 WAIT_S = 1.0
 """How long the last lines may take."""
 
 
-class Log:
+class LineLogger:
     """Leaving `with` waits for the last lines, but not for long."""
 
     def __init__(self) -> None:
-        self._lines: queue.Queue[str | None] = queue.Queue(MOST_LINES)
+        self._lines: queue.Queue[str | None] = queue.Queue(MAX_LINES)
         self._thread = threading.Thread(target=self._write, daemon=True)
 
     def __enter__(self) -> Self:

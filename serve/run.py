@@ -13,51 +13,51 @@ from jsonargparse.typing import PositiveInt, restricted_number_type
 
 from core.device import pick_device
 from core.entrypoint import run_script
-from core.errors import BadInput
-from predict.decide.thresholds import read_thresholds, with_tuned_windows
-from predict.inference.recordings import warn_of_copies
-from predict.inference.tagger import load_run, warn_of_unfinished
-from recipe.cli import Command, add_machine_options, count_jobs, read_command
-from serve.app import Limits, build_app
-from serve.inference_service import Service
-from serve.log import Log
+from core.errors import UserError
+from predict.decide.thresholds import read_thresholds, with_tuned_window_threshold
+from predict.inference.recordings import warn_if_no_augmented
+from predict.inference.tagger import load_run, warn_if_unfinished
+from recipe.cli import Command, add_device_options, parse_command, resolve_n_jobs
+from serve.app import RequestLimits, build_app
+from serve.inference_service import InferenceService
+from serve.log import LineLogger
 
 Minutes = restricted_number_type("Minutes", float, [(">", 0), ("<=", 7 * 24 * 60)])
-GRACE_S = 3
+SHUTDOWN_GRACE_S = 3
 """How long those under way have when the server is ended."""
 
 
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--host", type=str, default="127.0.0.1", help="Address to listen at; 0.0.0.0 is all of them.")
     parser.add_argument("--port", type=int, default=8000, help="0 takes one that is free.")
-    add_machine_options(parser)
-    parser.add_argument("--most_mb", type=PositiveInt, default=200, help="Largest recording, in 2**20 bytes.")
-    parser.add_argument("--most_minutes", type=Minutes, default=60.0, help="Longest recording.")
-    parser.add_argument("--most_waiting", type=PositiveInt, default=16, help="Most recordings under way.")
+    add_device_options(parser)
+    parser.add_argument("--max_mb", type=PositiveInt, default=200, help="Largest recording, in 2**20 bytes.")
+    parser.add_argument("--max_minutes", type=Minutes, default=60.0, help="Longest recording.")
+    parser.add_argument("--max_pending", type=PositiveInt, default=16, help="Most recordings under way.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    command = read_command(arguments, "Answer recordings by the networks of a run, over HTTP.", add_options)
+    command = parse_command(arguments, "Answer recordings by the networks of a run, over HTTP.", add_options)
     options = command.options
     service = build_service(command)
-    with listen(options.host, options.port) as listening, Log() as log, service:
-        app = build_app(service, command.places.run, Limits(options.most_mb, options.most_waiting), log)
-        host, port = listening.getsockname()[:2]
+    with bind_socket(options.host, options.port) as server_socket, LineLogger() as log, service:
+        app = build_app(service, command.run_paths.run, RequestLimits(options.max_mb, options.max_pending), log)
+        host, port = server_socket.getsockname()[:2]
         log.line(f"{len(service.run.labels)} labels, decided at {service.thresholds.source}; Ctrl-C ends it")
         log.line(f"the page: http://{f'[{host}]' if ':' in host else host}:{port}")
-        serve(app, listening)
+        serve(app, server_socket)
         log.line("ended")
 
 
-def build_service(command: Command) -> Service:
+def build_service(command: Command) -> InferenceService:
     """The networks and thresholds of a run, as `make predict` has them."""
-    options, home = command.options, command.places.run_home
-    device, n_jobs = pick_device(options.device), count_jobs(options.jobs)
-    run = load_run(home, with_tuned_windows(home, command.recipe.prediction), device)
-    warn_of_unfinished(home, run.recipe.training.epochs)
-    warn_of_copies(run.prediction)
-    thresholds = read_thresholds(home, run.labels, run.prediction)
-    return Service(run, thresholds, device, n_jobs, options.most_minutes * 60)
+    options, run_dir = command.options, command.run_paths.run_dir
+    device, n_jobs = pick_device(options.device), resolve_n_jobs(options.jobs)
+    run = load_run(run_dir, with_tuned_window_threshold(run_dir, command.recipe.prediction), device)
+    warn_if_unfinished(run_dir, run.recipe.training.epochs)
+    warn_if_no_augmented(run.prediction)
+    thresholds = read_thresholds(run_dir, run.labels, run.prediction)
+    return InferenceService(run, thresholds, device, n_jobs, options.max_minutes * 60)
 
 
 class _Server(uvicorn.Server):
@@ -68,33 +68,33 @@ class _Server(uvicorn.Server):
         self.force_exit = False
 
 
-def serve(app: FastAPI, listening: socket.socket) -> None:
+def serve(app: FastAPI, server_socket: socket.socket) -> None:
     """Answer until Ctrl-C, SIGTERM, or the end of the terminal."""
-    server = _Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE_S))
+    server = _Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_GRACE_S))
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
         signal.signal(signal.SIGHUP, server.handle_exit)
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn sends them again, when it has ended as they asked
         signal.signal(number, signal.SIG_IGN)
-    server.run(sockets=[listening])
+    server.run(sockets=[server_socket])
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises BadInput where there can be none."""
+def bind_socket(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises UserError where there can be none."""
     if not 0 <= port <= 65_535:
-        raise BadInput(f"--port {port}: give one from 1 to 65535, or 0 for any that is free")
+        raise UserError(f"--port {port}: give one from 1 to 65535, or 0 for any that is free")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with ExitStack() as unless_it_listens:
+        with ExitStack() as cleanup:
             # With the protocol left out, asyncio leaves Nagle's algorithm on: each answer came about 50 ms later.
-            listening = unless_it_listens.enter_context(socket.socket(family, kind, protocol))
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(address)
-            listening.listen()
-            unless_it_listens.pop_all()
-        return listening
+            server_socket = cleanup.enter_context(socket.socket(family, kind, protocol))
+            server_socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server_socket.bind(address)
+            server_socket.listen()
+            cleanup.pop_all()
+        return server_socket
     except (OSError, UnicodeError) as error:  # the second for what cannot be a name
         reason = getattr(error, "strerror", None) or error
-        raise BadInput(f"--host {host} --port {port}: {reason}; give another, as make serve PORT=8001") from None
+        raise UserError(f"--host {host} --port {port}: {reason}; give another, as make serve PORT=8001") from None
 
 
 if __name__ == "__main__":

@@ -11,38 +11,38 @@ from typing import IO
 from fastapi import HTTPException, Request
 from starlette.requests import ClientDisconnect
 
-PATIENCE_S = 30.0
+SENDER_TIMEOUT_S = 30.0
 """How long a sender may be silent."""
-SLOWEST_BYTES_PER_S = 10_000
-"""A sender who is slower on the whole has PATIENCE_S more: a recording as it is spoken, in 8 bits, is 8,000."""
-HOW = "send the recording itself: curl --data-binary @recording.wav"
+MIN_BYTES_PER_S = 10_000
+"""A sender who is slower on the whole has SENDER_TIMEOUT_S more: a recording as it is spoken, in 8 bits, is 8,000."""
+UPLOAD_HINT = "send the recording itself: curl --data-binary @recording.wav"
 
 
 @asynccontextmanager
-async def received(request: Request, folder: Path, most_bytes: int) -> AsyncIterator[Path]:
+async def save_upload(request: Request, folder: Path, max_bytes: int) -> AsyncIterator[Path]:
     """A recording that is sent, as a file in `folder` until the end of `with`.
 
-    Raises HTTPException where it is empty, in a form, larger than `most_bytes`, or does not arrive.
+    Raises HTTPException where it is empty, in a form, larger than `max_bytes`, or does not arrive.
     """
     if request.headers.get("content-type", "").lower().startswith("multipart/"):
-        raise HTTPException(415, f"a form is not understood: {HOW}")
-    if int(request.headers.get("content-length", 0)) > most_bytes:
-        raise _too_large(most_bytes)
+        raise HTTPException(415, f"a form is not understood: {UPLOAD_HINT}")
+    if int(request.headers.get("content-length", 0)) > max_bytes:
+        raise _too_large(max_bytes)
     path = folder / token_hex(16)
     try:
-        if not await _receive(request, path, most_bytes):
-            raise HTTPException(400, f"there is no sound in the request: {HOW}")
+        if not await _write_body(request, path, max_bytes):
+            raise HTTPException(400, f"there is no sound in the request: {UPLOAD_HINT}")
         yield path
     finally:
         path.unlink(missing_ok=True)
 
 
-async def _receive(request: Request, path: Path, most_bytes: int) -> int:
+async def _write_body(request: Request, path: Path, max_bytes: int) -> int:
     """Write a request's body to a file; how many bytes that were. Raises HTTPException where it cannot."""
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)  # those who tidy temporary folders take empty ones away
         with path.open("xb") as file:
-            return await _fill(file, request, most_bytes)
+            return await _copy_stream(file, request, max_bytes)
     except TimeoutError:
         raise HTTPException(408, "the recording is sent too slowly") from None
     except ClientDisconnect:
@@ -51,21 +51,21 @@ async def _receive(request: Request, path: Path, most_bytes: int) -> int:
         raise HTTPException(507, f"the recording cannot be kept: {error.strerror or error}") from None
 
 
-async def _fill(file: IO[bytes], request: Request, most_bytes: int) -> int:
-    """Write a request's body to a file; how many bytes that were. Raises TimeoutError, and as `received` does."""
-    n_bytes, began = 0, time.monotonic()
+async def _copy_stream(file: IO[bytes], request: Request, max_bytes: int) -> int:
+    """Write a request's body to a file; how many bytes that were. Raises TimeoutError, and as `save_upload` does."""
+    n_bytes, started_s = 0, time.monotonic()
     chunks = request.stream()
     while True:
-        late_s = time.monotonic() - began - n_bytes / SLOWEST_BYTES_PER_S
-        async with asyncio.timeout(PATIENCE_S - max(late_s, 0)):
+        late_s = time.monotonic() - started_s - n_bytes / MIN_BYTES_PER_S
+        async with asyncio.timeout(SENDER_TIMEOUT_S - max(late_s, 0)):
             chunk = await anext(chunks, None)
         if chunk is None:
             return n_bytes
         n_bytes += len(chunk)
-        if n_bytes > most_bytes:  # whatever the header said, or did not say
-            raise _too_large(most_bytes)
+        if n_bytes > max_bytes:  # whatever the header said, or did not say
+            raise _too_large(max_bytes)
         file.write(chunk)
 
 
-def _too_large(most_bytes: int) -> HTTPException:
-    return HTTPException(413, f"it is larger than {most_bytes / 2**20:g} MB")
+def _too_large(max_bytes: int) -> HTTPException:
+    return HTTPException(413, f"it is larger than {max_bytes / 2**20:g} MB")

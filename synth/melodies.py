@@ -11,16 +11,16 @@ SCALES = {
     "blues": (0, 3, 5, 6, 7, 10),
 }
 NOTE_BEATS = np.array([0.25, 0.5, 1.0, 1.5, 2.0, 3.0])
-NOTE_ODDS = np.array([0.15, 0.35, 0.27, 0.1, 0.1, 0.03])
+NOTE_PROBABILITIES = np.array([0.15, 0.35, 0.27, 0.1, 0.1, 0.03])
 NOTE_S = (0.09, 2.0)
 LONGEST_REST_S = 0.7
 """With NOTE_S, a note begins in any 3 s, so that no excerpt is silent."""
 STEPS = np.array([-5, -3, -2, -1, 0, 1, 2, 3, 5])
-STEP_ODDS = np.array([0.03, 0.06, 0.14, 0.24, 0.06, 0.24, 0.14, 0.06, 0.03])
+STEP_PROBABILITIES = np.array([0.03, 0.06, 0.14, 0.24, 0.06, 0.24, 0.14, 0.06, 0.03])
 
 
 @dataclass(frozen=True)
-class Voice:
+class MidiProgram:
     """One General MIDI program and the keys it is played in."""
 
     program: int
@@ -33,8 +33,8 @@ class Instrument:
     """One of the eleven instruments of IRMAS."""
 
     code: str
-    voices: tuple[Voice, ...]
-    chord_share: float = 0.0
+    midi_programs: tuple[MidiProgram, ...]
+    chord_probability: float = 0.0
     """How often it plays chords rather than single notes."""
     strum_s: float = 0.0
     """Longest time from a chord's first note to its last."""
@@ -42,17 +42,31 @@ class Instrument:
 
 
 INSTRUMENTS = (
-    Instrument("cel", (Voice(42, 36, 74),), chord_share=0.05, vibrato_semitones=0.35),
-    Instrument("cla", (Voice(71, 50, 89),), vibrato_semitones=0.08),
-    Instrument("flu", (Voice(73, 60, 94),), vibrato_semitones=0.25),
-    Instrument("gac", (Voice(24, 40, 79), Voice(25, 40, 81)), chord_share=0.6, strum_s=0.12),
-    Instrument("gel", tuple(Voice(program, 40, 84) for program in (26, 27, 29, 30)), chord_share=0.4, strum_s=0.06),
-    Instrument("org", tuple(Voice(program, 36, 91) for program in (16, 17, 18, 19)), chord_share=0.7),
-    Instrument("pia", tuple(Voice(program, 31, 98) for program in (0, 1, 2, 3)), chord_share=0.55, strum_s=0.02),
-    Instrument("sax", (Voice(64, 56, 86), Voice(65, 49, 81), Voice(66, 44, 76), Voice(67, 37, 69)), 0, 0, 0.25),
-    Instrument("tru", (Voice(56, 54, 82), Voice(59, 54, 82)), vibrato_semitones=0.15),
-    Instrument("vio", (Voice(40, 55, 95), Voice(110, 55, 88)), chord_share=0.1, vibrato_semitones=0.4),
-    Instrument("voi", (Voice(52, 45, 79), Voice(53, 45, 79)), chord_share=0.35, vibrato_semitones=0.4),
+    Instrument("cel", (MidiProgram(42, 36, 74),), chord_probability=0.05, vibrato_semitones=0.35),
+    Instrument("cla", (MidiProgram(71, 50, 89),), vibrato_semitones=0.08),
+    Instrument("flu", (MidiProgram(73, 60, 94),), vibrato_semitones=0.25),
+    Instrument("gac", (MidiProgram(24, 40, 79), MidiProgram(25, 40, 81)), chord_probability=0.6, strum_s=0.12),
+    Instrument(
+        "gel", tuple(MidiProgram(program, 40, 84) for program in (26, 27, 29, 30)), chord_probability=0.4, strum_s=0.06
+    ),
+    Instrument("org", tuple(MidiProgram(program, 36, 91) for program in (16, 17, 18, 19)), chord_probability=0.7),
+    Instrument(
+        "pia", tuple(MidiProgram(program, 31, 98) for program in (0, 1, 2, 3)), chord_probability=0.55, strum_s=0.02
+    ),
+    Instrument(
+        "sax",
+        (MidiProgram(64, 56, 86), MidiProgram(65, 49, 81), MidiProgram(66, 44, 76), MidiProgram(67, 37, 69)),
+        0,
+        0,
+        0.25,
+    ),
+    Instrument("tru", (MidiProgram(56, 54, 82), MidiProgram(59, 54, 82)), vibrato_semitones=0.15),
+    Instrument(
+        "vio", (MidiProgram(40, 55, 95), MidiProgram(110, 55, 88)), chord_probability=0.1, vibrato_semitones=0.4
+    ),
+    Instrument(
+        "voi", (MidiProgram(52, 45, 79), MidiProgram(53, 45, 79)), chord_probability=0.35, vibrato_semitones=0.4
+    ),
 )
 
 
@@ -68,7 +82,7 @@ class Note:
 
 @dataclass(frozen=True)
 class Piece:
-    """What players of one piece share."""
+    """What performers of one piece share."""
 
     beat_s: float
     tonic: int
@@ -81,29 +95,29 @@ def draw_piece(generator: np.random.Generator) -> Piece:
     return Piece(60 / generator.uniform(55, 170), int(generator.integers(12)), scale)
 
 
-def write_part(
-    instrument: Instrument, voice: Voice, piece: Piece, length_s: float, generator: np.random.Generator
+def compose_notes(
+    instrument: Instrument, midi_program: MidiProgram, piece: Piece, length_s: float, generator: np.random.Generator
 ) -> list[Note]:
-    """Notes of one player for `length_s`: a walk over the scale with rests, accents, and chords where it plays them."""
-    keys = [key for key in range(voice.low, voice.high + 1) if (key - piece.tonic) % 12 in piece.scale]
-    place = len(keys) // 4 + int(generator.integers(len(keys) // 2))
+    """Notes of one performer for `length_s`: a walk over the scale with rests, accents and, of some, chords."""
+    keys = [key for key in range(midi_program.low, midi_program.high + 1) if (key - piece.tonic) % 12 in piece.scale]
+    position = len(keys) // 4 + int(generator.integers(len(keys) // 2))
     loudness = generator.uniform(45, 110)
     legato = generator.uniform(0.5, 1.1)
-    chords = generator.random() < instrument.chord_share
+    chords = generator.random() < instrument.chord_probability
     notes: list[Note] = []
     time_s = generator.uniform(0, piece.beat_s)
     while time_s < length_s:
-        beats = float(generator.choice(NOTE_BEATS, p=NOTE_ODDS)) * (1.5 if chords else 1)
+        beats = float(generator.choice(NOTE_BEATS, p=NOTE_PROBABILITIES)) * (1.5 if chords else 1)
         lasts_s = min(max(beats * piece.beat_s, NOTE_S[0]), NOTE_S[1])
         if lasts_s > LONGEST_REST_S or generator.random() > 0.1:
             n_notes = int(generator.integers(2, 5)) if chords and generator.random() < 0.8 else 1
             velocity = int(np.clip(loudness + generator.normal(0, 9), 20, 127))
-            chord = [keys[place + 2 * third] for third in range(n_notes) if place + 2 * third < len(keys)]
+            chord = [keys[position + 2 * third] for third in range(n_notes) if position + 2 * third < len(keys)]
             starts_s = time_s + np.sort(generator.uniform(0, instrument.strum_s, len(chord)))
             notes += [
                 Note(float(start), float(start + lasts_s * legato), key, velocity)
                 for start, key in zip(starts_s, chord, strict=True)
             ]
         time_s += lasts_s * generator.normal(1, 0.02)
-        place = int(np.clip(place + generator.choice(STEPS, p=STEP_ODDS), 0, len(keys) - 1))
+        position = int(np.clip(position + generator.choice(STEPS, p=STEP_PROBABILITIES), 0, len(keys) - 1))
     return notes

@@ -7,45 +7,48 @@ from pathlib import Path
 import numpy as np
 
 from core.entrypoint import run_script
-from core.errors import BadInput
-from recipe.cli import OptionParser, count_jobs
+from core.errors import UserError
+from recipe.cli import OptionParser, resolve_n_jobs
 from synth.melodies import Note
-from synth.note_sets import SETS, Take, plan_set
-from synth.rendering import claim_folder, render_takes, write_sound, writing_to
-from synth.synthesizer import draw_player, draw_venue, find_soundfont, play, record
+from synth.note_sets import SETS, NoteClip, plan_note_clips
+from synth.rendering import claim_folder, name_write_errors, render_items, write_sound
+from synth.synthesizer import draw_conditions, draw_performer, find_soundfont, mix_recording, synthesize
 
 LENGTH_S = 1.0
 START_S = (0.0, 0.1)
-TOGETHER_S = 0.03
+CHORD_SPREAD_S = 0.03
 """Within which the notes of a chord begin."""
-HELD_S = (0.6, 1.0)
+NOTE_LENGTH_S = (0.6, 1.0)
 VELOCITY = (60, 110)
 VIBRATO_SEMITONES = 0.25
 VERSION = 1
-"""Raised when the sound of a plan changes."""
+"""Raised when the sound of a clip changes."""
 
 
-def render_take(take: Take, folder: Path) -> None:
-    """Play a take in a room of its own, by a player slightly out of tune, and write it."""
-    generator = np.random.default_rng(take.seed)
-    venue, player = draw_venue(generator), draw_player(take.voice.program, VIBRATO_SEMITONES, generator)
-    start_s, held_s = generator.uniform(*START_S), generator.uniform(*HELD_S)
+def render_note_clip(note_clip: NoteClip, folder: Path) -> None:
+    """Synthesize a clip under conditions of its own, by a performer slightly out of tune, and write it."""
+    generator = np.random.default_rng(note_clip.seed)
+    conditions = draw_conditions(generator)
+    performer = draw_performer(note_clip.midi_program.program, VIBRATO_SEMITONES, generator)
+    start_s, note_length_s = generator.uniform(*START_S), generator.uniform(*NOTE_LENGTH_S)
     notes = [
-        Note(begin, begin + held_s, key, int(generator.integers(VELOCITY[0], VELOCITY[1] + 1)))
-        for key, begin in zip(take.keys, start_s + generator.uniform(0, TOGETHER_S, len(take.keys)), strict=True)
+        Note(begin, begin + note_length_s, key, int(generator.integers(VELOCITY[0], VELOCITY[1] + 1)))
+        for key, begin in zip(
+            note_clip.keys, start_s + generator.uniform(0, CHORD_SPREAD_S, len(note_clip.keys)), strict=True
+        )
     ]
-    write_sound(folder / take.file, record(venue, [play(player, notes, LENGTH_S)], generator))
+    write_sound(folder / note_clip.file, mix_recording(conditions, [synthesize(performer, notes, LENGTH_S)], generator))
 
 
-def render_set(folder: Path, name: str, seed: int, takes: int, jobs: int) -> None:
+def render_set(folder: Path, name: str, seed: int, repetitions: int, jobs: int) -> None:
     """Render what is missing of a set into its folder, and say what is there."""
-    planned = plan_set(name, seed, takes)
-    claim_folder(folder, {"set": name, "seed": seed, "takes": takes, "version": VERSION})
-    missing = [take for take in planned if not (folder / take.file).exists()]
-    render_takes(render_take, missing, folder, jobs)
-    n_test = sum(take.file.parts[0] == "test" for take in planned)
+    note_clips = plan_note_clips(name, seed, repetitions)
+    claim_folder(folder, {"set": name, "seed": seed, "takes": repetitions, "version": VERSION})
+    missing = [note_clip for note_clip in note_clips if not (folder / note_clip.file).exists()]
+    render_items(render_note_clip, missing, folder, jobs)
+    n_test = sum(note_clip.file.parts[0] == "test" for note_clip in note_clips)
     state = f"rendered {len(missing)} of" if missing else "already there,"
-    print(f"{name}: {state} {len(planned) - n_test} training and {n_test} test clips, in {folder}")
+    print(f"{name}: {state} {len(note_clips) - n_test} training and {n_test} test clips, in {folder}")
 
 
 def _options(arguments: Sequence[str] | None) -> Namespace:
@@ -58,7 +61,7 @@ def _options(arguments: Sequence[str] | None) -> Namespace:
     options = parser.parse_args(arguments)
     for name, low in (("seed", 0), ("takes", 1)):
         if getattr(options, name) is not None and getattr(options, name) < low:
-            raise BadInput(f"--{name} {getattr(options, name)}: must be at least {low}")
+            raise UserError(f"--{name} {getattr(options, name)}: must be at least {low}")
     return options
 
 
@@ -66,10 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Render the sets, or say that they are there."""
     options = _options(arguments)
     find_soundfont()
-    with writing_to(options.folder):
+    with name_write_errors(options.folder):
         for name in options.sets:
-            takes = options.takes or SETS[name][0]
-            render_set(options.folder / name, name, options.seed, takes, count_jobs(options.jobs))
+            repetitions = options.takes or SETS[name][0]
+            render_set(options.folder / name, name, options.seed, repetitions, resolve_n_jobs(options.jobs))
 
 
 if __name__ == "__main__":

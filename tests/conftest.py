@@ -20,7 +20,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
     os.environ.pop(name, None)
 
-# A process that a script starts in the background is deaf to Ctrl-C, and so are its children; tests send it to them.
+# A process that a script starts in the background ignores SIGINT, and so are its children; tests send it to them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -54,16 +54,16 @@ def as_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
 def tone_folders(tmp_path: Path) -> Callable[..., Path]:
     """A folder per class of short tones in noise: easy to learn, small to read."""
 
-    def make(clips: int = 10, seconds: float = 1.2, rate_hz: int = 16_000) -> Path:
+    def make(clips: int = 10, seconds: float = 1.2, sample_rate_hz: int = 16_000) -> Path:
         random = np.random.default_rng(0)
         folder = tmp_path / "tones"
         for label, tone_hz in {"low, deep": 300.0, "mid": 1_000.0, "高い": 4_000.0}.items():
             (folder / label).mkdir(parents=True)
             for number in range(clips):
-                time_s = np.arange(int(seconds * rate_hz)) / rate_hz
+                time_s = np.arange(int(seconds * sample_rate_hz)) / sample_rate_hz
                 tone = 0.3 * np.sin(2 * np.pi * tone_hz * random.uniform(0.9, 1.1) * time_s)
                 sound = tone + 0.03 * random.standard_normal(len(time_s))
-                soundfile.write(folder / label / f"{label[:3]}{number}.wav", sound, rate_hz)
+                soundfile.write(folder / label / f"{label[:3]}{number}.wav", sound, sample_rate_hz)
         return folder
 
     return make

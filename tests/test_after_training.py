@@ -16,40 +16,40 @@ import soundfile
 
 from predict import run
 from preprocess import features
+from tests.make_commands import ROOT, SMALL_RECIPE, make, output_options, run_in_process
 from tests.test_pipeline import freesound_folder
-from tests.typed import ROOT, SMALL, make, places, run_here
 from train import fit
 
-KEYS = f"{SMALL} --training.epochs 1 --data.layout fsdkaggle2019 --features.noise_snrs_db [20]"
+KEYS = f"{SMALL_RECIPE} --training.epochs 1 --data.layout fsdkaggle2019 --features.noise_snrs_db [20]"
 SECONDS = 400
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with two predicted runs of two folds on curated and noisy clips; their recordings, and a long one."""
-    home = tmp_path_factory.mktemp("trained")
+    """A root with two predicted runs of two folds on curated and noisy clips; their recordings, and a long one."""
+    root = tmp_path_factory.mktemp("trained")
     noise = np.random.default_rng(0).standard_normal(16_000 * SECONDS)
-    soundfile.write(home / "long.flac", 0.1 * noise, 16_000)
-    data = str(freesound_folder(home / "freesound"))
-    features.main([*keys(home, "one"), "--data.folder", data, "--jobs", "1"])
+    soundfile.write(root / "long.flac", 0.1 * noise, 16_000)
+    data = str(freesound_folder(root / "freesound"))
+    features.main([*keys(root, "one"), "--data.folder", data, "--jobs", "1"])
     for seed, name in enumerate(("one", "other")):
-        fit.main([*keys(home, name), "--training.seed", str(seed)])
-        run.main([*keys(home, name), "--training.seed", str(seed), "--jobs", "1"])
-    return home
+        fit.main([*keys(root, name), "--training.seed", str(seed)])
+        run.main([*keys(root, name), "--training.seed", str(seed), "--jobs", "1"])
+    return root
 
 
-def keys(home: Path, name: str) -> list[str]:
-    return ["--recipe", str(ROOT / "recipes" / "demo.yaml"), "--run", name, *f"{places(home)} {KEYS}".split()]
+def keys(root: Path, name: str) -> list[str]:
+    return ["--recipe", str(ROOT / "recipes" / "demo.yaml"), "--run", name, *f"{output_options(root)} {KEYS}".split()]
 
 
-def scores_of(home: Path, name: str) -> pd.DataFrame:
-    return pd.read_csv(home / "submissions" / f"{name}.csv", index_col=0)
+def scores_of(root: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(root / "submissions" / f"{name}.csv", index_col=0)
 
 
 def test_calibrated_scores_are_tuned_predicted_and_handed_on(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plain = scores_of(trained, "one")
     calibrated = f"{KEYS} --prediction.calibrate true"
-    run_here(trained, "calibrate", calibrated, run="one")
+    run_in_process(trained, "calibrate", calibrated, run="one")
     assert "calibration error" in capsys.readouterr().out
     printed = make(trained, "tune predict export", calibrated, RUN="one")
     assert "labels decided at" in printed
@@ -64,8 +64,8 @@ def test_calibrated_scores_are_tuned_predicted_and_handed_on(trained: Path, caps
     temperature = json.loads((folder / "calibration.json").read_text(encoding="utf-8"))["temperature"]
     assert f"{temperature:.3f}" in (folder / "README.md").read_text(encoding="utf-8")
     session = onnxruntime.InferenceSession(folder / "model.onnx")
-    (answer,) = session.run(None, {"frames": np.zeros((3, *session.get_inputs()[0].shape[1:]), np.float32)})
-    assert answer.shape == (3, 2)
+    (output,) = session.run(None, {"frames": np.zeros((3, *session.get_inputs()[0].shape[1:]), np.float32)})
+    assert output.shape == (3, 2)
 
 
 def test_runs_are_blended_with_fitted_weights(trained: Path) -> None:
@@ -78,7 +78,7 @@ def test_runs_are_blended_with_fitted_weights(trained: Path) -> None:
 
 def test_copies_of_test_clips_are_views(trained: Path) -> None:
     plain = scores_of(trained, "other")
-    more = f"{KEYS} --prediction.view_copies true"
+    more = f"{KEYS} --prediction.view_offline_augment true"
     make(trained, "features predict", more, DATA=trained / "freesound", RUN="other")
     scores = scores_of(trained, "other")
     assert list(scores.index) == list(plain.index)
@@ -86,18 +86,18 @@ def test_copies_of_test_clips_are_views(trained: Path) -> None:
 
 
 def test_a_killed_prediction_goes_on_and_its_recording_is_looked_at(trained: Path) -> None:
-    recording, home = str(trained / "long.flac"), trained / "cache" / "demo" / "runs" / "other" / "heard"
+    recording, cache = str(trained / "long.flac"), trained / "cache" / "demo" / "runs" / "other" / "score_cache"
     command = [sys.executable, "-m", "predict.run", *keys(trained, "other"), "--input", recording, "--jobs", "1"]
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
-    while process.poll() is None and sum(part.stat().st_size for part in home.rglob("*.part")) < 10_000:
+    while process.poll() is None and sum(part.stat().st_size for part in cache.rglob("*.part")) < 10_000:
         time.sleep(0.005)
     assert process.poll() is None, "it was done before it could be killed"
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    (draft,) = home.rglob("*.part")
+    (partial,) = cache.rglob("*.part")
     exports = " --export audacity raven json parquet --merge"
     make(trained, "predict", KEYS + exports, RUN="other", INPUT=recording)
-    assert not draft.exists()
+    assert not partial.exists()
     submissions = trained / "submissions"
     windows = pd.read_csv(submissions / "other_on_long_windows.csv")
     assert windows["end_s"].max() == pytest.approx(SECONDS, abs=0.1)

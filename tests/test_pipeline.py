@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import soundfile
 
-from core.errors import BadInput
-from tests.typed import SMALL, make, run_here, run_make
+from core.errors import UserError
+from tests.make_commands import SMALL_RECIPE, make, run_in_process, run_make
 
 
 def test_four_make_commands_go_from_recordings_to_a_scored_csv(
@@ -17,7 +17,7 @@ def test_four_make_commands_go_from_recordings_to_a_scored_csv(
 ) -> None:
     data = tone_folders()
     (data / "mid" / "broken.wav").write_bytes(b"<html>not found</html>")  # costs itself alone
-    printed = make(tmp_path, "features train predict inspect", f"{SMALL} --training.epochs 12", DATA=data)
+    printed = make(tmp_path, "features train predict inspect", f"{SMALL_RECIPE} --training.epochs 12", DATA=data)
     assert list(pd.read_csv(tmp_path / "cache" / "demo" / "failed.csv")["clip"]) == ["mid/broken.wav"]
     submission = pd.read_csv(tmp_path / "submissions" / "demo.csv")
     assert list(submission.columns) == ["clip", "low, deep", "mid", "高い"]
@@ -30,22 +30,24 @@ def test_four_make_commands_go_from_recordings_to_a_scored_csv(
     assert "<audio" in page
     assert "data:image/" in page
     assert 'src="http' not in page
-    run_home = tmp_path / "cache" / "demo" / "runs" / "demo"
-    assert {"recipe.yaml", "oof.csv"} <= {path.name for path in run_home.iterdir()}
-    assert {"best.pt", "last.pt", "log.csv"} <= {path.name for path in (run_home / "fold0").iterdir()}
+    run_dir = tmp_path / "cache" / "demo" / "runs" / "demo"
+    assert {"recipe.yaml", "oof.csv"} <= {path.name for path in run_dir.iterdir()}
+    assert {"best.pt", "last.pt", "log.csv"} <= {path.name for path in (run_dir / "fold0").iterdir()}
     windows = pd.read_csv(tmp_path / "submissions" / "demo_windows.csv")
     assert list(windows.columns) == ["clip", "start_s", "end_s", "label", "score"]
 
 
 def test_same_seed_gives_identical_features_and_scores_whatever_the_jobs(prepared: Path, tmp_path: Path) -> None:
-    make(tmp_path, "features train predict", f"{SMALL} --training.epochs 1", DATA=prepared / "tones", JOBS=2)
+    make(tmp_path, "features train predict", f"{SMALL_RECIPE} --training.epochs 1", DATA=prepared / "tones", JOBS=2)
     for name in ("cache/demo/features.h5", "submissions/demo.csv", "submissions/demo_windows.csv"):
         assert (prepared / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
 def test_test_clips_of_any_length_are_predicted_in_the_sample_s_order(tmp_path: Path) -> None:
     data = freesound_folder(tmp_path / "freesound")
-    run_here(tmp_path, "features train predict", f"{SMALL} --training.epochs 2 --data.layout fsdkaggle2019", data=data)
+    run_in_process(
+        tmp_path, "features train predict", f"{SMALL_RECIPE} --training.epochs 2 --data.layout fsdkaggle2019", data=data
+    )
     sample = pd.read_csv(data / "sample_submission.csv")
     submission = pd.read_csv(tmp_path / "submissions" / "demo.csv")
     assert list(submission.columns) == list(sample.columns)
@@ -79,7 +81,7 @@ def write_noise(path: Path, n_samples: int, random: np.random.Generator) -> None
 @pytest.mark.parametrize(
     ("targets", "more", "folds", "words"),
     [
-        ("features", "--data.folder {home}/nowhere", "", ["nowhere"]),
+        ("features", "--data.folder {root}/nowhere", "", ["nowhere"]),
         ("train", "--features.n_bins 16", "", ["features.h5", "n_bins", "make features"]),
         ("train", "", "0,9", ["no fold 9", "0, 1"]),
     ],
@@ -88,47 +90,47 @@ def test_bad_input_stops_make_with_one_line(
     prepared: Path, targets: str, more: str, folds: str, words: list[str]
 ) -> None:
     before = files_below(prepared)
-    more = f"{SMALL} {more.format(home=prepared)}"
-    ended = run_make(prepared, targets, more, DATA=prepared / "tones", FOLDS=folds)
-    said = [line for line in ended.stderr.splitlines() if not line.startswith("make")]
-    assert len(said) == 1, ended.stderr
-    assert "Error 2" in ended.stderr
-    assert all(word in said[0] for word in words), said
+    more = f"{SMALL_RECIPE} {more.format(root=prepared)}"
+    completed = run_make(prepared, targets, more, DATA=prepared / "tones", FOLDS=folds)
+    messages = [line for line in completed.stderr.splitlines() if not line.startswith("make")]
+    assert len(messages) == 1, completed.stderr
+    assert "Error 2" in completed.stderr
+    assert all(word in messages[0] for word in words), messages
     assert files_below(prepared) == before
 
 
 @pytest.mark.parametrize(
     ("target", "more", "words"),
     [
-        ("features", "--data.folder {home}/empty", ["empty"]),
+        ("features", "--data.folder {root}/empty", ["empty"]),
         ("features", "--data.labels '[\"mid\"]'", ["data.labels"]),
         ("features", "--data.folds 40", ["40", "fold"]),
         ("predict", "--run other", ["other", "make train"]),
-        ("score", "--truth {home}/truth.csv", ["truth.csv"]),
+        ("score", "--truth {root}/truth.csv", ["truth.csv"]),
     ],
 )
 def test_bad_input_is_named_and_nothing_is_written(prepared: Path, target: str, more: str, words: list[str]) -> None:
     before = files_below(prepared)
-    with pytest.raises(BadInput) as caught:
-        run_here(prepared, target, f"{SMALL} {more.format(home=prepared)}", data=prepared / "tones")
+    with pytest.raises(UserError) as caught:
+        run_in_process(prepared, target, f"{SMALL_RECIPE} {more.format(root=prepared)}", data=prepared / "tones")
     assert all(word in str(caught.value) for word in words), str(caught.value)
     assert files_below(prepared) == before
 
 
-def files_below(home: Path) -> list[Path]:
-    return sorted(path for path in home.rglob("*") if path.is_file())
+def files_below(root: Path) -> list[Path]:
+    return sorted(path for path in root.rglob("*") if path.is_file())
 
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with features of three classes of tones, an empty folder, and a truth of other clips."""
-    home = tmp_path_factory.mktemp("prepared")
-    (home / "empty").mkdir()
-    (home / "truth.csv").write_text("fname,labels\nelsewhere.wav,mid\n", encoding="utf-8")
+    """A root with features of three classes of tones, an empty folder, and a truth of other clips."""
+    root = tmp_path_factory.mktemp("prepared")
+    (root / "empty").mkdir()
+    (root / "truth.csv").write_text("fname,labels\nelsewhere.wav,mid\n", encoding="utf-8")
     random = np.random.default_rng(0)
     for label in ("low", "mid", "high"):
-        (home / "tones" / label).mkdir(parents=True)
+        (root / "tones" / label).mkdir(parents=True)
         for number in range(4):
-            write_noise(home / "tones" / label / f"{label}{number}.wav", 16_000, random)
-    run_here(home, "features train predict", f"{SMALL} --training.epochs 1", data=home / "tones")
-    return home
+            write_noise(root / "tones" / label / f"{label}{number}.wav", 16_000, random)
+    run_in_process(root, "features train predict", f"{SMALL_RECIPE} --training.epochs 1", data=root / "tones")
+    return root

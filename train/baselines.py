@@ -2,8 +2,9 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -16,28 +17,29 @@ from tqdm import tqdm
 
 from core.csv_tables import write_table
 from core.entrypoint import run_script
-from core.errors import BadInput
-from core.files import written_whole
-from core.parallel import apart
-from preprocess.dataset.labels import encode, is_single_label
-from preprocess.dataset.loader import read_layout
+from core.errors import UserError
+from core.files import atomic_write
+from preprocess.audio.blocks import DecodeError
+from preprocess.audio.isolated import decoder_limits, read_each
+from preprocess.dataset.labels import is_single_label, to_multi_hot
+from preprocess.dataset.loader import read_dataset
 from recipe import Recipe
-from recipe.cli import count_jobs, read_command
-from train.classical.inputs import SIZES, read_inputs
-from train.classical.models import MODELS, nearest_neighbours, standardise, vote
-from train.evaluate.metrics import accuracy, lwlrap, summarise
+from recipe.cli import parse_command, resolve_n_jobs
+from train.classical.inputs import INPUT_SIZES, read_inputs
+from train.classical.models import MODELS, nearest_neighbours, standardise, vote_by_k
+from train.evaluate.metrics import accuracy, compute_metrics, lwlrap
 
 NEIGHBOURS = "nearest neighbours"
 COLUMNS = ("input", "model", "k", "score", "lowest_fold", "highest_fold", "lwlrap", "map", "accuracy")
 
 
 @dataclass(frozen=True)
-class Study:
+class BaselineDataset:
     """Clips as simple models see them."""
 
     inputs: dict[str, np.ndarray]
     """[n_clips, n_values] float32 of each input."""
-    hot: np.ndarray
+    multi_hot: np.ndarray
     """[n_clips, n_labels]"""
     folds: np.ndarray
     """[n_clips]"""
@@ -45,16 +47,16 @@ class Study:
     @cached_property
     def metric(self) -> str:
         """What is compared: accuracy where each clip has one label, otherwise lwlrap."""
-        return "accuracy" if is_single_label(torch.from_numpy(self.hot)) else "lwlrap"
+        return "accuracy" if is_single_label(torch.from_numpy(self.multi_hot)) else "lwlrap"
 
-    def figures(self, scores: np.ndarray, clips: np.ndarray | slice = slice(None)) -> dict[str, float]:
+    def metrics_row(self, scores: np.ndarray, clips: np.ndarray | slice = slice(None)) -> dict[str, float]:
         """Every metric of scores [n_clips, n_labels] of some clips."""
-        return summarise(torch.from_numpy(self.hot[clips]), torch.from_numpy(scores))
+        return compute_metrics(torch.from_numpy(self.multi_hot[clips]), torch.from_numpy(scores))
 
     def score(self, scores: np.ndarray, clips: np.ndarray | slice = slice(None)) -> float:
         """`metric` alone of scores [n_clips, n_labels] of some clips."""
         compare = accuracy if self.metric == "accuracy" else lwlrap
-        return compare(torch.from_numpy(self.hot[clips]), torch.from_numpy(scores))
+        return compare(torch.from_numpy(self.multi_hot[clips]), torch.from_numpy(scores))
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -64,76 +66,86 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    command = read_command(arguments, "Score simple models on simple inputs.", add_options)
-    recipe, home, options = command.recipe, command.places.home, command.options
-    n_jobs = count_jobs(options.jobs)
-    study = load_study(recipe, options.clips, n_jobs)
-    smallest = min(len(study.folds) - int(count) for count in np.unique(study.folds, return_counts=True)[1])
-    results = evaluate(study, min(options.neighbours, smallest), n_jobs)
-    rows, curves = tabulate(study, results)
+    command = parse_command(arguments, "Score simple models on simple inputs.", add_options)
+    recipe, dataset_dir, options = command.recipe, command.run_paths.dataset_dir, command.options
+    n_jobs = resolve_n_jobs(options.jobs)
+    dataset = load_baseline_dataset(recipe, options.clips, n_jobs)
+    fewest_training_clips = min(
+        len(dataset.folds) - int(count) for count in np.unique(dataset.folds, return_counts=True)[1]
+    )
+    results = evaluate(dataset, min(options.neighbours, fewest_training_clips), n_jobs)
+    rows, curves = tabulate(dataset, results)
     print(pd.DataFrame(rows, columns=COLUMNS).dropna(axis=1, how="all").to_string(index=False, float_format="%.3f"))
-    print(f"score: {study.metric} of all clips out of fold; k of a fold's clips is what serves the others best")
+    print(f"score: {dataset.metric} of all clips out of fold; k of a fold's clips is what serves the others best")
     try:
         write_table(
-            home / "baselines.csv", COLUMNS, [["" if value is None else value for value in row] for row in rows]
+            dataset_dir / "baselines.csv", COLUMNS, [["" if value is None else value for value in row] for row in rows]
         )
-        with written_whole(home / "baselines.png") as temporary:
-            draw(curves, rows, study.metric).savefig(temporary, format="png", dpi=120)
+        with atomic_write(dataset_dir / "baselines.png") as temporary:
+            plot_score_over_k(curves, rows, dataset.metric).savefig(temporary, format="png", dpi=120)
     except OSError as error:
-        raise BadInput(f"{home} cannot be written ({error.strerror}): make room, or name another --cache") from None
-    print(f"{home / 'baselines.csv'}: this table; {home / 'baselines.png'}: {study.metric} over k")
+        raise UserError(
+            f"{dataset_dir} cannot be written ({error.strerror}): make room, or name another --cache"
+        ) from None
+    print(f"{dataset_dir / 'baselines.csv'}: this table; {dataset_dir / 'baselines.png'}: {dataset.metric} over k")
 
 
-def load_study(recipe: Recipe, most: int | None, n_jobs: int) -> Study:
-    """Read the curated training clips' inputs. Raises BadInput where too few can be read."""
-    layout = read_layout(recipe.data)
-    table = layout.table[(layout.table["split"] == "train") & (layout.table["trust"] == "curated")]
-    if most and most < len(table):
-        chosen = np.random.default_rng(recipe.data.seed).choice(len(table), most, replace=False)
+def load_baseline_dataset(recipe: Recipe, max_clips: int | None, n_jobs: int) -> BaselineDataset:
+    """Read the curated training clips' inputs. Raises UserError where too few can be read."""
+    dataset = read_dataset(recipe.data)
+    table = dataset.table[(dataset.table["split"] == "train") & (dataset.table["label_quality"] == "curated")]
+    if max_clips and max_clips < len(table):
+        chosen = np.random.default_rng(recipe.data.seed).choice(len(table), max_clips, replace=False)
         table = table.iloc[np.sort(chosen)]
-    inputs = {name: np.empty((len(table), size), np.float32) for name, size in SIZES.items()}
-    read_one = partial(read_inputs, features=recipe.features, seconds=recipe.training.crop_seconds)
-    work = apart(read_one, list(table["path"]), n_jobs)
-    failed: list[int] = []
-    for row, read in enumerate(tqdm(work, "inputs", len(table), unit="clip", disable=None)):
-        if isinstance(read, str):
-            failed.append(row)
-            print(f"{table['clip'].iloc[row]} is left out: {read}", file=sys.stderr)
-        else:
-            for name, values in read.items():
-                inputs[name][row] = values
-    kept = np.setdiff1d(np.arange(len(table)), failed)
+    inputs = {name: np.empty((len(table), size), np.float32) for name, size in INPUT_SIZES.items()}
+    arguments = (recipe.features, recipe.training.crop_seconds)
+    results = read_each(read_inputs, list(table["path"]), *arguments, n_jobs=n_jobs, limits=decoder_limits(recipe.data))
+    failed_rows: list[int] = []
+    with closing(results):
+        for row, result in tqdm(results, "inputs", len(table), unit="clip", disable=None):
+            if isinstance(result, DecodeError):
+                failed_rows.append(row)
+                print(f"{table['clip'].iloc[row]} is left out: {result.reason}", file=sys.stderr)
+            else:
+                for name, values in result.items():
+                    inputs[name][row] = values
+    kept = np.setdiff1d(np.arange(len(table)), failed_rows)
     folds = table["fold"].to_numpy()[kept]
     if len(np.unique(folds)) < 2:
-        raise BadInput(f"the {len(kept)} clips that could be read are of fewer than two folds: give more, or --clips")
-    hot = encode(table["labels"].iloc[kept], layout.vocabulary)
-    print(f"{len(kept)} clips, {len(layout.vocabulary)} labels, {len(np.unique(folds))} folds")
-    return Study({name: values[kept] for name, values in inputs.items()}, hot, folds)
+        raise UserError(f"the {len(kept)} clips that could be read are of fewer than two folds: give more, or --clips")
+    multi_hot = to_multi_hot(table["labels"].iloc[kept], dataset.vocabulary)
+    print(f"{len(kept)} clips, {len(dataset.vocabulary)} labels, {len(np.unique(folds))} folds")
+    return BaselineDataset({name: values[kept] for name, values in inputs.items()}, multi_hot, folds)
 
 
-def evaluate(study: Study, most: int, n_jobs: int) -> dict[tuple[str, str], np.ndarray]:
-    """Out of fold, by input and model: scores [n_clips, n_labels]; of neighbours their rows [n_clips, most]."""
-    parts = [(name, fold) for name in study.inputs for fold in np.unique(study.folds)]
-    work = Parallel(n_jobs, return_as="generator")(
-        delayed(_score_fold)(study.inputs[name], study.hot, study.folds == fold, most) for name, fold in parts
+def evaluate(dataset: BaselineDataset, max_k: int, n_jobs: int) -> dict[tuple[str, str], np.ndarray]:
+    """Out of fold, by input and model: scores [n_clips, n_labels]; of neighbours their rows [n_clips, max_k]."""
+    tasks = [(name, fold) for name in dataset.inputs for fold in np.unique(dataset.folds)]
+    results_by_task = Parallel(n_jobs, return_as="generator")(
+        delayed(_score_fold)(dataset.inputs[name], dataset.multi_hot, dataset.folds == fold, max_k)
+        for name, fold in tasks
     )
     results: dict[tuple[str, str], np.ndarray] = {}
-    for (name, fold), scored in zip(parts, tqdm(work, "models", len(parts), unit="fold", disable=None), strict=True):
+    for (name, fold), scored in zip(
+        tasks, tqdm(results_by_task, "models", len(tasks), unit="fold", disable=None), strict=True
+    ):
         for model, values in scored.items():
-            whole = results.setdefault((name, model), np.empty((len(study.folds), values.shape[1]), values.dtype))
-            whole[study.folds == fold] = values
+            out_of_fold_scores = results.setdefault(
+                (name, model), np.empty((len(dataset.folds), values.shape[1]), values.dtype)
+            )
+            out_of_fold_scores[dataset.folds == fold] = values
     return results
 
 
-def _score_fold(x: np.ndarray, hot: np.ndarray, held_out: np.ndarray, most: int) -> dict[str, np.ndarray]:
+def _score_fold(x: np.ndarray, multi_hot: np.ndarray, held_out: np.ndarray, max_k: int) -> dict[str, np.ndarray]:
     """What each model, having learnt from the other clips, makes of those held out, and which are nearest to them."""
-    learnt, new = standardise(x[~held_out], x[held_out])
-    scores = {name: model(learnt, hot[~held_out], new) for name, model in MODELS.items()}
-    return scores | {NEIGHBOURS: np.flatnonzero(~held_out)[nearest_neighbours(learnt, new, most)]}
+    x_train, x_test = standardise(x[~held_out], x[held_out])
+    scores = {name: model(x_train, multi_hot[~held_out], x_test) for name, model in MODELS.items()}
+    return scores | {NEIGHBOURS: np.flatnonzero(~held_out)[nearest_neighbours(x_train, x_test, max_k)]}
 
 
 def tabulate(
-    study: Study, results: dict[tuple[str, str], np.ndarray]
+    dataset: BaselineDataset, results: dict[tuple[str, str], np.ndarray]
 ) -> tuple[list[tuple[object, ...]], dict[str, list[float]]]:
     """Rows of COLUMNS, and of each input the score over k."""
     rows: list[tuple[object, ...]] = []
@@ -141,26 +153,28 @@ def tabulate(
     for (name, model), scores in results.items():
         k: str | None = None
         if model == NEIGHBOURS:
-            scores, k, curves[name] = choose_k(study, vote(study.hot, scores))
-        figures = study.figures(scores)
-        by_fold = [study.score(scores[clips], clips) for clips in _clips_by_fold(study.folds)]
-        score = figures[study.metric]
-        rows.append((name, model, k, score, min(by_fold), max(by_fold), *(figures.get(key) for key in COLUMNS[-3:])))
+            scores, k, curves[name] = choose_k(dataset, vote_by_k(dataset.multi_hot, scores))
+        metrics_row = dataset.metrics_row(scores)
+        by_fold = [dataset.score(scores[clips], clips) for clips in _clips_by_fold(dataset.folds)]
+        score = metrics_row[dataset.metric]
+        rows.append(
+            (name, model, k, score, min(by_fold), max(by_fold), *(metrics_row.get(key) for key in COLUMNS[-3:]))
+        )
     return rows, curves
 
 
-def choose_k(study: Study, by_k: Iterable[np.ndarray]) -> tuple[np.ndarray, str, list[float]]:
+def choose_k(dataset: BaselineDataset, by_k: Iterable[np.ndarray]) -> tuple[np.ndarray, str, list[float]]:
     """Each fold's scores by the k that is best for the other folds' clips: no clip chooses its own.
 
     From scores [n_clips, n_labels] of each k from 1; also those ks, and the score of all clips over k.
     """
-    folds, curve = _clips_by_fold(study.folds), []
-    chosen, ks, highest = np.empty(study.hot.shape), [0] * len(folds), [-np.inf] * len(folds)
+    folds, curve = _clips_by_fold(dataset.folds), []
+    chosen, ks, highest = np.empty(dataset.multi_hot.shape), [0] * len(folds), [-np.inf] * len(folds)
     for k, scores in enumerate(by_k, start=1):
-        curve.append(study.score(scores))
+        curve.append(dataset.score(scores))
         for number, clips in enumerate(folds):
-            others = np.setdiff1d(np.arange(len(study.folds)), clips)
-            score = study.score(scores[others], others)
+            others = np.setdiff1d(np.arange(len(dataset.folds)), clips)
+            score = dataset.score(scores[others], others)
             if k == 1 or score > highest[number]:
                 ks[number], highest[number], chosen[clips] = k, score, scores[clips]
     return chosen, " ".join(map(str, sorted(set(ks)))), curve
@@ -171,11 +185,11 @@ def _clips_by_fold(folds: np.ndarray) -> list[np.ndarray]:
     return [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
 
 
-def draw(curves: dict[str, list[float]], rows: Sequence[tuple[object, ...]], metric: str) -> Figure:
+def plot_score_over_k(curves: dict[str, list[float]], rows: Sequence[tuple[object, ...]], metric: str) -> Figure:
     """The score of k nearest neighbours over k, a line an input; its other models as dashes and dots."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    styles = {"class average": ":", "logistic regression": "--"}
+    styles = {"nearest centroid": ":", "logistic regression": "--"}
     for number, (name, curve) in enumerate(curves.items()):
         axes.plot(range(1, len(curve) + 1), curve, color=f"C{number}", label=name)
         for row in rows:

@@ -7,7 +7,7 @@ from scipy.optimize import minimize
 from scipy.special import softmax
 from scipy.stats import rankdata
 
-CERTAIN = 1e-6
+EPSILON = 1e-6
 """How far from 0 and 1 scores stay in logarithms."""
 
 
@@ -16,7 +16,7 @@ def _mean(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
 
 def _geometric(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return np.exp(np.tensordot(weights, np.log(np.maximum(scores, CERTAIN)), 1))
+    return np.exp(np.tensordot(weights, np.log(np.maximum(scores, EPSILON)), 1))
 
 
 def _rank(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -24,7 +24,7 @@ def _rank(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return _mean(rankdata(scores, axis=1) / scores.shape[1], weights)
 
 
-WAYS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+BLEND_FUNCTIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "mean": _mean,
     "geometric": _geometric,
     "rank": _rank,
@@ -34,7 +34,7 @@ WAYS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 def blend_tables(tables: Sequence[np.ndarray], by: str, weights: np.ndarray) -> np.ndarray:
     """One table of scores float32 [n_clips, n_labels] from several."""
-    blended = WAYS[by](np.stack(tables).astype(np.float64), weights)
+    blended = BLEND_FUNCTIONS[by](np.stack(tables).astype(np.float64), weights)
     return np.clip(blended, 0, 1).astype(np.float32)
 
 
@@ -49,10 +49,10 @@ def fit_weights(tables: Sequence[np.ndarray], truth: np.ndarray, by: str) -> np.
     Ranks are no probabilities, so theirs are those of the arithmetic mean.
     """
     scores = np.stack(tables).astype(np.float64)
-    way = WAYS["mean" if by == "rank" else by]
+    blend_function = BLEND_FUNCTIONS["mean" if by == "rank" else by]
 
     def loss(logits: np.ndarray) -> float:
-        blended = np.clip(way(scores, softmax(logits)), CERTAIN, 1 - CERTAIN)
+        blended = np.clip(blend_function(scores, softmax(logits)), EPSILON, 1 - EPSILON)
         return float(-np.mean(truth * np.log(blended) + (1 - truth) * np.log(1 - blended)))
 
     # As good as it gets: with the usual tolerances the loss of eight tables is up to 4 % from the least.

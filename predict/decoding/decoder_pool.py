@@ -19,98 +19,118 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Self
 
-from core.errors import BadInput
-from predict.decoding.messages import End, Failed, Message
+from core.errors import UserError
+from predict.decoding.decoder_process import SILENT_S
+from predict.decoding.messages import DecoderMessage, DecodingFailed, DecodingFinished
 from preprocess.audio.blocks import DecodeError
-from preprocess.build.worker_pool import ENVIRONMENT, SPARING, how_it_ended
-from preprocess.store.schema import Stored
+from preprocess.store.schema import EncodedFrames
 from recipe import Features
 
-EAR = (sys.executable, "-m", "predict.decoding.decoder_process")
-GIVEN_UP = "the rest of the recording is not heard any more"
+DECODER_COMMAND = (sys.executable, "-m", "predict.decoding.decoder_process")
+CANCELLED = "decoding was cancelled"
 BLOCKS_AHEAD = 4
 """Blocks of one recording that wait to be scored."""
 RECORDINGS_AHEAD = 4
 """Recordings a process may be ahead by."""
-WAIT_S = 0.1
+POLL_S = 0.1
 """How long a thread that is far ahead waits before it looks whether it is still wanted."""
+WORKER_ENVIRONMENT = {
+    **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"),
+    # glibc: keep freed blocks of a megabyte. Given back and faulted in anew, they doubled the time of log-mel.
+    **dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(1 << 26)),
+}
+CANNOT_START_ADVICE = "end what else runs, or try fewer --jobs"
 
 
-class Hearing:
+def describe_exit(status: int) -> str:
+    """How the processes that died of a recording, one after the other, ended, in words."""
+    if status == -signal.SIGALRM:  # set in decoder_process
+        return f"the decoder hung: no sound for {SILENT_S} s, twice"
+    name = signal.Signals(-status).name if status < 0 else str(status)
+    if status in (-signal.SIGKILL, -signal.SIGTERM):
+        return f"its worker was ended from outside ({name}), twice: too little memory?"
+    return f"the decoder crashed ({name}), twice"
+
+
+class DecodingJob:
     """One recording as it is heard. Iterating gives its frames as stored; at the end, where they lie in time."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.end = End(0.0, 0.0)
+        self.end = DecodingFinished(0.0, 0.0)
         self.n_blocks = 0
         """So many have been passed on."""
-        self.messages: queue.Queue[Message | Exception] = queue.Queue(BLOCKS_AHEAD)
-        self.unwanted = threading.Event()
-        self.begun: Future[None] = Future()
+        self.messages: queue.Queue[DecoderMessage | Exception] = queue.Queue(BLOCKS_AHEAD)
+        self.cancelled = threading.Event()
+        self.started: Future[None] = Future()
         """Done once there is a message, or there will be none: reading then holds nobody up for long."""
 
-    def __iter__(self) -> Iterator[Stored]:
+    def __iter__(self) -> Iterator[EncodedFrames]:
         """Blocks of frames [n_frames, n_bins].
 
-        Raises DecodeError where the recording cannot be read, and BadInput where there is no process to read it, or
+        Raises DecodeError where the recording cannot be read, and UserError where there is no process to read it, or
         all of them are being ended.
         """
         while True:
             match self._next():
-                case End() as end:
+                case DecodingFinished() as end:
                     self.end = end
                     return
-                case Failed(reason):
+                case DecodingFailed(reason):
                     raise DecodeError(self.path, reason)
                 case Exception() as error:
                     raise error
                 case block:
                     yield block
 
-    def abandon(self) -> None:
+    def cancel(self) -> None:
         """Nobody wants the rest: the process that hears it is ended, and whoever waits for it is told."""
-        self.unwanted.set()
-        self._begin()
+        self.cancelled.set()
+        self._mark_started()
 
-    def _begin(self) -> None:
+    def _mark_started(self) -> None:
         with suppress(InvalidStateError):  # begun before
-            self.begun.set_result(None)
+            self.started.set_result(None)
 
-    def put(self, message: Message | Exception) -> None:
+    def put(self, message: DecoderMessage | Exception) -> None:
         """Wait for room, but no longer than the message is wanted."""
-        while not self.unwanted.is_set():
+        while not self.cancelled.is_set():
             try:
-                self.messages.put(message, timeout=WAIT_S)
-                self._begin()
+                self.messages.put(message, timeout=POLL_S)
+                self._mark_started()
                 return
             except queue.Full:
                 continue
 
-    def _next(self) -> Message | Exception:
+    def _next(self) -> DecoderMessage | Exception:
         """Wait for a message, but no longer than one may come."""
-        while not self.unwanted.is_set():
+        while not self.cancelled.is_set():
             try:
-                return self.messages.get(timeout=WAIT_S)
+                return self.messages.get(timeout=POLL_S)
             except queue.Empty:
                 continue
-        return BadInput(GIVEN_UP)
+        return UserError(CANCELLED)
 
 
-class Listener:
+class DecoderPool:
     """As many processes as jobs, each driven by a thread; leaving `with` ends them.
 
-    Recordings longer than `longest_s` count as such that cannot be read.
+    Recordings longer than `max_duration_s` count as such that cannot be read.
     """
 
     def __init__(
-        self, features: Features, n_jobs: int, command: Sequence[str] = EAR, longest_s: float = math.inf
+        self,
+        features: Features,
+        n_jobs: int,
+        command: Sequence[str] = DECODER_COMMAND,
+        max_duration_s: float = math.inf,
     ) -> None:
-        self.features, self.n_jobs, self.command, self.longest_s = features, n_jobs, command, longest_s
+        self.features, self.n_jobs, self.command, self.max_duration_s = features, n_jobs, command, max_duration_s
         self._closed = threading.Event()
-        self._opening = threading.Lock()
-        self._coming: queue.SimpleQueue[Hearing | None] = queue.SimpleQueue()
-        self._unfinished: set[Hearing] = set()
-        self._ears: list[_Ear] = []
+        self._lock = threading.Lock()
+        self._pending: queue.SimpleQueue[DecodingJob | None] = queue.SimpleQueue()
+        self._active_jobs: set[DecodingJob] = set()
+        self._processes: list[_DecoderProcess] = []
         self._threads: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
@@ -121,145 +141,147 @@ class Listener:
 
     def close(self) -> None:
         """End every process, and tell who waits for one; nothing more is heard."""
-        with self._opening:
+        with self._lock:
             self._closed.set()
-            for hearing in self._unfinished:
-                hearing.abandon()
-            for ear in self._ears:
-                ear.process.kill()
+            for job in self._active_jobs:
+                job.cancel()
+            for decoder in self._processes:
+                decoder.process.kill()
         for _thread in self._threads:
-            self._coming.put(None)
+            self._pending.put(None)
         for thread in self._threads:
             thread.join()
-        for ear in list(self._ears):
-            self._end(ear)
+        for decoder in list(self._processes):
+            self._stop_decoder(decoder)
 
-    def listen(self, paths: Iterable[str]) -> Iterator[Hearing]:
+    def decode_in_order(self, paths: Iterable[str]) -> Iterator[DecodingJob]:
         """The recordings in order. Each must be heard to its end before the next one is asked for."""
-        ahead: deque[Hearing] = deque()
+        ahead: deque[DecodingJob] = deque()
         for path in paths:
-            ahead.append(self.hear(path))
+            ahead.append(self.submit(path))
             if len(ahead) == self.n_jobs * (1 + RECORDINGS_AHEAD):
                 yield ahead.popleft()
         while ahead:
             yield ahead.popleft()
 
-    def hear(self, path: str) -> Hearing:
-        """A recording that is heard from now on, as soon as a process has time. Raises BadInput after the end."""
-        hearing = Hearing(str(Path(path).absolute()))  # the processes work in another folder
-        with self._opening:
+    def submit(self, path: str) -> DecodingJob:
+        """A recording that is heard from now on, as soon as a process has time. Raises UserError after the end."""
+        job = DecodingJob(str(Path(path).absolute()))  # the processes work in another folder
+        with self._lock:
             if self._closed.is_set():
-                raise BadInput("no more recordings are to be heard")
+                raise UserError("no more recordings are to be heard")
             if len(self._threads) < self.n_jobs:
-                thread = threading.Thread(target=self._drive, daemon=True)
+                thread = threading.Thread(target=self._run_thread, daemon=True)
                 thread.start()
                 self._threads.append(thread)
-            self._unfinished.add(hearing)
-            self._coming.put(hearing)
-        return hearing
+            self._active_jobs.add(job)
+            self._pending.put(job)
+        return job
 
-    def _drive(self) -> None:
+    def _run_thread(self) -> None:
         """Have recordings heard, one after the other."""
-        ear: _Ear | None = None
-        while (hearing := self._coming.get()) and not self._closed.is_set():
-            if not hearing.unwanted.is_set():
-                ear = self._hear(hearing, ear)
-            with self._opening:
-                self._unfinished.discard(hearing)
+        decoder: _DecoderProcess | None = None
+        while (job := self._pending.get()) and not self._closed.is_set():
+            if not job.cancelled.is_set():
+                decoder = self._decode(job, decoder)
+            with self._lock:
+                self._active_jobs.discard(job)
 
-    def _hear(self, hearing: Hearing, ear: "_Ear | None") -> "_Ear | None":
+    def _decode(self, job: DecodingJob, decoder: "_DecoderProcess | None") -> "_DecoderProcess | None":
         """Have a recording heard by a process or a new one, and where it dies, by another; the one that is left."""
         status = 0
         try:
             for _ in range(2):
-                ear = ear or self._new_ear()
-                if ear.hear(hearing):
-                    return ear
-                if hearing.unwanted.is_set():
-                    self._end(ear)
+                decoder = decoder or self._start_decoder()
+                if decoder.decode(job):
+                    return decoder
+                if job.cancelled.is_set():
+                    self._stop_decoder(decoder)
                     return None
-                status = ear.process.wait()
-                self._end(ear)
-                ear = None
-            hearing.put(Failed(how_it_ended(status)))
+                status = decoder.process.wait()
+                self._stop_decoder(decoder)
+                decoder = None
+            job.put(DecodingFailed(describe_exit(status)))
         except Exception as error:  # no recording's fault: a thread that ended in silence would be waited for
-            if ear in self._ears:
-                self._end(ear)
-            hearing.put(error)
+            if decoder in self._processes:
+                self._stop_decoder(decoder)
+            job.put(error)
         return None
 
-    def _new_ear(self) -> "_Ear":
-        """Another process, that has started. Raises BadInput where none can, or all are being ended."""
-        with self._opening:
+    def _start_decoder(self) -> "_DecoderProcess":
+        """Another process, that has started. Raises UserError where none can, or all are being ended."""
+        with self._lock:
             if self._closed.is_set():
-                raise BadInput("no more recordings are to be heard")
-            ear = _Ear(self.command)
-            self._ears.append(ear)
+                raise UserError("no more recordings are to be heard")
+            decoder = _DecoderProcess(self.command)
+            self._processes.append(decoder)
         try:
-            ear.start(self.features, self.longest_s)
-        except BadInput:
-            self._end(ear)
+            decoder.start(self.features, self.max_duration_s)
+        except UserError:
+            self._stop_decoder(decoder)
             raise
-        return ear
+        return decoder
 
-    def _end(self, ear: "_Ear") -> None:
+    def _stop_decoder(self, decoder: "_DecoderProcess") -> None:
         """End a process, whatever it is doing, and give back what it holds open."""
-        ear.process.kill()
-        ear.process.wait()
-        ear.connection.close()
-        with self._opening:
-            self._ears.remove(ear)
+        decoder.process.kill()
+        decoder.process.wait()
+        decoder.connection.close()
+        with self._lock:
+            self._processes.remove(decoder)
 
 
-class _Ear:
+class _DecoderProcess:
     """One process of `predict.decoding.decoder_process`, and the pipe to it."""
 
     def __init__(self, command: Sequence[str]) -> None:
-        """Raises BadInput where the system has no process to spare."""
+        """Raises UserError where the system has no process to spare."""
         try:
             self.connection, theirs = Pipe()
             with theirs:
                 self.process = subprocess.Popen(
                     [*command, str(theirs.fileno())],
                     pass_fds=[theirs.fileno()],
-                    env=os.environ | ENVIRONMENT,
+                    env=os.environ | WORKER_ENVIRONMENT,
                     cwd=Path(__file__).parents[2],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,  # what decoders mutter about damaged files
                 )
         except OSError as error:
-            raise BadInput(f"a process that decodes cannot start: {error.strerror or error}; {SPARING}") from None
+            raise UserError(
+                f"a process that decodes cannot start: {error.strerror or error}; {CANNOT_START_ADVICE}"
+            ) from None
 
-    def start(self, features: Features, longest_s: float) -> None:
-        """Wait until it is ready. Raises BadInput where it ends before."""
+    def start(self, features: Features, max_duration_s: float) -> None:
+        """Wait until it is ready. Raises UserError where it ends before."""
         try:
-            self.connection.send((features, longest_s))
-            self.connection.recv()  # Ready
+            self.connection.send((features, max_duration_s))
+            self.connection.recv()  # DecoderReady
         except (EOFError, OSError):
             status = self.process.wait()
             how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
-            raise BadInput(f"a process that decodes cannot start ({how}); {SPARING}") from None
+            raise UserError(f"a process that decodes cannot start ({how}); {CANNOT_START_ADVICE}") from None
 
-    def hear(self, hearing: Hearing) -> bool:
+    def decode(self, job: DecodingJob) -> bool:
         """Pass on what the process hears of a recording that nobody has passed on before.
 
         False where it dies, or has not been heard to the end because nobody wants it.
         """
         try:
-            self.connection.send(hearing.path)
+            self.connection.send(job.path)
             n_blocks = 0
-            while not hearing.unwanted.is_set():
-                if not self.connection.poll(WAIT_S):
+            while not job.cancelled.is_set():
+                if not self.connection.poll(POLL_S):
                     continue
                 message = self.connection.recv()
-                if isinstance(message, End | Failed):
-                    hearing.put(message)
+                if isinstance(message, DecodingFinished | DecodingFailed):
+                    job.put(message)
                     return True
                 n_blocks += 1
-                if n_blocks > hearing.n_blocks:  # heard once more, a recording gives the same blocks
-                    hearing.n_blocks = n_blocks
-                    hearing.put(message)
+                if n_blocks > job.n_blocks:  # heard once more, a recording gives the same blocks
+                    job.n_blocks = n_blocks
+                    job.put(message)
         except (EOFError, OSError):
             pass
         return False

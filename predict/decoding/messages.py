@@ -2,16 +2,16 @@
 
 from dataclasses import dataclass
 
-from preprocess.store.schema import Stored
+from preprocess.store.schema import EncodedFrames
 
 
 @dataclass(frozen=True)
-class Ready:
+class DecoderReady:
     """A process that hears has started."""
 
 
 @dataclass(frozen=True)
-class End:
+class DecodingFinished:
     """A recording has been heard: where in it the frames began, and how long it is."""
 
     start_s: float
@@ -20,11 +20,11 @@ class End:
 
 
 @dataclass(frozen=True)
-class Failed:
+class DecodingFailed:
     """A recording cannot be read."""
 
     reason: str
 
 
-Message = Stored | End | Failed
+DecoderMessage = EncodedFrames | DecodingFinished | DecodingFailed
 """Of a recording: blocks of frames [n_frames, n_bins] as stored, and then one of the others."""

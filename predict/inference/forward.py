@@ -7,48 +7,48 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from train.evaluate.score_clips import run_network
-from train.evaluate.windows import cut_windows
-from train.networks.factory import SoundNetwork
+from train.evaluate.score_clips import score_windows
+from train.evaluate.windows import slice_windows
+from train.networks.factory import AudioNetwork
 
-CPU_WINDOWS = 32
+CPU_BATCH_WINDOWS = 32
 """Windows that a network takes at once on a CPU, where more are no faster and take more memory."""
 
-Cut = tuple[Tensor, np.ndarray]
+ClipWindows = tuple[Tensor, np.ndarray]
 """Frames [n_frames, n_bins] of a clip, and the first frames of windows in them."""
 
 
-def can_share(network: SoundNetwork) -> bool:
+def supports_dense(network: AudioNetwork) -> bool:
     """Whether windows may share columns: the head takes any run of them, and no layer looks at the whole input."""
     # By name: importing torchvision takes two seconds, which commands with other networks do without.
     return network.dense and not any(type(layer).__name__ == "SqueezeExcitation" for layer in network.modules())
 
 
-def score_clips(network: SoundNetwork, clips: Sequence[Cut], window: int, *, dense: bool) -> Tensor:
+def forward_windows(network: AudioNetwork, clips: Sequence[ClipWindows], window: int, *, dense: bool) -> Tensor:
     """Probabilities float32 [n_windows, n_labels] of the windows of some clips, clip after clip.
 
     Windows of a clip shorter than they are have nothing to share.
     """
     scores = []
-    for alone, some in itertools.groupby(clips, lambda clip: not dense or len(clip[0]) < window):
-        scores.append((_score_alone if alone else _score_sharing)(network, list(some), window))
+    for exact, some in itertools.groupby(clips, lambda clip: not dense or len(clip[0]) < window):
+        scores.append((_score_exact if exact else _score_dense)(network, list(some), window))
     return torch.cat(scores)
 
 
-def _score_alone(network: SoundNetwork, clips: Sequence[Cut], window: int) -> Tensor:
+def _score_exact(network: AudioNetwork, clips: Sequence[ClipWindows], window: int) -> Tensor:
     """Scores of windows, each by itself."""
     windows = torch.cat(
         [
-            cut_windows(frames, starts, window, network.short_clips, network.kind).expand(len(starts), -1, -1)
+            slice_windows(frames, starts, window, network.short_clip_padding, network.kind).expand(len(starts), -1, -1)
             for frames, starts in clips
         ]
     )
-    at_once = CPU_WINDOWS if windows.device.type == "cpu" else len(windows)
-    return torch.cat([run_network(network, some) for some in windows.split(at_once)])
+    at_once = CPU_BATCH_WINDOWS if windows.device.type == "cpu" else len(windows)
+    return torch.cat([score_windows(network, some) for some in windows.split(at_once)])
 
 
 @torch.inference_mode()
-def _score_sharing(network: SoundNetwork, clips: Sequence[Cut], window: int) -> Tensor:
+def _score_dense(network: AudioNetwork, clips: Sequence[ClipWindows], window: int) -> Tensor:
     """Scores of windows at the columns nearest to them; neighbouring clips of one length share a pass.
 
     Other than by itself, a window hears at its edges what lies beyond them, and not silence.
@@ -56,15 +56,15 @@ def _score_sharing(network: SoundNetwork, clips: Sequence[Cut], window: int) -> 
     picked = []
     for _, some in itertools.groupby(clips, lambda clip: len(clip[0])):
         frames, starts = zip(*some, strict=True)
-        for columns, each in zip(network.columns(torch.stack(frames)), starts, strict=True):
-            picked.append(_pick(columns, each / network.frames_per_column, window / network.frames_per_column))
+        for columns, each in zip(network.time_steps(torch.stack(frames)), starts, strict=True):
+            picked.append(_gather_columns(columns, each / network.time_stride, window / network.time_stride))
     return network.probabilities(network.head(torch.cat(picked)))
 
 
-def _pick(columns: Tensor, starts: np.ndarray, width: float) -> Tensor:
+def _gather_columns(columns: Tensor, starts: np.ndarray, width: float) -> Tensor:
     """Windows [n_windows, channels, n_columns] of a clip's columns; `starts` and `width` are in columns, not whole."""
     n_columns = columns.shape[-1]
-    whole = min(max(round(width), 1), n_columns)
-    first = np.minimum((starts + 0.5).astype(np.int64), n_columns - whole)
-    picked = torch.from_numpy(first[:, None] + np.arange(whole)).to(columns.device)
+    n_window_columns = min(max(round(width), 1), n_columns)
+    first = np.minimum((starts + 0.5).astype(np.int64), n_columns - n_window_columns)
+    picked = torch.from_numpy(first[:, None] + np.arange(n_window_columns)).to(columns.device)
     return columns[:, picked].transpose(0, 1)

@@ -5,42 +5,44 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.errors import BadInput
-from core.paths import OF_INPUT
-from preprocess.dataset.discovery import audio_files
+from core.errors import UserError
+from core.paths import INPUT_INFIX
+from preprocess.dataset.discovery import find_audio_files
 
 
 @dataclass(frozen=True)
-class Recording:
+class InputFile:
     """A recording to score, and what it is called in the CSVs."""
 
     clip: str
     path: Path
 
 
-def find_recordings(source: Path) -> list[Recording]:
-    """The recording `source`, or those below it by their paths within it, sorted. Raises BadInput if there is none."""
+def find_input_files(source: Path) -> list[InputFile]:
+    """The recording `source`, or those below it by their paths within it, sorted. Raises UserError if there is none."""
     if source.is_dir():
-        files = audio_files(source, any_name=True)
-        found = [Recording(_in_text(path.relative_to(source)), path) for path in files]
+        files = find_audio_files(source, allow_non_utf8=True)
+        found = [InputFile(_path_to_text(path.relative_to(source)), path) for path in files]
         if not found:
-            raise BadInput(f"{source} holds no recording: INPUT= names a recording, or a folder of them")
+            raise UserError(f"{source} holds no recording: INPUT= names a recording, or a folder of them")
         return found
     if not source.exists():
-        raise BadInput(f"{source} is not there: INPUT= names a recording, or a folder of them")
-    return [Recording(_in_text(Path(source.name)), source)]
+        raise UserError(f"{source} is not there: INPUT= names a recording, or a folder of them")
+    return [InputFile(_path_to_text(Path(source.name)), source)]
 
 
-def _in_text(path: Path) -> str:
+def _path_to_text(path: Path) -> str:
     r"""A path as it stands in a CSV; bytes that are not UTF-8 as \xff."""
     return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def suffix_of(source: Path) -> str:
+def input_suffix(source: Path) -> str:
     """What tells the files of a submission of recordings apart from those of the run's dataset.
 
-    >>> suffix_of(Path("field trip/2024 é.wav"))
+    >>> input_suffix(Path("field trip/2024 é.wav"))
     '_on_2024_é'
     """
-    whole = Path(os.path.realpath(source))  # Path.resolve raises where links go in a circle
-    return OF_INPUT + (re.sub(r"[^\w.-]+", "_", whole.name if whole.is_dir() else whole.stem) or "recordings")
+    resolved = Path(os.path.realpath(source))  # Path.resolve raises where links go in a circle
+    return INPUT_INFIX + (
+        re.sub(r"[^\w.-]+", "_", resolved.name if resolved.is_dir() else resolved.stem) or "recordings"
+    )

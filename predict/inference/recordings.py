@@ -9,80 +9,92 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from core.entrypoint import warn
-from predict.decoding.decoder_pool import Hearing, Listener
-from predict.inference.batching import Sound, hear_all
-from predict.inference.dataset_clips import values_of
-from predict.inference.input_files import Recording
-from predict.inference.score_cache import Entry, Journal
-from predict.inference.tagger import Answer, Heard, Tagger
-from preprocess.store.encoding import coding_of
-from preprocess.store.schema import Stored
+from core.entrypoint import log_warning
+from predict.decoding.decoder_pool import DecoderPool, DecodingJob
+from predict.inference.batching import FrameStream, score_in_batches
+from predict.inference.dataset_clips import dequantise
+from predict.inference.input_files import InputFile
+from predict.inference.score_cache import CachedRecording, ScoreCache
+from predict.inference.tagger import ClipPrediction, Tagger, WindowScores
+from preprocess.store.encoding import encoding_for
+from preprocess.store.schema import EncodedFrames
 from recipe import Features, Prediction
 
-QUIET_S = 10.0
+PROGRESS_INTERVAL_S = 10.0
 """Seconds between lines where there is no terminal."""
-CHANGED = "it changed while it was heard: run the same command again"
+CHANGED_REASON = "it changed while it was heard: run the same command again"
 
 
-def answer_recordings(
-    recordings: Sequence[Recording],
+def predict_files(
+    recordings: Sequence[InputFile],
     tagger: Tagger,
     features: Features,
-    journal: Journal,
+    score_cache: ScoreCache,
     device: torch.device,
     n_jobs: int,
-) -> tuple[dict[str, Answer], list[tuple[str, str]]]:
+) -> tuple[dict[str, ClipPrediction], list[tuple[str, str]]]:
     """The answer for each recording, and (clip, reason) of those that cannot be read.
 
     What the journal has is not heard again, and it is kept up to date, so that an interrupted run can go on.
     """
     # Taken before any is decoded: what changes from here on is noticed when it ends.
-    entries = {each.clip: journal.entry(each.path) for each in recordings}
-    names = {entry.path: clip for clip, entry in entries.items()}  # a link and its target share a page: heard once
-    pages = {entry.path: entry for entry in entries.values()}
-    finished = {page: entry.finished() for page, entry in pages.items()}
-    missing = [entry for page, entry in pages.items() if finished[page] is None]
+    cached_recordings = {each.clip: score_cache.lookup(each.path) for each in recordings}
+    # A link and its target share a page: heard once.
+    names = {cached.path: clip for clip, cached in cached_recordings.items()}
+    unique_entries = {cached.path: cached for cached in cached_recordings.values()}
+    finished = {path: cached.load_finished() for path, cached in unique_entries.items()}
+    missing = [cached for path, cached in unique_entries.items() if finished[path] is None]
     reasons: dict[Path, str] = {}
-    with Listener(features, n_jobs) as listener, _Progress(len(pages), len(pages) - len(missing)) as progress:
-        hearings = zip(missing, listener.listen([str(each.recording) for each in missing]), strict=True)
-        sounds = (_sound(entry, hearing, features, device) for entry, hearing in hearings)
-        for (entry, hearing), heard in hear_all(tagger, sounds, device, n_jobs):
-            match heard:
-                case Heard():
-                    entry.add(heard)
-                    progress.reached(names[entry.path], heard.start_frames[-1] / tagger.frames_per_second)
+    with (
+        DecoderPool(features, n_jobs) as pool,
+        _Progress(len(unique_entries), len(unique_entries) - len(missing)) as progress,
+    ):
+        jobs = zip(missing, pool.decode_in_order([str(each.recording) for each in missing]), strict=True)
+        streams = (_make_stream(cached, job, features, device) for cached, job in jobs)
+        for (cached, job), window_scores in score_in_batches(tagger, streams, device, n_jobs):
+            match window_scores:
+                case WindowScores():
+                    cached.add(window_scores)
+                    progress.update_position(
+                        names[cached.path], window_scores.start_frames[-1] / tagger.frames_per_second
+                    )
                 case None:
-                    finished[entry.path] = entry.finish(hearing.end)
-                    if finished[entry.path] is None:
-                        reasons[entry.path] = CHANGED
-                    progress.done(len(reasons))
+                    finished[cached.path] = cached.finish(job.end)
+                    if finished[cached.path] is None:
+                        reasons[cached.path] = CHANGED_REASON
+                    progress.advance(len(reasons))
                 case error:
-                    reasons[entry.path] = error.reason
-                    progress.done(len(reasons))
-    wholes = {clip: finished[entry.path] for clip, entry in entries.items()}
-    answers = {
-        clip: tagger.answer(whole.heard, whole.start_s, whole.duration_s) for clip, whole in wholes.items() if whole
+                    reasons[cached.path] = error.reason
+                    progress.advance(len(reasons))
+    recording_scores = {clip: finished[cached.path] for clip, cached in cached_recordings.items()}
+    clip_predictions = {
+        clip: tagger.pool_clip(scores.window_scores, scores.start_s, scores.duration_s)
+        for clip, scores in recording_scores.items()
+        if scores
     }
-    return answers, [(clip, reasons[entry.path]) for clip, entry in entries.items() if entry.path in reasons]
+    return clip_predictions, [
+        (clip, reasons[cached.path]) for clip, cached in cached_recordings.items() if cached.path in reasons
+    ]
 
 
-def warn_of_copies(prediction: Prediction) -> None:
+def warn_if_no_augmented(prediction: Prediction) -> None:
     """Say which of the keys asks for what recordings of no dataset do not have."""
-    if prediction.view_copies:
-        warn("prediction.view_copies is for clips of a dataset: recordings are heard without copies")
+    if prediction.view_offline_augment:
+        log_warning("prediction.view_offline_augment is for clips of a dataset: recordings are heard without copies")
 
 
-def _sound(entry: Entry, hearing: Hearing, features: Features, device: torch.device) -> Sound[tuple[Entry, Hearing]]:
+def _make_stream(
+    cached: CachedRecording, job: DecodingJob, features: Features, device: torch.device
+) -> FrameStream[tuple[CachedRecording, DecodingJob]]:
     """A recording as it is heard, from where the journal ends."""
-    return Sound((entry, hearing), as_frames(hearing, features, device), len(entry.begun()))
+    return FrameStream((cached, job), dequantise_blocks(job, features, device), len(cached.load_partial()))
 
 
-def as_frames(blocks: Iterable[Stored], features: Features, device: torch.device) -> Iterator[Tensor]:
+def dequantise_blocks(blocks: Iterable[EncodedFrames], features: Features, device: torch.device) -> Iterator[Tensor]:
     """Stored blocks [n_frames, n_bins] as float32 on the device, in the features' unit."""
-    coding = coding_of(features)
+    encoding = encoding_for(features)
     for block in blocks:
-        yield values_of(block, coding.scale, coding.offset, device)
+        yield dequantise(block, encoding.scale, encoding.offset, device)
 
 
 class _Progress:
@@ -91,7 +103,7 @@ class _Progress:
     def __init__(self, n_recordings: int, n_done: int) -> None:
         self.bar = tqdm(total=n_recordings, initial=n_done, desc="predict", unit="clip", disable=None)
         self.n_recordings, self.n_done, self.n_failed = n_recordings, n_done, 0
-        self.spoke = time.monotonic()
+        self.printed_at_s = time.monotonic()
 
     def __enter__(self) -> "_Progress":
         return self
@@ -99,16 +111,16 @@ class _Progress:
     def __exit__(self, *_: object) -> None:
         self.bar.close()
 
-    def reached(self, clip: str, position_s: float) -> None:
+    def update_position(self, clip: str, position_s: float) -> None:
         """So much of a recording has been heard."""
         where = f"{clip} at {position_s / 60:.0f} min, {self.n_failed} failed"
         self.bar.set_postfix_str(where, refresh=False)
         self.bar.update(0)
-        if self.bar.disable and time.monotonic() - self.spoke >= QUIET_S:
-            self.spoke = time.monotonic()
+        if self.bar.disable and time.monotonic() - self.printed_at_s >= PROGRESS_INTERVAL_S:
+            self.printed_at_s = time.monotonic()
             print(f"{self.n_done} of {self.n_recordings} recordings, {where}", file=sys.stderr, flush=True)
 
-    def done(self, n_failed: int) -> None:
+    def advance(self, n_failed: int) -> None:
         """One more recording is done with, and so many cannot be read."""
         self.n_failed = n_failed
         self.n_done += 1

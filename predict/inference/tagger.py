@@ -11,28 +11,28 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.device import arithmetic
-from core.entrypoint import warn
-from core.errors import BadInput
-from core.files import digest_of
-from predict.decide.calibration import read_temperature, soften
-from predict.inference.forward import can_share, score_clips
-from predict.inference.fused import fused
-from predict.inference.views import View, reach_of, views_of
-from predict.inference.windowing import Plan, Span
+from core.device import autocast_context
+from core.entrypoint import log_warning
+from core.errors import UserError
+from core.files import hash_files
+from predict.decide.calibration import apply_temperature, read_temperature
+from predict.inference.forward import forward_windows, supports_dense
+from predict.inference.fuse_conv_bn import fuse_conv_bn
+from predict.inference.tta import View, make_views, view_margin
+from predict.inference.windowing import WindowChunk, WindowPlan
 from recipe import Prediction, Recipe
 from train.evaluate.blend import blend
-from train.evaluate.score_clips import window_frames
+from train.evaluate.score_clips import window_and_hop_frames
 from train.evaluate.windows import pool_windows
-from train.loop.epoch_log import epochs_done
-from train.networks.factory import Activation, SoundNetwork
-from train.runs.checkpoint import Checkpoint, load_checkpoint, network_from, recipe_of
-from train.runs.run_folder import best_paths
-from train.runs.seen_clips import NOTHING, both
+from train.loop.epoch_log import count_logged_epochs
+from train.networks.factory import Activation, AudioNetwork
+from train.runs.checkpoint import Checkpoint, build_network_from_checkpoint, load_checkpoint, parse_checkpoint_recipe
+from train.runs.run_folder import find_best_checkpoints
+from train.runs.seen_clips import NO_CLIPS, union
 
 
 @dataclass(frozen=True)
-class Answer:
+class ClipPrediction:
     """One clip's windows in seconds of the original recording, and what they come to."""
 
     start_s: np.ndarray
@@ -43,17 +43,17 @@ class Answer:
     """Probabilities [n_windows, n_labels], blended over the networks."""
     scores: np.ndarray
     """Probabilities [n_labels], pooled over the windows; the mean of those of the recording and its copies."""
-    copies: Sequence[np.ndarray] = ()
+    augmented_views: Sequence[np.ndarray] = ()
     """Probabilities [n_windows, n_labels] of offline copies, heard as views of the recording."""
 
     @property
     def views(self) -> list[np.ndarray]:
         """Probabilities [n_windows, n_labels] of the recording, and of each of its copies."""
-        return [self.windows, *self.copies]
+        return [self.windows, *self.augmented_views]
 
 
 @dataclass(frozen=True)
-class Heard:
+class WindowScores:
     """Some windows of one clip."""
 
     start_frames: np.ndarray
@@ -66,7 +66,7 @@ class Heard:
 class Tagger:
     """Networks of one run that answer together: each hears the same windows, and their probabilities are blended."""
 
-    networks: Sequence[SoundNetwork]
+    networks: Sequence[AudioNetwork]
     labels: list[str]
     prediction: Prediction
     frames_per_second: float
@@ -75,71 +75,78 @@ class Tagger:
     temperature: float = 1.0
     """That calibrates scores of windows."""
 
-    def tag(self, frames: Tensor, start_s: float = 0.0, duration_s: float = np.inf) -> Answer:
+    def tag(self, frames: Tensor, start_s: float = 0.0, duration_s: float = np.inf) -> ClipPrediction:
         """The answer for one clip's frames, float32 [n_frames, n_bins] in the features' unit.
 
         `start_s` seconds of the recording come before its first frame (below zero: silence was put there), and
         `duration_s` is its length.
         """
-        return self.answer(self.hear([frames]), start_s, duration_s)
+        return self.pool_clip(self.score_blocks([frames]), start_s, duration_s)
 
-    def hear(self, blocks: Iterable[Tensor]) -> list[Heard]:
+    def score_blocks(self, blocks: Iterable[Tensor]) -> list[WindowScores]:
         """All windows of one clip, as its frames arrive in blocks [n, n_bins] of any size."""
-        return [part for span in self.spans(blocks) for part in self.score([span])]
+        return [part for chunk in self.iter_chunks(blocks) for part in self.score_chunks([chunk])]
 
-    def spans(self, blocks: Iterable[Tensor], skip: int = 0) -> Iterator[Span]:
+    def iter_chunks(self, blocks: Iterable[Tensor], skip: int = 0) -> Iterator[WindowChunk]:
         """The windows of one clip, some at a time, as its frames arrive in blocks [n, n_bins] of any size.
 
         The first `skip` spans have been heard before, and are passed over.
         """
-        window, hop = window_frames(self.prediction, self.frames_per_second)
-        step = math.lcm(*(network.frames_per_column for network in self.networks))
-        margin = reach_of(self._views(), window) + (window if self.prediction.mode == "dense" else 0)
-        return itertools.islice(Plan(window, hop, margin, step).spans(blocks), skip, None)
+        window, hop = window_and_hop_frames(self.prediction, self.frames_per_second)
+        alignment = math.lcm(*(network.time_stride for network in self.networks))
+        margin = view_margin(self._tta_views(), window) + (window if self.prediction.mode == "dense" else 0)
+        return itertools.islice(WindowPlan(window, hop, margin, alignment).iter_chunks(blocks), skip, None)
 
-    def score(self, spans: Sequence[Span]) -> list[Heard]:
+    def score_chunks(self, chunks: Sequence[WindowChunk]) -> list[WindowScores]:
         """The windows of spans of any clips, scored together."""
-        if not spans:
+        if not chunks:
             return []
-        views = self._views()
-        with arithmetic(spans[0].frames.device, self.precision):
-            scores = [self._score(network, spans, view) for network in self.networks for view in views]
+        views = self._tta_views()
+        with autocast_context(chunks[0].frames.device, self.precision):
+            scores = [self._score_view(network, chunks, view) for network in self.networks for view in views]
         by_network = torch.stack(scores).unflatten(0, (len(self.networks), len(views))).mean(1)
         blended = blend(by_network, self.prediction.blend).cpu()
-        parts = blended.split([len(span.starts) for span in spans])
-        return [Heard(span.starts, part.numpy()) for span, part in zip(spans, parts, strict=True)]
+        parts = blended.split([len(chunk.starts) for chunk in chunks])
+        return [WindowScores(chunk.starts, part.numpy()) for chunk, part in zip(chunks, parts, strict=True)]
 
-    def _views(self) -> list[View]:
-        return views_of(self.prediction, self.frames_per_second)
+    def _tta_views(self) -> list[View]:
+        return make_views(self.prediction, self.frames_per_second)
 
-    def _score(self, network: SoundNetwork, spans: Sequence[Span], view: View) -> Tensor:
+    def _score_view(self, network: AudioNetwork, chunks: Sequence[WindowChunk], view: View) -> Tensor:
         """One network's probabilities [n_windows, n_labels] of one view of all windows."""
-        window, _ = window_frames(self.prediction, self.frames_per_second)
-        heard = [
-            (view.louder(span.frames, network.kind), view.starts(span.starts - span.first, window, len(span.frames)))
-            for span in spans
+        window, _ = window_and_hop_frames(self.prediction, self.frames_per_second)
+        windowed = [
+            (
+                view.apply_gain(chunk.frames, network.kind),
+                view.shift_starts(chunk.starts - chunk.first, window, len(chunk.frames)),
+            )
+            for chunk in chunks
         ]
-        return score_clips(network, heard, view.window, dense=self.prediction.mode == "dense")
+        return forward_windows(network, windowed, view.window, dense=self.prediction.mode == "dense")
 
-    def answer(
-        self, heard: Sequence[Heard], start_s: float, duration_s: float, copies: Sequence[Sequence[Heard]] = ()
-    ) -> Answer:
+    def pool_clip(
+        self,
+        window_scores: Sequence[WindowScores],
+        start_s: float,
+        duration_s: float,
+        augmented_views: Sequence[Sequence[WindowScores]] = (),
+    ) -> ClipPrediction:
         """What all windows of a clip come to, and those of its copies."""
-        window, _ = window_frames(self.prediction, self.frames_per_second)
-        starts = np.concatenate([part.start_frames for part in heard])
-        windows = [self._calibrated(each) for each in (heard, *copies)]
-        return Answer(
+        window, _ = window_and_hop_frames(self.prediction, self.frames_per_second)
+        starts = np.concatenate([part.start_frames for part in window_scores])
+        windows = [self._calibrate(each) for each in (window_scores, *augmented_views)]
+        return ClipPrediction(
             start_s=np.clip(start_s + starts / self.frames_per_second, 0, duration_s),
             end_s=np.clip(start_s + (starts + window) / self.frames_per_second, 0, duration_s),
             windows=windows[0].numpy(),
             scores=pool_views(windows, self.prediction).numpy(),
-            copies=[each.numpy() for each in windows[1:]],
+            augmented_views=[each.numpy() for each in windows[1:]],
         )
 
-    def _calibrated(self, heard: Sequence[Heard]) -> Tensor:
+    def _calibrate(self, window_scores: Sequence[WindowScores]) -> Tensor:
         """Probabilities [n_windows, n_labels] of a clip at the run's temperature."""
-        scores = torch.from_numpy(np.concatenate([part.scores for part in heard]))
-        return soften(scores, self.temperature, self.networks[0].activation)
+        scores = torch.from_numpy(np.concatenate([part.scores for part in window_scores]))
+        return apply_temperature(scores, self.temperature, self.networks[0].activation)
 
 
 def pool_views(windows: Sequence[Tensor], prediction: Prediction) -> Tensor:
@@ -148,10 +155,10 @@ def pool_views(windows: Sequence[Tensor], prediction: Prediction) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainedRun:
     """The networks of a training run, by the fold that none of them saw."""
 
-    folds: dict[int, list[SoundNetwork]]
+    folds: dict[int, list[AudioNetwork]]
     labels: list[str]
     recipe: Recipe
     """As it was trained."""
@@ -162,7 +169,7 @@ class Run:
     """Of all checkpoints."""
     temperature: float = 1.0
     """That calibrates scores of windows."""
-    learnt: dict[int, Tensor] = field(default_factory=dict)
+    seen_clips: dict[int, Tensor] = field(default_factory=dict)
     """int64 marks of the clips that the networks of each fold have learnt from (train.runs.seen_clips)."""
 
     @property
@@ -173,57 +180,64 @@ class Run:
     def tagger(self, fold: int | None = None) -> Tagger:
         """All networks blended, or only those that never saw the clips of `fold`."""
         trained = [each for group in self.folds.values() for each in group] if fold is None else self.folds[fold]
-        networks = [fused(each) for each in trained]
+        networks = [fuse_conv_bn(each) for each in trained]
         precision = self.recipe.training.precision
         return Tagger(
             networks, self.labels, self.prediction, self.frames_per_second, precision, temperature=self.temperature
         )
 
 
-def load_run(run_home: Path, prediction: Prediction, device: torch.device | str = "cpu") -> Run:
+def load_run(run_dir: Path, prediction: Prediction, device: torch.device | str = "cpu") -> TrainedRun:
     """The best network of each fold and seed of a run, ready to answer on `device`.
 
-    Raises BadInput where there are none, where they were not trained on the same labels and features, and where
+    Raises UserError where there are none, where they were not trained on the same labels and features, and where
     `prediction.calibrate` asks for a temperature that was not fitted.
     """
-    paths = best_paths(run_home)
+    paths = find_best_checkpoints(run_dir)
     if not paths:
-        raise BadInput(f"{run_home} holds no fold*/best.pt: run make train first, or name another run with RUN=")
+        raise UserError(f"{run_dir} holds no fold*/best.pt: run make train first, or name another run with RUN=")
     checkpoints = [load_checkpoint(path) for path in paths]
     for path, checkpoint in zip(paths, checkpoints, strict=True):
-        _check_kin(paths[0], checkpoints[0], path, checkpoint)
-    folds: dict[int, list[SoundNetwork]] = {}
-    learnt: dict[int, Tensor] = {}
+        _check_compatible(paths[0], checkpoints[0], path, checkpoint)
+    folds: dict[int, list[AudioNetwork]] = {}
+    seen_clips: dict[int, Tensor] = {}
     for path, checkpoint in zip(paths, checkpoints, strict=True):
-        folds.setdefault(checkpoint.fold, []).append(network_from(path, checkpoint, device))
-        learnt[checkpoint.fold] = both(learnt.get(checkpoint.fold, NOTHING), checkpoint.learnt)
-    first, recipe = checkpoints[0], recipe_of(paths[0], checkpoints[0])
-    if prediction.mode == "dense" and not all(can_share(each) for group in folds.values() for each in group):
+        folds.setdefault(checkpoint.fold, []).append(build_network_from_checkpoint(path, checkpoint, device))
+        seen_clips[checkpoint.fold] = union(seen_clips.get(checkpoint.fold, NO_CLIPS), checkpoint.seen_clips)
+    first, recipe = checkpoints[0], parse_checkpoint_recipe(paths[0], checkpoints[0])
+    if prediction.mode == "dense" and not all(supports_dense(each) for group in folds.values() for each in group):
         what = "network.modulation_units" if recipe.network.modulation_units else f"network {recipe.network.name}"
         print(f"{what} needs each window by itself: prediction.mode is exact", file=sys.stderr)
         prediction = replace(prediction, mode="exact")
-    temperature = read_temperature(run_home, prediction)
-    return Run(
-        folds, list(first.labels), recipe, prediction, first.frames_per_second, digest_of(paths), temperature, learnt
+    temperature = read_temperature(run_dir, prediction)
+    return TrainedRun(
+        folds,
+        list(first.labels),
+        recipe,
+        prediction,
+        first.frames_per_second,
+        hash_files(paths),
+        temperature,
+        seen_clips,
     )
 
 
-def warn_of_unfinished(run_home: Path, n_epochs: int) -> None:
+def warn_if_unfinished(run_dir: Path, n_epochs: int) -> None:
     """Say which of the networks that answer are of a training that was interrupted, or is still going on."""
-    for path in best_paths(run_home):
-        done = epochs_done(path.parent)
+    for path in find_best_checkpoints(run_dir):
+        done = count_logged_epochs(path.parent)
         if 0 < done < n_epochs:
-            warn(
+            log_warning(
                 f"{path} is of {done} epochs of {n_epochs}, and answers all the same: "
                 "make train ARGS=--resume finishes it, deleting its folder leaves it out"
             )
 
 
-def _check_kin(first_path: Path, first: Checkpoint, path: Path, other: Checkpoint) -> None:
-    """Raise BadInput unless two checkpoints answer the same question about the same frames."""
+def _check_compatible(first_path: Path, first: Checkpoint, path: Path, other: Checkpoint) -> None:
+    """Raise UserError unless two checkpoints answer the same question about the same frames."""
     for what, mine, its in (
         ("labels", first.labels, other.labels),
         ("features", first.recipe["features"], other.recipe["features"]),
     ):
         if mine != its:
-            raise BadInput(f"{path} was trained on other {what} than {first_path}: remove one of them and train again")
+            raise UserError(f"{path} was trained on other {what} than {first_path}: remove one of them and train again")

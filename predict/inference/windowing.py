@@ -9,12 +9,12 @@ from torch import Tensor
 
 from train.evaluate.windows import window_starts
 
-WINDOWS_AT_ONCE = 64
+CHUNK_WINDOWS = 64
 """Large enough to fill a GPU; 3 s windows every second make a span of about a minute."""
 
 
 @dataclass(frozen=True)
-class Span:
+class WindowChunk:
     """Neighbouring windows of one clip, and the frames they lie in."""
 
     starts: np.ndarray
@@ -26,39 +26,39 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Plan:
+class WindowPlan:
     """How a clip is cut: frames of a window and of a hop, frames around a span, and what divides a span's start."""
 
     window: int
     hop: int
     margin: int = 0
-    step: int = 1
+    alignment: int = 1
 
-    def spans(self, blocks: Iterable[Tensor]) -> Iterator[Span]:
+    def iter_chunks(self, blocks: Iterable[Tensor]) -> Iterator[WindowChunk]:
         """The spans of a clip whose frames come in blocks [n, n_bins] of any size; their borders leave no trace."""
-        held = _Held()
+        frame_buffer = _FrameBuffer()
         done = 0
         for block in blocks:
-            held.add(block)
-            while held.stop >= self._end(done + WINDOWS_AT_ONCE - 1):
-                yield self._span(held, np.arange(done, done + WINDOWS_AT_ONCE, dtype=np.int64) * self.hop)
-                done += WINDOWS_AT_ONCE
-        starts = window_starts(held.stop, self.window, self.hop)
-        for index in range(done, len(starts), WINDOWS_AT_ONCE):
-            yield self._span(held, starts[index : index + WINDOWS_AT_ONCE])
+            frame_buffer.add(block)
+            while frame_buffer.stop >= self._frames_needed(done + CHUNK_WINDOWS - 1):
+                yield self._make_chunk(frame_buffer, np.arange(done, done + CHUNK_WINDOWS, dtype=np.int64) * self.hop)
+                done += CHUNK_WINDOWS
+        starts = window_starts(frame_buffer.stop, self.window, self.hop)
+        for index in range(done, len(starts), CHUNK_WINDOWS):
+            yield self._make_chunk(frame_buffer, starts[index : index + CHUNK_WINDOWS])
 
-    def _end(self, index: int) -> int:
+    def _frames_needed(self, index: int) -> int:
         """How many frames there must be before window `index` can be cut with its margin."""
         return index * self.hop + self.window + self.margin
 
-    def _span(self, held: "_Held", starts: np.ndarray) -> Span:
+    def _make_chunk(self, frame_buffer: "_FrameBuffer", starts: np.ndarray) -> WindowChunk:
         """The span of some windows; frames before it are let go of."""
-        first = max(int(starts[0]) - self.margin, 0) // self.step * self.step
-        frames = held.cut(first, int(starts[-1]) + self.window + self.margin)
-        return Span(starts, first, frames)
+        first = max(int(starts[0]) - self.margin, 0) // self.alignment * self.alignment
+        frames = frame_buffer.take(first, int(starts[-1]) + self.window + self.margin)
+        return WindowChunk(starts, first, frames)
 
 
-class _Held:
+class _FrameBuffer:
     """The frames of a clip that are still wanted: from `start` to `stop`."""
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class _Held:
         self._blocks.append(block)
         self.stop += len(block)
 
-    def cut(self, first: int, last: int) -> Tensor:
+    def take(self, first: int, last: int) -> Tensor:
         """Frames `first` to `last`, or the clip's end; those before `first` will not be asked for again."""
         frames = torch.cat(self._blocks)[first - self.start :]
         self._blocks, self.start = [frames], first

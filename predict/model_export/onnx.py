@@ -7,38 +7,38 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from core.files import written_whole
-from predict.decide.calibration import soften
-from predict.inference.tagger import Run
-from preprocess.store.encoding import coding_of
+from core.files import atomic_write
+from predict.decide.calibration import apply_temperature
+from predict.inference.tagger import TrainedRun
+from preprocess.store.encoding import encoding_for
 from train.evaluate.blend import Blend, blend
-from train.evaluate.score_clips import window_frames
-from train.networks.factory import SoundNetwork
+from train.evaluate.score_clips import window_and_hop_frames
+from train.networks.factory import AudioNetwork
 
 
-class WindowScores(nn.Module):
+class EnsembleModule(nn.Module):
     """Frames [n_windows, n_frames, n_bins] in the features' unit → probabilities [n_windows, n_labels], calibrated."""
 
-    def __init__(self, networks: Sequence[SoundNetwork], how: Blend, temperature: float) -> None:
+    def __init__(self, networks: Sequence[AudioNetwork], blend_method: Blend, temperature: float) -> None:
         super().__init__()
-        self.networks, self.how, self.temperature = nn.ModuleList(networks), how, temperature
+        self.networks, self.blend_method, self.temperature = nn.ModuleList(networks), blend_method, temperature
         self.activation = networks[0].activation
 
     def forward(self, frames: Tensor) -> Tensor:
         scores = []
         for network in self.networks:
-            assert isinstance(network, SoundNetwork)
+            assert isinstance(network, AudioNetwork)
             scores.append(network.probabilities(network(frames)))
-        return soften(blend(torch.stack(scores), self.how), self.temperature, self.activation)
+        return apply_temperature(blend(torch.stack(scores), self.blend_method), self.temperature, self.activation)
 
 
-def write_onnx(path: Path, run: Run) -> None:
+def write_onnx(path: Path, run: TrainedRun) -> None:
     """Write a run's networks, blended; any number of windows, each of `prediction.window_seconds`, without views."""
     networks = [each for group in run.folds.values() for each in group]
-    module = WindowScores(networks, run.prediction.blend, run.temperature).eval()
-    window, _ = window_frames(run.prediction, run.frames_per_second)
-    example = torch.zeros(2, window, coding_of(run.recipe.features).n_bins)
-    with written_whole(path) as temporary:
+    module = EnsembleModule(networks, run.prediction.blend, run.temperature).eval()
+    window, _ = window_and_hop_frames(run.prediction, run.frames_per_second)
+    example = torch.zeros(2, window, encoding_for(run.recipe.features).n_bins)
+    with atomic_write(path) as temporary:
         program = torch.onnx.export(
             module,
             (example,),

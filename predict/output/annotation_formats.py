@@ -9,14 +9,14 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from core.files import written_whole
+from core.files import atomic_write
 from predict.output.detections import Detection
 from predict.output.submission import WINDOW_COLUMNS
-from train.evaluate.score_table import Scores
+from train.evaluate.score_table import ScoreTable
 
-ENDINGS = {"audacity": ".txt", "raven": ".selections.txt"}
+CLIP_FILE_SUFFIXES = {"audacity": ".txt", "raven": ".selections.txt"}
 """Of a clip's own file, by format; the other formats have one file for all clips."""
-LONGEST_NAME = 200
+MAX_NAME_BYTES = 200
 """Bytes of a clip's name in a file's, which has 255 in all, while it is written and afterwards."""
 RAVEN_COLUMNS = ["Selection", "View", "Channel", "Begin Time (s)", "End Time (s)", "Low Freq (Hz)", "High Freq (Hz)"]
 
@@ -24,28 +24,28 @@ Detections = Mapping[str, list[Detection]]
 """By clip; an empty list where nothing was found."""
 
 
-def write_audacity(folder: Path, detections: Detections, scores: Scores, highest_hz: float) -> Path:
+def write_audacity(folder: Path, detections: Detections, scores: ScoreTable, fmax_hz: float) -> Path:
     """A label track a clip, for File > Import > Labels: start, end, and the label with its score."""
     for clip, found in detections.items():
         lines = [f"{one.start_s:.6f}\t{one.end_s:.6f}\t{_cell(one.label)} {one.score:.3f}\n" for one in found]
-        _write(folder / _file_name(clip, ENDINGS["audacity"]), "".join(lines))
+        _write(folder / _file_name(clip, CLIP_FILE_SUFFIXES["audacity"]), "".join(lines))
     return folder
 
 
-def write_raven(folder: Path, detections: Detections, scores: Scores, highest_hz: float) -> Path:
+def write_raven(folder: Path, detections: Detections, scores: ScoreTable, fmax_hz: float) -> Path:
     """A selection table a clip, for File > Open Selection Table; selections are as high as the features hear."""
     header = "\t".join([*RAVEN_COLUMNS, "Label", "Score"]) + "\n"
     for clip, found in detections.items():
         lines = [
-            f"{number}\tSpectrogram 1\t1\t{one.start_s:.6f}\t{one.end_s:.6f}\t0.0\t{highest_hz:.1f}"
+            f"{number}\tSpectrogram 1\t1\t{one.start_s:.6f}\t{one.end_s:.6f}\t0.0\t{fmax_hz:.1f}"
             f"\t{_cell(one.label)}\t{one.score:.4f}\n"
             for number, one in enumerate(found, start=1)
         ]
-        _write(folder / _file_name(clip, ENDINGS["raven"]), header + "".join(lines))
+        _write(folder / _file_name(clip, CLIP_FILE_SUFFIXES["raven"]), header + "".join(lines))
     return folder
 
 
-def write_json(path: Path, detections: Detections, scores: Scores, highest_hz: float) -> Path:
+def write_json(path: Path, detections: Detections, scores: ScoreTable, fmax_hz: float) -> Path:
     """One object a clip: its scores by label, and its detections."""
     rows = dict(zip(scores.clips, scores.values.tolist(), strict=True))
     clips = [
@@ -60,16 +60,16 @@ def write_json(path: Path, detections: Detections, scores: Scores, highest_hz: f
     return path
 
 
-def write_parquet(path: Path, detections: Detections, scores: Scores, highest_hz: float) -> Path:
+def write_parquet(path: Path, detections: Detections, scores: ScoreTable, fmax_hz: float) -> Path:
     """The detections of all clips as one table, the columns of the window table."""
     rows = [(clip, *astuple(one.rounded())) for clip, found in detections.items() for one in found]
     types = {"clip": "str", "start_s": "float64", "end_s": "float64", "label": "str", "score": "float32"}
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         pd.DataFrame(rows, columns=WINDOW_COLUMNS).astype(types).to_parquet(temporary, index=False)
     return path
 
 
-Writer = Callable[[Path, Detections, Scores, float], Path]
+Writer = Callable[[Path, Detections, ScoreTable, float], Path]
 FORMATS: dict[str, tuple[str, Writer]] = {
     "audacity": ("_audacity", write_audacity),
     "raven": ("_raven", write_raven),
@@ -79,12 +79,12 @@ FORMATS: dict[str, tuple[str, Writer]] = {
 """What is added to a submission's name, and who writes it."""
 
 
-def left_from_before(name: str, path: Path, clips: Collection[str]) -> list[Path]:
+def stale_exports(name: str, path: Path, clips: Collection[str]) -> list[Path]:
     """Files of a format at `path` but for those of `clips`: an earlier prediction wrote them."""
-    if name not in ENDINGS:
+    if name not in CLIP_FILE_SUFFIXES:
         return [path] if path.exists() and not clips else []
-    written = {path / _file_name(clip, ENDINGS[name]) for clip in clips}
-    return sorted(set(path.rglob(f"*{ENDINGS[name]}")) - written)
+    written = {path / _file_name(clip, CLIP_FILE_SUFFIXES[name]) for clip in clips}
+    return sorted(set(path.rglob(f"*{CLIP_FILE_SUFFIXES[name]}")) - written)
 
 
 def _cell(text: str) -> str:
@@ -96,12 +96,12 @@ def _file_name(clip: str, suffix: str) -> Path:
     """Where a clip's file goes below its folder; one named like a way out of it stays inside, marked to be its own."""
     parts = PurePosixPath(clip).parts
     *folders, name = [part for part in parts if part not in ("/", "..")] or ["clip"]
-    short = os.fsencode(name)[: LONGEST_NAME - 9].decode("utf-8", "ignore")
-    if len(os.fsencode(name)) > LONGEST_NAME or (*folders, name) != parts:
+    short = os.fsencode(name)[: MAX_NAME_BYTES - 9].decode("utf-8", "ignore")
+    if len(os.fsencode(name)) > MAX_NAME_BYTES or (*folders, name) != parts:
         name = f"{short}~{hashlib.sha256(os.fsencode(clip)).hexdigest()[:8]}"
     return Path(*folders, name + suffix)
 
 
 def _write(path: Path, text: str) -> None:
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")

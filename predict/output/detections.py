@@ -5,9 +5,9 @@ from typing import Self
 
 import numpy as np
 
-from predict.inference.tagger import Answer
+from predict.inference.tagger import ClipPrediction
 
-SHORTEST_S = 1e-3
+TIME_RESOLUTION_S = 1e-3
 """What times are written to."""
 
 
@@ -26,52 +26,54 @@ class Detection:
 
 
 @dataclass(frozen=True)
-class Filters:
+class DetectionFilter:
     """Which of a window's labels are shown: those of at least a score, and of them the highest."""
 
-    lowest: np.ndarray
+    min_scores: np.ndarray
     """[n_labels], or one for all."""
     top_labels: int | None = None
     merge: bool = False
     """Consecutive windows of a label become one detection."""
 
-    def shown(self, windows: np.ndarray) -> np.ndarray:
+    def select(self, windows: np.ndarray) -> np.ndarray:
         """Boolean, of scores [n_windows, n_labels]."""
-        shown = windows >= self.lowest
+        selected = windows >= self.min_scores
         if self.top_labels is not None:
             rank = np.argsort(np.argsort(-windows, axis=1, kind="stable"), axis=1)
-            shown &= rank < self.top_labels
-        return shown
+            selected &= rank < self.top_labels
+        return selected
 
 
-def lasting(answer: Answer) -> np.ndarray:
+def has_duration(clip_prediction: ClipPrediction) -> np.ndarray:
     """Which windows have a length in the recording, boolean [n_windows]: some lie in silence put around it.
 
     They have a say in a clip's scores, but are nowhere. All of them where none has a length.
     """
-    some = answer.end_s - answer.start_s >= SHORTEST_S
+    some = clip_prediction.end_s - clip_prediction.start_s >= TIME_RESOLUTION_S
     return some | ~some.any()
 
 
-def detect(answer: Answer, labels: list[str], filters: Filters) -> list[Detection]:
+def detect(clip_prediction: ClipPrediction, labels: list[str], filters: DetectionFilter) -> list[Detection]:
     """A clip's detections, by start, then by label."""
-    shown = filters.shown(answer.windows) & lasting(answer)[:, None]
+    selected = filters.select(clip_prediction.windows) & has_duration(clip_prediction)[:, None]
     detections = []
     for column, label in enumerate(labels):
-        for first, last in _runs(answer, shown[:, column], filters.merge):
-            score = float(answer.windows[first : last + 1, column].max())
-            detections.append(Detection(float(answer.start_s[first]), float(answer.end_s[last]), label, score))
+        for first, last in _consecutive_runs(clip_prediction, selected[:, column], filters.merge):
+            score = float(clip_prediction.windows[first : last + 1, column].max())
+            detections.append(
+                Detection(float(clip_prediction.start_s[first]), float(clip_prediction.end_s[last]), label, score)
+            )
     return sorted(detections, key=lambda found: found.start_s)  # which leaves labels in their order
 
 
-def _runs(answer: Answer, shown: np.ndarray, merge: bool) -> list[tuple[int, int]]:
+def _consecutive_runs(clip_prediction: ClipPrediction, selected: np.ndarray, merge: bool) -> list[tuple[int, int]]:
     """(first, last) window of each run of shown ones with nothing unheard between them, or of each by itself."""
-    indices = np.flatnonzero(shown).tolist()
+    indices = np.flatnonzero(selected).tolist()
     if not merge:
         return [(index, index) for index in indices]
     runs: list[tuple[int, int]] = []
     for index in indices:
-        if runs and runs[-1][1] == index - 1 and answer.start_s[index] <= answer.end_s[index - 1]:
+        if runs and runs[-1][1] == index - 1 and clip_prediction.start_s[index] <= clip_prediction.end_s[index - 1]:
             runs[-1] = (runs[-1][0], index)
         else:
             runs.append((index, index))

@@ -10,20 +10,20 @@ from pathlib import Path
 import numpy as np
 
 from core.csv_tables import read_table, write_table
-from core.errors import BadInput
-from core.files import written_whole
-from predict.inference.tagger import Answer
-from predict.output.detections import Filters, lasting
+from core.errors import UserError
+from core.files import atomic_write
+from predict.inference.tagger import ClipPrediction
+from predict.output.detections import DetectionFilter, has_duration
 from preprocess.dataset.labels import join_labels
-from train.evaluate.score_table import Scores, read_scores, write_scores
+from train.evaluate.score_table import ScoreTable, read_scores, write_scores
 
-CENTRE_SUFFIX = "_centre.csv"
+CENTER_SUFFIX = "_centre.csv"
 """Of the scores by each clip's middle window alone."""
 WINDOW_COLUMNS = ["clip", "start_s", "end_s", "label", "score"]
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampleSubmission:
     """What a submission must look like: the dataset's sample_submission.csv."""
 
     id_column: str
@@ -31,50 +31,53 @@ class Sample:
     labels: list[str]
 
 
-def read_sample(path: Path) -> Sample | None:
+def read_sample(path: Path) -> SampleSubmission | None:
     """The sample submission, if the dataset has one."""
     if not path.exists():
         return None
     table = read_table(path)
     id_column, *labels = table.columns
-    return Sample(id_column, list(table[id_column]), labels)
+    return SampleSubmission(id_column, list(table[id_column]), labels)
 
 
-def fit_sample(scores: Scores, sample: Sample) -> tuple[Scores, list[str]]:
+def align_to_sample(scores: ScoreTable, sample: SampleSubmission) -> tuple[ScoreTable, list[str]]:
     """`scores` in the sample's rows and columns, and the clips that had no score and got the mean of the others'.
 
-    Raises BadInput for a clip that the sample does not list, and where the labels are not the sample's.
+    Raises UserError for a clip that the sample does not list, and where the labels are not the sample's.
     """
     wanted = set(sample.clips)
-    if strange := [clip for clip in scores.clips if clip not in wanted]:
-        raise BadInput(f"clip {strange[0]!r} is not in the sample submission: run make features again")
+    if unknown := [clip for clip in scores.clips if clip not in wanted]:
+        raise UserError(f"clip {unknown[0]!r} is not in the sample submission: run make features again")
     if odd := sorted(set(scores.labels) ^ set(sample.labels)):
-        raise BadInput(f"label {odd[0]!r} is not in both the networks and the sample submission: run make train again")
+        raise UserError(f"label {odd[0]!r} is not in both the networks and the sample submission: run make train again")
     columns = [scores.labels.index(label) for label in sample.labels]
     row_of = {clip: row for row, clip in enumerate(scores.clips)}
     mean = scores.values.mean(axis=0, dtype=np.float64).astype(np.float32)
     rows = [scores.values[row_of[clip]] if clip in row_of else mean for clip in sample.clips]
     missing = [clip for clip in sample.clips if clip not in row_of]
-    return Scores(sample.clips, sample.labels, np.stack(rows)[:, columns]), missing
+    return ScoreTable(sample.clips, sample.labels, np.stack(rows)[:, columns]), missing
 
 
-def check_name_is_free(run_home: Path, members: Sequence[str]) -> None:
-    """Raise BadInput where a blend of that run's name would replace what networks answered."""
-    run = run_home.name
-    if run in members or any(run_home.glob("fold*")):
-        raise BadInput(f"--run {run} is a run of its own and would be replaced: name the blend, RUN=other")
+def check_run_name_free(run_dir: Path, members: Sequence[str]) -> None:
+    """Raise UserError where a blend of that run's name would replace what networks answered."""
+    run = run_dir.name
+    if run in members or any(run_dir.glob("fold*")):
+        raise UserError(f"--run {run} is a run of its own and would be replaced: name the blend, RUN=other")
 
 
-def write_submission(path: Path, scores: Scores, sample: Sample | None) -> None:
+def write_submission(path: Path, scores: ScoreTable, sample: SampleSubmission | None) -> None:
     """Write a submission; it gets its final name once it has been read back and found to be the sample's shape."""
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         id_column = sample.id_column if sample else "clip"
         write_scores(temporary, scores.clips, scores.labels, scores.values, id_column)
         check_submission(temporary, sample)
 
 
-def check_submission(path: Path, sample: Sample | None) -> Scores:
-    """The scores of a submission. Raises BadInput unless rows, columns and order are the sample's, values in [0, 1]."""
+def check_submission(path: Path, sample: SampleSubmission | None) -> ScoreTable:
+    """The scores of a submission.
+
+    Raises UserError unless rows, columns and order are the sample's, values in [0, 1].
+    """
     scores = read_scores(path)
     if sample:
         _check_order(path, "row", scores.clips, sample.clips)
@@ -83,31 +86,34 @@ def check_submission(path: Path, sample: Sample | None) -> Scores:
 
 
 def _check_order(path: Path, kind: str, found: Sequence[str], wanted: Sequence[str]) -> None:
-    """Raise BadInput naming the first place where two lists of names differ."""
+    """Raise UserError naming the first place where two lists of names differ."""
     for number, (name, right) in enumerate(zip(found, wanted, strict=False), start=1):
         if name != right:
-            raise BadInput(f"{path}: {kind} {number} is {name!r}, in the sample submission {right!r}: predict again")
+            raise UserError(f"{path}: {kind} {number} is {name!r}, in the sample submission {right!r}: predict again")
     if len(found) != len(wanted):
-        raise BadInput(f"{path} has {len(found)} {kind}s, the sample submission {len(wanted)}: predict again")
+        raise UserError(f"{path} has {len(found)} {kind}s, the sample submission {len(wanted)}: predict again")
 
 
-def read_submission(path: Path) -> Scores:
-    """A submission's scores. Raises BadInput when it is not there yet, or is no table of scores."""
+def read_submission(path: Path) -> ScoreTable:
+    """A submission's scores. Raises UserError when it is not there yet, or is no table of scores."""
     if not path.exists():
-        raise BadInput(f"{path} is not there: run make predict first, or name another run with RUN=")
+        raise UserError(f"{path} is not there: run make predict first, or name another run with RUN=")
     return read_scores(path)
 
 
 def write_windows(
-    path: Path, answers: Mapping[str, Answer], labels: Sequence[str], filters: Filters | None = None
+    path: Path,
+    clip_predictions: Mapping[str, ClipPrediction],
+    labels: Sequence[str],
+    filters: DetectionFilter | None = None,
 ) -> None:
     """Write the windows of each clip as `clip,start_s,end_s,label,score`, a row a window and label that is shown."""
     # All rows of a window by one format: half the time of formatting them one by one.
     endings = [f",{_as_cell(label)},".replace("%", "%%") + "%.6g\n" for label in labels]
-    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
         lines.write(",".join(WINDOW_COLUMNS) + "\n")
-        for clip, answer in answers.items():
-            for start, scores, here in _windows_of(clip, answer, filters):
+        for clip, clip_prediction in clip_predictions.items():
+            for start, scores, here in _window_rows(clip, clip_prediction, filters):
                 if here.any():
                     start = start.replace("%", "%%")
                     rows = start + start.join(itertools.compress(endings, here))
@@ -115,31 +121,36 @@ def write_windows(
 
 
 def write_windows_wide(
-    path: Path, answers: Mapping[str, Answer], labels: Sequence[str], filters: Filters | None = None
+    path: Path,
+    clip_predictions: Mapping[str, ClipPrediction],
+    labels: Sequence[str],
+    filters: DetectionFilter | None = None,
 ) -> None:
     """Write the windows of each clip as `clip,start_s,end_s,<label>,<label>…`, a row a window; what is not shown is
     blank.
     """
-    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
         lines.write(",".join([*WINDOW_COLUMNS[:3], *map(_as_cell, labels)]) + "\n")
-        for clip, answer in answers.items():
-            for start, scores, here in _windows_of(clip, answer, filters):
+        for clip, clip_prediction in clip_predictions.items():
+            for start, scores, here in _window_rows(clip, clip_prediction, filters):
                 cells = [
                     f"{score:.6g}" if is_shown else "" for score, is_shown in zip(scores.tolist(), here, strict=True)
                 ]
                 lines.write(",".join([start, *cells]) + "\n")
 
 
-def _windows_of(clip: str, answer: Answer, filters: Filters | None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def _window_rows(
+    clip: str, clip_prediction: ClipPrediction, filters: DetectionFilter | None
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Of each window that has a length what its rows begin with, its scores [n_labels], and which of them are shown.
 
     Times are in milliseconds, finer than a window's place is known.
     """
     cell = _as_cell(clip)
-    shown = filters.shown(answer.windows) if filters else np.ones(answer.windows.shape, bool)
-    times = zip(answer.start_s.tolist(), answer.end_s.tolist(), strict=True)
-    windows = zip(times, answer.windows, shown, strict=True)
-    for (start_s, end_s), scores, here in itertools.compress(windows, lasting(answer)):
+    selected = filters.select(clip_prediction.windows) if filters else np.ones(clip_prediction.windows.shape, bool)
+    times = zip(clip_prediction.start_s.tolist(), clip_prediction.end_s.tolist(), strict=True)
+    windows = zip(times, clip_prediction.windows, selected, strict=True)
+    for (start_s, end_s), scores, here in itertools.compress(windows, has_duration(clip_prediction)):
         yield f"{cell},{start_s:.3f},{end_s:.3f}", scores, here
 
 
@@ -152,7 +163,7 @@ def _as_cell(text: str) -> str:
     return line.getvalue()
 
 
-def write_decisions(path: Path, scores: Scores, decisions: np.ndarray) -> None:
+def write_decisions(path: Path, scores: ScoreTable, decisions: np.ndarray) -> None:
     """Write the labels decided on as `clip,labels`; decisions is boolean [n_clips, n_labels]."""
     names = np.array(scores.labels, dtype=object)
     write_table(

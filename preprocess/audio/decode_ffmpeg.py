@@ -7,14 +7,14 @@ from typing import Any
 import av
 import numpy as np
 
-from preprocess.audio.blocks import Block, Refused
+from preprocess.audio.blocks import Block, InvalidAudio
 from preprocess.frames.framing import Samples
 
 
-def av_header(path: str) -> tuple[int, int, str] | None:
+def read_ffmpeg_header(path: str) -> tuple[int, int, str] | None:
     """Rate in Hz, number of channels, and format, as the file states them; None where PyAV cannot read it either."""
     try:
-        with _opened(path, "file") as container:
+        with _open_container(path, "file") as container:
             if not container.streams.audio:
                 return None
             context = container.streams.audio[0].codec_context
@@ -23,39 +23,39 @@ def av_header(path: str) -> tuple[int, int, str] | None:
         return None
 
 
-def av_blocks(file: FileIO, refusal: str) -> Iterator[Block]:
-    """Small blocks of the first audio stream. Raises Refused; `refusal` is what soundfile had against the file."""
+def decode_with_ffmpeg(file: FileIO, soundfile_error: str) -> Iterator[Block]:
+    """Small blocks of the first audio stream. Raises InvalidAudio; `soundfile_error` is soundfile's reason."""
     try:
-        container = _opened(file, "none")
+        container = _open_container(file, "none")
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise Refused(f"neither soundfile nor PyAV can read it ({refusal})") from error
+        raise InvalidAudio(f"neither soundfile nor PyAV can read it ({soundfile_error})") from error
     with container:
         if not container.streams.audio:
-            raise Refused("there is no sound in it")
-        yield from _frame_blocks(container)
+            raise InvalidAudio("there is no sound in it")
+        yield from _decode_packets(container)
 
 
-def _opened(source: str | FileIO, protocol: str) -> Any:
+def _open_container(source: str | FileIO, protocol: str) -> Any:
     """A container that fetches by no other protocol: a playlist named .wav must not fetch what it lists."""
     return av.open(source, metadata_errors="replace", options={"protocol_whitelist": protocol})
 
 
-def _frame_blocks(container: Any) -> Iterator[Block]:
+def _decode_packets(container: Any) -> Iterator[Block]:
     """A block a frame. A damaged packet at either end is skipped, as players do; one in the middle is refused."""
     stream = container.streams.audio[0]
     stream.codec_context.thread_count = 1
-    sounded = damaged = False
+    any_decoded = damaged = False
     try:
         for packet in container.demux(stream):
             try:
                 frames = packet.decode()
             except av.FFmpegError:
-                damaged = sounded
+                damaged = any_decoded
                 continue
             if frames and damaged and packet.size:  # the packet of size 0 only empties the decoder
-                raise Refused("damaged in the middle")
+                raise InvalidAudio("damaged in the middle")
             for frame in frames:
-                sounded = True
+                any_decoded = True
                 yield frame.sample_rate, _mono(frame)
     except (av.FFmpegError, OSError):
         return  # the container breaks off

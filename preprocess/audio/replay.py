@@ -4,30 +4,30 @@ from collections.abc import Callable, Iterable, Iterator
 
 from preprocess.frames.framing import Samples
 
-KEPT_SAMPLES = 1 << 22
+MAX_CACHED_SAMPLES = 1 << 22
 """16 MB of float32: a minute and a half at 44.1 kHz."""
 
 
-class Replay:
+class ReplayableBlocks:
     """Blocks of sound, to be iterated over as often as wanted."""
 
     def __init__(self, make: Callable[[], Iterable[Samples]]) -> None:
         self._make = make
-        self._kept: list[Samples] | None = None
+        self._cached: list[Samples] | None = None
 
     def __iter__(self) -> Iterator[Samples]:
-        return iter(self._kept) if self._kept is not None else self._heard()
+        return iter(self._cached) if self._cached is not None else self._generate_and_keep()
 
-    def _heard(self) -> Iterator[Samples]:
+    def _generate_and_keep(self) -> Iterator[Samples]:
         """Make the sound, and keep it if it proves short."""
-        kept: list[Samples] = []
+        cached: list[Samples] = []
         n_samples = 0
         for block in self._make():
             n_samples += len(block)
-            if n_samples <= KEPT_SAMPLES:
-                kept.append(block)
+            if n_samples <= MAX_CACHED_SAMPLES:
+                cached.append(block)
             else:
-                kept.clear()
+                cached.clear()
             yield block
-        if n_samples <= KEPT_SAMPLES:
-            self._kept = kept
+        if n_samples <= MAX_CACHED_SAMPLES:
+            self._cached = cached

@@ -5,55 +5,58 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from preprocess.frames.framing import Samples, windows
+from preprocess.frames.framing import Samples, iter_windows
 
-WINDOW_SAMPLES, HOP_SAMPLES = 2048, 512
-FAINTEST_RMS = 1e-5
+FRAME_LENGTH, HOP_LENGTH = 2048, 512
+MIN_RMS = 1e-5
 """Of librosa.amplitude_to_db."""
 
 
 @dataclass(frozen=True)
-class Span:
+class SampleRange:
     """From sample `start` up to `stop`; either may lie beyond the recording, where there is silence."""
 
     start: int
     stop: int
 
 
-def sounding_span(sound: Iterable[Samples], top_db: float) -> Span:
+def find_non_silent_span(sound: Iterable[Samples], top_db: float) -> SampleRange:
     """The span between silences `top_db` below the loudest, up to a hop beyond the end: `librosa.effects.trim`."""
-    views = windows(sound, WINDOW_SAMPLES, HOP_SAMPLES)
+    views = iter_windows(sound, FRAME_LENGTH, HOP_LENGTH)
     energies = [np.einsum("ij,ij->i", view, view) for view in views]
-    rms = np.maximum(FAINTEST_RMS, np.sqrt(np.concatenate(energies) / WINDOW_SAMPLES))
+    rms = np.maximum(MIN_RMS, np.sqrt(np.concatenate(energies) / FRAME_LENGTH))
     loud = np.flatnonzero(20 * np.log10(rms / rms.max()) > -top_db)
-    return Span(int(loud[0]) * HOP_SAMPLES, (int(loud[-1]) + 1) * HOP_SAMPLES)
+    return SampleRange(int(loud[0]) * HOP_LENGTH, (int(loud[-1]) + 1) * HOP_LENGTH)
 
 
-def widen(span: Span, n_samples: int, least: int) -> Span:
-    """A span of at least `least` samples about the middle of `span`, within the recording as far as that is enough."""
-    missing = least - (span.stop - span.start)
+def extend_span(sample_range: SampleRange, n_samples: int, min_samples: int) -> SampleRange:
+    """A range of at least `min_samples` about the middle of `sample_range`.
+
+    It lies within the recording as far as that is enough.
+    """
+    missing = min_samples - (sample_range.stop - sample_range.start)
     if missing <= 0:
-        return span
-    start = span.start - missing // 2
-    start = max(0, min(start, n_samples - least)) if least <= n_samples else (n_samples - least) // 2
-    return Span(start, start + least)
+        return sample_range
+    start = sample_range.start - missing // 2
+    start = max(0, min(start, n_samples - min_samples)) if min_samples <= n_samples else (n_samples - min_samples) // 2
+    return SampleRange(start, start + min_samples)
 
 
-def cut(sound: Iterable[Samples], span: Span) -> Iterator[Samples]:
-    """The sound within a span, with zeros where the span goes beyond it."""
-    if span.start < 0:
-        yield np.zeros(-span.start, np.float32)
+def slice_blocks(sound: Iterable[Samples], sample_range: SampleRange) -> Iterator[Samples]:
+    """The sound within a range, with zeros where the range goes beyond it."""
+    if sample_range.start < 0:
+        yield np.zeros(-sample_range.start, np.float32)
     at = 0
     for block in sound:
-        part = block[max(0, span.start - at) : max(0, span.stop - at)]
+        part = block[max(0, sample_range.start - at) : max(0, sample_range.stop - at)]
         at += len(block)
         if len(part):
             yield part
-    if span.stop > at:
-        yield np.zeros(span.stop - at, np.float32)
+    if sample_range.stop > at:
+        yield np.zeros(sample_range.stop - at, np.float32)
 
 
-def beginning(sound: Iterable[Samples], n_samples: int) -> Iterator[Samples]:
+def take_samples(sound: Iterable[Samples], n_samples: int) -> Iterator[Samples]:
     """The first `n_samples` of a sound, or all it has; no more blocks are asked for than hold them."""
     for block in sound:
         yield block[:n_samples]

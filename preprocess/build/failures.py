@@ -1,32 +1,43 @@
 """failed.csv: the recordings that could not be read, why, and what must change for them to be tried again."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from core.csv_tables import read_table, write_table
-from core.errors import BadInput
-from preprocess.build.messages import Failure
-from preprocess.store.schema import fingerprint
+from core.errors import UserError
+from preprocess.store.schema import features_digest
 from recipe import Features
 
 COLUMNS = ["clip", "path", "reason", "source", "features"]
-"""`source` is the file's stamp, empty where it is tried every time; `features` the fingerprint of the recipe's."""
+"""`source` is the file's fingerprint, empty where it is tried every time; `features` the recipe's features_digest."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A recording that could not be read."""
+
+    clip: str
+    path: str
+    reason: str
+    source: str
+    """The recording's fingerprint: with the same one it is not tried again; '' where it is tried every time."""
 
 
 def read_failures(path: Path, features: Features) -> list[Failure]:
     """The failures of these features; none where there is no file, or a damaged one: then all are tried again."""
     try:
         table = read_table(path, COLUMNS)
-    except BadInput:
+    except UserError:
         return []
-    table = table[table["features"] == fingerprint(features)]
+    table = table[table["features"] == features_digest(features)]
     return [Failure(*row) for row in table[COLUMNS[:4]].itertuples(index=False)]
 
 
 def write_failures(path: Path, features: Features, failures: Iterable[Failure]) -> None:
     """Write failed.csv; where nothing failed there is none."""
-    mark = fingerprint(features)
-    rows = [(one.clip, one.path, one.reason, one.source, mark) for one in failures]
+    digest = features_digest(features)
+    rows = [(one.clip, one.path, one.reason, one.source, digest) for one in failures]
     if rows:
         write_table(path, COLUMNS, rows)
     else:

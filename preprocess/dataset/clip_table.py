@@ -5,48 +5,48 @@ from pathlib import Path
 import pandas as pd
 
 from core.csv_tables import read_table, write_table
-from core.errors import BadInput
+from core.errors import UserError
 from preprocess.dataset.labels import SEPARATOR, join_labels, split_labels
 
-COLUMNS = ["clip", "path", "labels", "fold", "split", "group", "trust"]
+COLUMNS = ["clip", "path", "labels", "fold", "split", "group", "label_quality"]
 TEST_FOLD = -1
-CHOICES = {"split": ("train", "test"), "trust": ("curated", "noisy")}
+CHOICES = {"split": ("train", "test"), "label_quality": ("curated", "noisy")}
 
 
-def write_clips(path: Path, table: pd.DataFrame) -> None:
+def write_clip_table(path: Path, table: pd.DataFrame) -> None:
     """Write the table of clips as CSV, whole or not at all; one that says the same stays, with its time of change."""
-    if not _says_the_same(path, table[COLUMNS]):
+    if not _is_unchanged(path, table[COLUMNS]):
         write_table(path, COLUMNS, table[COLUMNS].itertuples(index=False))
 
 
-def _says_the_same(path: Path, table: pd.DataFrame) -> bool:
+def _is_unchanged(path: Path, table: pd.DataFrame) -> bool:
     try:
         return read_table(path, COLUMNS).equals(table.astype("str").reset_index(drop=True))
-    except BadInput:
+    except UserError:
         return False
 
 
-def read_clips(path: Path) -> pd.DataFrame:
-    """The table of clips. Raises BadInput for a missing file, or rows that are not clips."""
+def read_clip_table(path: Path) -> pd.DataFrame:
+    """The table of clips. Raises UserError for a missing file, or rows that are not clips."""
     table = read_table(path, COLUMNS, hint="run make features first")[COLUMNS]
     try:
         table["fold"] = table["fold"].astype("int64")
     except ValueError as error:
-        raise BadInput(f"{path} has a fold that is no whole number ({error}): run make features again") from None
-    check_clips(table)
+        raise UserError(f"{path} has a fold that is no whole number ({error}): run make features again") from None
+    check_clip_table(table)
     return table
 
 
-def check_clips(table: pd.DataFrame) -> None:
-    """Raise BadInput, naming clip and value, unless `table` can be trained on."""
+def check_clip_table(table: pd.DataFrame) -> None:
+    """Raise UserError, naming clip and value, unless `table` can be trained on."""
     check_rows(table)
     _check_folds(table[table["split"] == "train"])
 
 
 def check_rows(table: pd.DataFrame) -> None:
-    """Raise BadInput, naming clip and value, for anything but folds, which may not be chosen yet."""
+    """Raise UserError, naming clip and value, for anything but folds, which may not be chosen yet."""
     if table.empty:
-        raise BadInput("the dataset is empty, no recording was found: check data.folder and data.layout")
+        raise UserError("the dataset is empty, no recording was found: check data.folder and data.layout")
     _check_names(table)
     _check_choices(table)
     _check_labels(table)
@@ -58,32 +58,32 @@ def _check_names(table: pd.DataFrame) -> None:
     if len(twice):
         name = twice["clip"].iloc[0]
         first, second, *_ = twice.loc[twice["clip"] == name, "path"]
-        raise BadInput(f"two clips are named {name!r} ({first} and {second}): rename one or drop one")
+        raise UserError(f"two clips are named {name!r} ({first} and {second}): rename one or drop one")
     for clip, path in zip(table["clip"], table["path"], strict=True):
         if not clip.strip() or "\0" in clip:
-            raise BadInput(f"clip {clip!r} ({path!r}) has no name, or one with a zero byte: name it")
+            raise UserError(f"clip {clip!r} ({path!r}) has no name, or one with a zero byte: name it")
 
 
 def _check_choices(table: pd.DataFrame) -> None:
-    """Split and trust are known words."""
+    """split and label_quality are known words."""
     for column, words in CHOICES.items():
-        odd = table[~table[column].isin(words)]
-        if len(odd):
-            clip, value = odd[["clip", column]].iloc[0]
-            raise BadInput(f"{clip} has {column} {value!r}: it must be {' or '.join(words)}")
+        invalid = table[~table[column].isin(words)]
+        if len(invalid):
+            clip, value = invalid[["clip", column]].iloc[0]
+            raise UserError(f"{clip} has {column} {value!r}: it must be {' or '.join(words)}")
 
 
 def _check_labels(table: pd.DataFrame) -> None:
     """Training clips are labelled; there are some."""
     training = table[table["split"] == "train"]
     if training.empty:
-        raise BadInput("no clip is for training: give some clips labels, and split 'train'")
+        raise UserError("no clip is for training: give some clips labels, and split 'train'")
     for clip, labels in zip(table["clip"], table["labels"], strict=True):
         if labels and labels != join_labels(split_labels(labels)):
-            raise BadInput(f"{clip} has labels {labels!r}: join them with {SEPARATOR!r} and nothing else")
+            raise UserError(f"{clip} has labels {labels!r}: join them with {SEPARATOR!r} and nothing else")
     unlabelled = training.loc[training["labels"] == "", "clip"]
     if len(unlabelled):
-        raise BadInput(f"{unlabelled.iloc[0]} is for training but has no label: label it, or give it split 'test'")
+        raise UserError(f"{unlabelled.iloc[0]} is for training but has no label: label it, or give it split 'test'")
 
 
 def _check_folds(training: pd.DataFrame) -> None:
@@ -91,17 +91,17 @@ def _check_folds(training: pd.DataFrame) -> None:
     folds = sorted(set(training["fold"]))
     if folds[0] < 0:
         clip = training.loc[training["fold"] < 0, "clip"].iloc[0]
-        raise BadInput(f"{clip} is for training but has fold {folds[0]}: folds count from 0")
+        raise UserError(f"{clip} is for training but has fold {folds[0]}: folds count from 0")
     if len(folds) < 2:
-        raise BadInput(
+        raise UserError(
             f"every training clip is in fold {folds[0]}: use at least two folds, or leave the fold column out"
         )
-    scored = set(training.loc[training["trust"] == "curated", "fold"])
+    scored = set(training.loc[training["label_quality"] == "curated", "fold"])
     if empty := [fold for fold in folds if fold not in scored]:
-        mend = "use fewer folds, or others" if scored else "no clip is, so give some trust 'curated'"
-        raise BadInput(f"fold {empty[0]} has no curated clip to be scored on: {mend}")
+        advice = "use fewer folds, or others" if scored else "no clip is, so give some label_quality 'curated'"
+        raise UserError(f"fold {empty[0]} has no curated clip to be scored on: {advice}")
     split = training.groupby("group")["fold"].agg(["min", "max"])
-    torn = split[split["min"] != split["max"]]
-    if len(torn):
-        low, high = torn.iloc[0]
-        raise BadInput(f"group {torn.index[0]!r} is in folds {low} and {high}: keep a group in one fold")
+    split_groups = split[split["min"] != split["max"]]
+    if len(split_groups):
+        low, high = split_groups.iloc[0]
+        raise UserError(f"group {split_groups.index[0]!r} is in folds {low} and {high}: keep a group in one fold")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from core.errors import BadInput
+from core.errors import UserError
 from preprocess.dataset.labels import join_labels
 
 AUDIO_NAME = re.compile(
@@ -21,54 +21,54 @@ AUDIO_NAME = re.compile(
 
 
 @dataclass(frozen=True)
-class Listing:
+class RawDataset:
     """The recordings of a dataset before folds are chosen."""
 
     clips: pd.DataFrame
-    """Columns clip, path, labels, and where the dataset has them fold, split, group, trust; '' is not known."""
+    """Columns clip, path, labels, and where the dataset has them fold, split, group, label_quality; '' is not known."""
     vocabulary: list[str] | None = None
     """The labels in the dataset's own order, where it names them."""
-    named_by: str = "the dataset"
+    vocabulary_source: str = "the dataset"
     """What in the dataset names the vocabulary, for messages."""
     sample: pd.DataFrame | None = None
     """The sample submission: the first column names the clip, the others are the labels."""
-    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     """What was left out and why, a sentence each."""
 
 
-def list_clips(rows: list[dict[str, str]]) -> pd.DataFrame:
-    """Clips from dictionaries of one shape; raises BadInput when there is none."""
+def clips_table(rows: list[dict[str, str]]) -> pd.DataFrame:
+    """Clips from dictionaries of one shape; raises UserError when there is none."""
     if not rows:
-        raise BadInput("the dataset is empty, no recording was found: check data.folder and data.layout")
+        raise UserError("the dataset is empty, no recording was found: check data.folder and data.layout")
     return pd.DataFrame(rows, dtype="str")
 
 
-def home_of(path: str, key: str) -> Path:
-    """A path that may begin with ~. Raises BadInput that names the recipe's key."""
+def expand_user(path: str, key: str) -> Path:
+    """A path that may begin with ~. Raises UserError that names the recipe's key."""
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
-        raise BadInput(f"{key} {path}: {error}; write the whole path") from None
+        raise UserError(f"{key} {path}: {error}; write the whole path") from None
 
 
-def need_folder(path: Path, why: str) -> Path:
-    """`path` if it is a folder, otherwise a BadInput that ends in `why`."""
+def require_folder(path: Path, hint: str) -> Path:
+    """`path` if it is a folder, otherwise a UserError that ends in `hint`."""
     if not path.is_dir():
-        raise BadInput(f"{path} is {'not a folder' if path.exists() else 'not there'}: {why}")
+        raise UserError(f"{path} is {'not a folder' if path.exists() else 'not there'}: {hint}")
     return path
 
 
-def subfolders(folder: Path) -> list[Path]:
+def list_subfolders(folder: Path) -> list[Path]:
     """Folders and links to folders in `folder`, sorted; hidden ones and links to what holds them left out."""
     holders = (folder.resolve(), *folder.resolve().parents)
     shown = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return sorted(check_name(path) for path in shown if path.resolve() not in holders)
+    return sorted(require_utf8_name(path) for path in shown if path.resolve() not in holders)
 
 
-def audio_files(folder: Path, *, any_name: bool = False) -> list[Path]:
+def find_audio_files(folder: Path, *, allow_non_utf8: bool = False) -> list[Path]:
     """Files below `folder` whose names look like recordings, sorted; hidden files and folders left out.
 
-    Raises BadInput for a name that is not UTF-8, unless `any_name` will do.
+    Raises UserError for a name that is not UTF-8, unless `allow_non_utf8` will do.
 
     Links to folders are not followed, so a loop of links ends. Raises OSError for a folder that cannot be listed.
     """
@@ -76,10 +76,10 @@ def audio_files(folder: Path, *, any_name: bool = False) -> list[Path]:
     for parent, folders, names in os.walk(folder, onerror=_raise):
         folders[:] = [name for name in folders if not name.startswith(".")]
         found += [Path(parent, name) for name in names if AUDIO_NAME.fullmatch(name)]
-    return sorted(found if any_name else map(check_name, found))
+    return sorted(found if allow_non_utf8 else map(require_utf8_name, found))
 
 
-def name_clips(files: list[Path], folder: Path) -> list[str]:
+def unique_clip_names(files: list[Path], folder: Path) -> list[str]:
     """The files' names; where several share one, each its path within `folder`.
 
     For datasets that do not grow: one more file of a name that is there gives another clip another name.
@@ -95,27 +95,27 @@ def find_recording(folder: Path, name: str) -> str:
     return next((path for path in paths if "\0" not in path and os.path.lexists(path)), paths[0])
 
 
-def labels_of(where: object, labels: Iterable[str]) -> str:
-    """One text of the labels that stand `where`, which the BadInput names if one of them is no label."""
-    cleaned = [clean_label(label) for label in labels]
+def join_clean_labels(where: object, labels: Iterable[str]) -> str:
+    """One text of the labels that stand `where`, which the UserError names if one of them is no label."""
+    cleaned = [normalize_label(label) for label in labels]
     if quoted := [label for label in cleaned if label[:1] == label[-1:] == '"']:
-        raise BadInput(f"{where}: label {quoted[0]} stands in quotes: leave no space before them, or take them away")
+        raise UserError(f"{where}: label {quoted[0]} stands in quotes: leave no space before them, or take them away")
     try:
         return join_labels(cleaned)
-    except BadInput as error:
-        raise BadInput(f"{where}: {error}") from None
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
 
 
-def check_name(path: Path) -> Path:
-    """`path` if it can be written down as text, otherwise a BadInput."""
+def require_utf8_name(path: Path) -> Path:
+    """`path` if it can be written down as text, otherwise a UserError."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
-        raise BadInput(f"{os.fsencode(path)!r}: the name is not UTF-8, rename the file or folder") from None
+        raise UserError(f"{os.fsencode(path)!r}: the name is not UTF-8, rename the file or folder") from None
     return path
 
 
-def clean_label(text: str) -> str:
+def normalize_label(text: str) -> str:
     """A label as one form of Unicode, so that a folder's name equals the same word in a CSV."""
     return unicodedata.normalize("NFC", text.strip())
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from core.errors import BadInput
+from core.errors import UserError
 
 MAX_PASSES = 10
-MOST_TRIES, TRIED_GROUPS = 20, 4000
+MAX_ORDERS, MAX_GROUPS_TRIED = 20, 4000
 """Few groups weigh much each, and are tried in up to 20 orders; in all about so many groups are placed."""
 
 
@@ -17,22 +17,24 @@ def assign_folds(targets: np.ndarray, groups: np.ndarray, n_folds: int, seed: in
     single groups move wherever that evens the folds out. Of several orders the most even wins.
 
     Args: targets [n_clips, n_labels] multi-hot; groups [n_clips], clips of one value stay together.
-    Raises BadInput when there are fewer groups than folds, which would leave a fold empty.
+    Raises UserError when there are fewer groups than folds, which would leave a fold empty.
     """
     names, group_of = np.unique(np.asarray(groups).astype(str), return_inverse=True)
     if len(names) < n_folds:
         advice = f"set data.folds to {len(names)} or less" if len(names) > 1 else "folds need at least two groups"
-        raise BadInput(f"data.folds = {n_folds}, but the training clips are of {len(names)} group(s): {advice}")
+        raise UserError(f"data.folds = {n_folds}, but the training clips are of {len(names)} group(s): {advice}")
     counts = _count_by_group(targets, group_of, len(names))
     generator = np.random.default_rng(seed)
-    tries = [_try(counts, n_folds, generator) for _ in range(max(1, min(MOST_TRIES, TRIED_GROUPS // len(names))))]
-    return min(tries, key=lambda fold_of: _unevenness(counts, fold_of, n_folds))[group_of]
+    tries = [
+        _assign_once(counts, n_folds, generator) for _ in range(max(1, min(MAX_ORDERS, MAX_GROUPS_TRIED // len(names))))
+    ]
+    return min(tries, key=lambda fold_of: _imbalance(counts, fold_of, n_folds))[group_of]
 
 
-def _try(counts: np.ndarray, n_folds: int, generator: np.random.Generator) -> np.ndarray:
+def _assign_once(counts: np.ndarray, n_folds: int, generator: np.random.Generator) -> np.ndarray:
     """The fold of each group, by one order of placing."""
     size = counts.max(axis=1) * generator.uniform(0.5, 1, len(counts))
-    return _move(counts, _place(counts, _order(counts, size), n_folds), n_folds)
+    return _improve_by_moves(counts, _place(counts, _order(counts, size), n_folds), n_folds)
 
 
 def _count_by_group(targets: np.ndarray, group_of: np.ndarray, n_groups: int) -> np.ndarray:
@@ -71,27 +73,27 @@ def _loads(counts: np.ndarray, fold_of: np.ndarray, n_folds: int) -> np.ndarray:
     return loads
 
 
-def _unevenness(counts: np.ndarray, fold_of: np.ndarray, n_folds: int) -> float:
+def _imbalance(counts: np.ndarray, fold_of: np.ndarray, n_folds: int) -> float:
     """What moves lower: the sum of squared loads."""
     return float((_loads(counts, fold_of, n_folds) ** 2).sum())
 
 
-def _move(counts: np.ndarray, fold_of: np.ndarray, n_folds: int) -> np.ndarray:
+def _improve_by_moves(counts: np.ndarray, fold_of: np.ndarray, n_folds: int) -> np.ndarray:
     """Move single groups while that lowers the sum of squared loads, and empties no fold."""
     loads = _loads(counts, fold_of, n_folds)
     size = np.bincount(fold_of, minlength=n_folds)
     for _ in range(MAX_PASSES):
         moved = False
-        for group, brings in enumerate(counts):
+        for group, group_counts in enumerate(counts):
             here = fold_of[group]
             if size[here] == 1:
                 continue
-            gain = (loads[here] - brings - loads) @ brings
+            gain = (loads[here] - group_counts - loads) @ group_counts
             gain[here] = 0
             there = int(gain.argmax())
             if gain[there] > 1e-12:
-                loads[here] -= brings
-                loads[there] += brings
+                loads[here] -= group_counts
+                loads[there] += group_counts
                 size[here] -= 1
                 size[there] += 1
                 fold_of[group], moved = there, True

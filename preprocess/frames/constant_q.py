@@ -19,35 +19,37 @@ class ConstantQ:
         import librosa  # takes seconds, and only this kind of frames needs it
 
         self.features, self.librosa = features, librosa
-        self.hop_samples, rate_hz = features.hop_samples, features.rate_hz
-        self.n_frames = max(1, int(SEGMENT_S * rate_hz / self.hop_samples))
-        longest_samples = rate_hz / features.fmin_hz / (2 ** (1 / features.bins_per_octave) - 1)
-        self.n_around = int(np.ceil(longest_samples / self.hop_samples)) + 1
+        self.hop_length, sample_rate_hz = features.hop_length, features.sample_rate_hz
+        self.n_frames = max(1, int(SEGMENT_S * sample_rate_hz / self.hop_length))
+        longest_samples = sample_rate_hz / features.fmin_hz / (2 ** (1 / features.bins_per_octave) - 1)
+        self.n_context_frames = int(np.ceil(longest_samples / self.hop_length)) + 1
         """Frames of sound before and after a segment, for the longest filter and for those that halve the rate."""
 
     def __call__(self, blocks: Iterable[Samples]) -> Iterator[Frames]:
         """Yield the frames [n_frames, n_bins] of blocks of sound."""
-        around = np.zeros(self.n_around * self.hop_samples, np.float32)
-        waiting, stride = around, self.n_frames * self.hop_samples
+        context = np.zeros(self.n_context_frames * self.hop_length, np.float32)
+        pending, stride = context, self.n_frames * self.hop_length
         for block in blocks:
-            waiting = np.concatenate([waiting, block])
-            while len(waiting) >= stride + 2 * len(around):
-                yield self._frames(waiting[: stride + 2 * len(around)], self.n_frames)
-                waiting = waiting[stride:]
-        n_samples = len(waiting) - len(around)
-        yield self._frames(np.concatenate([waiting, around]), 1 + n_samples // self.hop_samples)
+            pending = np.concatenate([pending, block])
+            while len(pending) >= stride + 2 * len(context):
+                yield self._frames(pending[: stride + 2 * len(context)], self.n_frames)
+                pending = pending[stride:]
+        n_samples = len(pending) - len(context)
+        yield self._frames(np.concatenate([pending, context]), 1 + n_samples // self.hop_length)
 
     def _frames(self, sound: Samples, n_frames: int) -> Frames:
         """The frames of a segment amid the sound around it."""
         frames = self._chroma(sound) if self.features.kind == "cqt_chroma" else self._cqt(sound)
-        return np.ascontiguousarray(frames.T[self.n_around : self.n_around + n_frames], dtype=np.float32)
+        return np.ascontiguousarray(
+            frames.T[self.n_context_frames : self.n_context_frames + n_frames], dtype=np.float32
+        )
 
     def _cqt(self, sound: Samples) -> Frames:
         features = self.features
         spectrum = self.librosa.cqt(
             sound,
-            sr=features.rate_hz,
-            hop_length=features.hop_samples,
+            sr=features.sample_rate_hz,
+            hop_length=features.hop_length,
             fmin=features.fmin_hz,
             n_bins=features.n_bins,
             bins_per_octave=features.bins_per_octave,
@@ -59,8 +61,8 @@ class ConstantQ:
         return np.asarray(
             self.librosa.feature.chroma_cqt(
                 y=sound,
-                sr=features.rate_hz,
-                hop_length=features.hop_samples,
+                sr=features.sample_rate_hz,
+                hop_length=features.hop_length,
                 fmin=features.fmin_hz,
                 n_chroma=features.n_bins,
                 n_octaves=CHROMA_OCTAVES,

@@ -11,7 +11,7 @@ from recipe import Features
 Scale = Literal["slaney", "htk"]
 Floats = npt.NDArray[np.float32]
 
-GROUP = 16
+BANDS_PER_BLOCK = 16
 """Bands multiplied at once. Measured for 128 bands of 1281 bins: 16 bands 0.5 ms, 4 bands 1.3 ms, CSR 0.7 ms."""
 
 BREAK_HZ, BREAK_MEL, STEP = 1000.0, 15.0, np.log(6.4) / 27.0
@@ -37,11 +37,11 @@ def mel_to_hz(mel: npt.ArrayLike, scale: Scale = "slaney") -> npt.NDArray[np.flo
 
 
 def mel_filters(
-    rate_hz: int, n_fft: int, n_bands: int, fmin_hz: float, fmax_hz: float, scale: Scale = "slaney"
+    sample_rate_hz: int, n_fft: int, n_bands: int, fmin_hz: float, fmax_hz: float, scale: Scale = "slaney"
 ) -> Floats:
     """Triangular filters [n_bands, n_fft // 2 + 1] of equal area: `librosa.filters.mel(..., norm="slaney")`."""
     edges_hz = mel_to_hz(np.linspace(hz_to_mel(fmin_hz, scale), hz_to_mel(fmax_hz, scale), n_bands + 2), scale)
-    bins_hz = np.fft.rfftfreq(n_fft, 1.0 / rate_hz)
+    bins_hz = np.fft.rfftfreq(n_fft, 1.0 / sample_rate_hz)
     widths_hz = np.diff(edges_hz)[:, None]
     rising = (bins_hz - edges_hz[:-2, None]) / widths_hz[:-1]
     falling = (edges_hz[2:, None] - bins_hz) / widths_hz[1:]
@@ -49,14 +49,16 @@ def mel_filters(
     return (filters * (2.0 / (edges_hz[2:] - edges_hz[:-2]))[:, None]).astype(np.float32)
 
 
-def filters_of(features: Features) -> Floats:
+def mel_filterbank(features: Features) -> Floats:
     """The filterbank [n_bins, n_fft // 2 + 1] of a recipe."""
-    fmax_hz = features.fmax_hz or features.rate_hz / 2
-    return mel_filters(features.rate_hz, features.n_fft, features.n_bins, features.fmin_hz, fmax_hz, features.mel_scale)
+    fmax_hz = features.fmax_hz or features.sample_rate_hz / 2
+    return mel_filters(
+        features.sample_rate_hz, features.n_fft, features.n_bins, features.fmin_hz, fmax_hz, features.mel_scale
+    )
 
 
 @dataclass(frozen=True)
-class Band:
+class FilterBlock:
     """Some neighbouring rows of a filterbank, without the columns in which they are all zero."""
 
     rows: slice
@@ -65,20 +67,20 @@ class Band:
     """[n_columns, n_rows]."""
 
 
-def split_filters(filters: Floats) -> list[Band]:
-    """Cut a filterbank [n_bands, n_bins] into groups of GROUP rows."""
-    bands = []
-    for start in range(0, len(filters), GROUP):
-        rows = slice(start, min(start + GROUP, len(filters)))
+def split_filterbank(filters: Floats) -> list[FilterBlock]:
+    """Cut a filterbank [n_bands, n_bins] into groups of BANDS_PER_BLOCK rows."""
+    filter_blocks = []
+    for start in range(0, len(filters), BANDS_PER_BLOCK):
+        rows = slice(start, min(start + BANDS_PER_BLOCK, len(filters)))
         used = np.flatnonzero(filters[rows].any(axis=0))
         columns = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
-        bands.append(Band(rows, columns, np.ascontiguousarray(filters[rows, columns].T)))
-    return bands
+        filter_blocks.append(FilterBlock(rows, columns, np.ascontiguousarray(filters[rows, columns].T)))
+    return filter_blocks
 
 
-def apply_filters(power: Floats, bands: list[Band]) -> Floats:
+def apply_filterbank(power: Floats, filter_blocks: list[FilterBlock]) -> Floats:
     """Spectra [n_frames, n_bins] → [n_frames, n_bands]."""
-    out = np.empty((len(power), bands[-1].rows.stop), np.float32)
-    for band in bands:
-        np.matmul(power[:, band.columns], band.weights, out=out[:, band.rows])
+    out = np.empty((len(power), filter_blocks[-1].rows.stop), np.float32)
+    for block in filter_blocks:
+        np.matmul(power[:, block.columns], block.weights, out=out[:, block.rows])
     return out

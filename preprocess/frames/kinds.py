@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from core.errors import BadInput
+from core.errors import UserError
 from preprocess.frames.constant_q import ConstantQ
 from preprocess.frames.framing import Frames, Samples
 from preprocess.frames.logmel import LogMel
@@ -33,27 +33,28 @@ class Waveform:
             yield np.pad(rest, (0, self.n_bins - len(rest)))[None]
 
 
-KINDS: dict[str, Callable[[Features], Transform]] = {
+TRANSFORMS: dict[str, Callable[[Features], Transform]] = {
     "logmel": LogMel,
     "stft": Stft,
     "cqt": ConstantQ,
     "cqt_chroma": ConstantQ,
     "waveform": Waveform,
 }
-"""To add a kind: a class that takes Features, a line here, its name in recipe.Features, its coding in coding.py."""
+"""To add a kind: a class that takes Features, a line here, its name in recipe.Features, its encoding in
+preprocess/store/encoding.py."""
 
 
 def build_transform(features: Features, device: str = "cpu") -> Transform:
     """What makes a recipe's frames, on the CPU or, for logmel, on another device of torch."""
     if device == "cpu":
-        return KINDS[features.kind](features)
+        return TRANSFORMS[features.kind](features)
     if features.kind != "logmel":
-        raise BadInput(f"features.kind = {features.kind}: only logmel can be computed with --device {device}")
+        raise UserError(f"features.kind = {features.kind}: only logmel can be computed with --device {device}")
     from preprocess.frames.gpu import GpuLogMel  # torch takes seconds
 
     return GpuLogMel(features, device)
 
 
-def frames_of(sound: Samples, features: Features) -> Frames:
+def compute_frames(sound: Samples, features: Features) -> Frames:
     """The frames [n_frames, n_bins] of one sound at the recipe's rate, before top_db and storage."""
     return np.concatenate(list(build_transform(features)([sound])))

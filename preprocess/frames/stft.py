@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from preprocess.frames.filterbank import apply_filters, split_filters
-from preprocess.frames.framing import Frames, Samples, _in_float64, hann, power_spectra, power_to_db, windows
+from preprocess.frames.filterbank import apply_filterbank, split_filterbank
+from preprocess.frames.framing import Frames, Samples, _in_float64, hann, iter_windows, power_spectra, power_to_db
 from recipe import Features
 
-AT_ONCE = 256
+BATCH_SIZE = 256
 """Outputs made by one product; their weights are of every input for every output."""
 
 
@@ -22,19 +22,19 @@ class Stft:
 
     def __init__(self, features: Features) -> None:
         self.features, self.window = features, hann(features.n_fft)
-        self.bands = split_filters(resize_weights(features.n_fft // 2 + 1, features.n_bins))
+        self.filter_blocks = split_filterbank(resize_weights(features.n_fft // 2 + 1, features.n_bins))
 
     def __call__(self, blocks: Iterable[Samples]) -> Iterator[Frames]:
         """Yield the frames [n_frames, n_bins], in dB, of blocks of sound."""
         features = self.features
-        frames = self._resized_in_frequency(blocks)
+        frames = self._resize_frequency(blocks)
         if features.frames_per_second:
-            frames = resize_in_time(frames, features.rate_hz / features.hop_samples / features.frames_per_second)
+            frames = resize_time(frames, features.sample_rate_hz / features.hop_length / features.frames_per_second)
         return frames
 
-    def _resized_in_frequency(self, blocks: Iterable[Samples]) -> Iterator[Frames]:
-        for view in windows(blocks, self.features.n_fft, self.features.hop_samples, self.features.centre):
-            yield apply_filters(power_to_db(power_spectra(_in_float64(view), self.window)), self.bands)
+    def _resize_frequency(self, blocks: Iterable[Samples]) -> Iterator[Frames]:
+        for view in iter_windows(blocks, self.features.n_fft, self.features.hop_length, self.features.center):
+            yield apply_filterbank(power_to_db(power_spectra(_in_float64(view), self.window)), self.filter_blocks)
 
 
 def resize_weights(n_in: int, n_out: int, ratio: float | None = None, first_out: int = 0, first_in: int = 0) -> Frames:
@@ -49,33 +49,33 @@ def resize_weights(n_in: int, n_out: int, ratio: float | None = None, first_out:
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def resize_in_time(blocks: Iterable[Frames], ratio: float) -> Iterator[Frames]:
+def resize_time(blocks: Iterable[Frames], ratio: float) -> Iterator[Frames]:
     """Frames in blocks → frames in blocks, one for `ratio` of them; joined, they do not depend on the blocks."""
     reach = max(1.0, ratio)
-    waiting: Frames | None = None
+    pending: Frames | None = None
     first_in = n_out = 0
     for block in blocks:
-        waiting = block if waiting is None else np.concatenate([waiting, block])
-        n_known = int((first_in + len(waiting) - reach) / ratio - 0.5)  # outputs whose inputs are all here
+        pending = block if pending is None else np.concatenate([pending, block])
+        n_known = int((first_in + len(pending) - reach) / ratio - 0.5)  # outputs whose inputs are all here
         if n_known > n_out:
-            yield from _outputs(waiting, first_in, n_out, n_known, ratio)
+            yield from _outputs(pending, first_in, n_out, n_known, ratio)
             n_out = n_known
-            gone = _first_reached(n_out, ratio, first_in)
-            waiting, first_in = waiting[gone:], first_in + gone
-    if waiting is not None:
-        yield from _outputs(waiting, first_in, n_out, max(1, round((first_in + len(waiting)) / ratio)), ratio)
+            n_dropped = _first_input(n_out, ratio, first_in)
+            pending, first_in = pending[n_dropped:], first_in + n_dropped
+    if pending is not None:
+        yield from _outputs(pending, first_in, n_out, max(1, round((first_in + len(pending)) / ratio)), ratio)
 
 
 def _outputs(inputs: Frames, first_in: int, start: int, stop: int, ratio: float) -> Iterator[Frames]:
     """Outputs `start` to `stop` of inputs `first_in`.., some at a time, of the inputs that those reach."""
-    for first in range(start, stop, AT_ONCE):
-        n_out = min(AT_ONCE, stop - first)
-        here = _first_reached(first, ratio, first_in)
+    for first in range(start, stop, BATCH_SIZE):
+        n_out = min(BATCH_SIZE, stop - first)
+        here = _first_input(first, ratio, first_in)
         until = math.ceil((first + n_out - 0.5) * ratio + max(1.0, ratio)) - first_in
         reached = inputs[here:until]
         yield resize_weights(len(reached), n_out, ratio, first, first_in + here) @ reached
 
 
-def _first_reached(output: int, ratio: float, first_in: int) -> int:
+def _first_input(output: int, ratio: float, first_in: int) -> int:
     """Which of the inputs from `first_in` on is the first that an output or a later one reaches."""
     return max(0, int((output + 0.5) * ratio - max(1.0, ratio)) - first_in)

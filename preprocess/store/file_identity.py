@@ -1,4 +1,4 @@
-"""Which file frames were computed from: a stamp, by which a recording is known to be the same or another."""
+"""Which file frames were computed from: a fingerprint, by which a recording is known to be the same or another."""
 
 import os
 import stat
@@ -9,14 +9,14 @@ PROBE_BYTES = 4096
 """Read at a file's beginning, middle and end."""
 
 
-def stamp_of(path: str) -> str:
+def file_fingerprint(path: str) -> str:
     """Size, times of change, inode and a digest of three places of a recording; '' where there is none."""
-    quick = quick_stamp(path)
-    return f"{quick}:{_digest(path)}" if quick else ""
+    current = stat_fingerprint(path)
+    return f"{current}:{_digest(path)}" if current else ""
 
 
-def quick_stamp(path: str) -> str:
-    """A stamp but for the digest."""
+def stat_fingerprint(path: str) -> str:
+    """A fingerprint but for the digest."""
     try:
         status = os.stat(path)  # noqa: PTH116 (half the time of Path.stat, and there may be a million)
     except OSError:
@@ -24,28 +24,30 @@ def quick_stamp(path: str) -> str:
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
 
 
-def size_of(stamp: str) -> int:
+def size_in_fingerprint(source_fingerprint: str) -> int:
     """Bytes of the recording."""
-    return int(stamp.partition(":")[0] or 0)
+    return int(source_fingerprint.partition(":")[0] or 0)
 
 
-def content_of(stamp: str) -> str:
-    """What of a stamp a copy has as well: size, time of change and digest."""
-    n_bytes, changed, *_, digest = stamp.split(":")
-    return f"{n_bytes}:{changed}:{digest}"
+def content_fingerprint(source_fingerprint: str) -> str:
+    """What of a fingerprint a copy has as well: size, time of change and digest."""
+    n_bytes, mtime_ns, *_, digest = source_fingerprint.split(":")
+    return f"{n_bytes}:{mtime_ns}:{digest}"
 
 
-def is_same(stamp: str, quick: str, path: str) -> bool:
-    """Whether the recording at `path`, whose quick stamp is given, is the one that was stamped.
+def is_same_file(source_fingerprint: str, current: str, path: str) -> bool:
+    """Whether the recording at `path`, whose stat fingerprint is `current`, is the one of `source_fingerprint`.
 
     Of one size and time of change, another inode may be a copy of it, or a recording that has taken its name: in
     archives all files may have one time, and clips one length. Then three places of it tell.
     """
-    if not stamp or not quick:
+    if not source_fingerprint or not current:
         return False
-    if stamp.startswith(f"{quick}:"):
+    if source_fingerprint.startswith(f"{current}:"):
         return True
-    return stamp.split(":")[:2] == quick.split(":")[:2] and stamp.endswith(f":{_digest(path)}")
+    return source_fingerprint.split(":")[:2] == current.split(":")[:2] and source_fingerprint.endswith(
+        f":{_digest(path)}"
+    )
 
 
 def _digest(path: str) -> str:

@@ -9,22 +9,22 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from core.errors import BadInput
+from core.errors import UserError
 from recipe import Features, as_dict
 
-Stored = npt.NDArray[Any]
+EncodedFrames = npt.NDArray[Any]
 """Frames as stored, [n_frames, n_bins]; value = stored * scale + offset."""
 
 SCHEMA = 1
 """Raise it when a store's layout, or the meaning of its frames, changes: every older store is then made anew."""
-RESCALED = {("cqt", "uint8"): 1}
+SCALE_VERSIONS = {("cqt", "uint8"): 1}
 """How often the scale of stored numbers has changed, by features.kind and storage: every older store is made anew."""
 READ_BYTES = 1 << 22
 """Bytes read at once, to be hashed while they are still in the cache."""
 
 
 @dataclass(frozen=True)
-class Coding:
+class FrameEncoding:
     """How values become stored numbers, and what a frame is."""
 
     dtype: np.dtype[Any]
@@ -51,19 +51,19 @@ class Row:
     digest: str
 
 
-def digest_of(frames: Stored) -> str:
+def frames_digest(frames: EncodedFrames) -> str:
     """Digest of some stored frames; of blocks of them, see xxhash.xxh3_128."""
     return xxhash.xxh3_128_hexdigest(frames.tobytes() if not frames.flags.c_contiguous else frames.data)
 
 
-def fingerprint(features: Features) -> str:
+def features_digest(features: Features) -> str:
     """Names everything that frames depend on, beside the recording."""
-    rescaled = RESCALED.get((features.kind, features.storage))
-    text = json.dumps([SCHEMA, as_dict(features), *([rescaled] if rescaled else [])], sort_keys=True)
+    scale_version = SCALE_VERSIONS.get((features.kind, features.storage))
+    text = json.dumps([SCHEMA, as_dict(features), *([scale_version] if scale_version else [])], sort_keys=True)
     return xxhash.xxh3_128_hexdigest(text.encode())
 
 
-def differences(theirs: dict[str, Any], features: Features) -> str:
+def describe_changes(theirs: dict[str, Any], features: Features) -> str:
     """The keys in which the features of a store that is not a recipe's differ from the recipe's, in words."""
     ours = as_dict(features)
     keys = [key for key in {**ours, **theirs} if theirs.get(key) != ours.get(key)]
@@ -72,7 +72,7 @@ def differences(theirs: dict[str, Any], features: Features) -> str:
     )
 
 
-class Damaged(BadInput):
+class CorruptStore(UserError):
     """A store that is not what was written; `reason` says how."""
 
     def __init__(self, path: Path, reason: str) -> None:
@@ -83,7 +83,7 @@ class Damaged(BadInput):
         return f"{self.path}: {self.reason}; run make features again to repair it"
 
 
-class OtherRecipe(BadInput):
+class RecipeMismatch(UserError):
     """A store of other features than the recipe's; `changes` says which keys differ."""
 
     def __init__(self, path: Path, changes: str) -> None:

@@ -1,5 +1,5 @@
 """A trained run in miniature, for the benchmarks that want one."""
 
-from tests.predict.conftest import home
+from tests.predict.conftest import tiny_run
 
-__all__ = ["home"]
+__all__ = ["tiny_run"]

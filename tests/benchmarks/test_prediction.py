@@ -4,17 +4,17 @@ import re
 
 import pytest
 
-from benchmarks import prediction, views
-from benchmarks.prediction import share_of
-from core.errors import BadInput
-from tests.predict.conftest import Home
+from benchmarks import prediction, tta
+from benchmarks.prediction import split_cores
+from core.errors import UserError
+from tests.predict.conftest import TinyRun
 
 SHORT = ["--jobs", "1", "--device", "cpu"]
 
 
-def test_speed_and_agreement_are_printed(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+def test_speed_and_agreement_are_printed(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
     few = ["--minutes", "0.2", "--recordings", "3", "--rounds", "1", "--features.n_bins", "24"]
-    prediction.main([*home.arguments, *SHORT, *few])
+    prediction.main([*tiny_run.arguments, *SHORT, *few])
     out = capsys.readouterr().out
     assert re.search(r"^exact +[\d.]+ windows/s +1\.00 x exact$", out, flags=re.M)
     assert re.search(r"^dense +[\d.]+ windows/s", out, flags=re.M)
@@ -30,13 +30,15 @@ def test_speed_and_agreement_are_printed(home: Home, capsys: pytest.CaptureFixtu
 
 @pytest.mark.parametrize("option", ["--jobs 0", "--minutes 0", "--recordings 0", "--networks 0", "--rounds 0"])
 def test_options_that_cannot_be_are_refused(option: str) -> None:
-    with pytest.raises(BadInput, match=f"(?s){option.removeprefix('--').split()[0]}.* does not conform"):
+    with pytest.raises(UserError, match=f"(?s){option.removeprefix('--').split()[0]}.* does not conform"):
         prediction.main(option.split())
 
 
-def test_every_view_has_a_line_of_both_kinds_of_clips(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
-    home.write_store(louder_db=[3.0])
-    views.main([*home.arguments, *SHORT])
+def test_every_tta_variant_has_a_line_of_both_kinds_of_clips(
+    tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_run.write_store(louder_db=[3.0])
+    tta.main([*tiny_run.arguments, *SHORT])
     out = capsys.readouterr().out
     names = ["as it is", "shifted 0.125 s either way", "6 dB quieter and louder", "windows of 0.333 s, too"]
     names += ["all of these", "a window every 0.125 s", "networks by geometric mean", "offline copies", "pooling max"]
@@ -45,16 +47,16 @@ def test_every_view_has_a_line_of_both_kinds_of_clips(home: Home, capsys: pytest
             assert re.search(rf"^{clips} +{name} +lwlrap [\d.]+ \([+-][\d.]+\)  mAP ", out, flags=re.M), (name, out)
 
 
-def test_views_without_a_run_say_what_to_do(home: Home) -> None:
-    with pytest.raises(BadInput, match="make train"):
-        views.main([*home.arguments, *SHORT, "--run", "other"])
+def test_tta_without_a_run_say_what_to_do(tiny_run: TinyRun) -> None:
+    with pytest.raises(UserError, match="make train"):
+        tta.main([*tiny_run.arguments, *SHORT, "--run", "other"])
 
 
 @pytest.mark.parametrize(
-    ("n_cores", "hear_rate", "score_rate", "n_hear"),
+    ("n_cores", "decode_rate", "score_rate", "n_decoding_cores"),
     [(1, 10.0, 20.0, 1), (2, 10.0, 90.0, 1), (8, 10.0, 10.0, 4), (8, 30.0, 10.0, 2), (16, 1.0, 100.0, 15)],
 )
 def test_cores_are_shared_so_that_the_slower_stage_is_the_fastest(
-    n_cores: int, hear_rate: float, score_rate: float, n_hear: int
+    n_cores: int, decode_rate: float, score_rate: float, n_decoding_cores: int
 ) -> None:
-    assert share_of(n_cores, hear_rate, score_rate) == n_hear
+    assert split_cores(n_cores, decode_rate, score_rate) == n_decoding_cores

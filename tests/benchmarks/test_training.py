@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.dataloader import CropDataset, loader_batches
 from benchmarks.random_store import write_random_store
-from benchmarks.training import AUGMENTED, Bench, job_of, main
-from benchmarks.user_loader import CropDataset, loader_batches
+from benchmarks.training import AUGMENTATIONS, Bench, main, make_job
 from recipe import Features, Recipe, Training
-from train.data.frame_bank import load_memory
+from train.data.frame_bank import load_frame_bank
 
 
 def test_it_prints_a_rate_and_a_ratio_for_each_contender(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,8 +37,8 @@ def test_a_step_clips_as_training_does(tmp_path: Path, longest: float, moves: bo
     training = Training(clip_gradient=longest, optimizer="sgd", schedule="constant", batch_size=2, crop_seconds=0.6)
     recipe = Recipe(features=Features(n_bins=16), training=replace(training, weight_decay=0.0))
     names = write_random_store(tmp_path / "features.h5", recipe.features, 4)
-    memory = load_memory(tmp_path / "features.h5", recipe.features, names, "cpu")
-    bench = Bench(job_of(memory, recipe, torch.device("cpu")))
+    frame_bank = load_frame_bank(tmp_path / "features.h5", recipe.features, names, "cpu")
+    bench = Bench(make_job(frame_bank, recipe, torch.device("cpu")))
     before = bench.network.head.get_parameter("2.weight").detach().clone()
     bench.step(bench.batch)
     moved = float((bench.network.head.get_parameter("2.weight").detach() - before).abs().max())
@@ -47,7 +47,7 @@ def test_a_step_clips_as_training_does(tmp_path: Path, longest: float, moves: bo
 
 def test_the_loader_feeds_what_training_is_fed() -> None:
     clips = [np.full((length, 8), -10.0 * number, np.float16) for number, length in enumerate([3, 20, 50], start=1)]
-    training = Training(batch_size=3, **AUGMENTED)
+    training = Training(batch_size=3, **AUGMENTATIONS)
     dataset = CropDataset(clips, np.eye(3, dtype=np.float32), 12, training)
     batches = loader_batches(dataset, torch.device("cpu"), 0)
     drawn = [next(batches) for _ in range(40)]

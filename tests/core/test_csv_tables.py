@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.csv_tables import read_table, write_table
-from core.errors import BadInput
+from core.errors import UserError
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
 
@@ -51,11 +51,11 @@ def test_bad_tables_are_named_with_what_to_do(tmp_path: Path, content: bytes | N
     path = tmp_path / "table.csv"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(UserError) as caught:
         read_table(path, ["fname", "labels"], hint="the hint")
     assert all(word in str(caught.value) for word in [str(path), *words]), str(caught.value)
 
 
 def test_a_folder_is_no_table(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="cannot be read"):
+    with pytest.raises(UserError, match="cannot be read"):
         read_table(tmp_path)

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.device import arithmetic, blame_compiler, check_compiler, peak_memory_mb, pick_device
-from core.errors import BadInput
+from core.device import autocast_context, check_compiler, peak_memory_mb, pick_device, raise_compile_error
+from core.errors import UserError
 
 CPU = torch.device("cpu")
 
@@ -20,7 +20,7 @@ def test_auto_is_the_gpu_where_there_is_one() -> None:
 
 @pytest.mark.parametrize("name", ["cuda:99", "abacus", "meta:x", "meta", "mps"])
 def test_a_device_that_is_not_there_is_named(name: str) -> None:
-    with pytest.raises(BadInput, match=f"--device {name}"):
+    with pytest.raises(UserError, match=f"--device {name}"):
         pick_device(name)
 
 
@@ -29,18 +29,18 @@ def test_what_cannot_compile_says_why_in_a_line(monkeypatch: pytest.MonkeyPatch)
         raise RuntimeError("No working C++ compiler found\nin all that was looked through")
 
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=fail))
-    with pytest.raises(BadInput, match=r"^training\.compile: No working C\+\+ compiler found; install .*false$"):
+    with pytest.raises(UserError, match=r"^training\.compile: No working C\+\+ compiler found; install .*false$"):
         check_compiler(CPU)
 
 
 def test_there_are_no_more_threads_than_cores_that_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[int] = []
+    requested: list[int] = []
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
-    monkeypatch.setattr(torch, "set_num_threads", told.append)
+    monkeypatch.setattr(torch, "set_num_threads", requested.append)
     for n_cores in (2, 8, 64):
-        monkeypatch.setattr("core.device.usable_cores", lambda n_cores=n_cores: n_cores)
+        monkeypatch.setattr("core.device.available_cores", lambda n_cores=n_cores: n_cores)
         pick_device("cpu")
-    assert told == [2]
+    assert requested == [2]
 
 
 def error_of(network: Callable[[Tensor], Tensor], **keys: Any) -> RuntimeError:
@@ -59,25 +59,25 @@ def test_what_the_compiler_refuses_is_said_in_a_line() -> None:
         raise KeyError
 
     line = r"^training\.compile: the network cannot be compiled \(%s\); set it to false$"
-    with pytest.raises(BadInput, match=line % r"Call to `torch\._dynamo\.graph_break\(\)`"):
-        blame_compiler(error_of(stops, backend="eager", fullgraph=True))
-    with pytest.raises(BadInput, match=line % "KeyError"):
-        blame_compiler(error_of(lambda x: x + 1, backend=fail))
+    with pytest.raises(UserError, match=line % r"Call to `torch\._dynamo\.graph_break\(\)`"):
+        raise_compile_error(error_of(stops, backend="eager", fullgraph=True))
+    with pytest.raises(UserError, match=line % "KeyError"):
+        raise_compile_error(error_of(lambda x: x + 1, backend=fail))
 
 
 def test_what_is_wrong_with_the_network_is_not_the_compiler_s_fault() -> None:
     def raises(_: Tensor) -> NoReturn:
         raise RuntimeError("mistaken")
 
-    blame_compiler(error_of(raises, backend="eager"))
-    blame_compiler(error_of(lambda x: x @ x, backend="eager"))  # which it meets while it traces
+    raise_compile_error(error_of(raises, backend="eager"))
+    raise_compile_error(error_of(lambda x: x @ x, backend="eager"))  # which it meets while it traces
 
 
 @pytest.mark.parametrize(
     ("precision", "dtype"), [("auto", torch.float32), ("float32", torch.float32), ("bfloat16", torch.bfloat16)]
 )
 def test_a_cpu_uses_bfloat16_only_when_told(precision: str, dtype: torch.dtype) -> None:
-    with arithmetic(CPU, precision):
+    with autocast_context(CPU, precision):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from core.files import written_whole
+from core.files import atomic_write
 
 
 def test_a_file_appears_at_the_end_and_its_folder_with_it(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file.txt"
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("half")
         assert not path.exists()
         assert temporary.parent == path.parent
@@ -21,7 +21,7 @@ def test_a_file_appears_at_the_end_and_its_folder_with_it(tmp_path: Path) -> Non
 def test_after_an_exception_the_old_file_stands_alone(tmp_path: Path, error: type[BaseException]) -> None:
     path = tmp_path / "file.txt"
     path.write_text("old")
-    with pytest.raises(error), written_whole(path) as temporary:
+    with pytest.raises(error), atomic_write(path) as temporary:
         temporary.write_text("new")
         raise error
     assert path.read_text() == "old"
@@ -29,11 +29,11 @@ def test_after_an_exception_the_old_file_stands_alone(tmp_path: Path, error: typ
 
 
 def test_an_error_that_is_not_the_disk_s_keeps_its_words(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=r"^no such library$"), written_whole(tmp_path / "file.txt"):
+    with pytest.raises(OSError, match=r"^no such library$"), atomic_write(tmp_path / "file.txt"):
         raise OSError("no such library")
 
 
 def test_nothing_written_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError), written_whole(tmp_path / "file.txt"):
+    with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "file.txt"):
         pass
     assert list(tmp_path.iterdir()) == []

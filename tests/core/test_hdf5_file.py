@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from core.hdf5_file import Disk
+from core.hdf5_file import DeferredErrorFile
 
 ROOT = Path(__file__).parent.parent.parent
 WRITE = """
 import h5py, numpy, pathlib, resource, sys
-from core.hdf5_file import Disk
+from core.hdf5_file import DeferredErrorFile
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
-with Disk(pathlib.Path(sys.argv[1])) as disk:
-    with h5py.File(disk, "w") as file:
+with DeferredErrorFile(pathlib.Path(sys.argv[1])) as raw_file:
+    with h5py.File(raw_file, "w") as file:
         file["zeros"] = numpy.zeros(50_000)
         file.attrs["text"] = "a" * 1000
-    disk.check()
+    raw_file.raise_deferred()
 """
 
 
@@ -30,11 +30,11 @@ def test_hdf5_does_not_crash_where_the_disk_is_full(tmp_path: Path, n_bytes: int
 
 
 def test_errors_are_remembered_and_nothing_is_written_after_them(tmp_path: Path) -> None:
-    with Disk(tmp_path / "file") as disk:
-        assert disk.write(memoryview(b"abc")) == 3
-        disk.check()
-        assert disk.truncate(-1) == -1
-        assert disk.write(memoryview(b"def")) == 3
+    with DeferredErrorFile(tmp_path / "file") as raw_file:
+        assert raw_file.write(memoryview(b"abc")) == 3
+        raw_file.raise_deferred()
+        assert raw_file.truncate(-1) == -1
+        assert raw_file.write(memoryview(b"def")) == 3
         with pytest.raises(OSError, match="Invalid argument"):
-            disk.check()
+            raw_file.raise_deferred()
     assert (tmp_path / "file").read_bytes() == b"abc"

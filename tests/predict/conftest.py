@@ -10,68 +10,72 @@ import pytest
 import soundfile
 import torch
 
-from core.paths import Places
-from preprocess.dataset.clip_table import write_clips
+from core.paths import RunPaths
+from preprocess.dataset.clip_table import write_clip_table
 from preprocess.dataset.labels import write_vocabulary
-from preprocess.frames.kinds import frames_of
+from preprocess.frames.kinds import compute_frames
 from preprocess.store.reader import open_store
-from preprocess.store.schema import Coding, Row, digest_of
-from preprocess.store.writer import Piece, write_store
+from preprocess.store.schema import FrameEncoding, Row, frames_digest
+from preprocess.store.writer import RowSource, write_store
 from recipe import Features, Network, Recipe, as_dict
 from recipe.bounds import Section
-from train.networks.factory import network_of
+from train.networks.factory import build_network_from_recipe
 from train.runs.checkpoint import Checkpoint, save_checkpoint
 
 LABELS = ["low", "mid, dle", "<script>alert('高い')</script>"]
-FEATURES = Features(rate_hz=8_000, n_fft=256, hop_samples=100, n_bins=24, fmax_hz=4_000.0)
+FEATURES = Features(sample_rate_hz=8_000, n_fft=256, hop_length=100, n_bins=24, fmax_hz=4_000.0)
 FRAMES_PER_SECOND = 80.0
 WINDOW = ["--prediction.window_seconds", "0.5", "--prediction.hop_seconds", "0.25"]
 
 
 @dataclass(frozen=True)
-class Home:
+class TinyRun:
     """Where the run is, and how a command line names it."""
 
-    places: Places
+    run_paths: RunPaths
     recipe: Recipe
     table: pd.DataFrame
 
     @property
     def arguments(self) -> list[str]:
-        cache, submissions = str(self.places.cache), str(self.places.submissions)
+        cache, submissions = str(self.run_paths.cache), str(self.run_paths.submissions)
         return ["--name", "tiny", "--cache", cache, "--submissions", submissions, *WINDOW]
 
     def write_store(
         self, unreadable: Sequence[str] = (), start_s: float = 0.0, louder_db: Sequence[float] = ()
     ) -> None:
         """Frames of every recording but the `unreadable` ones, which go to failed.csv; louder ones as its copies."""
-        pieces = []
+        row_sources = []
         for clip, path in zip(self.table["clip"], self.table["path"], strict=True):
             if clip not in unreadable:
                 gains_db = enumerate([0.0, *louder_db])
-                pieces += [make_piece(clip, Path(path), start_s, variant, gain_db) for variant, gain_db in gains_db]
-        write_store(self.places.store, FEATURES, Coding(np.dtype("float16"), 24, FRAMES_PER_SECOND), pieces)
+                row_sources += [
+                    make_row_source(clip, Path(path), start_s, variant, gain_db) for variant, gain_db in gains_db
+                ]
+        write_store(
+            self.run_paths.store, FEATURES, FrameEncoding(np.dtype("float16"), 24, FRAMES_PER_SECOND), row_sources
+        )
         reasons = pd.DataFrame({"clip": [*unreadable, "another's.wav"], "reason": "the file is empty"})
-        reasons.to_csv(self.places.failed_csv, index=False)
+        reasons.to_csv(self.run_paths.failed_csv, index=False)
 
     def write_table(self, table: pd.DataFrame) -> None:
         """Another table of clips."""
-        write_clips(self.places.clips_csv, table)
+        write_clip_table(self.run_paths.clips_csv, table)
 
-    def give_test_labels(self, label: str) -> None:
+    def set_test_labels(self, label: str) -> None:
         """A table of clips in which every test clip has `label`."""
         self.write_table(self.table.assign(labels=self.table["labels"].where(self.table["split"] != "test", label)))
 
     def frames(self, index: int) -> torch.Tensor:
         """The stored frames [n_frames, n_bins] of a clip of the table."""
-        with open_store(self.places.store) as store:
+        with open_store(self.run_paths.store) as store:
             return torch.from_numpy(store.read(index)).float()
 
     def write_network(self, fold: int, seed: int = 0, labels: Sequence[str] = LABELS, **sections: Section) -> None:
-        """An untrained network as the best of a fold; `sections` of its recipe are other than the home's."""
+        """An untrained network as the best of a fold; `sections` of its recipe are other than the run's."""
         recipe = replace(self.recipe, **sections)  # type: ignore[arg-type]
         torch.manual_seed(10 * fold + seed)
-        network = network_of(recipe, 24, len(labels), mean=-40.0, std=20.0)
+        network = build_network_from_recipe(recipe, 24, len(labels), mean=-40.0, std=20.0)
         last = network.head[-1]
         assert isinstance(last, torch.nn.Linear)
         torch.nn.init.normal_(last.weight)
@@ -87,18 +91,18 @@ class Home:
             epoch=1,
             score=0.5,
         )
-        save_checkpoint(self.places.run_home / folder / "best.pt", checkpoint)
+        save_checkpoint(self.run_paths.run_dir / folder / "best.pt", checkpoint)
 
 
-def make_piece(clip: str, path: Path, start_s: float, variant: int = 0, gain_db: float = 0.0) -> Piece:
+def make_row_source(clip: str, path: Path, start_s: float, variant: int = 0, gain_db: float = 0.0) -> RowSource:
     """The frames of a recording as one piece of a store."""
-    samples, rate_hz = soundfile.read(path, dtype="float32")
-    frames = (frames_of(samples[round(start_s * rate_hz) :], FEATURES) + gain_db).astype(np.float16)
-    row = Row(clip, variant, "", start_s, len(samples) / rate_hz, len(frames), digest_of(frames))
-    return Piece.in_memory(row, frames, path)
+    samples, sample_rate_hz = soundfile.read(path, dtype="float32")
+    frames = (compute_frames(samples[round(start_s * sample_rate_hz) :], FEATURES) + gain_db).astype(np.float16)
+    row = Row(clip, variant, "", start_s, len(samples) / sample_rate_hz, len(frames), frames_digest(frames))
+    return RowSource.from_array(row, frames, path)
 
 
-def make_home(folder: Path) -> Home:
+def make_tiny_run(folder: Path) -> TinyRun:
     """Six training clips in two folds, six test clips of all lengths, and the networks of both folds."""
     random = np.random.default_rng(0)
     rows = []
@@ -112,18 +116,18 @@ def make_home(folder: Path) -> Home:
         soundfile.write(path, tone + 0.01 * random.standard_normal(len(time_s)), 8_000)
         fold, split = (number % 2, "train") if training else (-1, "test")
         rows.append((clip, str(path), label, fold, split, str(number), "curated"))
-    table = pd.DataFrame(rows, columns=["clip", "path", "labels", "fold", "split", "group", "trust"])
-    places = Places(folder / "cache", folder / "submissions", "tiny", "tiny")
-    home = Home(places, Recipe("tiny", features=FEATURES, network=Network(dropout=0.0)), table)
-    write_clips(places.clips_csv, table)
-    write_vocabulary(places.labels_csv, LABELS)
-    home.write_store()
-    home.write_network(fold=0)
-    home.write_network(fold=1)
-    return home
+    table = pd.DataFrame(rows, columns=["clip", "path", "labels", "fold", "split", "group", "label_quality"])
+    run_paths = RunPaths(folder / "cache", folder / "submissions", "tiny", "tiny")
+    tiny_run = TinyRun(run_paths, Recipe("tiny", features=FEATURES, network=Network(dropout=0.0)), table)
+    write_clip_table(run_paths.clips_csv, table)
+    write_vocabulary(run_paths.labels_csv, LABELS)
+    tiny_run.write_store()
+    tiny_run.write_network(fold=0)
+    tiny_run.write_network(fold=1)
+    return tiny_run
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
+def tiny_run(tmp_path: Path) -> TinyRun:
     """A run in miniature of the test's own."""
-    return make_home(tmp_path)
+    return make_tiny_run(tmp_path)

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from scipy.stats import gmean
 
-from core.errors import BadInput
+from core.errors import UserError
 from predict.blend import main
 from predict.decide.blend_weights import blend_tables, fit_weights
-from tests.predict.conftest import LABELS, Home
+from tests.predict.conftest import LABELS, TinyRun
 from train.evaluate.score_table import read_scores, write_scores
 
 RANDOM = np.random.default_rng(0)
@@ -69,34 +69,34 @@ def test_of_eight_tables_no_weights_are_better(by: str, seed: int) -> None:
 
 
 @pytest.fixture
-def runs(home: Home) -> Home:
+def runs(tiny_run: TinyRun) -> TinyRun:
     """Submissions `a` and `b` of the test clips, and their out-of-fold scores: `a` is right, `b` guesses."""
-    test = home.table[home.table["split"] == "test"]
-    train = home.table[home.table["split"] == "train"]
+    test = tiny_run.table[tiny_run.table["split"] == "test"]
+    train = tiny_run.table[tiny_run.table["split"] == "train"]
     truth = np.array([[label == each for each in LABELS] for label in train["labels"]], np.float32)
     random = np.random.default_rng(1)
     for name, out_of_fold in (("a", 0.1 + 0.8 * truth), ("b", random.uniform(size=truth.shape))):
         scores = random.uniform(size=(len(test), 3)).astype(np.float32)
-        write_scores(home.places.submissions / f"{name}.csv", test["clip"].tolist(), LABELS, scores)
-        path = home.places.home / "runs" / name / "oof.csv"
+        write_scores(tiny_run.run_paths.submissions / f"{name}.csv", test["clip"].tolist(), LABELS, scores)
+        path = tiny_run.run_paths.dataset_dir / "runs" / name / "oof.csv"
         write_scores(path, train["clip"].tolist(), LABELS, out_of_fold.astype(np.float32))
-    return home
+    return tiny_run
 
 
-def submission(home: Home, name: str) -> np.ndarray:
-    return read_scores(home.places.submissions / f"{name}.csv").values
+def submission(tiny_run: TinyRun, name: str) -> np.ndarray:
+    return read_scores(tiny_run.run_paths.submissions / f"{name}.csv").values
 
 
-def test_runs_blend_equally_unless_asked(runs: Home) -> None:
+def test_runs_blend_equally_unless_asked(runs: TinyRun) -> None:
     main([*runs.arguments, "--run", "both", "--runs", "a", "b"])
     expected = (submission(runs, "a") + submission(runs, "b")) / 2
     np.testing.assert_allclose(submission(runs, "both"), expected, atol=1e-6)
 
 
-def test_rows_and_columns_in_another_order_are_matched(runs: Home) -> None:
+def test_rows_and_columns_in_another_order_are_matched(runs: TinyRun) -> None:
     main([*runs.arguments, "--run", "both", "--runs", "a", "b"])
     expected = submission(runs, "both")
-    for path in (runs.places.submissions / "b.csv", runs.places.home / "runs" / "b" / "oof.csv"):
+    for path in (runs.run_paths.submissions / "b.csv", runs.run_paths.dataset_dir / "runs" / "b" / "oof.csv"):
         table = read_scores(path)
         write_scores(path, table.clips[::-1], table.labels[::-1], table.values[::-1, ::-1])
     main([*runs.arguments, "--run", "both", "--runs", "a", "b"])
@@ -105,7 +105,7 @@ def test_rows_and_columns_in_another_order_are_matched(runs: Home) -> None:
     np.testing.assert_allclose(submission(runs, "both"), submission(runs, "a"), atol=0.1)
 
 
-def test_weights_are_fitted_on_out_of_fold_scores(runs: Home, capsys: pytest.CaptureFixture[str]) -> None:
+def test_weights_are_fitted_on_out_of_fold_scores(runs: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
     main([*runs.arguments, "--run", "both", "--runs", "a", "b", "--fit"])
     printed = capsys.readouterr().out
     assert "out of fold, 6 clips:\n  lwlrap 1.0000  mAP 1.0000  accuracy 1.0000  a\n" in printed
@@ -113,17 +113,17 @@ def test_weights_are_fitted_on_out_of_fold_scores(runs: Home, capsys: pytest.Cap
     np.testing.assert_allclose(submission(runs, "both"), submission(runs, "a"), atol=0.1)
 
 
-def test_clips_that_are_gone_since_training_are_told(runs: Home) -> None:
+def test_clips_that_are_gone_since_training_are_told(runs: TinyRun) -> None:
     runs.write_table(runs.table.iloc[1:])
-    with pytest.raises(BadInput, match=r"oof\.csv is of other clips .* run make train again"):
+    with pytest.raises(UserError, match=r"oof\.csv is of other clips .* run make train again"):
         main([*runs.arguments, "--run", "both", "--runs", "a", "b", "--fit"])
 
 
-def test_a_blend_keeps_the_sample_s_form(runs: Home) -> None:
-    clips = read_scores(runs.places.submissions / "a.csv").clips
-    pd.DataFrame({"fname": clips} | dict.fromkeys(LABELS, 0)).to_csv(runs.places.sample_csv, index=False)
+def test_a_blend_keeps_the_sample_s_form(runs: TinyRun) -> None:
+    clips = read_scores(runs.run_paths.submissions / "a.csv").clips
+    pd.DataFrame({"fname": clips} | dict.fromkeys(LABELS, 0)).to_csv(runs.run_paths.sample_csv, index=False)
     main([*runs.arguments, "--run", "both", "--runs", "a", "b"])
-    assert (runs.places.submissions / "both.csv").read_text().startswith("fname,")
+    assert (runs.run_paths.submissions / "both.csv").read_text().startswith("fname,")
 
 
 @pytest.mark.parametrize(
@@ -136,12 +136,12 @@ def test_a_blend_keeps_the_sample_s_form(runs: Home) -> None:
         (["--runs", "a", "bare", "--fit"], ["oof.csv", "make train"]),
     ],
 )
-def test_runs_that_do_not_match_are_named(runs: Home, options: list[str], words: list[str]) -> None:
-    write_scores(runs.places.submissions / "other.csv", ["x.wav"], LABELS, np.zeros((1, 3), np.float32))
-    table = read_scores(runs.places.submissions / "a.csv")
-    write_scores(runs.places.submissions / "bare.csv", table.clips, table.labels, table.values)
-    before = sorted(Path(runs.places.submissions).iterdir())
-    with pytest.raises(BadInput) as caught:
+def test_runs_that_do_not_match_are_named(runs: TinyRun, options: list[str], words: list[str]) -> None:
+    write_scores(runs.run_paths.submissions / "other.csv", ["x.wav"], LABELS, np.zeros((1, 3), np.float32))
+    table = read_scores(runs.run_paths.submissions / "a.csv")
+    write_scores(runs.run_paths.submissions / "bare.csv", table.clips, table.labels, table.values)
+    before = sorted(Path(runs.run_paths.submissions).iterdir())
+    with pytest.raises(UserError) as caught:
         main([*runs.arguments, "--run", "both", *options])
     assert all(word in str(caught.value) for word in words), str(caught.value)
-    assert sorted(Path(runs.places.submissions).iterdir()) == before
+    assert sorted(Path(runs.run_paths.submissions).iterdir()) == before

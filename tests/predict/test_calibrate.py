@@ -8,101 +8,99 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.errors import BadInput
+from core.errors import UserError
 from predict import run, tune
 from predict.calibrate import main
 from predict.decide.thresholds import read_thresholds
 from predict.inference.tagger import load_run
 from recipe import Prediction, Training
-from tests.predict.conftest import LABELS, Home
+from tests.predict.conftest import LABELS, TinyRun
 
 CALIBRATED = ["--prediction.calibrate", "true"]
 PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25, calibrate=True)
 
 
-def windows_of(home: Home) -> np.ndarray:
+def windows_of(tiny_run: TinyRun) -> np.ndarray:
     """Scores [n_windows, n_labels] of the window table."""
-    return pd.read_csv(home.places.submission("_windows.csv"))["score"].to_numpy().reshape(-1, len(LABELS))
+    return pd.read_csv(tiny_run.run_paths.submission("_windows.csv"))["score"].to_numpy().reshape(-1, len(LABELS))
 
 
-def fitted(home: Home) -> Any:
-    return json.loads((home.places.run_home / "calibration.json").read_text("utf-8"))
+def fitted(tiny_run: TinyRun) -> Any:
+    return json.loads((tiny_run.run_paths.run_dir / "calibration.json").read_text("utf-8"))
 
 
 @pytest.mark.parametrize("loss", ["bce", "cross_entropy"])
 def test_scores_of_windows_are_softened_by_what_was_fitted(
-    home: Home, loss: str, capsys: pytest.CaptureFixture[str]
+    tiny_run: TinyRun, loss: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     training = replace(Training(), loss=loss)  # type: ignore[arg-type]
     for fold in (0, 1):
-        home.write_network(fold, training=training)
-    run.main(home.arguments)
-    plain = windows_of(home)
-    main(home.arguments)
+        tiny_run.write_network(fold, training=training)
+    run.main(tiny_run.arguments)
+    plain = windows_of(tiny_run)
+    main(tiny_run.arguments)
     assert "6 out-of-fold clips, each fold at the temperature of the others" in capsys.readouterr().out
-    temperature = fitted(home)["temperature"]
-    assert fitted(home)["before"]["log_loss"] > 0
-    run.main(home.arguments)
-    np.testing.assert_array_equal(windows_of(home), plain)
-    run.main([*home.arguments, *CALIBRATED])
+    temperature = fitted(tiny_run)["temperature"]
+    assert fitted(tiny_run)["before"]["log_loss"] > 0
+    run.main(tiny_run.arguments)
+    np.testing.assert_array_equal(windows_of(tiny_run), plain)
+    run.main([*tiny_run.arguments, *CALIBRATED])
     powers = plain ** (1 / temperature)
     others = powers.sum(axis=1, keepdims=True) if loss == "cross_entropy" else powers + (1 - plain) ** (1 / temperature)
-    np.testing.assert_allclose(windows_of(home), powers / others, atol=1e-4)
+    np.testing.assert_allclose(windows_of(tiny_run), powers / others, atol=1e-4)
 
 
 @pytest.mark.parametrize("is_wrong", [False, True])
 def test_temperatures_that_serve_other_folds_ill_are_told(
-    home: Home, is_wrong: bool, capsys: pytest.CaptureFixture[str]
+    tiny_run: TinyRun, is_wrong: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    table = home.table.copy()
-    networks = load_run(home.places.run_home, replace(PREDICTION, calibrate=False))
+    table = tiny_run.table.copy()
+    networks = load_run(tiny_run.run_paths.run_dir, replace(PREDICTION, calibrate=False))
     for row, fold in enumerate(table["fold"].tolist()[:6]):
-        scores = networks.tagger(fold).tag(home.frames(row)).scores
+        scores = networks.tagger(fold).tag(tiny_run.frames(row)).scores
         table.loc[row, "labels"] = LABELS[int(scores.argmin() if is_wrong and fold else scores.argmax())]
-    home.write_table(table)
-    main(home.arguments)
+    tiny_run.write_table(table)
+    main(tiny_run.arguments)
     assert ("leave prediction.calibrate false" in capsys.readouterr().out) is is_wrong
-    figures = fitted(home)
-    assert (figures["after"]["log_loss"] > figures["before"]["log_loss"]) is is_wrong
+    metrics = fitted(tiny_run)
+    assert (metrics["after"]["log_loss"] > metrics["before"]["log_loss"]) is is_wrong
 
 
-def test_a_fold_has_no_say_in_its_own_temperature(home: Home) -> None:
-    main(home.arguments)
-    before = fitted(home)["temperature_by_fold"]
-    table = home.table.copy()
+def test_a_fold_has_no_say_in_its_own_temperature(tiny_run: TinyRun) -> None:
+    main(tiny_run.arguments)
+    before = fitted(tiny_run)["temperature_by_fold"]
+    table = tiny_run.table.copy()
     mine = (table["split"] == "train") & (table["fold"] == 0)
     table.loc[mine, "labels"] = [LABELS[2 - LABELS.index(label)] for label in table.loc[mine, "labels"]]
-    home.write_table(table)
-    main(home.arguments)
-    after = fitted(home)["temperature_by_fold"]
+    tiny_run.write_table(table)
+    main(tiny_run.arguments)
+    after = fitted(tiny_run)["temperature_by_fold"]
     assert after["0"] == before["0"]
     assert after["1"] != before["1"]
 
 
-def test_test_clips_have_no_say(home: Home) -> None:
-    main(home.arguments)
-    path = home.places.run_home / "calibration.json"
+def test_test_clips_have_no_say(tiny_run: TinyRun) -> None:
+    main(tiny_run.arguments)
+    path = tiny_run.run_paths.run_dir / "calibration.json"
     before = path.read_bytes()
-    home.give_test_labels(LABELS[1])
-    main(home.arguments)
+    tiny_run.set_test_labels(LABELS[1])
+    main(tiny_run.arguments)
     assert path.read_bytes() == before
 
 
-def test_thresholds_belong_to_a_temperature(home: Home) -> None:
-    main(home.arguments)
-    tune.main([*home.arguments, *CALIBRATED])
-    assert read_thresholds(home.places.run_home, LABELS, PREDICTION).source.endswith("thresholds.json")
-    assert (
-        "prediction.calibrate"
-        in read_thresholds(home.places.run_home, LABELS, replace(PREDICTION, calibrate=False)).source
-    )
-    path = home.places.run_home / "calibration.json"
-    path.write_text(json.dumps(fitted(home) | {"temperature": 7.5}), encoding="utf-8")
-    assert "temperature" in read_thresholds(home.places.run_home, LABELS, PREDICTION).source
+def test_thresholds_belong_to_a_temperature(tiny_run: TinyRun) -> None:
+    main(tiny_run.arguments)
+    tune.main([*tiny_run.arguments, *CALIBRATED])
+    assert read_thresholds(tiny_run.run_paths.run_dir, LABELS, PREDICTION).source.endswith("thresholds.json")
+    uncalibrated = read_thresholds(tiny_run.run_paths.run_dir, LABELS, replace(PREDICTION, calibrate=False))
+    assert "prediction.calibrate" in uncalibrated.source
+    path = tiny_run.run_paths.run_dir / "calibration.json"
+    path.write_text(json.dumps(fitted(tiny_run) | {"temperature": 7.5}), encoding="utf-8")
+    assert "temperature" in read_thresholds(tiny_run.run_paths.run_dir, LABELS, PREDICTION).source
 
 
-def test_what_cannot_be_calibrated_says_what_to_do(home: Home) -> None:
-    with pytest.raises(BadInput, match="run make calibrate first"):
-        run.main([*home.arguments, *CALIBRATED])
-    with pytest.raises(BadInput, match=r"prediction\.pooling = share"):
-        main([*home.arguments, "--prediction.pooling", "share"])
+def test_what_cannot_be_calibrated_says_what_to_do(tiny_run: TinyRun) -> None:
+    with pytest.raises(UserError, match="run make calibrate first"):
+        run.main([*tiny_run.arguments, *CALIBRATED])
+    with pytest.raises(UserError, match=r"prediction\.pooling = vote_fraction"):
+        main([*tiny_run.arguments, "--prediction.pooling", "vote_fraction"])

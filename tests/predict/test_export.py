@@ -15,43 +15,43 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from core.errors import BadInput
+from core.errors import UserError
 from predict import calibrate, export, run, tune
 from predict.inference.tagger import Tagger, load_run
 from recipe import Prediction
-from recipe.cli import read_command
-from tests.predict.conftest import LABELS, Home
+from recipe.cli import parse_command
+from tests.predict.conftest import LABELS, TinyRun
 from train.evaluate.score_table import write_scores
-from train.networks.factory import network_of
+from train.networks.factory import build_network_from_recipe
 
 PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25, blend="geometric", calibrate=True)
 
 
-def test_an_export_can_be_used_without_the_run(home: Home) -> None:
-    geometric = [*home.arguments, "--prediction.blend", "geometric", "--prediction.calibrate", "true"]
+def test_an_export_can_be_used_without_the_run(tiny_run: TinyRun) -> None:
+    geometric = [*tiny_run.arguments, "--prediction.blend", "geometric", "--prediction.calibrate", "true"]
     calibrate.main(geometric)
     tune.main(geometric)
-    train = home.table[home.table["split"] == "train"]
+    train = tiny_run.table[tiny_run.table["split"] == "train"]
     truth = torch.tensor([[label == each for each in LABELS] for label in train["labels"]]).float().numpy()
-    write_scores(home.places.oof_csv, train["clip"].tolist(), LABELS, truth)
+    write_scores(tiny_run.run_paths.oof_csv, train["clip"].tolist(), LABELS, truth)
     export.main(geometric)
-    folder = home.places.submission("_model")
+    folder = tiny_run.run_paths.submission("_model")
     files = ["README.md", "calibration.json", "labels.csv", "model.onnx", "recipe.yaml", "thresholds.json"]
     weights = [f"{name}.safetensors" for name in ("fold0", "fold1")]
     assert sorted(path.name for path in folder.iterdir()) == sorted([*files, *weights])
-    run = load_run(home.places.run_home, PREDICTION)
+    run = load_run(tiny_run.run_paths.run_dir, PREDICTION)
     check_onnx(folder / "model.onnx", run.tagger())
-    check_weights(folder / "fold1.safetensors", run.folds[1][0].state_dict(), home)
+    check_weights(folder / "fold1.safetensors", run.folds[1][0].state_dict(), tiny_run)
     check_papers(folder)
 
 
-def test_thresholds_of_the_middle_window_and_what_one_fold_cannot_say_are_handed_on(home: Home) -> None:
-    shutil.rmtree(home.places.run_home / "fold1")
-    calibrate.main(home.arguments)
-    centre = [*home.arguments, "--prediction.pooling", "centre"]
-    tune.main(centre)
-    export.main(centre)
-    folder = home.places.submission("_model")
+def test_thresholds_of_the_middle_window_and_what_one_fold_cannot_say_are_handed_on(tiny_run: TinyRun) -> None:
+    shutil.rmtree(tiny_run.run_paths.run_dir / "fold1")
+    calibrate.main(tiny_run.arguments)
+    center = [*tiny_run.arguments, "--prediction.pooling", "center"]
+    tune.main(center)
+    export.main(center)
+    folder = tiny_run.run_paths.submission("_model")
     assert (folder / "thresholds_centre.json").exists()
     assert not (folder / "thresholds.json").exists()
     assert "thresholds_centre.json" in (folder / "README.md").read_text(encoding="utf-8")
@@ -67,8 +67,8 @@ def check_onnx(path: Path, tagger: Tagger) -> None:
         torch.testing.assert_close(torch.from_numpy(scores), expected, atol=1e-4, rtol=0)
 
 
-def check_weights(path: Path, expected: dict[str, torch.Tensor], home: Home) -> None:
-    network = network_of(home.recipe, 24, len(LABELS))
+def check_weights(path: Path, expected: dict[str, torch.Tensor], tiny_run: TinyRun) -> None:
+    network = build_network_from_recipe(tiny_run.recipe, 24, len(LABELS))
     network.load_state_dict(load_file(path))
     assert all(torch.equal(tensor, expected[name]) for name, tensor in network.state_dict().items())
 
@@ -87,14 +87,16 @@ def check_papers(folder: Path) -> None:
     assert f"a temperature of {temperature:.3f}, fitted on 6 out-of-fold clips" in card
 
 
-def test_an_export_replaces_the_one_before_whole_or_not_at_all(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_replaces_the_one_before_whole_or_not_at_all(
+    tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
-    folder = home.places.submission("_model")
+    folder = tiny_run.run_paths.submission("_model")
     folder.mkdir(parents=True)
-    export.main(home.arguments)
+    export.main(tiny_run.arguments)
     for old in ("fold7_1.safetensors", "thresholds_centre.json"):
         (folder / old).write_text("old")
-    export.main(home.arguments)
+    export.main(tiny_run.arguments)
     assert not (folder / "fold7_1.safetensors").exists()
     assert not (folder / "thresholds_centre.json").exists()
     assert not (folder / "thresholds.json").exists()
@@ -106,45 +108,45 @@ def test_an_export_replaces_the_one_before_whole_or_not_at_all(home: Home, monke
 
     monkeypatch.setattr(export, "write_onnx", full)
     with pytest.raises(OSError, match="no space"):
-        export.main(home.arguments)
+        export.main(tiny_run.arguments)
     assert (folder / "model.onnx").read_bytes() == b"onnx"
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
-def test_what_is_no_earlier_export_is_not_replaced(home: Home, tmp_path: Path) -> None:
+def test_what_is_no_earlier_export_is_not_replaced(tiny_run: TinyRun, tmp_path: Path) -> None:
     folder, file = tmp_path / "recordings", tmp_path / "notes.txt"
     folder.mkdir()
     for path in (file, folder / "a.wav"):
         path.write_text("mine")
     for out in (folder, file, Path.cwd()):
-        with pytest.raises(BadInput, match=r"--out .*something else is there"):
-            export.main([*home.arguments, "--out", str(out)])
+        with pytest.raises(UserError, match=r"--out .*something else is there"):
+            export.main([*tiny_run.arguments, "--out", str(out)])
     assert file.read_text() == (folder / "a.wav").read_text() == "mine"
 
 
-def test_what_was_put_into_an_export_is_not_lost(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_put_into_an_export_is_not_lost(tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
-    export.main(home.arguments)
-    notes = home.places.submission("_model") / "folder.safetensors"
+    export.main(tiny_run.arguments)
+    notes = tiny_run.run_paths.submission("_model") / "folder.safetensors"
     notes.write_text("mine")
-    with pytest.raises(BadInput, match=r"--out .*tiny_model: 'folder.safetensors' in it is no export's"):
-        export.main(home.arguments)
+    with pytest.raises(UserError, match=r"--out .*tiny_model: 'folder.safetensors' in it is no export's"):
+        export.main(tiny_run.arguments)
     assert notes.read_text() == "mine"
 
 
 def test_the_card_s_command_finds_the_run(
-    home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
-    places = home.places
-    where = ["--cache", str(places.cache), "--submissions", str(places.submissions)]
+    run_paths = tiny_run.run_paths
+    where = ["--cache", str(run_paths.cache), "--submissions", str(run_paths.submissions)]
     for name, run_name in (("tiny", "tiny"), ("esc50", "tiny"), ("my birds", "birds")):
-        run_home = places.cache / name / "runs" / run_name
-        if not run_home.exists():
-            shutil.copytree(places.home, run_home.parent.parent, dirs_exist_ok=True)
-            (run_home.parent / "tiny").rename(run_home)
+        run_dir = run_paths.cache / name / "runs" / run_name
+        if not run_dir.exists():
+            shutil.copytree(run_paths.dataset_dir, run_dir.parent.parent, dirs_exist_ok=True)
+            (run_dir.parent / "tiny").rename(run_dir)
         export.main(["--recipe", "recipes/esc50.yaml", "--name", name, "--run", run_name, *where])
-        card = (places.submissions / f"{run_name}_model" / "README.md").read_text(encoding="utf-8")
+        card = (run_paths.submissions / f"{run_name}_model" / "README.md").read_text(encoding="utf-8")
         (command,) = re.findall(r"`(make predict .*?)`", card)
         made = subprocess.run(
             ["make", "-n", "-o", ".venv/.ready", *shlex.split(command)[1:]],
@@ -154,31 +156,33 @@ def test_the_card_s_command_finds_the_run(
             check=True,
         ).stdout
         words = shlex.split(made)
-        said = read_command([*words[words.index("-m") + 2 :], *where], "test", run.add_options).places
-        assert (said.run_home, f"--name {shlex.quote(name)}" in command) == (run_home, name != "esc50")
+        parsed = parse_command([*words[words.index("-m") + 2 :], *where], "test", run.add_options).run_paths
+        assert (parsed.run_dir, f"--name {shlex.quote(name)}" in command) == (run_dir, name != "esc50")
 
 
-def test_the_card_says_which_views_the_onnx_file_lacks(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_card_says_which_views_the_onnx_file_lacks(tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
-    card = home.places.submission("_model") / "README.md"
-    export.main(home.arguments)
+    card = tiny_run.run_paths.submission("_model") / "README.md"
+    export.main(tiny_run.arguments)
     assert "views" not in card.read_text(encoding="utf-8")
-    export.main([*home.arguments, "--prediction.view_shifts_s", "[-0.1, 0.1]", "--prediction.view_copies", "true"])
-    views = "`prediction.view_copies: true`, `prediction.view_shifts_s: [-0.1, 0.1]`"
+    export.main(
+        [*tiny_run.arguments, "--prediction.view_shifts_s", "[-0.1, 0.1]", "--prediction.view_offline_augment", "true"]
+    )
+    views = "`prediction.view_offline_augment: true`, `prediction.view_shifts_s: [-0.1, 0.1]`"
     assert f"Not in it are the views of {views}\nin `recipe.yaml`" in card.read_text(encoding="utf-8")
 
 
-def test_clips_that_are_gone_since_training_are_told(home: Home) -> None:
-    train = home.table[home.table["split"] == "train"]
+def test_clips_that_are_gone_since_training_are_told(tiny_run: TinyRun) -> None:
+    train = tiny_run.table[tiny_run.table["split"] == "train"]
     scores = np.full((len(train), len(LABELS)), 0.5, np.float32)
-    write_scores(home.places.oof_csv, train["clip"].tolist(), LABELS, scores)
-    home.write_table(home.table.iloc[1:])
-    with pytest.raises(BadInput, match=r"oof\.csv is of other clips .* run make train again"):
-        export.main(home.arguments)
+    write_scores(tiny_run.run_paths.oof_csv, train["clip"].tolist(), LABELS, scores)
+    tiny_run.write_table(tiny_run.table.iloc[1:])
+    with pytest.raises(UserError, match=r"oof\.csv is of other clips .* run make train again"):
+        export.main(tiny_run.arguments)
 
 
-def test_thresholds_for_another_prediction_stay_behind(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thresholds_for_another_prediction_stay_behind(tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
-    tune.main([*home.arguments, "--prediction.pooling", "max"])
-    export.main(home.arguments)
-    assert not (home.places.submission("_model") / "thresholds.json").exists()
+    tune.main([*tiny_run.arguments, "--prediction.pooling", "max"])
+    export.main(tiny_run.arguments)
+    assert not (tiny_run.run_paths.submission("_model") / "thresholds.json").exists()

@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from preprocess import features as script
-from preprocess.build.plan import Wanted
+from preprocess.build.plan import PlannedClip
 
 
 @pytest.fixture
@@ -26,12 +26,12 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The clips that were computed, filled as they are."""
     clips: list[str] = []
 
-    def compute(missing: list[Wanted], *rest: object) -> object:
+    def compute_missing(missing: list[PlannedClip], *rest: object) -> object:
         clips.extend(sorted(one.job.clip for one in missing))
         return real(missing, *rest)  # type: ignore[arg-type]
 
-    real = script.compute
-    monkeypatch.setattr(script, "compute", compute)
+    real = script.compute_missing
+    monkeypatch.setattr(script, "compute_missing", compute_missing)
     return clips
 
 

@@ -13,12 +13,12 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from preprocess.build.messages import ClipJob, PartJob
-from preprocess.build.worker_pool import Crew
-from preprocess.store.shards import read_part
+from preprocess.build.messages import ClipJob, ShardJob
+from preprocess.build.worker_pool import WorkerPool
+from preprocess.store.shards import read_shard
 from recipe import Features
 
-FEATURES = Features(rate_hz=16_000, n_fft=256, hop_samples=128, n_bins=16)
+FEATURES = Features(sample_rate_hz=16_000, n_fft=256, hop_length=128, n_bins=16)
 WRITTEN = {
     "WAV": ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM"),
     "AIFF": ("PCM_S8", "PCM_16", "PCM_24", "FLOAT"),
@@ -43,11 +43,11 @@ NAMES = (
 MOST_S = 10.0
 
 
-def encoded(form: str = "WAV", subtype: str | None = None, n_channels: int = 1, rate_hz: int = 16_000) -> bytes:
+def encoded(form: str = "WAV", subtype: str | None = None, n_channels: int = 1, sample_rate_hz: int = 16_000) -> bytes:
     """Half a second of noise."""
-    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (rate_hz // 2, n_channels))
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, (sample_rate_hz // 2, n_channels))
     file = BytesIO()
-    soundfile.write(file, noise, rate_hz, format=form, subtype=subtype)
+    soundfile.write(file, noise, sample_rate_hz, format=form, subtype=subtype)
     return file.getvalue()
 
 
@@ -74,8 +74,8 @@ def good_files() -> dict[str, bytes]:
         "wav.unknown": wav,
         "channels-32.wav": encoded(n_channels=32),
         "channels-7.flac": encoded("FLAC", n_channels=7),
-        "rate-8000.wav": encoded(rate_hz=8_000),
-        "rate-192000.wav": encoded(rate_hz=192_000),
+        "rate-8000.wav": encoded(sample_rate_hz=8_000),
+        "rate-192000.wav": encoded(sample_rate_hz=192_000),
         "one.wav": samples([0.5]),
         "zeros.wav": samples([0.0] * 8_000),
         "data-of-4-GB.wav": patched(wav, data, b"\xff\xff\xff\xff"),
@@ -135,18 +135,22 @@ def make_no_files(folder: Path) -> set[str]:
     return {"loop.wav", "dangling.wav", "folder.wav", "pipe.wav", "missing.wav"} | locked
 
 
-def computed(folder: Path, names: list[str], parts: Path) -> tuple[dict[str, str], dict[str, str]]:
+def computed(folder: Path, names: list[str], shards: Path) -> tuple[dict[str, str], dict[str, str]]:
     """The digests of clips that could be read, and the reasons of those that could not."""
     clips = tuple(ClipJob(name, str(folder / name)) for name in names)
-    jobs = [PartJob(parts / f"{start}.part", clips[start : start + 10]) for start in range(0, len(clips), 10)]
+    jobs = [ShardJob(shards / f"{start}.shard", clips[start : start + 10]) for start in range(0, len(clips), 10)]
     digests: dict[str, str] = {}
     reasons: dict[str, str] = {}
-    with Crew(FEATURES, 2) as crew:
-        for wrote in crew.compute(jobs):
-            reasons |= {end.failure.clip: end.failure.reason for end in wrote.ends if end.failure}
-            if wrote.part:
-                rows, damaged = read_part(wrote.part, FEATURES)
-                assert not damaged
+    with WorkerPool(FEATURES, 2) as worker_pool:
+        for shard_result in worker_pool.compute(jobs):
+            reasons |= {
+                clip_result.failure.clip: clip_result.failure.reason
+                for clip_result in shard_result.clip_results
+                if clip_result.failure
+            }
+            if shard_result.shard:
+                rows, corrupt = read_shard(shard_result.shard, FEATURES)
+                assert not corrupt
                 digests |= {row.clip: row.digest for row in rows}
     return digests, reasons
 
@@ -160,7 +164,7 @@ def test_a_bad_file_costs_itself_alone(tmp_path: Path) -> None:
     no_files = make_no_files(folder)
     names = sorted({*good, *bad, *cut, *no_files})
     assert len(names) >= 60
-    digests, reasons = computed(folder, names, tmp_path / "parts")
+    digests, reasons = computed(folder, names, tmp_path / "shards")
     assert digests.keys() | reasons.keys() == set(names)
     assert not digests.keys() & reasons.keys()
     assert digests.keys() - cut.keys() == good.keys()
@@ -177,7 +181,7 @@ def test_odd_recordings_harm_no_others(tmp_path: Path, real_sound: Callable[[str
         (folder / path.name).symlink_to(path)
     (folder / "good.wav").write_bytes(encoded())
     names = sorted(path.name for path in folder.iterdir())
-    digests, reasons = computed(folder, names, tmp_path / "parts")
+    digests, reasons = computed(folder, names, tmp_path / "shards")
     assert len(digests) + len(reasons) == len(names)
     assert len(digests) >= 22
     assert computed(folder, ["good.wav"], tmp_path / "clean")[0]["good.wav"] == digests["good.wav"]
@@ -190,10 +194,10 @@ def originals() -> list[bytes]:
 
 
 @pytest.fixture(scope="module")
-def crew() -> Iterator[Crew]:
+def worker_pool() -> Iterator[WorkerPool]:
     """One worker for all mutations; the crew replaces it where it dies."""
-    with Crew(FEATURES, 1) as crew:
-        yield crew
+    with WorkerPool(FEATURES, 1) as worker_pool:
+        yield worker_pool
 
 
 @given(
@@ -203,7 +207,7 @@ def crew() -> Iterator[Crew]:
 )
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_300_mutated_headers_harm_nobody(
-    crew: Crew, tmp_path: Path, original: bytes, changes: list[tuple[int, bytes]], length: float
+    worker_pool: WorkerPool, tmp_path: Path, original: bytes, changes: list[tuple[int, bytes]], length: float
 ) -> None:
     content = original[: int(length * len(original))]
     for at, new in changes:
@@ -211,8 +215,10 @@ def test_300_mutated_headers_harm_nobody(
     path = tmp_path / "mutated.wav"
     path.write_bytes(content)
     began = time.monotonic()
-    ends = [
-        end for wrote in crew.compute([PartJob(tmp_path / "0.h5", (ClipJob("a", str(path)),))]) for end in wrote.ends
+    clip_results = [
+        clip_result
+        for shard_result in worker_pool.compute([ShardJob(tmp_path / "0.h5", (ClipJob("a", str(path)),))])
+        for clip_result in shard_result.clip_results
     ]
     assert time.monotonic() - began < MOST_S
-    assert len(ends) == 1
+    assert len(clip_results) == 1

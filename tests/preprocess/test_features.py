@@ -10,28 +10,28 @@ import pandas as pd
 import pytest
 import soundfile
 
-from core.errors import BadInput
-from core.file_lock import locked
+from core.errors import UserError
+from core.file_lock import file_lock
 from preprocess import features as script
-from preprocess.build.messages import ClipJob, Failure, Message, PartJob, Wrote
+from preprocess.build.messages import ClipJob, Failure, ShardJob, ShardResult, WorkerMessage
 from preprocess.build.worker import Worker
-from preprocess.build.worker_pool import Crew
+from preprocess.build.worker_pool import WorkerPool
 from preprocess.frames.framing import Frames, Samples
-from preprocess.store.file_identity import quick_stamp
+from preprocess.store.file_identity import stat_fingerprint
 from preprocess.store.reader import open_store
 from recipe import Features
-from tests.preprocess.feature_runs import make, same_bytes_as_clean, store_of
+from tests.preprocess.feature_runs import make, same_bytes_as_clean, store_path
 
 
 def test_the_store_is_the_same_for_one_job_and_two(recordings: Path) -> None:
     assert make(recordings, "made", "--jobs", "1") == 0
     assert same_bytes_as_clean(recordings)
-    table = pd.read_csv(store_of(recordings).with_name("clips.csv"))
-    with open_store(store_of(recordings)) as store:
+    table = pd.read_csv(store_path(recordings).with_name("clips.csv"))
+    with open_store(store_path(recordings)) as store:
         assert store.clips == list(table["clip"])
         np.testing.assert_allclose(store.duration_s, [soundfile.info(path).duration for path in table["path"]])
         assert (np.diff(store.offsets) == 1 + store.duration_s * 16_000 // 160).all()
-    assert sorted(path.name for path in store_of(recordings).parent.iterdir()) == [
+    assert sorted(path.name for path in store_path(recordings).parent.iterdir()) == [
         ".lock",
         "clips.csv",
         "features.h5",
@@ -43,11 +43,11 @@ def test_nothing_to_do_is_said_and_nothing_is_written(
     recordings: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make(recordings)
-    before = store_of(recordings).stat()
-    monkeypatch.setattr(Crew, "__init__", None)
+    before = store_path(recordings).stat()
+    monkeypatch.setattr(WorkerPool, "__init__", None)
     assert make(recordings) == 0
     assert "nothing to do" in capsys.readouterr().err
-    after = store_of(recordings).stat()
+    after = store_path(recordings).stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
@@ -56,11 +56,11 @@ def test_a_recording_that_changes_meanwhile_is_named_and_read_the_next_time(
 ) -> None:
     with monkeypatch.context() as before_it_changes:
         before_it_changes.setattr(
-            script, "quick_stamp", lambda path: "1:1:1:1" if path.endswith("04.wav") else quick_stamp(path)
+            script, "stat_fingerprint", lambda path: "1:1:1:1" if path.endswith("04.wav") else stat_fingerprint(path)
         )
         assert make(recordings) == 0
     assert "1 of 18 recordings changed while they were read" in capsys.readouterr().err
-    with open_store(store_of(recordings)) as store:
+    with open_store(store_path(recordings)) as store:
         assert len(store.clips) == 17
     make(recordings)
     assert same_bytes_as_clean(recordings)
@@ -69,8 +69,8 @@ def test_a_recording_that_changes_meanwhile_is_named_and_read_the_next_time(
 def test_a_recording_that_changes_under_its_worker_is_left_out(
     recordings: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    path, told = sorted(recordings.rglob("*.wav"))[0], list[Message]()
-    worker = Worker(Features(), told.append)
+    path, sent = sorted(recordings.rglob("*.wav"))[0], list[WorkerMessage]()
+    worker = Worker(Features(), sent.append)
     transform = worker.transform
 
     def meanwhile(sound: Iterable[Samples]) -> Iterator[Frames]:
@@ -78,30 +78,30 @@ def test_a_recording_that_changes_under_its_worker_is_left_out(
         path.write_bytes(path.read_bytes() + b"more")
 
     monkeypatch.setattr(worker, "transform", meanwhile)
-    worker.compute(PartJob(tmp_path / "0.part", (ClipJob("a", str(path)),)))
-    assert isinstance(told[0], Wrote)
-    assert told[0].rows == ()
+    worker.compute(ShardJob(tmp_path / "0.shard", (ClipJob("a", str(path)),)))
+    assert isinstance(sent[0], ShardResult)
+    assert sent[0].rows == ()
 
 
 @pytest.mark.parametrize("error", [MemoryError("too much"), type("OutOfMemoryError", (RuntimeError,), {})("CUDA")])
 def test_want_of_memory_is_no_recording_s_fault(
     recordings: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
 ) -> None:
-    told = list[Message]()
-    worker = Worker(Features(), told.append)
+    sent = list[WorkerMessage]()
+    worker = Worker(Features(), sent.append)
 
     def fail(_: object) -> NoReturn:
         raise error
 
     monkeypatch.setattr(worker, "transform", fail)
     clip = ClipJob("a", str(sorted(recordings.rglob("*.wav"))[0]))
-    worker.compute(PartJob(tmp_path / "0.part", (clip,)))
-    assert isinstance(told[0], Wrote)
-    assert told[0].ends[0].failure == Failure("a", clip.path, f"{type(error).__name__}: {error}", "")
+    worker.compute(ShardJob(tmp_path / "0.shard", (clip,)))
+    assert isinstance(sent[0], ShardResult)
+    assert sent[0].clip_results[0].failure == Failure("a", clip.path, f"{type(error).__name__}: {error}", "")
 
 
 def test_a_sample_submission_of_another_dataset_is_gone(recordings: Path) -> None:
-    sample = store_of(recordings).with_name("sample_submission.csv")
+    sample = store_path(recordings).with_name("sample_submission.csv")
     sample.parent.mkdir(parents=True)
     sample.write_text("fname,a\nx.wav,0\n")
     make(recordings)
@@ -118,7 +118,7 @@ def test_added_changed_and_removed_recordings_alone_are_computed_or_dropped(
     (recordings / "dog" / "04.wav").unlink()
     make(recordings)
     assert computed == ["cat/new.wav", "dog/02.wav"]
-    with open_store(store_of(recordings)) as store:
+    with open_store(store_path(recordings)) as store:
         assert "dog/04.wav" not in store.clips
     assert same_bytes_as_clean(recordings)
 
@@ -156,7 +156,7 @@ def test_a_damaged_store_is_repaired(
 ) -> None:
     make(recordings)
     computed.clear()
-    path = store_of(recordings)
+    path = store_path(recordings)
     with open_store(path) as store:
         at = store.frames_at + int(store.offsets[3]) * 64 + 5
     content = bytearray(path.read_bytes())
@@ -175,7 +175,7 @@ def test_unreadable_recordings_are_reported_once_and_tried_when_they_change(
     bad.write_bytes(b"<html>not found</html>")
     assert make(recordings, "made", "--max_failures", "0.1") == 0
     assert "warning: 1 of 19 recordings could not be read" in capsys.readouterr().err
-    failed = pd.read_csv(store_of(recordings).with_name("failed.csv"))
+    failed = pd.read_csv(store_path(recordings).with_name("failed.csv"))
     assert failed[["clip", "path"]].to_numpy().tolist() == [[f"cat/{bad.name}", str(bad)]]
     assert "neither soundfile nor PyAV can read it" in failed["reason"][0]
     computed.clear()
@@ -185,7 +185,7 @@ def test_unreadable_recordings_are_reported_once_and_tried_when_they_change(
     soundfile.write(bad, np.ones(3_000) / 2, 16_000)
     assert make(recordings) == 0
     assert computed == [f"cat/{bad.name}"]
-    assert not store_of(recordings).with_name("failed.csv").exists()
+    assert not store_path(recordings).with_name("failed.csv").exists()
     assert same_bytes_as_clean(recordings)
 
 
@@ -194,22 +194,22 @@ def test_what_could_not_be_read_before_an_interrupt_is_not_tried_again(
 ) -> None:
     bad = recordings / "cat" / "bad.wav"
     bad.write_bytes(b"no sound")
-    original = Crew.compute
+    original = WorkerPool.compute
 
-    def interrupted(self: Crew, jobs: Sequence[PartJob]) -> Iterator[Wrote]:
-        for wrote in original(self, jobs):
-            yield wrote
-            if any(end.failure for end in wrote.ends):
+    def interrupted(self: WorkerPool, jobs: Sequence[ShardJob]) -> Iterator[ShardResult]:
+        for shard_result in original(self, jobs):
+            yield shard_result
+            if any(clip_result.failure for clip_result in shard_result.clip_results):
                 raise KeyboardInterrupt
 
     with monkeypatch.context() as first, pytest.raises(KeyboardInterrupt):
-        first.setattr(Crew, "compute", interrupted)
+        first.setattr(WorkerPool, "compute", interrupted)
         make(recordings)
-    assert pd.read_csv(store_of(recordings).with_name("failed.csv"))["clip"].tolist() == [f"cat/{bad.name}"]
+    assert pd.read_csv(store_path(recordings).with_name("failed.csv"))["clip"].tolist() == [f"cat/{bad.name}"]
     computed.clear()
     assert make(recordings, "made", "--max_failures", "0.1") == 0
     assert f"cat/{bad.name}" not in computed
-    assert pd.read_csv(store_of(recordings).with_name("failed.csv"))["clip"].tolist() == [f"cat/{bad.name}"]
+    assert pd.read_csv(store_path(recordings).with_name("failed.csv"))["clip"].tolist() == [f"cat/{bad.name}"]
 
 
 def test_as_many_jobs_are_said_as_start(recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -222,9 +222,9 @@ def test_no_readable_recording_at_all_is_bad_input(tmp_path: Path) -> None:
         (tmp_path / "data" / label).mkdir(parents=True)
         for number in range(2):
             (tmp_path / "data" / label / f"{label}{number}.wav").write_bytes(b"")
-    with pytest.raises(BadInput, match="none of the 4 recordings could be read"):
+    with pytest.raises(UserError, match="none of the 4 recordings could be read"):
         make(tmp_path / "data")
-    assert not store_of(tmp_path / "data").exists()
+    assert not store_path(tmp_path / "data").exists()
 
 
 def test_mel_bands_without_a_bin_are_said(recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,8 +234,8 @@ def test_mel_bands_without_a_bin_are_said(recordings: Path, capsys: pytest.Captu
 
 def test_two_at_once_in_one_folder_are_refused(recordings: Path) -> None:
     with (
-        locked(store_of(recordings).parent / ".lock", "make features"),
-        pytest.raises(BadInput, match="another make features is at work"),
+        file_lock(store_path(recordings).parent / ".lock", "make features"),
+        pytest.raises(UserError, match="another make features is at work"),
     ):
         make(recordings)
 
@@ -248,7 +248,7 @@ def test_copies_are_made_of_training_clips_alone_or_of_all_as_views(tmp_path: Pa
     pd.DataFrame({"fname": names, "labels": list("ababab"), "split": splits}).to_csv(
         tmp_path / "labels.csv", index=False
     )
-    copies = [
+    augmentations = [
         "--features.pitch_shifts",
         "[-2, 2]",
         "--features.time_stretches",
@@ -256,15 +256,15 @@ def test_copies_are_made_of_training_clips_alone_or_of_all_as_views(tmp_path: Pa
         "--features.noise_snrs_db",
         "[10]",
     ]
-    make(tmp_path, "made", "--data.layout", "csv", *copies)
-    with open_store(store_of(tmp_path)) as store:
+    make(tmp_path, "made", "--data.layout", "csv", *augmentations)
+    with open_store(store_path(tmp_path)) as store:
         assert store.clips == [name for name in names[:4] for _ in range(5)] + names[4:]
         assert store.variants.tolist() == [0, 1, 2, 3, 4] * 4 + [0, 0]
         assert np.diff(store.offsets).tolist() == [51, 51, 51, 26, 51] * 4 + [51, 51]
         assert len(set(store.digests)) == 22
         training = store.digests[:20]
-    make(tmp_path, "made", "--data.layout", "csv", *copies, "--prediction.view_copies", "true")
-    with open_store(store_of(tmp_path)) as store:
+    make(tmp_path, "made", "--data.layout", "csv", *augmentations, "--prediction.view_offline_augment", "true")
+    with open_store(store_path(tmp_path)) as store:
         assert store.clips == [name for name in names for _ in range(5)]
         assert store.digests[:20] == training
         assert len(set(store.digests)) == 30

@@ -1,4 +1,4 @@
-"""`make survey`: a small set with worries, surveyed as users do, the same for one and two jobs."""
+"""`make survey`: a small set with warnings, surveyed as users do, the same for one and two jobs."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.errors import BadInput
+from core.errors import UserError
 from preprocess import survey
 
 ROOT = Path(__file__).parent.parent.parent
@@ -54,10 +54,10 @@ def test_survey_of_a_small_set_for_one_and_two_jobs(
     assert ended.stdout.replace("two/small", "one/small") == printed.out
     one, two = (tmp_path / name / "small" / "survey.json" for name in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
-    stock: dict[str, Any] = json.loads(one.read_text(encoding="utf-8"))
-    assert stock["clips"]["all"] == 10
-    assert stock["duplicates"] == [["high/copy.flac", "low/low0.wav"]]
-    assert [one["clip"] for one in stock["unreadable"]] == ["low/broken.wav"]
+    stats: dict[str, Any] = json.loads(one.read_text(encoding="utf-8"))
+    assert stats["clips"]["all"] == 10
+    assert stats["duplicates"] == [["high/copy.flac", "low/low0.wav"]]
+    assert [one["clip"] for one in stats["unreadable"]] == ["low/broken.wav"]
     assert "broken.wav" in printed.out
     assert "high/copy.flac (high) = low/low0.wav (low)" in printed.out
 
@@ -75,18 +75,18 @@ def hang(path: str) -> None:
 def test_a_decoder_that_crashes_or_hangs_stops_with_a_line_and_no_file(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Callable[[str], None], n_jobs: int
 ) -> None:
-    monkeypatch.setattr(survey, "listen", how)
-    with pytest.raises(BadInput, match="crashed"):
+    monkeypatch.setattr(survey, "measure_recording", how)
+    with pytest.raises(UserError, match="crashed"):
         survey.main(options(folder, tmp_path / "cache", n_jobs))
     assert not (tmp_path / "cache").exists()
 
 
 def test_a_cache_that_cannot_be_written_is_named(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file", encoding="utf-8")
-    with pytest.raises(BadInput, match=r"survey\.json cannot be written"):
+    with pytest.raises(UserError, match=r"survey\.json cannot be written"):
         survey.main(options(folder, tmp_path / "cache", 1))
 
 
 def test_bad_jobs_are_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="--jobs 0"):
+    with pytest.raises(UserError, match="--jobs 0"):
         survey.main(options(folder, tmp_path / "cache", 0))

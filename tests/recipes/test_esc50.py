@@ -9,38 +9,38 @@ import soundfile
 import torch
 import torchvision
 
-from tests.typed import make, run_here, run_make
+from tests.make_commands import make, run_in_process, run_make
 
 SHORT = "--training.epochs 1 --training.batch_size 25 --training.crop_seconds 0.2 --prediction.window_seconds 0.2"
-N_CLASSES, N_FOLDS, RATE_HZ = 50, 5, 44_100
+N_CLASSES, N_FOLDS, SAMPLE_RATE_HZ = 50, 5, 44_100
 
 
 @pytest.fixture(scope="module")
 def esc50(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """ESC-50-master/ with audio/*.wav and meta/esc50.csv as published: 50 classes, one clip of each a fold."""
-    home = tmp_path_factory.mktemp("unpacked") / "ESC-50-master"
-    (home / "audio").mkdir(parents=True)
-    (home / "meta").mkdir()
+    folder = tmp_path_factory.mktemp("unpacked") / "ESC-50-master"
+    (folder / "audio").mkdir(parents=True)
+    (folder / "meta").mkdir()
     random = np.random.default_rng(0)
-    time_s = np.arange(round(0.25 * RATE_HZ)) / RATE_HZ
+    time_s = np.arange(round(0.25 * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     rows = []
     for fold in range(1, N_FOLDS + 1):
         for target in range(N_CLASSES):
             source = 100_000 + fold * 1_000 + target
             name = f"{fold}-{source}-A-{target}.wav"
             tone = 0.3 * np.sin(2 * np.pi * 200 * 1.09**target * random.uniform(0.98, 1.02) * time_s)
-            soundfile.write(home / "audio" / name, tone + 0.01 * random.standard_normal(len(time_s)), RATE_HZ)
+            soundfile.write(folder / "audio" / name, tone + 0.01 * random.standard_normal(len(time_s)), SAMPLE_RATE_HZ)
             rows.append((name, fold, target, f"class_{target:02}", target % 5 == 0, source, "A"))
     columns = ["filename", "fold", "target", "category", "esc10", "src_file", "take"]
-    pd.DataFrame(rows, columns=columns).to_csv(home / "meta" / "esc50.csv", index=False)
-    (home / "README.md").write_text("# ESC-50", encoding="utf-8")
-    return home
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "meta" / "esc50.csv", index=False)
+    (folder / "README.md").write_text("# ESC-50", encoding="utf-8")
+    return folder
 
 
 def test_the_spectrogram_goes_from_the_unpacked_archive_to_scores_of_every_clip(
     esc50: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_here(tmp_path, "features train", SHORT, "esc50", data=esc50)
+    run_in_process(tmp_path, "features train", SHORT, "esc50", data=esc50)
     printed = capsys.readouterr().out
     make(tmp_path, "predict", SHORT, RECIPE="esc50", DATA=esc50)
     assert "250 clips, 50 labels, folds [1, 2, 3, 4, 5]" in printed
@@ -53,21 +53,21 @@ def test_the_spectrogram_goes_from_the_unpacked_archive_to_scores_of_every_clip(
 
 def test_the_waveform_finds_its_learning_rate_and_learns_one_fold(esc50: Path, tmp_path: Path) -> None:
     small = f"{SHORT} --prediction.hop_seconds 0.2"
-    run_here(tmp_path, "features", small, "esc50_waveform", data=esc50)
+    run_in_process(tmp_path, "features", small, "esc50_waveform", data=esc50)
     printed = make(tmp_path, "lr", f"{small} --steps 40", RECIPE="esc50_waveform", DATA=esc50)
     assert "suggested training.max_lr" in printed
-    run_home = tmp_path / "cache" / "esc50_waveform" / "runs" / "esc50_waveform"
-    assert (run_home / "lr.png").read_bytes().startswith(b"\x89PNG")
-    run_here(tmp_path, "train", f"{small} --folds 3", "esc50_waveform", data=esc50)
-    assert len(pd.read_csv(run_home / "fold3" / "log.csv")) == 1
+    run_dir = tmp_path / "cache" / "esc50_waveform" / "runs" / "esc50_waveform"
+    assert (run_dir / "lr.png").read_bytes().startswith(b"\x89PNG")
+    run_in_process(tmp_path, "train", f"{small} --folds 3", "esc50_waveform", data=esc50)
+    assert len(pd.read_csv(run_dir / "fold3" / "log.csv")) == 1
 
 
 @pytest.fixture(scope="module")
 def pictures(esc50: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with the features of esc50_imagenet."""
-    home = tmp_path_factory.mktemp("pictures")
-    run_here(home, "features", "", "esc50_imagenet", data=esc50)
-    return home
+    """A root with the features of esc50_imagenet."""
+    root = tmp_path_factory.mktemp("pictures")
+    run_in_process(root, "features", "", "esc50_imagenet", data=esc50)
+    return root
 
 
 def test_imagenet_s_network_is_fine_tuned_from_a_local_file(esc50: Path, pictures: Path, tmp_path: Path) -> None:
@@ -77,10 +77,10 @@ def test_imagenet_s_network_is_fine_tuned_from_a_local_file(esc50: Path, picture
     torch.save(state, weights)
     more = f"{SHORT} --training.epochs 2 --training.freeze_epochs 1 --folds 2"
     more += f" --network.name resnet18 --network.weights {weights}"
-    run_here(pictures, "train", more, "esc50_imagenet", data=esc50)
-    fold_home = pictures / "cache" / "esc50_imagenet" / "runs" / "esc50_imagenet" / "fold2"
-    learnt = torch.load(fold_home / "best.pt", weights_only=True)["network"]
-    stem = learnt["trunk.0.0.weight"]
+    run_in_process(pictures, "train", more, "esc50_imagenet", data=esc50)
+    fold_dir = pictures / "cache" / "esc50_imagenet" / "runs" / "esc50_imagenet" / "fold2"
+    trained = torch.load(fold_dir / "best.pt", weights_only=True)["network"]
+    stem = trained["trunk.0.0.weight"]
     assert stem.shape == (64, 3, 7, 7)
     moved = (stem - state["conv1.weight"]).abs().mean() / state["conv1.weight"].abs().mean()
     assert 0 < moved < 0.5, "the stem began as in the file, and learnt after the frozen epoch"
@@ -91,10 +91,10 @@ def test_where_imagenet_cannot_be_downloaded_one_line_says_what_to_do(
 ) -> None:
     before = sorted(path for path in pictures.rglob("*") if path.is_file())
     offline = {"https_proxy": "http://127.0.0.1:9", "TORCH_HOME": str(tmp_path / "torch")}
-    ended = run_make(pictures, "train", "--run another", offline, RECIPE="esc50_imagenet", DATA=esc50)
-    said = [line for line in ended.stderr.splitlines() if not line.startswith("make")]
-    assert "Error 2" in ended.stderr
-    assert len(said) == 1, ended.stderr
+    completed = run_make(pictures, "train", "--run another", offline, RECIPE="esc50_imagenet", DATA=esc50)
+    messages = [line for line in completed.stderr.splitlines() if not line.startswith("make")]
+    assert "Error 2" in completed.stderr
+    assert len(messages) == 1, completed.stderr
     for words in ("network.weights = imagenet", "resnet50", "cannot be downloaded", "path/to/file.pth"):
-        assert words in said[0]
+        assert words in messages[0]
     assert sorted(path for path in pictures.rglob("*") if path.is_file()) == before

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from tests.typed import make, run_here
+from tests.make_commands import make, run_in_process
 
 TONES_HZ = {"Zip": 300.0, "Bark": 1_500.0, "Accordion": 6_000.0}
 SAMPLE = ["fname", "Bark", "Zip", "Accordion"]
@@ -47,13 +47,13 @@ def test_a_teacher_then_its_pupil_fill_the_sample_submission(
     recipe: str, freesound: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     curated = f"{SHORT} --training.noisy_rate 0"
-    run_here(tmp_path, "features train", curated, recipe, run="curated", data=freesound)
+    run_in_process(tmp_path, "features train", curated, recipe, run="curated", data=freesound)
     runs = tmp_path / "cache" / recipe / "runs"
     # A teacher of two epochs is sure of nothing: it keeps everything.
-    taught = f"{SHORT} --training.teacher {runs}/curated --training.teacher_keeps 0"
-    run_here(tmp_path, "train", taught, recipe, data=freesound)
+    pupil = f"{SHORT} --training.teacher {runs}/curated --training.teacher_keep_threshold 0"
+    run_in_process(tmp_path, "train", pupil, recipe, data=freesound)
     assert "fold0 the teacher keeps " in capsys.readouterr().out
-    make(tmp_path, "predict", taught, RECIPE=recipe, DATA=freesound)
+    make(tmp_path, "predict", pupil, RECIPE=recipe, DATA=freesound)
     submission = pd.read_csv(tmp_path / "submissions" / f"{recipe}.csv")
     sample = pd.read_csv(freesound / "sample_submission.csv")
     assert list(submission.columns) == list(sample.columns) == SAMPLE
@@ -62,6 +62,6 @@ def test_a_teacher_then_its_pupil_fill_the_sample_submission(
     assert ((scores > 0) & (scores < 1)).all()
     out_of_fold = pd.read_csv(runs / recipe / "oof.csv")
     assert len(out_of_fold) == 16
-    assert (runs / recipe / "suspicious.csv").exists()
+    assert (runs / recipe / "label_issues.csv").exists()
     clips = pd.read_csv(tmp_path / "cache" / recipe / "clips.csv")
-    assert dict(clips["trust"].value_counts()) == {"curated": 11, "noisy": 8}
+    assert dict(clips["label_quality"].value_counts()) == {"curated": 11, "noisy": 8}

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import soundfile
 
-from tests.typed import make, run_here
+from tests.make_commands import make, run_in_process
 from train.runs.checkpoint import load_checkpoint
 
 CODES = ("cel", "flu", "voi")
-RATE_HZ = 44_100
+SAMPLE_RATE_HZ = 44_100
 LAST = ["03 - b-1.wav", "03 - b-2.wav", "c-10.wav"]
 SHORT = "--data.folds 2 --training.epochs 1 --training.batch_size 6 --training.power_mix_clips 2 --tuning.mixtures 4"
 
@@ -19,13 +19,13 @@ SHORT = "--data.folds 2 --training.epochs 1 --training.batch_size 6 --training.p
 @pytest.fixture(scope="module")
 def irmas(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the four archives unpack to: stereo, 3 s to learn from, longer test clips and their .txt."""
-    home = tmp_path_factory.mktemp("irmas")
+    folder = tmp_path_factory.mktemp("irmas")
     random = np.random.default_rng(0)
     for number, code in enumerate(CODES):
         for track in range(4):
             name = f"[{code}][nod][cla]{track:04}__{track % 3 + 1}.wav"
-            write_tones(home / "IRMAS-TrainingData" / code / name, [number], 3.0, random)
-    (home / "IRMAS-TrainingData" / "README.txt").write_text("IRMAS", encoding="utf-8")
+            write_tones(folder / "IRMAS-TrainingData" / code / name, [number], 3.0, random)
+    (folder / "IRMAS-TrainingData" / "README.txt").write_text("IRMAS", encoding="utf-8")
     tests = {
         "IRMAS-TestingData-Part1/Part1/01 - A Piece - Opus 1-1": ("cel", "flu"),
         "IRMAS-TestingData-Part1/Part1/01 - A Piece - Opus 1-2": ("cel",),
@@ -35,42 +35,44 @@ def irmas(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "IRMAS-TestingData-Part3/Part3/c-10": ("cel",),
     }
     for name, codes in tests.items():
-        write_tones(home / f"{name}.wav", [CODES.index(code) for code in codes], 5.3, random)
-        (home / f"{name}.txt").write_text("".join(f"{code}\t\n" for code in codes), encoding="utf-8")
-    return home
+        write_tones(folder / f"{name}.wav", [CODES.index(code) for code in codes], 5.3, random)
+        (folder / f"{name}.txt").write_text("".join(f"{code}\t\n" for code in codes), encoding="utf-8")
+    return folder
 
 
 def write_tones(path: Path, instruments: list[int], seconds: float, random: np.random.Generator) -> None:
     """A tone an instrument, in a little noise."""
-    time_s = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    time_s = np.arange(round(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     tones = [0.2 * np.sin(2 * np.pi * 300 * 3.0**number * time_s) for number in instruments]
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.sum(tones, axis=0)[:, None] + 0.01 * random.standard_normal((len(time_s), 2)), RATE_HZ)
+    soundfile.write(
+        path, np.sum(tones, axis=0)[:, None] + 0.01 * random.standard_normal((len(time_s), 2)), SAMPLE_RATE_HZ
+    )
 
 
 def test_irmas_goes_from_its_archives_to_scores_with_and_without_sliding_windows(
     irmas: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_here(tmp_path, "features train", SHORT, "irmas", data=irmas)
+    run_in_process(tmp_path, "features train", SHORT, "irmas", data=irmas)
     assert "13 clips, 3 labels, folds [0, 1]" in capsys.readouterr().out
     printed = make(tmp_path, "tune predict score", SHORT, RECIPE="irmas", DATA=irmas)
     assert "f1_macro on 4 mixtures" in printed
     submission = pd.read_csv(tmp_path / "submissions" / "irmas.csv")
     assert list(submission.columns) == ["clip", *CODES]
     assert submission["clip"].tolist() == ["01 - A Piece - Opus 1-1.wav", "01 - A Piece - Opus 1-2.wav", *LAST]
-    sliding, _, centre = printed.partition(".csv against")[2].partition("without sliding windows")
-    for figures in (sliding, centre):
-        assert "Hamming score" in figures and "macro F1" in figures
-        header, *rows = figures[figures.index("label ") :].strip().splitlines()
+    sliding, _, center = printed.partition(".csv against")[2].partition("without sliding windows")
+    for table in (sliding, center):
+        assert "Hamming score" in table and "macro F1" in table
+        header, *rows = table[table.index("label ") :].strip().splitlines()
         assert header.split()[:5] == ["label", "clips", "decided", "false", "missed"]
         assert [row.split()[:2] for row in rows[:3]] == [["cel", "3"], ["flu", "3"], ["voi", "1"]]
-    assert "thresholds.json" in sliding and "thresholds_centre.json" in centre
+    assert "thresholds.json" in sliding and "thresholds_centre.json" in center
 
 
 def test_resnet18_learns_from_images_of_short_time_spectra(irmas: Path, tmp_path: Path) -> None:
     for target, more in (("features", ""), ("train", "--folds 0"), ("predict", "--prediction.hop_seconds 3")):
-        run_here(tmp_path, target, f"{SHORT} {more}", "irmas_resnet18", data=irmas)
-    run_home = tmp_path / "cache" / "irmas_resnet18" / "runs" / "irmas_resnet18"
-    checkpoint = load_checkpoint(run_home / "fold0" / "best.pt")
+        run_in_process(tmp_path, target, f"{SHORT} {more}", "irmas_resnet18", data=irmas)
+    run_dir = tmp_path / "cache" / "irmas_resnet18" / "runs" / "irmas_resnet18"
+    checkpoint = load_checkpoint(run_dir / "fold0" / "best.pt")
     assert (checkpoint.n_bins, checkpoint.frames_per_second) == (256, 52)
     assert len(pd.read_csv(tmp_path / "submissions" / "irmas_resnet18.csv")) == 5

@@ -8,17 +8,17 @@ import pandas as pd
 import pytest
 import soundfile
 
-from preprocess.dataset.loader import read_layout
-from recipe.cli import read_command
-from tests.typed import ROOT, make, run_here
+from preprocess.dataset.loader import read_dataset
+from recipe.cli import parse_command
+from tests.make_commands import ROOT, make, run_in_process
 
-RATE_HZ = 22_050
-SMALL = "--training.epochs 1 --training.batch_size 4 --data.folds 2"
+SAMPLE_RATE_HZ = 22_050
+SMALL_RECIPE = "--training.epochs 1 --training.batch_size 4 --data.folds 2"
 
 
 def write_tones(folder: Path, names: list[str]) -> Path:
     """Two training instruments and a test instrument of different overtones, each playing every name."""
-    time_s = np.arange(RATE_HZ) / RATE_HZ
+    time_s = np.arange(SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ
     for overtones, player in enumerate(("train/flute", "train/violin", "test/oboe"), 1):
         _write(folder / player, names, overtones, time_s)
     return folder
@@ -30,16 +30,16 @@ def _write(folder: Path, names: list[str], overtones: int, time_s: np.ndarray) -
         sound = np.zeros(len(time_s))
         for hz in librosa.note_to_hz(name.split("+")):
             sound += sum(np.sin(2 * np.pi * hz * n * time_s) / n for n in range(1, overtones + 1))
-        soundfile.write(folder / f"{name}_1.wav", 0.1 * sound, RATE_HZ)
+        soundfile.write(folder / f"{name}_1.wav", 0.1 * sound, SAMPLE_RATE_HZ)
 
 
 def test_notes_by_their_names_become_a_submission_and_a_page(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = write_tones(tmp_path / "tones", ["A3", "C3", "G3"])
-    run_here(tmp_path, "features train", SMALL, "pitch", data=data)
+    run_in_process(tmp_path, "features train", SMALL_RECIPE, "pitch", data=data)
     printed = capsys.readouterr().out
-    make(tmp_path, "predict inspect", SMALL, RECIPE="pitch", DATA=data)
+    make(tmp_path, "predict inspect", SMALL_RECIPE, RECIPE="pitch", DATA=data)
     submission = pd.read_csv(tmp_path / "submissions" / "pitch.csv")
     assert list(submission.columns) == ["clip", "C3", "G3", "A3"]
     assert set(submission["clip"]) == {f"test/oboe/{name}_1.wav" for name in ("A3", "C3", "G3")}
@@ -64,9 +64,9 @@ def test_the_later_stages_learn_pitch_classes_of_any_octave(
             (tmp_path / player).mkdir(parents=True, exist_ok=True)
             (tmp_path / player / f"{name}_1.wav").touch()
     keys = ["--recipe", str(ROOT / "recipes" / f"{recipe}.yaml"), "--data.folder", str(tmp_path), "--data.folds", "2"]
-    layout = read_layout(read_command(keys, "test").recipe.data)
-    assert layout.vocabulary == labels
-    assert layout.table.groupby("split")["group"].unique().map(set).to_dict() == {
+    dataset = read_dataset(parse_command(keys, "test").recipe.data)
+    assert dataset.vocabulary == labels
+    assert dataset.table.groupby("split")["group"].unique().map(set).to_dict() == {
         "test": {"oboe"},
         "train": {"flute", "violin"},
     }

@@ -1,5 +1,5 @@
 """What tests of pages start from: the finished run of tests of prediction."""
 
-from tests.predict.conftest import home
+from tests.predict.conftest import tiny_run
 
-__all__ = ["home"]
+__all__ = ["tiny_run"]

@@ -13,14 +13,14 @@ import pytest
 import soundfile
 from PIL import Image
 
-from core.errors import BadInput
+from core.errors import UserError
 from predict import run, score
-from predict.inference.input_files import Recording
+from predict.inference.input_files import InputFile
 from recipe import as_dict
-from report.clip_media import RecordingGallery
+from report.clip_media import InputFileMedia
 from report.inspect import main
 from report.media import HEIGHT, WIDTH, picture_uri
-from tests.predict.conftest import FEATURES, LABELS, Home
+from tests.predict.conftest import FEATURES, LABELS, TinyRun
 
 FEATURE_KEYS = [f"--features.{key}={value}" for key, value in as_dict(FEATURES).items() if value not in (None, [])]
 
@@ -45,27 +45,27 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def page(home: Home, capsys: pytest.CaptureFixture[str]) -> Page:
-    """The page of the home's submission of its test clips."""
-    run.main(home.arguments)
-    main(home.arguments)
-    assert str(home.places.submission(".html")) in capsys.readouterr().out
-    return Page(home.places.submission(".html").read_text(encoding="utf-8"))
+def page(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> Page:
+    """The page of the run's submission of its test clips."""
+    run.main(tiny_run.arguments)
+    main(tiny_run.arguments)
+    assert str(tiny_run.run_paths.submission(".html")) in capsys.readouterr().out
+    return Page(tiny_run.run_paths.submission(".html").read_text(encoding="utf-8"))
 
 
-def decoded(uri: str | None) -> io.BytesIO:
+def decode_uri(uri: str | None) -> io.BytesIO:
     assert uri
     return io.BytesIO(base64.b64decode(uri.partition("base64,")[2]))
 
 
-def test_every_clip_has_its_picture_and_its_sound(home: Home, page: Page) -> None:
+def test_every_clip_has_its_picture_and_its_sound(tiny_run: TinyRun, page: Page) -> None:
     assert len(page.all("article")) == len(page.all("img")) == len(page.all("audio")) == 6
     for picture, player in zip(page.all("img"), page.all("audio"), strict=True):
-        with Image.open(decoded(picture["src"])) as image:
+        with Image.open(decode_uri(picture["src"])) as image:
             assert (image.format, image.height) == ("PNG", 24)
         clip = str(player["aria-label"])
-        seconds = soundfile.info(decoded(player["src"])).duration
-        with soundfile.SoundFile(home.table.set_index("clip").loc[clip, "path"]) as recording:
+        seconds = soundfile.info(decode_uri(player["src"])).duration
+        with soundfile.SoundFile(tiny_run.table.set_index("clip").loc[clip, "path"]) as recording:
             assert seconds == pytest.approx(len(recording) / recording.samplerate, abs=0.1)
 
 
@@ -75,11 +75,11 @@ def test_the_page_needs_no_other_file(page: Page) -> None:
     assert all(str(link).startswith("data:") for link in links)
 
 
-def test_names_and_labels_are_text_whatever_they_hold(home: Home, page: Page) -> None:
+def test_names_and_labels_are_text_whatever_they_hold(tiny_run: TinyRun, page: Page) -> None:
     assert len(page.all("script")) == 1
     assert not page.all("b")[len(page.all("li")) :]
     assert "<script>alert('高い')</script>" in page.text
-    assert all(clip in page.text for clip in home.table.loc[home.table["split"] == "test", "clip"])
+    assert all(clip in page.text for clip in tiny_run.table.loc[tiny_run.table["split"] == "test", "clip"])
 
 
 def test_truth_is_shown_beside_predictions(page: Page) -> None:
@@ -88,106 +88,106 @@ def test_truth_is_shown_beside_predictions(page: Page) -> None:
     assert ["wrong"] in verdicts
 
 
-def test_the_page_is_bounded(home: Home) -> None:
-    run.main(home.arguments)
-    main([*home.arguments, "--clips", "2"])
-    assert len(Page(home.places.submission(".html").read_text(encoding="utf-8")).all("article")) == 2
+def test_the_page_is_bounded(tiny_run: TinyRun) -> None:
+    run.main(tiny_run.arguments)
+    main([*tiny_run.arguments, "--clips", "2"])
+    assert len(Page(tiny_run.run_paths.submission(".html").read_text(encoding="utf-8")).all("article")) == 2
 
 
-def test_every_label_shown_has_a_map_unless_they_are_left_out(home: Home, page: Page) -> None:
-    shown = [attributes for attributes in page.all("button") if "data-map" in attributes]
+def test_every_label_shown_has_a_saliency_map_unless_they_are_left_out(tiny_run: TinyRun, page: Page) -> None:
+    shown = [attributes for attributes in page.all("button") if "data-saliency" in attributes]
     assert len(shown) == 6 * len(LABELS)
     for attributes in shown:
-        with Image.open(decoded(attributes["data-map"])) as image:
+        with Image.open(decode_uri(attributes["data-saliency"])) as image:
             assert image.mode == "LA"
-    main([*home.arguments, "--no_maps"])
-    assert "data-map=" not in home.places.submission(".html").read_text(encoding="utf-8")
+    main([*tiny_run.arguments, "--no_maps"])
+    assert "data-saliency=" not in tiny_run.run_paths.submission(".html").read_text(encoding="utf-8")
 
 
-def test_a_page_does_without_the_maps_of_other_networks(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
-    run.main(home.arguments)
+def test_a_page_does_without_the_maps_of_other_networks(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
+    run.main(tiny_run.arguments)
     for fold in (0, 1):
-        home.write_network(fold, labels=[*LABELS[1:], "other"])
-    main(home.arguments)
+        tiny_run.write_network(fold, labels=[*LABELS[1:], "other"])
+    main(tiny_run.arguments)
     assert "without maps of where labels were heard: the run's networks have other labels" in capsys.readouterr().err
-    shutil.rmtree(home.places.run_home)
-    main(home.arguments)
+    shutil.rmtree(tiny_run.run_paths.run_dir)
+    main(tiny_run.arguments)
     assert "without maps" not in capsys.readouterr().err  # as of a blend
-    assert "data-map=" not in home.places.submission(".html").read_text(encoding="utf-8")
+    assert "data-saliency=" not in tiny_run.run_paths.submission(".html").read_text(encoding="utf-8")
 
 
-def test_beginnings_of_recordings_have_the_floor_that_networks_hear(home: Home) -> None:
-    paths = [Recording("a", Path(home.table["path"].iloc[10]))]
-    raw = RecordingGallery(paths, FEATURES).frames("a")
-    frames = RecordingGallery(paths, replace(FEATURES, top_db=20.0)).frames("a")
+def test_previews_have_the_same_top_db_floor_as_network_inputs(tiny_run: TinyRun) -> None:
+    paths = [InputFile("a", Path(tiny_run.table["path"].iloc[10]))]
+    raw = InputFileMedia(paths, FEATURES).frames("a")
+    frames = InputFileMedia(paths, replace(FEATURES, top_db=20.0)).frames("a")
     assert raw is not None
     assert frames is not None
     np.testing.assert_allclose(frames, np.maximum(raw, raw.max() - 20), atol=1e-2)
     assert raw.min() < raw.max() - 20
 
 
-def test_recordings_that_are_gone_leave_the_picture(home: Home) -> None:
-    run.main(home.arguments)
-    for path in home.table["path"]:
-        home.places.cache.parent.joinpath(path).unlink()
-    main(home.arguments)
-    page = Page(home.places.submission(".html").read_text(encoding="utf-8"))
+def test_recordings_that_are_gone_leave_the_picture(tiny_run: TinyRun) -> None:
+    run.main(tiny_run.arguments)
+    for path in tiny_run.table["path"]:
+        tiny_run.run_paths.cache.parent.joinpath(path).unlink()
+    main(tiny_run.arguments)
+    page = Page(tiny_run.run_paths.submission(".html").read_text(encoding="utf-8"))
     assert (len(page.all("img")), len(page.all("audio"))) == (6, 0)
 
 
-def test_a_recording_that_has_no_frames_is_not_decoded_here(home: Home) -> None:
-    run.main(home.arguments)
-    home.write_store(unreadable=[home.table["clip"].iloc[8]])
-    main(home.arguments)
-    page = Page(home.places.submission(".html").read_text(encoding="utf-8"))
+def test_a_recording_that_has_no_frames_is_not_decoded_here(tiny_run: TinyRun) -> None:
+    run.main(tiny_run.arguments)
+    tiny_run.write_store(unreadable=[tiny_run.table["clip"].iloc[8]])
+    main(tiny_run.arguments)
+    page = Page(tiny_run.run_paths.submission(".html").read_text(encoding="utf-8"))
     assert (len(page.all("article")), len(page.all("img")), len(page.all("audio"))) == (6, 5, 5)
 
 
 def test_recordings_of_no_dataset_have_a_page_too(
-    home: Home, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_run: TinyRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     field = tmp_path / "field"
     field.mkdir()
     for number in (8, 11):
-        shutil.copy(home.table["path"].iloc[number], field / f"{number}.wav")
-    heard = [*home.arguments, *FEATURE_KEYS, "--input", str(field)]
-    run.main([*heard, "--jobs", "1"])
-    home.places.store.unlink()
-    home.places.clips_csv.unlink()
-    main(heard)
-    page = Page(home.places.submission("_on_field.html").read_text(encoding="utf-8"))
+        shutil.copy(tiny_run.table["path"].iloc[number], field / f"{number}.wav")
+    arguments = [*tiny_run.arguments, *FEATURE_KEYS, "--input", str(field)]
+    run.main([*arguments, "--jobs", "1"])
+    tiny_run.run_paths.store.unlink()
+    tiny_run.run_paths.clips_csv.unlink()
+    main(arguments)
+    page = Page(tiny_run.run_paths.submission("_on_field.html").read_text(encoding="utf-8"))
     assert len(page.all("article")) == len(page.all("img")) == len(page.all("audio")) == 2
     assert "pictures: the first 60" in page.text
-    with Image.open(decoded(page.all("img")[0]["src"])) as image:
+    with Image.open(decode_uri(page.all("img")[0]["src"])) as image:
         assert image.height == 24
     assert "_on_field.csv: 2 clips" in capsys.readouterr().out
-    with pytest.raises(BadInput, match="TRUTH="):
-        score.main(heard)
+    with pytest.raises(UserError, match="TRUTH="):
+        score.main(arguments)
     truth = tmp_path / "truth.csv"
     truth.write_text("fname,labels\n11.wav,low\n8.wav,low\n", encoding="utf-8")
-    score.main([*heard, "--truth", str(truth)])
+    score.main([*arguments, "--truth", str(truth)])
     assert "2 of 2 clips" in capsys.readouterr().out
-    main([*heard, "--truth", str(truth)])
+    main([*arguments, "--truth", str(truth)])
     assert "2 clips of known labels" in capsys.readouterr().out
 
 
-def test_a_missing_submission_says_what_to_run(home: Home) -> None:
-    with pytest.raises(BadInput, match="make predict"):
-        main(home.arguments)
-    assert not home.places.submission(".html").exists()
+def test_a_missing_submission_says_what_to_run(tiny_run: TinyRun) -> None:
+    with pytest.raises(UserError, match="make predict"):
+        main(tiny_run.arguments)
+    assert not tiny_run.run_paths.submission(".html").exists()
 
 
-def test_a_missing_store_says_what_to_run(home: Home) -> None:
-    run.main(home.arguments)
-    home.places.store.unlink()
-    with pytest.raises(BadInput, match="make features"):
-        main(home.arguments)
+def test_a_missing_store_says_what_to_run(tiny_run: TinyRun) -> None:
+    run.main(tiny_run.arguments)
+    tiny_run.run_paths.store.unlink()
+    with pytest.raises(UserError, match="make features"):
+        main(tiny_run.arguments)
 
 
 def test_low_bins_are_at_the_bottom_and_time_runs_right() -> None:
     frames = np.full((400, 10), -80.0)
     frames[:100, :2] = 0
-    with Image.open(decoded(picture_uri(frames))) as image:
+    with Image.open(decode_uri(picture_uri(frames))) as image:
         assert image.size == (WIDTH, 10)
         brightness = np.asarray(image.convert("L"))
     assert brightness[8:, : WIDTH // 4 - 1].min() > 200
@@ -196,7 +196,7 @@ def test_low_bins_are_at_the_bottom_and_time_runs_right() -> None:
 
 def test_a_waveform_s_picture_is_its_envelope() -> None:
     samples = np.concatenate([np.zeros(3_000), np.sin(np.arange(3_000))])[:, None]
-    with Image.open(decoded(picture_uri(samples))) as image:
+    with Image.open(decode_uri(picture_uri(samples))) as image:
         assert image.size == (WIDTH, HEIGHT)
         bright = (np.asarray(image.convert("L")) > 200).sum(axis=0)
     assert bright[: WIDTH // 2].max() <= 3

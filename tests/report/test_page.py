@@ -8,8 +8,8 @@ from selenium import webdriver
 
 from predict import run
 from report import inspect
-from tests.browsing import open_browser, until
-from tests.predict.conftest import Home
+from tests.browser import open_browser, wait_until
+from tests.predict.conftest import TinyRun
 
 
 @pytest.fixture(scope="module")
@@ -19,11 +19,11 @@ def browser() -> Iterator[webdriver.Chrome]:
 
 
 @pytest.fixture
-def script(browser: webdriver.Chrome, home: Home) -> Callable[..., Any]:
-    """The page of the home's submission is open: this runs a line of JavaScript in it."""
-    run.main(home.arguments)
-    inspect.main(home.arguments)
-    browser.get(home.places.submission(".html").as_uri())
+def script(browser: webdriver.Chrome, tiny_run: TinyRun) -> Callable[..., Any]:
+    """The page of the run's submission is open: this runs a line of JavaScript in it."""
+    run.main(tiny_run.arguments)
+    inspect.main(tiny_run.arguments)
+    browser.get(tiny_run.run_paths.submission(".html").as_uri())
     return lambda line, *given: browser.execute_script(f"return {line}", *given)
 
 
@@ -33,16 +33,18 @@ def test_the_page_opens_without_complaint(browser: webdriver.Chrome, script: Cal
     assert script("document.querySelectorAll('article').length") == 6
 
 
-def test_a_click_on_a_label_shows_where_it_was_heard(script: Callable[..., Any]) -> None:
-    first, second = script("[...document.querySelector('article').querySelectorAll('button[data-map]')].slice(0, 2)")
-    maps = "[...document.querySelectorAll('.picture .map')]"
+def test_a_click_on_a_label_shows_its_saliency_map(script: Callable[..., Any]) -> None:
+    first, second = script(
+        "[...document.querySelector('article').querySelectorAll('button[data-saliency]')].slice(0, 2)"
+    )
+    maps = "[...document.querySelectorAll('.picture .saliency')]"
     script("arguments[0].click()", first)
-    assert script(f"{maps}.map(map => map.src)") == [script("arguments[0].dataset.map", first)]
-    assert until(lambda: script(f"{maps}[0].naturalWidth"))
+    assert script(f"{maps}.map(map => map.src)") == [script("arguments[0].dataset.saliency", first)]
+    assert wait_until(lambda: script(f"{maps}[0].naturalWidth"))
     lies = "(([a, b]) => a.x === b.x && a.y === b.y && a.width === b.width && a.height === b.height)"
     assert script(f"{lies}([...document.querySelectorAll('.picture img')].map(each => each.getBoundingClientRect()))")
     script("arguments[0].click()", second)
-    assert script(f"{maps}.map(map => map.src)") == [script("arguments[0].dataset.map", second)]
+    assert script(f"{maps}.map(map => map.src)") == [script("arguments[0].dataset.saliency", second)]
     assert script("[arguments[0].ariaPressed, arguments[1].ariaPressed]", first, second) == ["false", "true"]
     script("arguments[0].click()", second)
     assert script(f"{maps}.length") == 0
@@ -71,4 +73,4 @@ def test_a_click_on_a_head_sorts_its_table(script: Callable[..., Any]) -> None:
 
 def test_a_clip_s_sound_can_be_played(script: Callable[..., Any]) -> None:
     script("document.querySelector('audio').load()")
-    assert until(lambda: script("document.querySelector('audio').duration"))
+    assert wait_until(lambda: script("document.querySelector('audio').duration"))

@@ -8,14 +8,14 @@ import torch
 
 from predict.inference.tagger import load_run
 from recipe import Features, Network, Prediction, Recipe
-from report.saliency import MOST_COLUMNS, Mapper, clip_maps, contributions
-from tests.predict.conftest import LABELS, Home
+from report.saliency import MAX_COLUMNS, SaliencyMapper, clip_saliency, hires_cam
+from tests.predict.conftest import LABELS, TinyRun
 from tests.train.networks.test_factory import NAMES
-from train.evaluate.windows import cut_windows, window_starts
-from train.networks.factory import SoundNetwork, build_network, network_of
+from train.evaluate.windows import slice_windows, window_starts
+from train.networks.factory import AudioNetwork, build_network, build_network_from_recipe
 
 
-def built(n_bins: int = 64, **keys: object) -> SoundNetwork:
+def build(n_bins: int = 64, **keys: object) -> AudioNetwork:
     torch.manual_seed(0)
     network = replace(Network(), dropout=0.0, **keys)  # type: ignore[arg-type]
     return build_network(network, n_bins, 3, mean=-40.0, std=20.0, pretrained=False).eval()
@@ -23,8 +23,8 @@ def built(n_bins: int = 64, **keys: object) -> SoundNetwork:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("alexnet", "vgg16_bn", "waveform")])
 def test_places_add_up_to_the_logit_less_its_bias(name: str) -> None:
-    network, x = built(name=name), -40 + 20 * torch.randn(2, 96, 64)
-    added = contributions(network, x, [2, 0])
+    network, x = build(name=name), -40 + 20 * torch.randn(2, 96, 64)
+    added = hires_cam(network, x, [2, 0])
     with torch.inference_mode():
         logits = network(x) - network.head[-1].bias
     assert added.shape[:2] == (2, 2)
@@ -33,16 +33,16 @@ def test_places_add_up_to_the_logit_less_its_bias(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["alexnet", "vgg16_bn"])
 def test_networks_of_their_own_classifier_have_maps(name: str) -> None:
-    added = contributions(built(name=name), -40 + 20 * torch.randn(1, 128, 128), [1])
+    added = hires_cam(build(name=name), -40 + 20 * torch.randn(1, 128, 128), [1])
     assert added.ndim == 4
     assert added.abs().max() > 0
 
 
-def test_the_maximum_is_heard_where_it_is() -> None:
-    network, x = built(name="cnn_small", pooling="mean_max"), -40 + 20 * torch.randn(1, 160, 64)
+def test_the_maximum_counts_where_it_is() -> None:
+    network, x = build(name="cnn_small", pooling="mean_max"), -40 + 20 * torch.randn(1, 160, 64)
     columns: list[torch.Tensor] = []
     network.trunk.register_forward_hook(lambda *given: columns.append(given[2]))
-    added = contributions(network, x, [0])[0, 0].sum(0)
+    added = hires_cam(network, x, [0])[0, 0].sum(0)
     last, column = network.head[-1], columns[0][0].detach()
     assert isinstance(last, torch.nn.Linear)
     highest = torch.zeros_like(column).scatter_(1, column.argmax(1, keepdim=True), 1)
@@ -54,39 +54,39 @@ def test_a_waveform_has_a_map_in_time() -> None:
     recipe = Recipe(
         "wave", features=Features(kind="waveform", storage="int16"), network=Network(name="waveform", dropout=0.0)
     )
-    network = network_of(recipe, 1, 3).eval()
-    assert clip_maps(network, torch.randn(20_000, 1), [0, 1], window=16_000).shape == (2, 1, MOST_COLUMNS)
+    network = build_network_from_recipe(recipe, 1, 3).eval()
+    assert clip_saliency(network, torch.randn(20_000, 1), [0, 1], window=16_000).shape == (2, 1, MAX_COLUMNS)
 
 
-def naive_map(network: SoundNetwork, frames: torch.Tensor, label: int, window: int) -> np.ndarray:
+def naive_map(network: AudioNetwork, frames: torch.Tensor, label: int, window: int) -> np.ndarray:
     """[n_rows, n_columns], a window, a row and a column at a time."""
     summed, times = np.zeros((4, max(len(frames), window))), np.zeros(max(len(frames), window))
     for start in window_starts(len(frames), window, window):
-        (rows,) = contributions(network, cut_windows(frames, np.array([start]), window), [label])[0].numpy()
+        (rows,) = hires_cam(network, slice_windows(frames, np.array([start]), window), [label])[0].numpy()
         at = (np.arange(window) + 0.5) * rows.shape[1] / window - 0.5
         summed[:, start : start + window] += [np.interp(at, np.arange(rows.shape[1]), row) for row in rows]
         times[start : start + window] += 1
-    mean, n_columns = (summed / times)[:, : len(frames)], min(MOST_COLUMNS, len(frames))
+    mean, n_columns = (summed / times)[:, : len(frames)], min(MAX_COLUMNS, len(frames))
     edges = [(i * len(frames) // n_columns, -(-(i + 1) * len(frames) // n_columns)) for i in range(n_columns)]
     return np.stack([mean[:, first:last].mean(1) for first, last in edges], 1)
 
 
 @pytest.mark.parametrize("n_frames", [1, 39, 40, 41, 75, 500])
 def test_a_clip_s_map_is_made_of_windows_end_to_end(n_frames: int) -> None:
-    network, frames = built(name="cnn_small"), -40 + 20 * torch.randn(n_frames, 64)
-    found = clip_maps(network, frames, [2, 0], window=40)
+    network, frames = build(name="cnn_small"), -40 + 20 * torch.randn(n_frames, 64)
+    found = clip_saliency(network, frames, [2, 0], window=40)
     for label, one in zip((2, 0), found.numpy(), strict=True):
         np.testing.assert_allclose(one, naive_map(network, frames, label, 40), rtol=1e-3, atol=1e-6)
 
 
-def test_maps_of_a_run_are_of_the_networks_that_answer(home: Home) -> None:
-    run = load_run(home.places.run_home, Prediction(window_seconds=0.5, hop_seconds=0.25))
-    clip, frames = home.table["clip"].iloc[1], home.frames(1)
-    assert home.table["fold"].iloc[1] == 1
-    by_fold = Mapper(run, {clip: 1}).maps(clip, frames, LABELS[::-1])
+def test_maps_of_a_run_are_of_the_networks_that_answer(tiny_run: TinyRun) -> None:
+    run = load_run(tiny_run.run_paths.run_dir, Prediction(window_seconds=0.5, hop_seconds=0.25))
+    clip, frames = tiny_run.table["clip"].iloc[1], tiny_run.frames(1)
+    assert tiny_run.table["fold"].iloc[1] == 1
+    by_fold = SaliencyMapper(run, {clip: 1}).saliency(clip, frames, LABELS[::-1])
     assert by_fold.shape[0] == 3
     assert by_fold.min() >= 0
     assert by_fold.max() == 1
-    raw = clip_maps(run.folds[1][0], frames, [2, 1, 0], 40).relu()
+    raw = clip_saliency(run.folds[1][0], frames, [2, 1, 0], 40).relu()
     np.testing.assert_allclose(by_fold, (raw / raw.max()).numpy(), rtol=1e-5)
-    assert not np.allclose(Mapper(run).maps(clip, frames, LABELS[::-1]), by_fold)
+    assert not np.allclose(SaliencyMapper(run).saliency(clip, frames, LABELS[::-1]), by_fold)

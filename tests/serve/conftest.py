@@ -18,14 +18,14 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.predict.conftest import Home, make_home
+from tests.predict.conftest import TinyRun, make_tiny_run
 
 ROOT = Path(__file__).parent.parent.parent
-LIMITS = ["--most_mb", "1", "--most_minutes", "0.25", "--most_waiting", "4"]
+LIMITS = ["--max_mb", "1", "--max_minutes", "0.25", "--max_pending", "4"]
 
 
 @dataclass(frozen=True)
-class Served:
+class RunningServer:
     """A server's process and where it listens."""
 
     process: subprocess.Popen[str]
@@ -49,18 +49,18 @@ class Served:
             reply = connection.getresponse()
             return reply.status, reply.read().decode("utf-8")
 
-    def tag(self, sound: Any, headers: dict[str, str] | None = None, **query: str) -> tuple[int, dict[str, Any]]:
+    def tag(self, audio: Any, headers: dict[str, str] | None = None, **query: str) -> tuple[int, dict[str, Any]]:
         """Status and answer to a recording; an iterable is sent in chunks, without its length."""
         with closing(self.connect()) as connection:
-            connection.request("POST", f"/tag?{urlencode(query)}", sound, headers or {})
+            connection.request("POST", f"/tag?{urlencode(query)}", audio, headers or {})
             reply = connection.getresponse()
             return reply.status, json.loads(reply.read())
 
 
-def start(home: Home, *options: str, stdout_is_closed: bool = False) -> Served:
-    """A server of the home's run that is ready; nobody reads what it prints from then on where its output is closed."""
+def start(tiny_run: TinyRun, *options: str, stdout_is_closed: bool = False) -> RunningServer:
+    """A server of the run that is ready; nobody reads what it prints from then on where its output is closed."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "serve.run", *home.arguments, "--port", "0", "--jobs", "1", *options],
+        [sys.executable, "-m", "serve.run", *tiny_run.arguments, "--port", "0", "--jobs", "1", *options],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -69,37 +69,37 @@ def start(home: Home, *options: str, stdout_is_closed: bool = False) -> Served:
         env=os.environ | {"PYTHONWARNINGS": "error"},
     )
     assert process.stdout
-    said: list[str] = []
+    startup_lines: list[str] = []
     printed: list[str] = []
-    while not (found := re.search(r"http://([\d.]+):(\d+)", (said or [""])[-1])):
-        said.append(process.stdout.readline())
-        assert said[-1], f"the server ended with status {process.wait()}: {''.join(said)}"
+    while not (found := re.search(r"http://([\d.]+):(\d+)", (startup_lines or [""])[-1])):
+        startup_lines.append(process.stdout.readline())
+        assert startup_lines[-1], f"the server ended with status {process.wait()}: {''.join(startup_lines)}"
     if stdout_is_closed:
         process.stdout.close()
     reader = threading.Thread(target=lambda: None if stdout_is_closed else printed.extend(process.stdout or []))
     reader.start()
-    return Served(process, found[1], int(found[2]), reader, printed)
+    return RunningServer(process, found[1], int(found[2]), reader, printed)
 
 
-def end(served: Served, *signals: int) -> tuple[int, str]:
+def end(server: RunningServer, *signals: int) -> tuple[int, str]:
     """Ctrl-C, or other signals: its status, and what else it had printed."""
     for number in signals or (signal.SIGINT,):
-        served.process.send_signal(number)
+        server.process.send_signal(number)
         time.sleep(0.3 if len(signals) > 1 else 0)
-    status = served.process.wait(timeout=30)
-    served.reader.join()
-    if served.process.stdout:
-        served.process.stdout.close()
-    return status, "".join(served.printed)
+    status = server.process.wait(timeout=30)
+    server.reader.join()
+    if server.process.stdout:
+        server.process.stdout.close()
+    return status, "".join(server.printed)
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
-    return make_home(tmp_path_factory.mktemp("home"))
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    return make_tiny_run(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")
-def served(home: Home) -> Iterator[Served]:
-    server = start(home, *LIMITS)
-    yield server
-    end(server)
+def server(tiny_run: TinyRun) -> Iterator[RunningServer]:
+    running = start(tiny_run, *LIMITS)
+    yield running
+    end(running)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from serve import upload
-from serve.upload import received
+from serve.upload import save_upload
 
 
 def request_of(messages: list[dict[str, Any]]) -> Request:
@@ -31,27 +31,27 @@ def chunk(body: bytes, more: bool = True) -> dict[str, Any]:
     return {"type": "http.request", "body": body, "more_body": more}
 
 
-async def keep(request: Request, folder: Path, most_bytes: int) -> bytes:
-    async with received(request, folder, most_bytes) as path:
+async def keep(request: Request, folder: Path, max_bytes: int) -> bytes:
+    async with save_upload(request, folder, max_bytes) as path:
         return path.read_bytes()
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.binary(max_size=8), max_size=8), st.integers(0, 40))
-def test_a_body_is_kept_whole_or_refused(tmp_path: Path, parts: list[bytes], most_bytes: int) -> None:
-    whole = b"".join(parts)
+def test_a_body_is_kept_whole_or_refused(tmp_path: Path, parts: list[bytes], max_bytes: int) -> None:
+    body = b"".join(parts)
     request = request_of([*map(chunk, parts), chunk(b"", more=False)])
-    if 0 < len(whole) <= most_bytes:
-        assert asyncio.run(keep(request, tmp_path, most_bytes)) == whole
+    if 0 < len(body) <= max_bytes:
+        assert asyncio.run(keep(request, tmp_path, max_bytes)) == body
     else:
         with pytest.raises(HTTPException) as refused:
-            asyncio.run(keep(request, tmp_path, most_bytes))
-        assert refused.value.status_code == (413 if whole else 400)
+            asyncio.run(keep(request, tmp_path, max_bytes))
+        assert refused.value.status_code == (413 if body else 400)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_sender_who_falls_silent_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upload, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(upload, "SENDER_TIMEOUT_S", 0.05)
     with pytest.raises(HTTPException, match="the recording is sent too slowly"):
         asyncio.run(keep(request_of([chunk(b"RIFF")]), tmp_path, 100))
     with pytest.raises(HTTPException, match="the recording was not sent to its end"):
@@ -60,7 +60,7 @@ def test_a_sender_who_falls_silent_is_not_waited_for(tmp_path: Path, monkeypatch
 
 
 def test_a_sender_who_trickles_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upload, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(upload, "SENDER_TIMEOUT_S", 0.2)
 
     async def receive() -> dict[str, Any]:
         await asyncio.sleep(0.05)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from preprocess.dataset.note_names import clean_note, note_of
-from synth.note_sets import MOST_NOTES, SETS, SPAN, TEST, TRAIN, plan_set
+from preprocess.dataset.note_names import normalize_note, note_name
+from synth.note_sets import MAX_CHORD_NOTES, MAX_CHORD_SPAN, SETS, TEST, TRAIN, plan_note_clips
 from synth.synthesizer import find_soundfont
 
 INSTRUMENT, SAMPLE = 41, 53
@@ -16,47 +16,55 @@ INSTRUMENT, SAMPLE = 41, 53
 
 
 def test_naturals_are_one_octave_for_every_instrument() -> None:
-    takes = plan_set("naturals", 0, 2)
-    assert len(takes) == 2 * 7 * (len(TRAIN) + len(TEST))
-    assert {note_of(take.keys[0]) for take in takes} == {f"{natural}3" for natural in "CDEFGAB"}
-    assert {take.file.name for take in takes} == {f"{natural}3_{take}.wav" for natural in "CDEFGAB" for take in (1, 2)}
+    note_clips = plan_note_clips("naturals", 0, 2)
+    assert len(note_clips) == 2 * 7 * (len(TRAIN) + len(TEST))
+    assert {note_name(note_clip.keys[0]) for note_clip in note_clips} == {f"{natural}3" for natural in "CDEFGAB"}
+    assert {note_clip.file.name for note_clip in note_clips} == {
+        f"{natural}3_{number}.wav" for natural in "CDEFGAB" for number in (1, 2)
+    }
 
 
 def test_twelve_are_all_pitch_classes_within_the_range_over_octaves() -> None:
-    takes = plan_set("twelve", 0, 5)
-    classes = Counter((take.file.parent, take.keys[0] % 12) for take in takes)
+    note_clips = plan_note_clips("twelve", 0, 5)
+    classes = Counter((note_clip.file.parent, note_clip.keys[0] % 12) for note_clip in note_clips)
     assert set(classes.values()) == {5}
-    assert all(take.voice.low <= take.keys[0] <= take.voice.high for take in takes)
-    assert len({take.keys[0] // 12 for take in takes}) >= 5
+    assert all(
+        note_clip.midi_program.low <= note_clip.keys[0] <= note_clip.midi_program.high for note_clip in note_clips
+    )
+    assert len({note_clip.keys[0] // 12 for note_clip in note_clips}) >= 5
 
 
 def test_chords_are_one_to_four_pitch_classes_within_two_octaves() -> None:
-    takes = plan_set("chords", 0, 40)
-    sizes = Counter(len(take.keys) for take in takes)
-    assert set(sizes) == set(range(1, MOST_NOTES + 1))
+    note_clips = plan_note_clips("chords", 0, 40)
+    sizes = Counter(len(note_clip.keys) for note_clip in note_clips)
+    assert set(sizes) == set(range(1, MAX_CHORD_NOTES + 1))
     assert max(sizes.values()) < 1.3 * min(sizes.values())
-    for take in takes:
-        assert len({key % 12 for key in take.keys}) == len(take.keys)
-        assert max(take.keys) - min(take.keys) <= SPAN
-        assert take.voice.low <= min(take.keys) and max(take.keys) <= take.voice.high
+    for note_clip in note_clips:
+        assert len({key % 12 for key in note_clip.keys}) == len(note_clip.keys)
+        assert max(note_clip.keys) - min(note_clip.keys) <= MAX_CHORD_SPAN
+        assert note_clip.midi_program.low <= min(note_clip.keys) and max(note_clip.keys) <= note_clip.midi_program.high
 
 
 @pytest.mark.parametrize("name", SETS)
 def test_names_say_what_sounds_and_no_two_are_alike(name: str) -> None:
-    takes = plan_set(name, 3, 2)
-    for take in takes:
-        notes = take.file.stem.partition("_")[0].split("+")
-        assert [clean_note(note) for note in notes] == notes == list(map(note_of, take.keys))
-    assert len({take.file for take in takes}) == len({take.seed for take in takes}) == len(takes)
+    note_clips = plan_note_clips(name, 3, 2)
+    for note_clip in note_clips:
+        notes = note_clip.file.stem.partition("_")[0].split("+")
+        assert [normalize_note(note) for note in notes] == notes == list(map(note_name, note_clip.keys))
+    assert (
+        len({note_clip.file for note_clip in note_clips})
+        == len({note_clip.seed for note_clip in note_clips})
+        == len(note_clips)
+    )
 
 
 def test_another_seed_is_another_set() -> None:
-    assert plan_set("chords", 0, 2) != plan_set("chords", 1, 2)
+    assert plan_note_clips("chords", 0, 2) != plan_note_clips("chords", 1, 2)
 
 
 def test_no_two_instruments_share_a_sample() -> None:
     samples = samples_of_programs(find_soundfont())
-    programs = [voice.program for voice in (TRAIN | TEST).values()]
+    programs = [midi_program.program for midi_program in (TRAIN | TEST).values()]
     assert all(samples[program] for program in programs)
     assert not [pair for pair in combinations(programs, 2) if samples[pair[0]] & samples[pair[1]]]
 

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.errors import BadInput
-from preprocess.dataset.loader import read_layout
+from core.errors import UserError
+from preprocess.dataset.loader import read_dataset
 from recipe import Data
-from synth.render_demo import Plan, main, plan_takes
+from synth.render_demo import DemoSpec, main, plan_sessions
 
 ROOT = Path(__file__).parent.parent.parent
-SMALL = ["--train-clips", "2", "--test-clips", "3"]
+SMALL_SET = ["--train-clips", "2", "--test-clips", "3"]
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -32,7 +32,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A set of two training clips an instrument and three test clips."""
     folder = tmp_path_factory.mktemp("demo") / "set"
-    ended = run("--folder", folder, *SMALL, "--jobs", "1")
+    ended = run("--folder", folder, *SMALL_SET, "--jobs", "1")
     assert ended.returncode == 0, ended.stderr
     assert ended.stderr == ""
     assert str(folder) in ended.stdout
@@ -40,36 +40,36 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_set_is_read_by_its_layout(rendered: Path) -> None:
-    layout = read_layout(Data(layout="irmas", folder=str(rendered), folds=2))
-    assert len(layout.vocabulary) == 11
-    assert layout.table.groupby("split").size().to_dict() == {"test": 3, "train": 22}
-    assert layout.notes == []
-    test = layout.table[layout.table["split"] == "test"]
+    dataset = read_dataset(Data(layout="irmas", folder=str(rendered), folds=2))
+    assert len(dataset.vocabulary) == 11
+    assert dataset.table.groupby("split").size().to_dict() == {"test": 3, "train": 22}
+    assert dataset.warnings == []
+    test = dataset.table[dataset.table["split"] == "test"]
     assert (test["labels"] != "").all()
 
 
 def test_clips_have_their_length_and_are_not_silent(rendered: Path) -> None:
     for path in rendered.rglob("*.flac"):
-        sound, rate_hz = soundfile.read(path)
-        length_s = len(sound) / rate_hz
+        sound, sample_rate_hz = soundfile.read(path)
+        length_s = len(sound) / sample_rate_hz
         assert 5 <= length_s <= 20 if "Testing" in str(path) else length_s == 3
         assert np.sqrt(np.mean(sound**2)) > 0.01
 
 
 def test_two_jobs_render_the_same_and_a_half_rendered_set_is_completed(rendered: Path, tmp_path: Path) -> None:
     whole = contents(rendered)
-    assert run("--folder", tmp_path / "set", *SMALL, "--jobs", "2").returncode == 0
+    assert run("--folder", tmp_path / "set", *SMALL_SET, "--jobs", "2").returncode == 0
     assert contents(tmp_path / "set") == whole
     for name in list(whole)[::3]:
         if name != "rendered.json":
             (tmp_path / "set" / name).unlink()
-    main(["--folder", str(tmp_path / "set"), *SMALL, "--jobs", "1"])
+    main(["--folder", str(tmp_path / "set"), *SMALL_SET, "--jobs", "1"])
     assert contents(tmp_path / "set") == whole
 
 
 def test_a_whole_set_is_left_as_it_is(rendered: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path: path.stat().st_mtime_ns for path in rendered.rglob("*")}
-    main(["--folder", str(rendered), *SMALL])
+    main(["--folder", str(rendered), *SMALL_SET])
     assert "already there" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in rendered.rglob("*")} == before
 
@@ -84,15 +84,15 @@ def test_a_whole_set_is_left_as_it_is(rendered: Path, capsys: pytest.CaptureFixt
 )
 def test_bad_options_are_refused_in_one_line(rendered: Path, arguments: list[str], words: list[str]) -> None:
     before = contents(rendered)
-    with pytest.raises(BadInput) as caught:
-        main(["--folder", str(rendered), *SMALL, *arguments])
+    with pytest.raises(UserError) as caught:
+        main(["--folder", str(rendered), *SMALL_SET, *arguments])
     assert all(word in str(caught.value) for word in words), str(caught.value)
     assert contents(rendered) == before
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
-    ended = run("--folder", tmp_path, *SMALL)
+    ended = run("--folder", tmp_path, *SMALL_SET)
     assert ended.returncode == 2
     assert ended.stderr.count("\n") == 1
     assert "not rendered here" in ended.stderr
@@ -101,22 +101,22 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(BadInput, match=r"file.* cannot be written"):
-        main(["--folder", str(tmp_path / "file" / "set"), *SMALL])
+    with pytest.raises(UserError, match=r"file.* cannot be written"):
+        main(["--folder", str(tmp_path / "file" / "set"), *SMALL_SET])
 
 
 def test_the_plan_is_balanced_and_splits_no_piece() -> None:
-    takes = plan_takes(Plan())
-    train = [take for take in takes if not take.is_test]
-    clips = Counter(take.instruments[0].code for take in train for _ in take.files)
+    sessions = plan_sessions(DemoSpec())
+    train = [session for session in sessions if not session.is_test]
+    clips = Counter(session.instruments[0].code for session in train for _ in session.files)
     assert set(clips.values()) == {40}
-    assert {len(take.files) for take in train} == {1, 2, 3}
-    test = [take for take in takes if take.is_test]
-    assert sum(len(take.files) for take in test) == 60
-    assert {len(take.instruments) for take in test} == {1, 2, 3, 4, 5}
-    heard = Counter(instrument.code for take in test for instrument in take.instruments for _ in take.files)
-    assert len(heard) == 11
-    assert max(heard.values()) < 2.5 * min(heard.values())
-    names = [file for take in takes for file in take.files]
+    assert {len(session.files) for session in train} == {1, 2, 3}
+    test = [session for session in sessions if session.is_test]
+    assert sum(len(session.files) for session in test) == 60
+    assert {len(session.instruments) for session in test} == {1, 2, 3, 4, 5}
+    n_clips = Counter(instrument.code for session in test for instrument in session.instruments for _ in session.files)
+    assert len(n_clips) == 11
+    assert max(n_clips.values()) < 2.5 * min(n_clips.values())
+    names = [file for session in sessions for file in session.files]
     assert len(set(names)) == len(names)
-    assert len({take.seed for take in takes}) == len(takes)
+    assert len({session.seed for session in sessions}) == len(sessions)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.errors import BadInput
-from preprocess.dataset.note_names import CLASSES, clean_note
+from core.errors import UserError
+from preprocess.dataset.note_names import PITCH_CLASSES, normalize_note
 from synth.note_sets import TEST, TRAIN
 from synth.render_notes import main
-from tests.typed import make
+from tests.make_commands import make
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_every_instrument_plays_every_note(rendered: Path) -> None:
-    for split, voices in (("train", TRAIN), ("test", TEST)):
-        for instrument in voices:
+    for split, midi_programs in (("train", TRAIN), ("test", TEST)):
+        for instrument in midi_programs:
             names = {path.name for path in (rendered / "naturals" / split / instrument).iterdir()}
             assert names == {f"{natural}3_1.wav" for natural in "CDEFGAB"}
             assert len(list((rendered / "chords" / split / instrument).iterdir())) == 1
@@ -37,12 +37,14 @@ def test_every_instrument_plays_every_note(rendered: Path) -> None:
 def test_what_a_name_says_is_what_sounds(rendered: Path) -> None:
     right = []
     for path in sorted((rendered / "naturals" / "train").rglob("*.wav"))[::3]:
-        sound, rate_hz = soundfile.read(path)
-        assert (rate_hz, len(sound)) == (22_050, 22_050)
+        sound, sample_rate_hz = soundfile.read(path)
+        assert (sample_rate_hz, len(sound)) == (22_050, 22_050)
         assert np.sqrt(np.mean(sound**2)) > 0.01
         assert np.abs(sound).max() < 1
-        chroma = librosa.feature.chroma_cqt(y=sound, sr=rate_hz, bins_per_octave=12, tuning=0.0)
-        right.append(CLASSES[int(chroma.sum(axis=1).argmax())] == clean_note(path.stem.split("_")[0], octave=False))
+        chroma = librosa.feature.chroma_cqt(y=sound, sr=sample_rate_hz, bins_per_octave=12, tuning=0.0)
+        right.append(
+            PITCH_CLASSES[int(chroma.sum(axis=1).argmax())] == normalize_note(path.stem.split("_")[0], octave=False)
+        )
     assert np.mean(right) > 0.85, "a fifth or a third above is sometimes louder than the note"
 
 
@@ -68,7 +70,7 @@ def test_what_is_missing_is_rendered_as_it_was(rendered: Path, capsys: pytest.Ca
 )
 def test_bad_options_are_refused_in_one_line(rendered: Path, arguments: list[str], words: list[str]) -> None:
     before = contents(rendered)
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(UserError) as caught:
         main(["--folder", str(rendered), "--sets", "naturals", *arguments])
     assert all(word in str(caught.value) for word in words), str(caught.value)
     assert contents(rendered) == before
@@ -77,6 +79,6 @@ def test_bad_options_are_refused_in_one_line(rendered: Path, arguments: list[str
 def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "naturals").mkdir()
     (tmp_path / "naturals" / "mine.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(BadInput, match="not rendered here"):
+    with pytest.raises(UserError, match="not rendered here"):
         main(["--folder", str(tmp_path), "--sets", "naturals"])
     assert list(contents(tmp_path)) == ["naturals/mine.txt"]

@@ -8,22 +8,22 @@ import pandas as pd
 import pytest
 import torch
 
-from core.errors import BadInput
-from recipe.cli import read_command
-from tests.train.studies import OPTIONS
-from train.data.training_set import load_material
-from train.find_lr import main, search, smooth, suggest
-from train.loop.fold_job import Job
+from core.errors import UserError
+from recipe.cli import parse_command
+from tests.train.factories import OPTIONS
+from train.data.training_set import load_training_set
+from train.find_lr import main, run_lr_range_test, smooth_losses, suggest_learning_rates
+from train.loop.fold_job import FoldJob
 from train.loop.losses import batch_loss
-from train.loop.train_state import start_learner
-from train.networks.factory import SoundNetwork
+from train.loop.train_state import create_train_state
+from train.networks.factory import AudioNetwork
 
 
 def test_the_command_draws_a_curve_and_suggests_rates(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main([*OPTIONS, "--cache", str(cache), "--steps", "40", "--training.max_lr", "1e-4..1e-2"])
-    home = cache / "recipe" / "runs" / "recipe"
-    assert (home / "lr.png").read_bytes().startswith(b"\x89PNG")
-    curve = pd.read_csv(home / "lr.csv")
+    run_dir = cache / "recipe" / "runs" / "recipe"
+    assert (run_dir / "lr.png").read_bytes().startswith(b"\x89PNG")
+    curve = pd.read_csv(run_dir / "lr.csv")
     assert curve["lr"].is_monotonic_increasing
     assert curve["smoothed"].min() < 0.8 * curve["smoothed"].iloc[0]
     assert "(steepest)" in capsys.readouterr().out
@@ -35,51 +35,51 @@ def test_a_full_device_says_what_to_lower(cache: Path, monkeypatch: pytest.Monke
 
     with monkeypatch.context() as searching:
         searching.setattr("train.find_lr.batch_loss", run_out)
-        with pytest.raises(BadInput, match=r"training\.batch_size = 4 .* try .* 2"):
+        with pytest.raises(UserError, match=r"training\.batch_size = 4 .* try .* 2"):
             main([*OPTIONS, "--cache", str(cache), "--steps", "40"])
-    monkeypatch.setattr(SoundNetwork, "forward", run_out)  # before the first step
-    with pytest.raises(BadInput, match=r"training\.batch_size = 4 .* try .* 2"):
+    monkeypatch.setattr(AudioNetwork, "forward", run_out)  # before the first step
+    with pytest.raises(UserError, match=r"training\.batch_size = 4 .* try .* 2"):
         main([*OPTIONS, "--cache", str(cache), "--steps", "40"])
 
 
 def test_a_loss_that_is_never_finite_says_what_to_try(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("train.find_lr.batch_loss", lambda *given: batch_loss(*given) * float("nan"))
-    with pytest.raises(BadInput, match=r"not finite at --lowest 1e-06: begin lower, or use training\.precision"):
+    with pytest.raises(UserError, match=r"not finite at --min_lr 1e-06: begin lower, or use training\.precision"):
         main([*OPTIONS, "--cache", str(cache), "--steps", "40"])
 
 
 def test_the_search_leaves_weights_and_optimizer_as_they_were(cache: Path) -> None:
-    command = read_command([*OPTIONS[:-2], "--cache", str(cache), "--training.momentum", "0.5"], "test")
-    material = load_material(command.recipe, command.places, torch.device("cpu"))
-    job = Job(command.recipe, material, 0, 0, cache, torch.device("cpu"))
-    learner = start_learner(job, n_steps=20)
-    before = {name: value.clone() for name, value in learner.network.state_dict().items()}
-    rates = [group["lr"] for group in learner.optimizer.param_groups]
-    _, losses = search(job, learner, np.geomspace(1e-3, 1e-1, 20))
+    command = parse_command([*OPTIONS[:-2], "--cache", str(cache), "--training.momentum", "0.5"], "test")
+    training_set = load_training_set(command.recipe, command.run_paths, torch.device("cpu"))
+    job = FoldJob(command.recipe, training_set, 0, 0, cache, torch.device("cpu"))
+    train_state = create_train_state(job, n_steps=20)
+    saved_state = {name: value.clone() for name, value in train_state.network.state_dict().items()}
+    rates = [group["lr"] for group in train_state.optimizer.param_groups]
+    _, losses = run_lr_range_test(job, train_state, np.geomspace(1e-3, 1e-1, 20))
     assert len(set(losses)) > 10, "it did train"
-    assert all(torch.equal(value, before[name]) for name, value in learner.network.state_dict().items())
-    assert [group["lr"] for group in learner.optimizer.param_groups] == rates
-    assert learner.optimizer.state_dict()["state"] == {}
+    assert all(torch.equal(value, saved_state[name]) for name, value in train_state.network.state_dict().items())
+    assert [group["lr"] for group in train_state.optimizer.param_groups] == rates
+    assert train_state.optimizer.state_dict()["state"] == {}
 
 
 def test_suggestions_are_the_steepest_point_and_a_tenth_of_the_lowest() -> None:
     rates = np.geomspace(1e-6, 1, 61)
     curve = 1 / (1 + (rates / 1e-3) ** 2) + (rates / 0.1) ** 2
-    steepest, tenth = suggest(rates.tolist(), curve.tolist())
+    steepest, tenth = suggest_learning_rates(rates.tolist(), curve.tolist())
     assert steepest == pytest.approx(1e-3, rel=0.3)
     assert tenth == pytest.approx(rates[curve.argmin()] / 10)
 
 
 def test_a_loss_that_only_rises_suggests_nothing() -> None:
-    with pytest.raises(BadInput, match="--lowest"):
-        suggest([1e-3, 1e-2, 1e-1], [1.0, 2.0, 3.0])
+    with pytest.raises(UserError, match="--min_lr"):
+        suggest_learning_rates([1e-3, 1e-2, 1e-1], [1.0, 2.0, 3.0])
 
 
 def test_smoothing_has_no_bias_towards_zero() -> None:
-    assert smooth([2.0] * 5) == pytest.approx([2.0] * 5)
+    assert smooth_losses([2.0] * 5) == pytest.approx([2.0] * 5)
 
 
-@pytest.mark.parametrize("options", [["--steps", "3"], ["--lowest", "1", "--highest", "0.1"], ["--fold", "9"]])
+@pytest.mark.parametrize("options", [["--steps", "3"], ["--min_lr", "1", "--max_lr", "0.1"], ["--fold", "9"]])
 def test_options_that_cannot_be_are_refused(cache: Path, options: list[str]) -> None:
-    with pytest.raises(BadInput, match=r"--lowest|no fold 9"):
+    with pytest.raises(UserError, match=r"--min_lr|no fold 9"):
         main([*OPTIONS, "--cache", str(cache), *options])

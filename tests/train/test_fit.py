@@ -12,18 +12,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.errors import BadInput
-from core.file_lock import locked
+from core.errors import UserError
+from core.file_lock import file_lock
 from predict.inference.tagger import load_run
 from recipe import Prediction
-from tests.train.studies import LABELS, assert_same, fit, home_of, start
+from tests.train.factories import LABELS, assert_same, fit, get_run_dir, start_training
 from train.data.batches import Batches
 from train.evaluate.score_clips import score_clips
 from train.evaluate.score_table import read_scores
 from train.loop.losses import batch_loss
 from train.loop.rng import seeded_generator
 from train.loop.schedule import Schedule
-from train.networks.factory import SoundNetwork
+from train.networks.factory import AudioNetwork
 from train.runs.checkpoint import load_checkpoint, save_checkpoint
 
 ROOT = Path(__file__).parent.parent.parent
@@ -38,18 +38,18 @@ def test_all_folds_leave_checkpoints_logs_and_scores_of_every_clip(
     cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fit(cache, "--training.epochs", "8")
-    home = home_of(cache)
+    run_dir = get_run_dir(cache)
     for fold in range(3):
-        best, last = (load_checkpoint(home / f"fold{fold}" / name) for name in ("best.pt", "last.pt"))
+        best, last = (load_checkpoint(run_dir / f"fold{fold}" / name) for name in ("best.pt", "last.pt"))
         assert (best.fold, best.labels, last.epoch) == (fold, list(LABELS), 8)
-        log = pd.read_csv(home / f"fold{fold}" / "log.csv")
+        log = pd.read_csv(run_dir / f"fold{fold}" / "log.csv")
         assert log["epoch"].tolist() == list(range(1, 9))
         assert best.score == log["lwlrap"].max() == log["lwlrap"][best.epoch - 1]
-        wanted = (
-            "train_loss held_out_loss lwlrap map accuracy f1_micro f1_macro hamming lr train_s samples_per_s memory_mb"
+        expected = (
+            "train_loss val_loss lwlrap map accuracy f1_micro f1_macro hamming lr train_s samples_per_s memory_mb"
         )
-        assert set(wanted.split()) <= set(log.columns)
-    scores = read_scores(home / "oof.csv")
+        assert set(expected.split()) <= set(log.columns)
+    scores = read_scores(run_dir / "oof.csv")
     assert scores.clips == [f"clip {number}.wav" for number in range(18)]
     right = (scores.values.argmax(1) == [number % 3 for number in range(18)]).mean()
     assert right > 0.9
@@ -66,23 +66,23 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(cache: Path, mon
 
     monkeypatch.setattr("train.fit.batch_loss", burst)
     with pytest.raises(
-        BadInput, match=r"became nan in epoch 2 at step 3 of 3, learning rate \S+: lower training\.max_lr"
+        UserError, match=r"became nan in epoch 2 at step 3 of 3, learning rate \S+: lower training\.max_lr"
     ):
         fit(cache, "--folds", "2")
-    assert load_checkpoint(home_of(cache) / "fold2" / "last.pt").epoch == 1
+    assert load_checkpoint(get_run_dir(cache) / "fold2" / "last.pt").epoch == 1
 
 
 def test_scores_that_are_not_finite_stop_the_run(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("train.fit.score_clips", lambda *arguments: score_clips(*arguments) * float("nan"))
-    with pytest.raises(BadInput, match=r"scores became nan in epoch 1: lower training\.max_lr"):
+    with pytest.raises(UserError, match=r"scores became nan in epoch 1: lower training\.max_lr"):
         fit(cache, "--folds", "2")
 
 
 def test_a_start_that_lacks_a_fold_is_refused_before_any_is_trained(cache: Path) -> None:
     fit(cache, "--folds", "0", "--run", "begun", "--training.epochs", "1")
-    with pytest.raises(BadInput, match=r"no best\.pt of fold [12] \(fold0 there\)"):
-        fit(cache, "--training.start_from", str(home_of(cache).with_name("begun")))
-    assert not list(home_of(cache).glob("fold*"))
+    with pytest.raises(UserError, match=r"no best\.pt of fold [12] \(fold0 there\)"):
+        fit(cache, "--training.start_from", str(get_run_dir(cache).with_name("begun")))
+    assert not list(get_run_dir(cache).glob("fold*"))
 
 
 @pytest.mark.parametrize("cpu", [False, True])
@@ -93,7 +93,7 @@ def test_a_full_device_says_what_to_lower(cache: Path, monkeypatch: pytest.Monke
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr("train.fit.batch_loss", run_out)
-    with pytest.raises(BadInput, match=r"training\.batch_size = 4 .* training\.crop_seconds = 1\.6: try .* 2"):
+    with pytest.raises(UserError, match=r"training\.batch_size = 4 .* training\.crop_seconds = 1\.6: try .* 2"):
         fit(cache)
 
 
@@ -101,8 +101,8 @@ def test_a_full_host_says_what_to_lower(cache: Path, monkeypatch: pytest.MonkeyP
     def run_out(*_: Any) -> Tensor:
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(SoundNetwork, "forward", run_out)
-    with pytest.raises(BadInput, match=r"cpu has too little memory for training\.batch_size = 4 .*: try .* 2"):
+    monkeypatch.setattr(AudioNetwork, "forward", run_out)
+    with pytest.raises(UserError, match=r"cpu has too little memory for training\.batch_size = 4 .*: try .* 2"):
         fit(cache)
 
 
@@ -130,7 +130,7 @@ def test_each_batch_is_one_optimizer_step_and_one_of_the_schedule(cache: Path, m
     counted(Schedule, "step", "schedule")
     fit(cache, "--folds", "2", "--training.epochs", "4")
     assert counts == {"batches": 12, "optimizer": 12, "schedule": 12}, "twelve clips in fours, four epochs"
-    schedule = load_checkpoint(home_of(cache) / "fold2" / "last.pt").resume
+    schedule = load_checkpoint(get_run_dir(cache) / "fold2" / "last.pt").resume
     assert schedule is not None
     assert schedule["schedule"]["last_epoch"] == schedule["n_steps"] == 12
 
@@ -150,75 +150,75 @@ def test_no_generator_is_used_twice(cache: Path, monkeypatch: pytest.MonkeyPatch
     assert len(set(seeds)) == len(seeds)
 
 
-def test_two_at_once_do_not_train_one_run(cache: Path) -> None:
-    lock = home_of(cache).parent / ".recipe.lock"
-    with locked(lock, "make train"), pytest.raises(BadInput, match="another make train of run recipe is at work"):
+def test_two_commands_do_not_train_one_run(cache: Path) -> None:
+    lock = get_run_dir(cache).parent / ".recipe.lock"
+    with file_lock(lock, "make train"), pytest.raises(UserError, match="another make train of run recipe is at work"):
         fit(cache)
-    assert not home_of(cache).exists()
+    assert not get_run_dir(cache).exists()
 
 
 def test_batches_of_one_clip_are_refused_where_nothing_could_be_normalised(cache: Path) -> None:
     options = ["--training.batch_size", "1", "--training.crop_seconds", "0.1", "--prediction.window_seconds", "0.1"]
-    with pytest.raises(BadInput, match=r"training\.batch_size = 1: network\.name = resnet18"):
+    with pytest.raises(UserError, match=r"training\.batch_size = 1: network\.name = resnet18"):
         fit(cache, "--network.name", "resnet18", *options)
-    assert not home_of(cache).exists()
+    assert not get_run_dir(cache).exists()
 
 
 def test_what_the_disk_refuses_is_one_line(cache: Path) -> None:
-    runs = home_of(cache).parent
+    runs = get_run_dir(cache).parent
     runs.write_text("in the way")
-    ended = start(cache, "--training.epochs", "1")
-    _, said = ended.communicate()
-    assert ended.returncode == 2
-    assert len(said.splitlines()) == 1
-    assert str(runs) in said
+    process = start_training(cache, "--training.epochs", "1")
+    _, complaints = process.communicate()
+    assert process.returncode == 2
+    assert len(complaints.splitlines()) == 1
+    assert str(runs) in complaints
 
 
 def test_a_run_that_cannot_go_on_is_refused_and_keeps_what_it_has(cache: Path) -> None:
     fit(cache, "--training.epochs", "1")
-    best, clips_csv = home_of(cache) / "fold1" / "best.pt", cache / "recipe" / "clips.csv"
-    before = files_of(home_of(cache))
-    assert home_of(cache) / "oof.csv" in before
+    best, clips_csv = get_run_dir(cache) / "fold1" / "best.pt", cache / "recipe" / "clips.csv"
+    before = files_of(get_run_dir(cache))
+    assert get_run_dir(cache) / "oof.csv" in before
     best.unlink()
-    with pytest.raises(BadInput, match=r"fold1/best\.pt is gone"):
+    with pytest.raises(UserError, match=r"fold1/best\.pt is gone"):
         fit(cache, "--training.epochs", "1", "--resume")
     best.write_bytes(before[best])
     last, log = best.with_name("last.pt"), best.with_name("log.csv")
     resume = load_checkpoint(last).resume or {}
     save_checkpoint(last, replace(load_checkpoint(last), resume={k: v for k, v in resume.items() if k != "updates"}))
-    with pytest.raises(BadInput, match=r"fold1/last\.pt lacks updates"):
+    with pytest.raises(UserError, match=r"fold1/last\.pt lacks updates"):
         fit(cache, "--training.epochs", "1", "--resume")
     last.write_bytes(before[last])
     network = load_checkpoint(last).network
     save_checkpoint(last, replace(load_checkpoint(last), network={name[1:]: value for name, value in network.items()}))
-    with pytest.raises(BadInput, match=r"fold1/last\.pt holds the weights of another version's network"):
+    with pytest.raises(UserError, match=r"fold1/last\.pt holds the weights of another version's network"):
         fit(cache, "--training.epochs", "1", "--resume")
     last.write_bytes(before[last])
     log.write_text(log.read_text().replace("\n1,", "\n1.0,"))
-    with pytest.raises(BadInput, match=r"fold1/log\.csv: its epochs are no longer 1 to 1"):
+    with pytest.raises(UserError, match=r"fold1/log\.csv: its epochs are no longer 1 to 1"):
         fit(cache, "--training.epochs", "1", "--resume")
     log.write_bytes(before[log])
     clips = pd.read_csv(clips_csv, keep_default_na=False)
     clips["labels"] = clips["labels"].to_numpy()[::-1]
     clips.to_csv(clips_csv, index=False)
-    with pytest.raises(BadInput, match="have changed since"):
+    with pytest.raises(UserError, match="have changed since"):
         fit(cache, "--training.epochs", "1", "--resume")
-    assert files_of(home_of(cache)) == before
+    assert files_of(get_run_dir(cache)) == before
 
 
 def test_folds_may_be_trained_one_by_one(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fit(cache, "--folds", "0,2")
     assert "waits for folds 1" in capsys.readouterr().out
-    assert not (home_of(cache) / "oof.csv").exists()
-    kept = (home_of(cache) / "fold0" / "last.pt").read_bytes()
+    assert not (get_run_dir(cache) / "oof.csv").exists()
+    kept = (get_run_dir(cache) / "fold0" / "last.pt").read_bytes()
     fit(cache, "--folds", "1")
-    assert (home_of(cache) / "oof.csv").exists()
-    assert (home_of(cache) / "fold0" / "last.pt").read_bytes() == kept
+    assert (get_run_dir(cache) / "oof.csv").exists()
+    assert (get_run_dir(cache) / "fold0" / "last.pt").read_bytes() == kept
 
 
 def test_several_seeds_train_several_networks_a_fold(cache: Path) -> None:
     fit(cache, "--training.seeds", "2", "--folds", "0")
-    one, two = (load_checkpoint(home_of(cache) / f"fold0_seed{seed}" / "best.pt") for seed in range(2))
+    one, two = (load_checkpoint(get_run_dir(cache) / f"fold0_seed{seed}" / "best.pt") for seed in range(2))
     assert (one.seed, two.seed) == (0, 1)
     assert not torch.equal(one.network["head.2.weight"], two.network["head.2.weight"])
 
@@ -239,7 +239,7 @@ def test_several_seeds_train_several_networks_a_fold(cache: Path) -> None:
     ],
 )
 def test_bad_input_is_one_line_that_names_it(cache: Path, options: list[str], message: str) -> None:
-    with pytest.raises(BadInput, match=message) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         fit(cache, *options)
     assert "\n" not in str(caught.value)
 
@@ -248,31 +248,31 @@ def test_another_recipe_does_not_resume_a_run_but_sets_it_aside(
     cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fit(cache, "--folds", "0,1")
-    with pytest.raises(BadInput, match=r"training\.epochs = 3"):
+    with pytest.raises(UserError, match=r"training\.epochs = 3"):
         fit(cache, "--folds", "0", "--training.epochs", "4", "--resume")
-    assert (home_of(cache) / "fold1").exists()
+    assert (get_run_dir(cache) / "fold1").exists()
     fit(cache, "--folds", "0", "--training.epochs", "4")
     assert "was trained with training.epochs = 3: it is now run recipe-1" in capsys.readouterr().out
-    assert not (home_of(cache) / "fold1").exists()
-    assert (home_of(cache).with_name("recipe-1") / "fold1" / "best.pt").exists()
+    assert not (get_run_dir(cache) / "fold1").exists()
+    assert (get_run_dir(cache).with_name("recipe-1") / "fold1" / "best.pt").exists()
 
 
 @pytest.mark.parametrize("wrong", ["--network.name waveform", "--network.name alexnet", "--training.start_from no.pt"])
 def test_what_cannot_be_trained_leaves_the_run_as_it_was(cache: Path, wrong: str) -> None:
     fit(cache, "--folds", "0", "--training.epochs", "1")
-    before = files_of(home_of(cache).parent)
-    with pytest.raises(BadInput):
+    before = files_of(get_run_dir(cache).parent)
+    with pytest.raises(UserError):
         fit(cache, *wrong.split())
-    assert files_of(home_of(cache).parent) == before
+    assert files_of(get_run_dir(cache).parent) == before
 
 
 def test_without_tensorboard_nothing_of_a_run_is_touched(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fit(cache, "--folds", "0", "--training.epochs", "1")
-    before = files_of(home_of(cache))
+    before = files_of(get_run_dir(cache))
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(BadInput, match="pip install tensorboard"):
+    with pytest.raises(UserError, match="pip install tensorboard"):
         fit(cache, "--folds", "0", "--training.epochs", "1", "--tensorboard")
-    assert files_of(home_of(cache)) == before
+    assert files_of(get_run_dir(cache)) == before
 
 
 def test_without_a_compiler_nothing_of_a_run_is_touched(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,31 +280,31 @@ def test_without_a_compiler_nothing_of_a_run_is_touched(cache: Path, monkeypatch
         raise RuntimeError("No working C++ compiler found")
 
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=fail))
-    with pytest.raises(BadInput, match=r"training\.compile: No working C\+\+ compiler found"):
+    with pytest.raises(UserError, match=r"training\.compile: No working C\+\+ compiler found"):
         fit(cache, "--folds", "0", "--training.compile", "true")
-    assert not home_of(cache).exists()
+    assert not get_run_dir(cache).exists()
 
 
 def test_folds_that_the_data_no_longer_have_go_with_their_networks(
     cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fit(cache, "--training.epochs", "1")
-    home, clips_csv = home_of(cache), cache / "recipe" / "clips.csv"
+    run_dir, clips_csv = get_run_dir(cache), cache / "recipe" / "clips.csv"
     clips = pd.read_csv(clips_csv, keep_default_na=False)
     clips["fold"] = clips["fold"] % 2
     clips.to_csv(clips_csv, index=False)
-    with pytest.raises(BadInput, match="have changed since"):
+    with pytest.raises(UserError, match="have changed since"):
         fit(cache, "--training.epochs", "1", "--resume")
-    assert (home / "fold2" / "best.pt").exists()
+    assert (run_dir / "fold2" / "best.pt").exists()
     fit(cache, "--training.epochs", "1", "--folds", "0")
     assert "fold2 is removed, for the clips have no fold 2 any more" in capsys.readouterr().out
-    assert sorted(path.name for path in home.glob("fold*")) == ["fold0", "fold1"]
-    assert set(load_run(home, Prediction()).folds) == {0, 1}
+    assert sorted(path.name for path in run_dir.glob("fold*")) == ["fold0", "fold1"]
+    assert set(load_run(run_dir, Prediction()).folds) == {0, 1}
 
 
 def test_tensorboard_is_written_where_asked_for(cache: Path) -> None:
     fit(cache, "--folds", "0", "--tensorboard")
-    assert list((home_of(cache) / "fold0" / "tensorboard").glob("events.*"))
+    assert list((get_run_dir(cache) / "fold0" / "tensorboard").glob("events.*"))
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_tensorboard_is_written_where_asked_for(cache: Path) -> None:
 )
 def test_every_way_of_training_trains(cache: Path, options: str) -> None:
     fit(cache, "--folds", "0", *options.split())
-    assert load_checkpoint(home_of(cache) / "fold0" / "last.pt").epoch == 3
+    assert load_checkpoint(get_run_dir(cache) / "fold0" / "last.pt").epoch == 3
 
 
 def test_a_compiled_network_trains_and_is_kept_under_the_same_names(
@@ -329,10 +329,10 @@ def test_a_compiled_network_trains_and_is_kept_under_the_same_names(
 ) -> None:
     """With the backend that only traces: real compilation takes a minute and a compiler."""
     fit(cache, "--folds", "0")
-    plain = load_checkpoint(home_of(cache) / "fold0" / "last.pt").network
+    plain = load_checkpoint(get_run_dir(cache) / "fold0" / "last.pt").network
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     fit(cache, "--folds", "0", "--training.compile", "true")
-    assert_same(load_checkpoint(home_of(cache) / "fold0" / "last.pt").network, plain)
+    assert_same(load_checkpoint(get_run_dir(cache) / "fold0" / "last.pt").network, plain)
 
 
 def test_a_network_that_cannot_be_compiled_ends_the_run_in_a_line(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,9 +343,9 @@ def test_a_network_that_cannot_be_compiled_ends_the_run_in_a_line(cache: Path, m
 
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=fail_beyond_the_trial))
     line = r"^training\.compile: the network cannot be compiled \(no code for this\); set it to false$"
-    with pytest.raises(BadInput, match=line):
+    with pytest.raises(UserError, match=line):
         fit(cache, "--folds", "0", "--training.compile", "true")
-    assert load_checkpoint(home_of(cache) / "fold0" / "last.pt").epoch == 0
+    assert load_checkpoint(get_run_dir(cache) / "fold0" / "last.pt").epoch == 0
 
 
 @pytest.mark.parametrize("error", [RuntimeError("shapes"), KeyboardInterrupt()])
@@ -364,14 +364,14 @@ def test_other_errors_beside_a_compiled_network_stay_what_they_are(
 
 def test_the_last_epoch_is_kept_where_nothing_is_to_be_chosen(cache: Path) -> None:
     fit(cache, "--folds", "0", "--training.metric", "last")
-    best, last = (load_checkpoint(home_of(cache) / "fold0" / name) for name in ("best.pt", "last.pt"))
+    best, last = (load_checkpoint(get_run_dir(cache) / "fold0" / name) for name in ("best.pt", "last.pt"))
     assert best.epoch == 3
     assert_same(best.network, last.network)
 
 
 def test_a_run_is_fine_tuned_from_another_fold_by_fold(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fit(cache, "--folds", "0,1", "--training.epochs", "6")
-    other, options = home_of(cache), ["--run", "tuned", "--training.epochs", "1", "--training.max_lr", "1e-6"]
+    other, options = get_run_dir(cache), ["--run", "tuned", "--training.epochs", "1", "--training.max_lr", "1e-6"]
     fit(cache, "--folds", "1", "--training.start_from", str(other), "--training.freeze_epochs", "1", *options)
     assert f"starting from {other / 'fold1' / 'best.pt'}" in capsys.readouterr().out
     tuned = load_checkpoint(other.parent / "tuned" / "fold1" / "best.pt").network
@@ -379,5 +379,5 @@ def test_a_run_is_fine_tuned_from_another_fold_by_fold(cache: Path, capsys: pyte
         name: value for name, value in load_checkpoint(other / "fold1" / "best.pt").network.items() if "trunk" in name
     }
     assert_same({name: tuned[name] for name in trunk}, trunk)
-    with pytest.raises(BadInput, match=r"no best\.pt of fold 2 \(fold0, fold1 there\)"):
+    with pytest.raises(UserError, match=r"no best\.pt of fold 2 \(fold0, fold1 there\)"):
         fit(cache, "--folds", "2", "--training.start_from", str(other), *options)

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from train.augment.warp import take_frames
+from train.augment.warp import gather_frames
 
 MaskFill = Literal["mean", "floor", "zero"]
 
@@ -17,23 +17,23 @@ def mask_time(
 
     Park et al., "SpecAugment", 2019. One span with the floor is a blank of silence.
     """
-    hidden = _draw_spans(x, x.shape[1], max_masks, max_share, generator)
-    return _filled(x, hidden[:, :, None], fill), y
+    mask = _draw_spans(x, x.shape[1], max_masks, max_share, generator)
+    return _fill_masked(x, mask[:, :, None], fill), y
 
 
 def mask_frequency(
     x: Tensor, y: Tensor, generator: Generator, *, max_masks: int, max_share: float, fill: MaskFill
 ) -> tuple[Tensor, Tensor]:
     """Hide 1 to `max_masks` spans of bins in each clip, each of a width drawn up to `max_share` of the bins."""
-    hidden = _draw_spans(x, x.shape[2], max_masks, max_share, generator)
-    return _filled(x, hidden[:, None, :], fill), y
+    mask = _draw_spans(x, x.shape[2], max_masks, max_share, generator)
+    return _fill_masked(x, mask[:, None, :], fill), y
 
 
 def roll_time(x: Tensor, y: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
     """Turn each crop round in time by any number of frames."""
     n_frames = x.shape[1]
     shift = torch.randint(n_frames, (len(x), 1), generator=generator, device=x.device)
-    return take_frames(x, (torch.arange(n_frames, device=x.device) - shift) % n_frames), y
+    return gather_frames(x, (torch.arange(n_frames, device=x.device) - shift) % n_frames), y
 
 
 def _draw_spans(x: Tensor, length: int, max_masks: int, max_share: float, generator: Generator) -> Tensor:
@@ -41,17 +41,17 @@ def _draw_spans(x: Tensor, length: int, max_masks: int, max_share: float, genera
     number, width, start = torch.rand((3, len(x), max_masks), generator=generator, device=x.device)
     widths = (width * (int(max_share * length) + 1)).floor()
     starts = (start * (length - widths + 1)).floor()
-    used = torch.arange(max_masks, device=x.device) <= (number[:, :1] * max_masks).floor()
-    at = torch.arange(length, device=x.device)[:, None]
-    inside = (at >= starts[:, None]) & (at < (starts + widths)[:, None]) & used[:, None]
+    is_active = torch.arange(max_masks, device=x.device) <= (number[:, :1] * max_masks).floor()
+    position = torch.arange(length, device=x.device)[:, None]
+    inside = (position >= starts[:, None]) & (position < (starts + widths)[:, None]) & is_active[:, None]
     return inside.any(2)
 
 
-def _filled(x: Tensor, hidden: Tensor, fill: MaskFill) -> Tensor:
+def _fill_masked(x: Tensor, mask: Tensor, fill: MaskFill) -> Tensor:
     """x with each crop's own mean, its lowest value, or 0 where it is hidden."""
     if fill == "zero":
         value = x.new_zeros(1, 1, 1)
     else:
         value = x.mean((1, 2), keepdim=True) if fill == "mean" else x.amin((1, 2), keepdim=True)
     # lerp by 0 or 1 is exact, and on a CPU takes a fifth of the time of where.
-    return torch.lerp(x, value, hidden.float())
+    return torch.lerp(x, value, mask.float())

@@ -10,15 +10,15 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from train.augment.gain_noise import draw_between, to_decibels, to_power
+from train.augment.gain_noise import db_to_power, draw_uniform, power_to_db
 
-LabelRule = Literal["united", "weighted"]
-Others = list[tuple[Tensor, Tensor]]
+LabelMixing = Literal["union", "proportional"]
+MixPartners = list[tuple[Tensor, Tensor]]
 """Weights of other clips in each mixture, and which of the batch they are [batch]."""
 
 
 def mixup(
-    x: Tensor, y: Tensor, generator: Generator, *, alpha: float, max_share: float, label_rule: LabelRule
+    x: Tensor, y: Tensor, generator: Generator, *, alpha: float, max_share: float, label_mixing: LabelMixing
 ) -> tuple[Tensor, Tensor]:
     """Interpolate each clip with another, whose share is `max_share` times a Beta(alpha, alpha) draw (1: uniform).
 
@@ -29,7 +29,7 @@ def mixup(
     # What torch.distributions.Beta draws from; Beta itself takes no generator.
     share = max_share * torch._sample_dirichlet(concentration, generator=generator)[:, 0]
     mixed = torch.lerp(x, x.index_select(0, partner), share[:, None, None])
-    return mixed, mix_labels(y, 1 - share, [(share, partner)], label_rule)
+    return mixed, mix_labels(y, 1 - share, [(share, partner)], label_mixing)
 
 
 def power_mix(
@@ -39,28 +39,30 @@ def power_mix(
     *,
     max_clips: int,
     range_db: float,
-    label_rule: LabelRule,
+    label_mixing: LabelMixing,
     decibels: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Sound each clip together with 1 to `max_clips` - 1 others, quieter by up to `range_db` (uniform in decibels).
 
-    By the rule `weighted` a label's weight is its clip's share of the gains of power.
+    By the rule `proportional` a label's weight is its clip's share of the gains of power.
     """
     n_most = min(max_clips, len(x)) - 1
-    n_others = 1 + draw_between(0, n_most, x, generator).flatten().long().clamp(max=n_most - 1)
-    own = torch.ones(len(x), device=x.device)
+    n_others = 1 + draw_uniform(0, n_most, x, generator).flatten().long().clamp(max=n_most - 1)
+    own_weight = torch.ones(len(x), device=x.device)
     others = [
-        (to_power(draw_between(-range_db, 0, x, generator)).flatten() * (n_others > k), partner)
+        (db_to_power(draw_uniform(-range_db, 0, x, generator)).flatten() * (n_others > k), partner)
         for k, partner in enumerate(_draw_partners(x, n_most, generator))
     ]
-    total = own + sum(gain for gain, _ in others)
+    total = own_weight + sum(gain for gain, _ in others)
     shares = [(gain / total, partner) for gain, partner in others]
-    mixed = add_sounds(x, own[:, None, None], [(gain[:, None, None], partner) for gain, partner in others], decibels)
-    return mixed, mix_labels(y, own / total, shares, label_rule)
+    mixed = mix_weighted(
+        x, own_weight[:, None, None], [(gain[:, None, None], partner) for gain, partner in others], decibels
+    )
+    return mixed, mix_labels(y, own_weight / total, shares, label_mixing)
 
 
 def crossfade(
-    x: Tensor, y: Tensor, generator: Generator, *, max_share: float, label_rule: LabelRule, decibels: bool = True
+    x: Tensor, y: Tensor, generator: Generator, *, max_share: float, label_mixing: LabelMixing, decibels: bool = True
 ) -> tuple[Tensor, Tensor]:
     """Fade each clip into another: the power of one falls along a sigmoid in time while the other's rises.
 
@@ -69,38 +71,38 @@ def crossfade(
     """
     (partner,) = _draw_partners(x, 1, generator)
     n_frames = x.shape[1]
-    middle = draw_between(0.25, 0.75, x, generator)
-    width = draw_between(0, max_share, x, generator).clamp(min=1 / n_frames)
+    middle = draw_uniform(0.25, 0.75, x, generator)
+    width = draw_uniform(0, max_share, x, generator).clamp(min=1 / n_frames)
     time = (torch.arange(n_frames, device=x.device)[:, None] + 0.5) / n_frames
     rising = torch.sigmoid((time - middle) * (4 / width))
     share = rising.mean((1, 2))
-    mixed = add_sounds(x, 1 - rising, [(rising, partner)], decibels)
-    return mixed, mix_labels(y, 1 - share, [(share, partner)], label_rule)
+    mixed = mix_weighted(x, 1 - rising, [(rising, partner)], decibels)
+    return mixed, mix_labels(y, 1 - share, [(share, partner)], label_mixing)
 
 
-def add_sounds(x: Tensor, own: Tensor, others: Others, decibels: bool) -> Tensor:
-    """Each clip under the weights `own` and others of x under theirs, added as powers, or as samples.
+def mix_weighted(x: Tensor, own_weight: Tensor, others: MixPartners, decibels: bool) -> Tensor:
+    """Each clip under the weights `own_weight` and others of x under theirs, added as powers, or as samples.
 
     Weights are of power and broadcast to x; a sample's is the root of it.
     """
-    linear = to_power(x) if decibels else x
-    total = linear * (own if decibels else own.sqrt())
+    linear = db_to_power(x) if decibels else x
+    total = linear * (own_weight if decibels else own_weight.sqrt())
     for weights, clips in others:
         # A quarter of the time of indexing with brackets.
         total.addcmul_(linear.index_select(0, clips), weights if decibels else weights.sqrt())
-    return to_decibels(total) if decibels else total
+    return power_to_db(total) if decibels else total
 
 
-def mix_labels(y: Tensor, own: Tensor, others: Others, label_rule: LabelRule) -> Tensor:
-    """Labels of mixtures, from shares [batch]: all whose share is above 0 (united), or in proportion (weighted)."""
-    parts = [(own, y), *((share, y[clips]) for share, clips in others)]
-    if label_rule == "weighted":
+def mix_labels(y: Tensor, own_weight: Tensor, others: MixPartners, label_mixing: LabelMixing) -> Tensor:
+    """Labels of mixtures, from shares [batch]: all whose share is above 0 (union), or in proportion (proportional)."""
+    parts = [(own_weight, y), *((share, y[clips]) for share, clips in others)]
+    if label_mixing == "proportional":
         return torch.stack([share[:, None] * labels for share, labels in parts]).sum(0)
     return torch.stack([(share > 0)[:, None] * labels for share, labels in parts]).amax(0)
 
 
 def _draw_partners(x: Tensor, number: int, generator: Generator) -> list[Tensor]:
     """`number` partners for each clip of the batch, different from it and each other: neighbours in a random ring."""
-    ring = torch.rand(len(x), generator=generator, device=x.device).argsort()
-    place = ring.argsort()
-    return [ring[(place + k) % len(x)] for k in range(1, number + 1)]
+    permutation = torch.rand(len(x), generator=generator, device=x.device).argsort()
+    rank = permutation.argsort()
+    return [permutation[(rank + k) % len(x)] for k in range(1, number + 1)]

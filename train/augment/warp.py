@@ -4,7 +4,7 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional
 
-from train.augment.gain_noise import draw_between
+from train.augment.gain_noise import draw_uniform
 
 
 def resized_crop(x: Tensor, y: Tensor, generator: Generator, *, min_scale: float) -> tuple[Tensor, Tensor]:
@@ -12,10 +12,10 @@ def resized_crop(x: Tensor, y: Tensor, generator: Generator, *, min_scale: float
 
     The two shares are drawn apart: time and pitch are stretched by different factors.
     """
-    low, high, weight = _draw_part(x, x.shape[1], min_scale, generator)
-    x = torch.lerp(take_frames(x, low), take_frames(x, high), weight[:, :, None])
-    low, high, weight = _draw_part(x, x.shape[2], min_scale, generator)
-    return torch.lerp(take_bins(x, low), take_bins(x, high), weight[:, None, :]), y
+    low, high, weight = _draw_interpolation(x, x.shape[1], min_scale, generator)
+    x = torch.lerp(gather_frames(x, low), gather_frames(x, high), weight[:, :, None])
+    low, high, weight = _draw_interpolation(x, x.shape[2], min_scale, generator)
+    return torch.lerp(gather_bins(x, low), gather_bins(x, high), weight[:, None, :]), y
 
 
 def roll_pitch(
@@ -28,15 +28,15 @@ def roll_pitch(
     n_bins = x.shape[2]
     shift = torch.randint(-max_bins, max_bins + 1, (len(x), 1), generator=generator, device=x.device)
     source = torch.arange(n_bins, device=x.device) - shift
-    return take_bins(x, source % n_bins if circular else source.clamp(0, n_bins - 1)), y
+    return gather_bins(x, source % n_bins if circular else source.clamp(0, n_bins - 1)), y
 
 
-def fewer_bins(x: Tensor, n_bins: int) -> Tensor:
+def downsample_bins(x: Tensor, n_bins: int) -> Tensor:
     """[batch, n_frames, n_bins]: bins averaged in neighbouring groups, for the small sizes of early epochs."""
     return functional.adaptive_avg_pool1d(x, n_bins)
 
 
-def take_frames(x: Tensor, frames: Tensor) -> Tensor:
+def gather_frames(x: Tensor, frames: Tensor) -> Tensor:
     """[batch, n, n_bins]: of each crop its own frames [batch, n], in that order."""
     first = x.shape[1] * torch.arange(len(x), device=x.device)
     rows = (first[:, None] + frames).flatten()
@@ -44,16 +44,18 @@ def take_frames(x: Tensor, frames: Tensor) -> Tensor:
     return x.reshape(-1, x.shape[2]).index_select(0, rows).view(*frames.shape, -1)
 
 
-def take_bins(x: Tensor, bins: Tensor) -> Tensor:
+def gather_bins(x: Tensor, bins: Tensor) -> Tensor:
     """[batch, n_frames, n]: of each crop its own bins [batch, n], in that order."""
     return x.gather(2, bins[:, None, :].expand(-1, x.shape[1], -1))
 
 
-def _draw_part(x: Tensor, length: int, min_scale: float, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+def _draw_interpolation(
+    x: Tensor, length: int, min_scale: float, generator: Generator
+) -> tuple[Tensor, Tensor, Tensor]:
     """Where `length` points evenly spread over a random part of an axis fall: [batch, length] neighbours below and
     above, and the weight of the one above."""
-    scale = draw_between(min_scale, 1, x, generator)[:, 0]
-    first = draw_between(0, 1, x, generator)[:, 0] * (1 - scale) * (length - 1)
-    at = (first + scale * torch.arange(length, device=x.device)).clamp(max=length - 1)
-    low = at.long()
-    return low, (low + 1).clamp(max=length - 1), at - low
+    scale = draw_uniform(min_scale, 1, x, generator)[:, 0]
+    first = draw_uniform(0, 1, x, generator)[:, 0] * (1 - scale) * (length - 1)
+    position = (first + scale * torch.arange(length, device=x.device)).clamp(max=length - 1)
+    low = position.long()
+    return low, (low + 1).clamp(max=length - 1), position - low

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from core.errors import BadInput
+from core.errors import UserError
 from recipe import Training
 from train.augment.pipeline import build_augmentations
-from train.augment.warp import fewer_bins
-from train.data.crops import draw_crops, take_crops
-from train.data.frame_bank import Memory
-from train.data.prefetch import one_step_ahead
+from train.augment.warp import downsample_bins
+from train.data.crops import draw_crops, gather_crops
+from train.data.frame_bank import FrameBank
+from train.data.prefetch import prefetch
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Batch:
     noisy: Tensor
     """bool [batch]: the clip, or one mixed into it, has unchecked labels."""
     rows: Tensor
-    """int64 [batch] rows of the memory."""
+    """int64 [batch] rows of the frame bank."""
 
 
 class Batches:
@@ -38,7 +38,7 @@ class Batches:
 
     def __init__(
         self,
-        memory: Memory,
+        frame_bank: FrameBank,
         rows: Sequence[int] | Tensor,
         targets: Tensor,
         training: Training,
@@ -48,13 +48,13 @@ class Batches:
         n_frames: int,
         n_bins: int,
     ) -> None:
-        """`targets` [len(rows), n_labels] and `noisy` bool [len(rows)] belong to `rows` of the memory; the generator is
-        on the memory's device. Crops have `n_frames`, and `n_bins` averaged from the store's. Raises BadInput where no
+        """`targets` [len(rows), n_labels] and `noisy` bool [len(rows)] belong to `rows` of the bank; the generator is
+        on the bank's device. Crops have `n_frames`, and `n_bins` averaged from the store's. Raises UserError where no
         clip is left, or an augmentation does not suit the features.
         """
-        device = memory.device
+        device = frame_bank.device
         noisy = noisy.cpu()
-        self._memory, self._training, self._generator = memory, training, generator
+        self._frame_bank, self._training, self._generator = frame_bank, training, generator
         self._rows = torch.as_tensor(rows, dtype=torch.int64, device=device)
         # Mixing takes 'noisy' for one more label, so a mixture knows whether a noisy clip is in it.
         self._targets = torch.cat([targets.float().cpu(), noisy[:, None].float()], 1).to(device)
@@ -62,9 +62,9 @@ class Batches:
         self._noisy = torch.nonzero(noisy).flatten().to(device)
         self._n_noisy = round(training.noisy_rate * len(self._curated)) if noisy.any() and (~noisy).any() else 0
         self._n_frames, self._n_bins = n_frames, n_bins
-        self._augmentations = build_augmentations(training, memory.kind)
+        self._augmentations = build_augmentations(training, frame_bank.kind)
         if not len(self._curated):
-            raise BadInput("no clips to train on: all of them are held out, dropped or unreadable (see failed.csv)")
+            raise UserError("no clips to train on: all of them are held out, dropped or unreadable (see failed.csv)")
 
     def __len__(self) -> int:
         """Steps of an epoch."""
@@ -72,29 +72,29 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         """The batches of an epoch. Everything that says which frames are read is drawn before the first."""
-        memory, n_frames, short_clips = self._memory, self._n_frames, self._training.short_clips
+        frame_bank, n_frames, short_clip_padding = self._frame_bank, self._n_frames, self._training.short_clip_padding
         order = self._draw_order()
         crops = draw_crops(
-            memory,
+            frame_bank,
             self._rows[order].cpu(),
             self._generator,
             n_frames=n_frames,
-            short_clips=short_clips,
+            short_clip_padding=short_clip_padding,
             variant_probability=self._training.variant_probability,
         )
 
         def fetch(step: int) -> Tensor:
-            return take_crops(memory, crops[step], n_frames, short_clips)
+            return gather_crops(frame_bank, crops[step], n_frames, short_clip_padding)
 
         steps = range(len(self))
-        taken = one_step_ahead(fetch, len(self), memory.device) if memory.remote else map(fetch, steps)
-        for step, stored in zip(steps, taken, strict=True):
-            yield self._augmented(stored, order[step])
+        stored_crops = prefetch(fetch, len(self), frame_bank.device) if frame_bank.offloaded else map(fetch, steps)
+        for step, stored in zip(steps, stored_crops, strict=True):
+            yield self._augment(stored, order[step])
 
-    def _augmented(self, stored: Tensor, clips: Tensor) -> Batch:
-        x, y = self._memory.physical(stored), self._targets[clips]
-        if self._n_bins < self._memory.n_bins:
-            x = fewer_bins(x, self._n_bins)
+    def _augment(self, stored: Tensor, clips: Tensor) -> Batch:
+        x, y = self._frame_bank.dequantise(stored), self._targets[clips]
+        if self._n_bins < self._frame_bank.n_bins:
+            x = downsample_bins(x, self._n_bins)
         for augmentation in self._augmentations:
             x, y = augmentation(x, y, self._generator)
         return Batch(x, y[:, :-1], y[:, -1] > 0, self._rows[clips])
@@ -102,14 +102,14 @@ class Batches:
     def _draw_order(self) -> Tensor:
         """[steps, batch_size] int64, which of the rows come in each step."""
         clips = torch.cat([self._curated, self._draw(self._noisy, self._n_noisy)])
-        wanted = len(self) * self._training.batch_size
-        order = torch.cat([self._draw(clips, len(clips)), self._draw(clips, wanted - len(clips))])
+        n_drawn = len(self) * self._training.batch_size
+        order = torch.cat([self._draw(clips, len(clips)), self._draw(clips, n_drawn - len(clips))])
         return order.view(-1, self._training.batch_size)
 
     def _draw(self, clips: Tensor, number: int) -> Tensor:
         """`number` of `clips` in random order, none twice before all came."""
-        rounds = [
+        permutations = [
             clips[torch.randperm(len(clips), generator=self._generator, device=clips.device)]
             for _ in range(-(-number // max(len(clips), 1)))
         ]
-        return torch.cat([clips[:0], *rounds])[:number]
+        return torch.cat([clips[:0], *permutations])[:number]

@@ -7,29 +7,29 @@ import torch
 from torch import Tensor
 
 
-def one_step_ahead(fetch: Callable[[int], Tensor], n_steps: int, device: torch.device) -> Generator[Tensor, None, None]:
+def prefetch(fetch: Callable[[int], Tensor], n_steps: int, device: torch.device) -> Generator[Tensor, None, None]:
     """`fetch(0)`, `fetch(1)` ... on `device`. `fetch` runs in a thread of its own and returns tensors in host memory.
 
     To a GPU they go from pinned memory on a stream of their own, so neither host nor network waits for the copy.
     """
     stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
-    def send(step: int) -> tuple[Tensor, torch.cuda.Event | None]:
+    def fetch_to_device(step: int) -> tuple[Tensor, torch.cuda.Event | None]:
         if stream is None:
             return fetch(step).to(device), None
         pinned = fetch(step).pin_memory()
         with torch.cuda.stream(stream):
             return pinned.to(device, non_blocking=True), stream.record_event()
 
-    with ThreadPoolExecutor(1, thread_name_prefix="fetch") as worker:
-        coming = worker.submit(send, 0)
+    with ThreadPoolExecutor(1, thread_name_prefix="fetch") as executor:
+        next_fetch = executor.submit(fetch_to_device, 0)
         for step in range(n_steps):
-            tensor, arrived = coming.result()
+            tensor, copy_done = next_fetch.result()
             if step + 1 < n_steps:
-                coming = worker.submit(send, step + 1)
-            if arrived is not None:
-                present = torch.cuda.current_stream(device)
-                present.wait_event(arrived)
+                next_fetch = executor.submit(fetch_to_device, step + 1)
+            if copy_done is not None:
+                compute_stream = torch.cuda.current_stream(device)
+                compute_stream.wait_event(copy_done)
                 # The tensor's memory belongs to the copying stream; it must not be reused before this one is done.
-                tensor.record_stream(present)
+                tensor.record_stream(compute_stream)
             yield tensor

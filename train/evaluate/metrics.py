@@ -2,7 +2,7 @@
 
 `truth` and `scores` are `[n_clips, n_labels]`; truth counts as present from 0.5, decisions are 0/1 or booleans.
 What is not defined is left out and never counted as zero: clips without labels by `lwlrap` and `accuracy`, absent
-labels by the averages over labels. `describe_gaps` says which.
+labels by the averages over labels. `describe_excluded` says which.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from preprocess.dataset.labels import is_single_label
 METRICS = ("lwlrap", "map", "accuracy", "f1_micro", "f1_macro", "hamming")
 
 
-def summarise(truth: Tensor, scores: Tensor, threshold: float | Tensor = 0.5) -> dict[str, float]:
+def compute_metrics(truth: Tensor, scores: Tensor, threshold: float | Tensor = 0.5) -> dict[str, float]:
     """Every metric by name, in the order of METRICS; `accuracy` only where each clip has exactly one label.
 
     Decisions are made at one threshold, or at one a label `[n_labels]`.
@@ -31,15 +31,15 @@ def summarise(truth: Tensor, scores: Tensor, threshold: float | Tensor = 0.5) ->
     }
 
 
-def describe_gaps(truth: Tensor, labels: Sequence[str]) -> list[str]:
+def describe_excluded(truth: Tensor, labels: Sequence[str]) -> list[str]:
     """What the metrics leave out of this truth, in words; empty where nothing is."""
-    gaps = []
+    excluded = []
     if unlabelled := int((_present(truth).sum(1) == 0).sum()):
-        gaps.append(f"{unlabelled} clips without a label are left out of lwlrap, and are negatives elsewhere")
+        excluded.append(f"{unlabelled} clips without a label are left out of lwlrap, and are negatives elsewhere")
     absent = [label for label, found in zip(labels, _present(truth).any(0).tolist(), strict=True) if not found]
     if absent:
-        gaps.append(f"labels no clip has are left out of map: {', '.join(absent)}")
-    return gaps
+        excluded.append(f"labels no clip has are left out of map: {', '.join(absent)}")
+    return excluded
 
 
 def lwlrap(truth: Tensor, scores: Tensor) -> float:
@@ -49,21 +49,21 @@ def lwlrap(truth: Tensor, scores: Tensor) -> float:
     worst rank; the metric of Freesound Audio Tagging 2019. NaN where no clip has a label.
     """
     present = _present(truth)
-    return _mean(precision_at(present, scores)[present])
+    return _mean(precision_at_rank(present, scores)[present])
 
 
 def lwlrap_per_class(truth: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
     """Each label's part in lwlrap `[n_labels]`, NaN where no clip has it, and its weight: its share of all labels."""
     present = _present(truth)
     counts = present.sum(0)
-    sums = torch.where(present, precision_at(present, scores), 0).sum(0)
+    sums = torch.where(present, precision_at_rank(present, scores), 0).sum(0)
     return sums / counts, counts / counts.sum()
 
 
 def average_precision_per_class(truth: Tensor, scores: Tensor) -> Tensor:
     """Average precision of each label over the clips `[n_labels]`, as scikit-learn's; NaN where no clip has it."""
     present = _present(truth).T.contiguous()
-    precision = precision_at(present, scores.T.contiguous())
+    precision = precision_at_rank(present, scores.T.contiguous())
     return torch.where(present, precision, 0).sum(1) / present.sum(1)
 
 
@@ -73,7 +73,7 @@ def mean_average_precision(truth: Tensor, scores: Tensor) -> float:
     return _mean(per_class[~per_class.isnan()])
 
 
-def precision_at(present: Tensor, scores: Tensor) -> Tensor:
+def precision_at_rank(present: Tensor, scores: Tensor) -> Tensor:
     """For every score of a row: of the scores at least as high, the share that is present; float64."""
     ascending, order = (-scores).sort(dim=-1)
     hits = present.gather(-1, order).cumsum(-1)
@@ -124,7 +124,7 @@ def accuracy(truth: Tensor, scores: Tensor) -> float:
     return _mean((scores[single].argmax(1) == truth[single].argmax(1)).double())
 
 
-def confusion(truth: Tensor, scores: Tensor) -> Tensor:
+def confusion_matrix(truth: Tensor, scores: Tensor) -> Tensor:
     """Clips with exactly one label, counted by label (row) and highest score (column): int64 `[n_labels, n_labels]`."""
     n_labels = truth.shape[1]
     single = _present(truth).sum(1) == 1

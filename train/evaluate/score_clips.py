@@ -6,18 +6,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.errors import BadInput
+from core.errors import UserError
 from recipe import Prediction
-from train.data.frame_bank import Memory
+from train.data.frame_bank import FrameBank
 from train.evaluate.blend import blend
-from train.evaluate.windows import cut_windows, pool_windows, window_starts
-from train.networks.factory import SoundNetwork
+from train.evaluate.windows import pool_windows, slice_windows, window_starts
+from train.networks.factory import AudioNetwork
 
 # Large enough to fill a GPU, small enough that activations of 128 by 256 windows stay under 2 GB.
-WINDOWS_AT_ONCE = 64
+WINDOW_BATCH_SIZE = 64
 
 
-def window_frames(prediction: Prediction, frames_per_second: float) -> tuple[int, int]:
+def window_and_hop_frames(prediction: Prediction, frames_per_second: float) -> tuple[int, int]:
     """Frames of a window and of a hop, at least one."""
     return (
         max(round(prediction.window_seconds * frames_per_second), 1),
@@ -26,64 +26,64 @@ def window_frames(prediction: Prediction, frames_per_second: float) -> tuple[int
 
 
 def score_clips(
-    networks: Sequence[SoundNetwork], memory: Memory, rows: Sequence[int], prediction: Prediction
+    networks: Sequence[AudioNetwork], frame_bank: FrameBank, rows: Sequence[int], prediction: Prediction
 ) -> Tensor:
-    """Probabilities of whole clips, rows of the memory as recorded: float32 [n_rows, n_labels] on the CPU.
+    """Probabilities of whole clips, rows of the frame bank as recorded: float32 [n_rows, n_labels] on the CPU.
 
     Networks of one recipe answer together, as in prediction: their scores of each window are blended, then pooled.
     Windows of several clips share a pass of a network. Leaves the networks in the modes they were in.
     """
-    first = networks[0]
-    window, hop = window_frames(prediction, memory.frames_per_second)
+    first_network = networks[0]
+    window, hop = window_and_hop_frames(prediction, frame_bank.frames_per_second)
     counts: list[int] = []
 
     def windows() -> Iterator[Tensor]:
         for row in rows:
-            frames = memory.clip_frames(row)
+            frames = frame_bank.clip_frames(row)
             starts = window_starts(len(frames), window, hop)
             counts.append(len(starts))
-            for some in np.split(starts, range(WINDOWS_AT_ONCE, len(starts), WINDOWS_AT_ONCE)):
-                yield cut_windows(frames, some, window, first.short_clips, first.kind)
+            for chunk in np.split(starts, range(WINDOW_BATCH_SIZE, len(starts), WINDOW_BATCH_SIZE)):
+                yield slice_windows(frames, chunk, window, first_network.short_clip_padding, first_network.kind)
 
     modes = [network.training for network in networks]
     for network in networks:
         network.eval()
-    scores = [_run_together(networks, x, prediction) for x in _gathered(windows())]
+    scores = [_score_ensemble(networks, x, prediction) for x in _rebatch(windows())]
     for network, training in zip(networks, modes, strict=True):
         network.train(training)
-    return torch.stack([pool_windows(some, prediction) for some in torch.cat(scores).split(counts)]).cpu()
+    return torch.stack([pool_windows(each, prediction) for each in torch.cat(scores).split(counts)]).cpu()
 
 
-def _run_together(networks: Sequence[SoundNetwork], x: Tensor, prediction: Prediction) -> Tensor:
+def _score_ensemble(networks: Sequence[AudioNetwork], x: Tensor, prediction: Prediction) -> Tensor:
     """Probabilities float32 [B, n_labels] of windows, blended over the networks; of one, its own to the bit."""
-    scores = [run_network(network, x) for network in networks]
+    scores = [score_windows(network, x) for network in networks]
     return blend(torch.stack(scores), prediction.blend) if len(scores) > 1 else scores[0]
 
 
 @torch.inference_mode()
-def run_network(network: SoundNetwork, x: Tensor) -> Tensor:
+def score_windows(network: AudioNetwork, x: Tensor) -> Tensor:
     """Probabilities float32 [B, n_labels] of windows [B, n_frames, n_bins], by halves where memory is short.
 
-    Raises BadInput where there is too little of it for one window.
+    Raises UserError where there is too little of it for one window.
     """
     try:
         return network.probabilities(network(x))
     except torch.OutOfMemoryError:
         if len(x) == 1:
-            raise BadInput(
+            raise UserError(
                 f"{x.device} has too little memory for a window of {x.shape[1]} frames: lower "
                 "prediction.window_seconds, or use --device cpu"
             ) from None
-    return torch.cat([run_network(network, half) for half in x.chunk(2)])  # out here, what failed has been freed
+    return torch.cat([score_windows(network, half) for half in x.chunk(2)])  # out here, what failed has been freed
 
 
-def _gathered(parts: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The same windows in batches of at least WINDOWS_AT_ONCE, but for the last."""
-    waiting: list[Tensor] = []
-    for part in parts:
-        waiting.append(part)
-        if sum(map(len, waiting)) >= WINDOWS_AT_ONCE:
-            yield torch.cat(waiting)
-            waiting.clear()
-    if waiting:
-        yield torch.cat(waiting)
+def _rebatch(window_batches: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The same windows in batches of at least WINDOW_BATCH_SIZE, but for the last."""
+    pending: list[Tensor] = []
+    for window_batch in window_batches:
+        pending.append(window_batch)
+        if sum(map(len, pending)) >= WINDOW_BATCH_SIZE:
+            yield torch.cat(pending)
+            pending.clear()
+    if pending:
+        yield torch.cat(pending)

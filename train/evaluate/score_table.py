@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from core.csv_tables import read_table, write_table
-from core.errors import BadInput
+from core.errors import UserError
 
 
 @dataclass(frozen=True)
-class Scores:
+class ScoreTable:
     """Probabilities `values` float32 `[n_clips, n_labels]`, with the names of their rows and columns."""
 
     clips: list[str]
@@ -25,37 +25,37 @@ def write_scores(
 ) -> None:
     """Write a table of scores, whole or not at all. Nine digits: every float32 reads back as it was.
 
-    Raises BadInput where clips repeat or a score is no probability.
+    Raises UserError where clips repeat or a score is no probability.
     """
     check_scores(path, clips, labels, scores)
     rows = zip(clips, scores.tolist(), strict=True)
     write_table(path, [id_column, *labels], ([clip, *(f"{score:.9g}" for score in row)] for clip, row in rows))
 
 
-def read_scores(path: Path) -> Scores:
-    """Read a table of scores; its first column names the clips. Raises BadInput that names the file and the fault."""
+def read_scores(path: Path) -> ScoreTable:
+    """Read a table of scores; its first column names the clips. Raises UserError that names the file and the fault."""
     table = read_table(path, hint="run make predict first, or name another file")
     clips, labels = table.iloc[:, 0].tolist(), table.columns[1:].tolist()
     if not clips or not labels:
         lacks = "no line below its header" if labels else f"no column but {table.columns[0]!r}"
-        raise BadInput(f"{path} has {lacks}: a table of scores has a line a clip and a column a label")
+        raise UserError(f"{path} has {lacks}: a table of scores has a line a clip and a column a label")
     try:
         values = table.iloc[:, 1:].to_numpy().astype(np.float32)
     except ValueError as error:
-        raise BadInput(f"{path}: every column but the first must hold numbers ({error})") from None
+        raise UserError(f"{path}: every column but the first must hold numbers ({error})") from None
     check_scores(path, clips, labels, values)
-    return Scores(clips, labels, values)
+    return ScoreTable(clips, labels, values)
 
 
 def check_scores(path: Path, clips: Sequence[str], labels: Sequence[str], scores: np.ndarray) -> None:
-    """Raise BadInput unless clips and labels are unique and every score is within [0, 1]."""
+    """Raise UserError unless clips and labels are unique and every score is within [0, 1]."""
     if scores.shape != (len(clips), len(labels)):
-        raise BadInput(f"{path}: {scores.shape} scores for {len(clips)} clips and {len(labels)} labels")
+        raise UserError(f"{path}: {scores.shape} scores for {len(clips)} clips and {len(labels)} labels")
     for kind, names in (("clip", clips), ("label", labels)):
         repeated = [name for name, count in Counter(names).items() if count > 1]
         if repeated:
-            raise BadInput(f"{path}: {kind} {repeated[0]!r} stands in it more than once")
+            raise UserError(f"{path}: {kind} {repeated[0]!r} stands in it more than once")
     outside = np.argwhere(~((scores >= 0) & (scores <= 1)))
     if len(outside):
         row, column = outside[0]
-        raise BadInput(f"{path}: {clips[row]!r}, {labels[column]!r}: {scores[row, column]} is no score within [0, 1]")
+        raise UserError(f"{path}: {clips[row]!r}, {labels[column]!r}: {scores[row, column]} is no score within [0, 1]")

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from recipe import Prediction
-from train.data.crops import ShortClips, fill_short
+from train.data.crops import ShortClipPadding, pad_short_clip
 
 
 def window_starts(n_frames: int, window_frames: int, hop_frames: int) -> np.ndarray:
@@ -18,12 +18,16 @@ def window_starts(n_frames: int, window_frames: int, hop_frames: int) -> np.ndar
     return starts if starts[-1] == last else np.append(starts, last)
 
 
-def cut_windows(
-    frames: Tensor, starts: np.ndarray, window_frames: int, short_clips: ShortClips = "wrap", kind: str = "logmel"
+def slice_windows(
+    frames: Tensor,
+    starts: np.ndarray,
+    window_frames: int,
+    short_clip_padding: ShortClipPadding = "random_tile",
+    kind: str = "logmel",
 ) -> Tensor:
     """Windows [n_windows, window_frames, n_bins] of a clip's frames [n, n_bins], a short clip filled as in training."""
     if len(frames) < window_frames:
-        return fill_short(frames, window_frames, short_clips, kind)[None]
+        return pad_short_clip(frames, window_frames, short_clip_padding, kind)[None]
     offsets = torch.arange(window_frames, device=frames.device)
     return frames[torch.from_numpy(starts).to(frames.device)[:, None] + offsets]
 
@@ -39,9 +43,9 @@ def pool_windows(scores: Tensor, prediction: Prediction) -> Tensor:
             return scores.topk(min(prediction.top_k, len(scores)), dim=0).values.mean(0)
         case "power":
             return _power_mean(scores, prediction.power)
-        case "share":
+        case "vote_fraction":
             return (scores > prediction.window_threshold).float().mean(0)
-        case "centre":
+        case "center":
             return scores[(len(scores) - 1) // 2]
 
 

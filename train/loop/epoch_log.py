@@ -4,44 +4,44 @@ from pathlib import Path
 from typing import Any, Self
 
 from core.csv_tables import read_table, write_table
-from core.errors import BadInput
+from core.errors import UserError
 
 LOG_NAME = "log.csv"
 
 
-def epochs_done(home: Path) -> int:
+def count_logged_epochs(log_dir: Path) -> int:
     """Epochs that a fold's log has; 0 where there is none."""
-    path = home / LOG_NAME
+    path = log_dir / LOG_NAME
     return len(read_table(path, ["epoch"])) if path.exists() else 0
 
 
-def read_log(home: Path, epoch: int) -> list[dict[str, Any]]:
-    """The rows of a fold's log up to `epoch`. Raises BadInput unless each has one: spreadsheets change them."""
-    path = home / LOG_NAME
-    before = read_table(path, ["epoch"], hint="train without --resume")
-    if list(before["epoch"][:epoch]) != [str(number) for number in range(1, epoch + 1)]:
-        raise BadInput(
+def read_log(log_dir: Path, epoch: int) -> list[dict[str, Any]]:
+    """The rows of a fold's log up to `epoch`. Raises UserError unless each has one: spreadsheets change them."""
+    path = log_dir / LOG_NAME
+    logged = read_table(path, ["epoch"], hint="train without --resume")
+    if list(logged["epoch"][:epoch]) != [str(number) for number in range(1, epoch + 1)]:
+        raise UserError(
             f"{path}: its epochs are no longer 1 to {epoch}: put it back as it was, or train without --resume"
         )
-    return [dict(zip(before.columns, row, strict=True)) for row in before[:epoch].itertuples(index=False)]
+    return [dict(zip(logged.columns, row, strict=True)) for row in logged[:epoch].itertuples(index=False)]
 
 
-def summary_writer() -> Any:
-    """TensorBoard's own writer. Raises BadInput where it is not installed."""
+def import_summary_writer() -> Any:
+    """TensorBoard's own writer. Raises UserError where it is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise BadInput("--tensorboard: install it first, pip install tensorboard") from None
+        raise UserError("--tensorboard: install it first, pip install tensorboard") from None
     return SummaryWriter
 
 
 class EpochLog:
-    """log.csv in `home`, whole after every row. Going on after `epoch` epochs keeps the rows up to it."""
+    """log.csv in `log_dir`, whole after every row. Going on after `epoch` epochs keeps the rows up to it."""
 
-    def __init__(self, home: Path, epoch: int = 0, *, tensorboard: bool = False) -> None:
-        self.path = home / LOG_NAME
-        self.rows = read_log(home, epoch) if epoch else []
-        self._writer = _tensorboard(home, epoch) if tensorboard else None
+    def __init__(self, log_dir: Path, epoch: int = 0, *, tensorboard: bool = False) -> None:
+        self.path = log_dir / LOG_NAME
+        self.rows = read_log(log_dir, epoch) if epoch else []
+        self._writer = _open_tensorboard(log_dir, epoch) if tensorboard else None
 
     def add(self, row: dict[str, Any]) -> None:
         """Add an epoch's numbers; `epoch` is among them."""
@@ -60,5 +60,5 @@ class EpochLog:
             self._writer.close()
 
 
-def _tensorboard(home: Path, epoch: int) -> Any:
-    return summary_writer()(str(home / "tensorboard"), purge_step=epoch + 1)
+def _open_tensorboard(log_dir: Path, epoch: int) -> Any:
+    return import_summary_writer()(str(log_dir / "tensorboard"), purge_step=epoch + 1)

@@ -6,25 +6,25 @@ from pathlib import Path
 
 import torch
 
-from core.errors import BadInput, is_want_of_memory
+from core.errors import UserError, is_out_of_memory
 from recipe import Recipe
 from train.data.batches import Batches
-from train.data.training_set import Material
-from train.evaluate.score_clips import window_frames
+from train.data.training_set import TrainingSet
+from train.evaluate.score_clips import window_and_hop_frames
 from train.loop.rng import seeded_generator
-from train.networks.factory import SoundNetwork
+from train.networks.factory import AudioNetwork
 
 
 @dataclass(frozen=True)
-class Job:
+class FoldJob:
     """What does not change while a network learns."""
 
     recipe: Recipe
-    material: Material
+    training_set: TrainingSet
     fold: int
     """Whose clips it never sees."""
     seed: int
-    home: Path
+    output_dir: Path
     """Where its checkpoints and its log land."""
     device: torch.device
 
@@ -35,59 +35,59 @@ class Job:
 
     def batches(self, epoch: int) -> Batches:
         """The batches of an epoch (from 0), from a generator that belongs to this seed, fold and epoch alone."""
-        training, material = self.recipe.training, self.material
-        rows = material.drawn(self.fold, training)
-        n_frames, n_bins = self.sizes(epoch)
+        training, training_set = self.recipe.training, self.training_set
+        rows = training_set.training_rows(self.fold, training)
+        n_frames, n_bins = self.crop_shape(epoch)
         return Batches(
-            material.memory,
+            training_set.frame_bank,
             rows.tolist(),
-            material.targets[rows],
+            training_set.targets[rows],
             training,
             seeded_generator(self.device, self.seed, self.fold, epoch + 1),
-            noisy=material.noisy[rows],
+            noisy=training_set.noisy[rows],
             n_frames=n_frames,
             n_bins=n_bins,
         )
 
-    def sizes(self, epoch: int) -> tuple[int, int]:
+    def crop_shape(self, epoch: int) -> tuple[int, int]:
         """Frames and bins of an epoch's crops: all, or the progressive share whose turn it is, at last the last."""
-        training, memory = self.recipe.training, self.material.memory
-        shares = training.progressive or [1.0]
-        share = shares[min(epoch * len(shares) // training.epochs, len(shares) - 1)]
-        n_frames = round(share * training.crop_seconds * memory.frames_per_second)
-        return max(n_frames, 1), max(round(share * memory.n_bins), 1)
+        training, frame_bank = self.recipe.training, self.training_set.frame_bank
+        resolutions = training.progressive or [1.0]
+        resolution = resolutions[min(epoch * len(resolutions) // training.epochs, len(resolutions) - 1)]
+        n_frames = round(resolution * training.crop_seconds * frame_bank.frames_per_second)
+        return max(n_frames, 1), max(round(resolution * frame_bank.n_bins), 1)
 
-    def check_sizes(self, network: SoundNetwork) -> None:
-        """Raise BadInput if the network cannot take what training or validation will give it."""
-        memory, network = self.material.memory, network.eval()
-        window = window_frames(self.recipe.prediction, memory.frames_per_second)[0]
-        crops = {self.sizes(epoch) for epoch in range(self.recipe.training.epochs)}
-        for n_frames, n_bins in sorted(crops | {(window, memory.n_bins)}):
+    def check_input_shapes(self, network: AudioNetwork) -> None:
+        """Raise UserError if the network cannot take what training or validation will give it."""
+        frame_bank, network = self.training_set.frame_bank, network.eval()
+        window = window_and_hop_frames(self.recipe.prediction, frame_bank.frames_per_second)[0]
+        crops = {self.crop_shape(epoch) for epoch in range(self.recipe.training.epochs)}
+        for n_frames, n_bins in sorted(crops | {(window, frame_bank.n_bins)}):
             try:
                 with torch.inference_mode():
                     network(torch.zeros(1, n_frames, n_bins, device=self.device))
             except RuntimeError as error:
-                if is_want_of_memory(error):
-                    raise BadInput(self.advise_on_memory()) from None
-                raise BadInput(
+                if is_out_of_memory(error):
+                    raise UserError(self.describe_memory_advice()) from None
+                raise UserError(
                     f"network.name = {self.recipe.network.name} cannot take crops of {n_frames} frames by {n_bins} "
                     "bins: use longer crops and windows, more bins, or another network"
                 ) from None
 
         if self.recipe.training.batch_size == 1:
-            self._check_single(network, min(crops))
+            self._check_batch_of_one(network, min(crops))
 
-    def _check_single(self, network: SoundNetwork, size: tuple[int, int]) -> None:
-        """Raise BadInput if the network normalises over a batch and crops of `size` leave it a single value."""
+    def _check_batch_of_one(self, network: AudioNetwork, size: tuple[int, int]) -> None:
+        """Raise UserError if the network normalises over a batch and crops of `size` leave it a single value."""
         try:
             copy.deepcopy(network).train()(torch.zeros(1, *size, device=self.device))
         except ValueError:
-            raise BadInput(
+            raise UserError(
                 f"training.batch_size = 1: network.name = {self.recipe.network.name} normalises over a batch, which "
                 "needs two clips or longer crops"
             ) from None
 
-    def advise_on_memory(self) -> str:
+    def describe_memory_advice(self) -> str:
         """What to lower when the device's memory is full."""
         training = self.recipe.training
         return (

@@ -14,7 +14,7 @@ def batch_loss(logits: Tensor, y: Tensor, noisy: Tensor, training: Training) -> 
     """
     logits = logits.float()
     targets = y / y.sum(1, keepdim=True).clamp(min=1e-6) if training.loss == "cross_entropy" else y
-    targets = smooth(targets, training.label_smoothing, training.loss)
+    targets = smooth_labels(targets, training.label_smoothing, training.loss)
     if training.bootstrap_beta < 1:
         targets = torch.where(noisy[:, None], bootstrap(logits, targets, training), targets)
     losses = clip_losses(logits, targets, training.loss, training.focal_gamma)
@@ -31,15 +31,15 @@ def clip_losses(logits: Tensor, targets: Tensor, loss: str, focal_gamma: float =
     losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
     if loss == "focal":
         probabilities = logits.sigmoid()
-        off = targets * (1 - probabilities) + (1 - targets) * probabilities
-        losses = losses * off.clamp(min=1e-6) ** focal_gamma  # at 0 a gamma below 1 has an infinite slope
+        error = targets * (1 - probabilities) + (1 - targets) * probabilities
+        losses = losses * error.clamp(min=1e-6) ** focal_gamma  # at 0 a gamma below 1 has an infinite slope
     return losses.mean(1)
 
 
-def smooth(targets: Tensor, share: float, loss: str) -> Tensor:
+def smooth_labels(targets: Tensor, share: float, loss: str) -> Tensor:
     """Targets of which `share` is spread evenly over the possible answers: over labels, or over yes and no."""
-    answers = targets.shape[1] if loss == "cross_entropy" else 2
-    return targets * (1 - share) + share / answers
+    n_outcomes = targets.shape[1] if loss == "cross_entropy" else 2
+    return targets * (1 - share) + share / n_outcomes
 
 
 def bootstrap(logits: Tensor, targets: Tensor, training: Training) -> Tensor:
@@ -47,11 +47,11 @@ def bootstrap(logits: Tensor, targets: Tensor, training: Training) -> Tensor:
 
     Reed et al., "Training deep neural networks on noisy labels with bootstrapping", 2014 (soft).
     """
-    said = (logits.softmax(1) if training.loss == "cross_entropy" else logits.sigmoid()).detach()
-    return training.bootstrap_beta * targets + (1 - training.bootstrap_beta) * said
+    predictions = (logits.softmax(1) if training.loss == "cross_entropy" else logits.sigmoid()).detach()
+    return training.bootstrap_beta * targets + (1 - training.bootstrap_beta) * predictions
 
 
-def held_out_loss(scores: Tensor, truth: Tensor, loss: str) -> float:
+def validation_loss(scores: Tensor, truth: Tensor, loss: str) -> float:
     """Cross-entropy of whole clips' probabilities [n_clips, n_labels], between labels or of each label by itself."""
     scores = scores.clamp(1e-7, 1 - 1e-7)
     if loss == "cross_entropy":

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from recipe import Training
-from train.networks.factory import SoundNetwork
+from train.networks.factory import AudioNetwork
 
 
-def build_optimizer(network: SoundNetwork, training: Training) -> torch.optim.Optimizer:
+def build_optimizer(network: AudioNetwork, training: Training) -> torch.optim.Optimizer:
     """The optimizer `training.optimizer` names; of a slice of rates the first layers have the lowest, the head the top.
 
     Biases and normalisation layers, whatever has one dimension, do not decay.

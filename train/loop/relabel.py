@@ -7,65 +7,67 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.device import arithmetic
-from core.errors import BadInput
+from core.device import autocast_context
+from core.errors import UserError
 from recipe import Recipe, as_dict
-from train.data.training_set import Material
+from train.data.training_set import TrainingSet
 from train.evaluate.score_clips import score_clips
-from train.loop.train_state import check_unseen, of_fold
-from train.runs.checkpoint import Checkpoint, load_checkpoint, network_from
-from train.runs.run_folder import differing_keys
+from train.loop.train_state import check_leakage, find_fold_checkpoints
+from train.runs.checkpoint import Checkpoint, build_network_from_checkpoint, load_checkpoint
+from train.runs.run_folder import describe_differing_keys
 
 
-def taught(material: Material, recipe: Recipe, fold: int, device: torch.device) -> Material:
+def relabel_noisy_clips(training_set: TrainingSet, recipe: Recipe, fold: int, device: torch.device) -> TrainingSet:
     """What the networks of `fold` learn from: its noisy clips as `training.teacher` corrects them, if there is one.
 
     The teacher's networks of the same fold never saw the clips that will be scored, so nothing of them comes back by
-    way of the new labels. Raises BadInput where no clip is noisy, or where the teacher has no such network, or one of
+    way of the new labels. Raises UserError where no clip is noisy, or where the teacher has no such network, or one of
     other labels or features, or one that did see them.
     """
     training = recipe.training
     if training.teacher is None:
-        return material
-    if not material.noisy.any():
-        raise BadInput(f"training.teacher = {training.teacher}: the data have no noisy clips to judge; leave it out")
-    rows = np.flatnonzero(material.noisy.numpy() & material.kept & (material.folds != fold))
+        return training_set
+    if not training_set.noisy.any():
+        raise UserError(f"training.teacher = {training.teacher}: the data have no noisy clips to judge; leave it out")
+    rows = np.flatnonzero(training_set.noisy.numpy() & training_set.kept & (training_set.folds != fold))
     if not len(rows):
-        return material
+        return training_set
     networks = []
-    for path in of_fold(Path(training.teacher), fold, "training.teacher"):
+    for path in find_fold_checkpoints(Path(training.teacher), fold, "training.teacher"):
         checkpoint = load_checkpoint(path)
-        _check(path, checkpoint, material, recipe)
-        check_unseen(checkpoint.learnt, material, fold, f"training.teacher: {path}")
-        networks.append(network_from(path, checkpoint, device))
-    with arithmetic(device, training.precision):
-        scores = score_clips(networks, material.memory, rows.tolist(), recipe.prediction)
-    targets, kept = material.targets.clone(), material.kept.copy()
-    targets[rows] = judge(targets[rows], scores, training.teacher_keeps, training.teacher_adds)
+        _check_teacher(path, checkpoint, training_set, recipe)
+        check_leakage(checkpoint.seen_clips, training_set, fold, f"training.teacher: {path}")
+        networks.append(build_network_from_checkpoint(path, checkpoint, device))
+    with autocast_context(device, training.precision):
+        scores = score_clips(networks, training_set.frame_bank, rows.tolist(), recipe.prediction)
+    targets, kept = training_set.targets.clone(), training_set.kept.copy()
+    targets[rows] = relabel_targets(
+        targets[rows], scores, training.teacher_keep_threshold, training.teacher_add_threshold
+    )
     kept[rows] = targets[rows].any(1).numpy()
-    return replace(material, targets=targets, kept=kept, untaught=material)
+    return replace(training_set, targets=targets, kept=kept, before_relabelling=training_set)
 
 
-def judge(targets: Tensor, scores: Tensor, keeps: float, adds: float) -> Tensor:
-    """Targets [n, n_labels] without the labels that score below `keeps`, with those that score `adds` or more."""
-    return ((targets >= 0.5) & (scores >= keeps) | (scores >= adds)).to(targets.dtype)
+def relabel_targets(targets: Tensor, scores: Tensor, keep_threshold: float, add_threshold: float) -> Tensor:
+    """Targets [n, n_labels] without labels that score below `keep_threshold`, with those from `add_threshold` on."""
+    return ((targets >= 0.5) & (scores >= keep_threshold) | (scores >= add_threshold)).to(targets.dtype)
 
 
-def describe_teaching(before: Material, after: Material, fold: int) -> str:
+def describe_relabelling(before: TrainingSet, after: TrainingSet, fold: int) -> str:
     """How many noisy clips a teacher kept as they were, relabelled and left out."""
     rows = before.noisy.numpy() & before.kept & (before.folds != fold)
     kept = rows & after.kept
-    same = int((before.targets == after.targets).all(1).numpy()[kept].sum())
+    n_unchanged = int((before.targets == after.targets).all(1).numpy()[kept].sum())
     return (
-        f"fold{fold} the teacher keeps {same} of {rows.sum()} noisy clips as they are, relabels {kept.sum() - same} "
-        f"and leaves out {rows.sum() - kept.sum()}"
+        f"fold{fold} the teacher keeps {n_unchanged} of {rows.sum()} noisy clips as they are, "
+        f"relabels {kept.sum() - n_unchanged} and leaves out {rows.sum() - kept.sum()}"
     )
 
 
-def _check(path: Path, teacher: Checkpoint, material: Material, recipe: Recipe) -> None:
-    """Raise BadInput unless the teacher answers the same question about the same frames."""
-    differing = differing_keys(teacher.recipe, as_dict(recipe), ["features"])
-    if teacher.labels != material.labels or differing:
-        raise BadInput(
-            f"training.teacher: {path} was trained with {differing or 'other labels'}: train it by the same recipe"
+def _check_teacher(path: Path, teacher: Checkpoint, training_set: TrainingSet, recipe: Recipe) -> None:
+    """Raise UserError unless the teacher answers the same question about the same frames."""
+    differing_keys = describe_differing_keys(teacher.recipe, as_dict(recipe), ["features"])
+    if teacher.labels != training_set.labels or differing_keys:
+        raise UserError(
+            f"training.teacher: {path} was trained with {differing_keys or 'other labels'}: train it by the same recipe"
         )

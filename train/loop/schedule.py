@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR, ReduceLR
 
 from recipe import Training
 
-SHORTEST_CYCLE = 10
+MIN_ONE_CYCLE_STEPS = 10
 """Steps below which one_cycle keeps its rate."""
 
 
@@ -24,7 +24,7 @@ class Schedule:
         if self._by_step:
             self._by_step.step()
 
-    def epoch_over(self, score: float) -> None:
+    def step_epoch(self, score: float) -> None:
         """After each epoch, with the held-out clips' score."""
         if self._by_epoch:
             self._by_epoch.step(score)
@@ -41,14 +41,16 @@ class Schedule:
 def build_schedule(optimizer: Optimizer, training: Training, n_steps: int) -> Schedule:
     """The schedule `training.schedule` names, over `n_steps` optimizer steps in all."""
     match training.schedule:
-        case "one_cycle" if n_steps >= SHORTEST_CYCLE:
+        case "one_cycle" if n_steps >= MIN_ONE_CYCLE_STEPS:
             rates = [group["lr"] for group in optimizer.param_groups]
             # OneCycleLR divides by zero where fewer than two steps rise, or none falls.
-            rising = min(max(round(training.warmup * n_steps), 2), n_steps - 2)
-            cycling = training.momentum > 0
-            return Schedule(OneCycleLR(optimizer, rates, n_steps, pct_start=rising / n_steps, cycle_momentum=cycling))
+            n_rising = min(max(round(training.warmup * n_steps), 2), n_steps - 2)
+            cycle_momentum = training.momentum > 0
+            return Schedule(
+                OneCycleLR(optimizer, rates, n_steps, pct_start=n_rising / n_steps, cycle_momentum=cycle_momentum)
+            )
         case "cosine":
-            return Schedule(LambdaLR(optimizer, cosine(round(training.warmup * n_steps), n_steps)))
+            return Schedule(LambdaLR(optimizer, cosine_with_warmup(round(training.warmup * n_steps), n_steps)))
         case "plateau":
             # PyTorch's patience is how many epochs without a rise it lets pass before the one at which it acts.
             patience = training.patience - 1
@@ -57,7 +59,7 @@ def build_schedule(optimizer: Optimizer, training: Training, n_steps: int) -> Sc
             return Schedule()
 
 
-def cosine(n_warmup: int, n_steps: int) -> Callable[[int], float]:
+def cosine_with_warmup(n_warmup: int, n_steps: int) -> Callable[[int], float]:
     """Factor of the highest rate at a step: a straight rise over `n_warmup` steps, then half a cosine down to zero."""
 
     def factor(step: int) -> float:

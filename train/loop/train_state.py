@@ -9,48 +9,48 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from core.errors import BadInput
+from core.errors import UserError
 from recipe import Recipe
-from train.data.training_set import Material
-from train.loop.ema import MovingAverage
-from train.loop.fold_job import Job
+from train.data.training_set import TrainingSet
+from train.loop.ema import EmaModel
+from train.loop.fold_job import FoldJob
 from train.loop.optimizer import build_optimizer
 from train.loop.rng import seeded_generator
 from train.loop.schedule import Schedule, build_schedule
-from train.networks.factory import SoundNetwork, network_of
+from train.networks.factory import AudioNetwork, build_network_from_recipe
 from train.runs.checkpoint import Checkpoint, load_checkpoint
-from train.runs.run_folder import best_paths, fold_of
-from train.runs.seen_clips import both, first_learnt, marks_of
+from train.runs.run_folder import find_best_checkpoints, parse_fold_number
+from train.runs.seen_clips import find_seen_clip, hash_names, union
 
-TAKEN_UP = frozenset({"network", "optimizer", "schedule", "n_steps", "updates", "best"})
+RESUME_KEYS = frozenset({"network", "optimizer", "schedule", "n_steps", "updates", "best"})
 """What last.pt must hold for training to go on."""
 
 
 @dataclass
-class Learner:
+class TrainState:
     """Its random numbers need no keeping: they depend on seed, fold and epoch alone."""
 
-    network: SoundNetwork
+    network: AudioNetwork
     optimizer: Optimizer
     schedule: Schedule
-    average: MovingAverage | None
+    ema: EmaModel | None
     n_steps: int
     """Steps of the whole training."""
-    lesson: str
+    training_data_digest: str
     """A digest of the clips it learns from, and of their targets."""
-    learnt: Tensor
-    """int64 marks of all clips behind it, those of the network it starts from included (train.runs.seen_clips)."""
-    origin: str = ""
+    seen_clips: Tensor
+    """int64 hashes of all clips behind it, those of the network it starts from included (train.runs.seen_clips)."""
+    weights_origin: str = ""
     """Where its weights come from, in words, if not from chance or ImageNet."""
     epoch: int = 0
     """Epochs behind it."""
-    best: float = float("-inf")
+    best_score: float = float("-inf")
     """Highest score so far."""
 
     @property
-    def scored(self) -> SoundNetwork:
+    def eval_network(self) -> AudioNetwork:
         """The network that is scored and kept: the moving average if there is one."""
-        return self.average.network if self.average else self.network
+        return self.ema.network if self.ema else self.network
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -58,22 +58,22 @@ class Learner:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "n_steps": self.n_steps,
-            "lesson": self.lesson,
-            "updates": self.average.updates if self.average else 0,
-            "best": self.best,
+            "training_data_digest": self.training_data_digest,
+            "updates": self.ema.updates if self.ema else 0,
+            "best": self.best_score,
         }
 
-    def take_up(self, checkpoint: Checkpoint) -> None:
+    def load_resume_state(self, checkpoint: Checkpoint) -> None:
         """Go on where last.pt was left."""
         state = checkpoint.resume or {}
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        if self.average:
-            self.average.network.load_state_dict(checkpoint.network)
-            self.average.updates = state["updates"]
-        self.epoch, self.best = checkpoint.epoch, state["best"]
-        self.learnt = both(self.learnt, checkpoint.learnt)  # clips that are gone since, too
+        if self.ema:
+            self.ema.network.load_state_dict(checkpoint.network)
+            self.ema.updates = state["updates"]
+        self.epoch, self.best_score = checkpoint.epoch, state["best"]
+        self.seen_clips = union(self.seen_clips, checkpoint.seen_clips)  # clips that are gone since, too
 
 
 def seed_torch(*keys: int) -> None:
@@ -81,30 +81,41 @@ def seed_torch(*keys: int) -> None:
     torch.manual_seed(seeded_generator("cpu", *keys).initial_seed())
 
 
-def start_learner(job: Job, n_steps: int | None = None) -> Learner:
+def create_train_state(job: FoldJob, n_steps: int | None = None) -> TrainState:
     """A job's network at its beginning, fresh, ImageNet's or another run's, for the job's steps or `n_steps`."""
-    recipe, material, fold, training = job.recipe, job.material, job.fold, job.recipe.training
+    recipe, training_set, fold, training = job.recipe, job.training_set, job.fold, job.recipe.training
     n_steps = job.n_steps if n_steps is None else n_steps
     seed_torch(job.seed, fold)
-    n_labels = len(material.labels)
-    network = network_of(recipe, material.memory.n_bins, n_labels, material.mean, material.std, pretrained=True)
-    learnt = marks_of(material.names(material.drawn(fold, training)))
-    origin = ""
+    n_labels = len(training_set.labels)
+    network = build_network_from_recipe(
+        recipe, training_set.frame_bank.n_bins, n_labels, training_set.mean, training_set.std, pretrained=True
+    )
+    seen_clips = hash_names(training_set.clip_names(training_set.training_rows(fold, training)))
+    weights_origin = ""
     if training.start_from:
-        path = find_start(Path(training.start_from), fold)
-        before = load_checkpoint(path)
-        if is_of_data(before, recipe):
-            check_unseen(before.learnt, material, fold, f"training.start_from = {path}")
-            learnt = both(learnt, before.learnt)
-        origin = start_from(network, material.labels, path, before)
+        path = find_start_checkpoint(Path(training.start_from), fold)
+        start_checkpoint = load_checkpoint(path)
+        if may_share_dataset(start_checkpoint, recipe):
+            check_leakage(start_checkpoint.seen_clips, training_set, fold, f"training.start_from = {path}")
+            seen_clips = union(seen_clips, start_checkpoint.seen_clips)
+        weights_origin = load_pretrained_weights(network, training_set.labels, path, start_checkpoint)
     network = network.to(job.device)
     optimizer = build_optimizer(network, training)
-    average = MovingAverage(network, training.average) if training.average else None
+    ema = EmaModel(network, training.ema_decay) if training.ema_decay else None
     schedule = build_schedule(optimizer, training, n_steps)
-    return Learner(network, optimizer, schedule, average, n_steps, material.lesson(fold, training), learnt, origin)
+    return TrainState(
+        network,
+        optimizer,
+        schedule,
+        ema,
+        n_steps,
+        training_set.training_data_digest(fold, training),
+        seen_clips,
+        weights_origin,
+    )
 
 
-def is_of_data(checkpoint: Checkpoint, recipe: Recipe) -> bool:
+def may_share_dataset(checkpoint: Checkpoint, recipe: Recipe) -> bool:
     """Whether a network may be of a recipe's recordings: those of another dataset may bear the same names.
 
     make train needs no folder, so it may not have been given, and a recipe's folder may have moved.
@@ -117,51 +128,52 @@ def is_of_data(checkpoint: Checkpoint, recipe: Recipe) -> bool:
     return not named or there == here or checkpoint.recipe.get("name") == recipe.name
 
 
-def check_unseen(
-    learnt: Tensor, material: Material, fold: int, whose: str, advice: str = "name a run of the same folds"
+def check_leakage(
+    seen_clips: Tensor, training_set: TrainingSet, fold: int, source: str, advice: str = "name a run of the same folds"
 ) -> None:
-    """Raise BadInput where a network that has learnt from clips of a fold is to be, or to teach, one of that fold."""
-    if clip := first_learnt(material.names(np.flatnonzero(material.folds == fold)), learnt):
-        raise BadInput(
-            f"{whose} has learnt from clip {clip!r}, which fold {fold} holds out, so its score would not be out of "
+    """Raise UserError where a network that has learnt from clips of a fold is to be, or to teach, one of that fold."""
+    if clip := find_seen_clip(training_set.clip_names(np.flatnonzero(training_set.folds == fold)), seen_clips):
+        raise UserError(
+            f"{source} has learnt from clip {clip!r}, which fold {fold} holds out, so its score would not be out of "
             f"fold: {advice}"
         )
 
 
-def find_start(path: Path, fold: int) -> Path:
+def find_start_checkpoint(path: Path, fold: int) -> Path:
     """The checkpoint to start from: `path`, or in a run's folder that of the same fold, which never saw its clips."""
-    return of_fold(path, fold, "training.start_from")[0] if path.is_dir() else path
+    return find_fold_checkpoints(path, fold, "training.start_from")[0] if path.is_dir() else path
 
 
-def of_fold(run_home: Path, fold: int, key: str) -> list[Path]:
-    """The best networks of a fold in another run's folder, one a seed. Raises BadInput that names the recipe's key."""
-    there = best_paths(run_home)
-    same = [each for each in there if fold_of(each.parent) == fold]
-    if not same:
-        names = ", ".join(each.parent.name for each in there) or "none"
-        raise BadInput(f"{key} = {run_home}: no best.pt of fold {fold} ({names} there); name a run that has it")
-    return same
+def find_fold_checkpoints(run_dir: Path, fold: int, key: str) -> list[Path]:
+    """The best networks of a fold in another run's folder, one a seed. Raises UserError that names the recipe's key."""
+    best_paths = find_best_checkpoints(run_dir)
+    same_fold = [each for each in best_paths if parse_fold_number(each.parent) == fold]
+    if not same_fold:
+        found = ", ".join(each.parent.name for each in best_paths) or "none"
+        raise UserError(f"{key} = {run_dir}: no best.pt of fold {fold} ({found} there); name a run that has it")
+    return same_fold
 
 
-def start_from(network: SoundNetwork, labels: list[str], path: Path, other: Checkpoint) -> str:
+def load_pretrained_weights(network: AudioNetwork, labels: list[str], path: Path, other: Checkpoint) -> str:
     """Take the trunk of another run's network, what stands beside it, and the head where the labels are the same.
 
     The frames' statistics stay one's own.
 
-    Returns what was taken, in words. Raises BadInput where the other network is of another build.
+    Returns what was taken, in words. Raises UserError where the other network is of another build.
     """
     same_labels = other.labels == labels
     own = network.state_dict()
-    taken = {
+    transferred = {
         name: value
         for name, value in other.network.items()
         if name.startswith(("trunk.", "modulation.")) or (same_labels and name.startswith("head."))
     }
-    parts = {name.partition(".")[0] + "." for name in taken} | {"trunk."}  # of which nothing may be left to chance
-    wanted = {name for name in own if name.startswith(tuple(parts))}
-    if wanted != taken.keys() or any(own[name].shape != value.shape for name, value in taken.items()):
-        raise BadInput(
+    # Nothing of these may be left to chance.
+    parts = {name.partition(".")[0] + "." for name in transferred} | {"trunk."}
+    expected = {name for name in own if name.startswith(tuple(parts))}
+    if expected != transferred.keys() or any(own[name].shape != value.shape for name, value in transferred.items()):
+        raise UserError(
             f"training.start_from = {path}: its network ({other.recipe['network']['name']}) is another build"
         )
-    network.load_state_dict(taken, strict=False)
+    network.load_state_dict(transferred, strict=False)
     return f"starting from {path}" + ("" if same_labels else "; its labels are others, so the head is new")

@@ -5,19 +5,24 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from core.errors import BadInput
+from core.errors import UserError
 from recipe import Network, Recipe
-from train.data.crops import ShortClips
-from train.networks.cnn import small_residual_trunk, small_trunk, wave_trunk
-from train.networks.frontend import Frontend, WaveFrontend
+from train.data.crops import ShortClipPadding
+from train.networks.cnn import cnn_small_trunk, m5_trunk, resnet_small_trunk
+from train.networks.frontend import SpectrogramFrontend, WaveformFrontend
 from train.networks.heads import build_head
 from train.networks.modulation import ModulationUnits
-from train.networks.torchvision_trunks import OWN_CLASSIFIER, imagenet_network, own_head, trunk_of
+from train.networks.torchvision_trunks import (
+    OWN_CLASSIFIER_NETWORKS,
+    adapt_classifier,
+    build_torchvision_model,
+    extract_trunk,
+)
 
 Activation = Literal["sigmoid", "softmax"]
 
 
-class SoundNetwork(nn.Module):
+class AudioNetwork(nn.Module):
     """Raw frames [B, n_frames, n_bins] in physical units → logits [B, n_labels]."""
 
     def __init__(
@@ -25,33 +30,33 @@ class SoundNetwork(nn.Module):
         frontend: nn.Module,
         trunk: nn.Sequential,
         head: nn.Sequential,
-        frames_per_column: int,
+        time_stride: int,
         *,
         dense: bool = True,
         modulation: ModulationUnits | None = None,
     ) -> None:
         super().__init__()
         self.frontend, self.trunk, self.head, self.modulation = frontend, trunk, head, modulation
-        self.frames_per_column = frames_per_column
+        self.time_stride = time_stride
         self.dense = dense and modulation is None
-        """Whether the head may be given any run of columns, as a sliding window over one pass of the trunk does."""
+        """Whether the head may be given any run of time steps, as a sliding window over one pass of the trunk does."""
         self.activation: Activation = "sigmoid"
-        self.short_clips: ShortClips = "wrap"
+        self.short_clip_padding: ShortClipPadding = "random_tile"
         """How clips shorter than a window are filled: as they were in training."""
         self.kind = "logmel"
         """What the frames are."""
         self.frozen = False
 
-    def columns(self, x: Tensor) -> Tensor:
-        """[B, channels, n_columns]: what the trunk makes of each `frames_per_column` frames, and what holds for all."""
-        columns: Tensor = self.trunk(self.frontend(x))
+    def time_steps(self, x: Tensor) -> Tensor:
+        """[B, channels, n_time_steps]: what the trunk makes of each `time_stride` frames, and what holds for all."""
+        time_steps: Tensor = self.trunk(self.frontend(x))
         if self.modulation is None:
-            return columns
-        units = self.modulation(x).to(columns.dtype)
-        return torch.cat([columns, units[:, :, None].expand(-1, -1, columns.shape[-1])], 1)
+            return time_steps
+        units = self.modulation(x).to(time_steps.dtype)
+        return torch.cat([time_steps, units[:, :, None].expand(-1, -1, time_steps.shape[-1])], 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.columns(x))
+        return self.head(self.time_steps(x))
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Scores in [0, 1] as float32: of each label by itself, or shared out among them for one label a clip."""
@@ -75,7 +80,7 @@ class SoundNetwork(nn.Module):
         return [self.trunk[:half], self.trunk[half:], new]
 
 
-def network_of(
+def build_network_from_recipe(
     recipe: Recipe,
     n_bins: int,
     n_labels: int,
@@ -83,21 +88,21 @@ def network_of(
     std: Tensor | float = 1.0,
     *,
     pretrained: bool = False,
-) -> SoundNetwork:
+) -> AudioNetwork:
     """The network of a whole recipe, which knows how its scores and its short clips are meant.
 
-    Raises BadInput as build_network does.
+    Raises UserError as build_network does.
     """
     if (recipe.network.name == "waveform") != (recipe.features.kind == "waveform"):
-        raise BadInput(
+        raise UserError(
             f"network.name = {recipe.network.name} with features.kind = {recipe.features.kind}: "
             "the one waveform is for the other alone"
         )
     if recipe.network.modulation_units and recipe.features.kind == "cqt_chroma":
-        raise BadInput("network.modulation_units: chroma has lost how loud a sound is; set it to 0")
+        raise UserError("network.modulation_units: chroma has lost how loud a sound is; set it to 0")
     built = build_network(recipe.network, n_bins, n_labels, mean, std, pretrained=pretrained)
     built.activation = "softmax" if recipe.training.loss == "cross_entropy" else "sigmoid"
-    built.short_clips, built.kind = recipe.training.short_clips, recipe.features.kind
+    built.short_clip_padding, built.kind = recipe.training.short_clip_padding, recipe.features.kind
     return built
 
 
@@ -109,32 +114,32 @@ def build_network(
     std: Tensor | float,
     *,
     pretrained: bool,
-) -> SoundNetwork:
+) -> AudioNetwork:
     """The network a recipe names, for frames of `n_bins`. `pretrained` False leaves `network.weights` alone.
 
-    Raises BadInput where the recipe's keys do not fit each other, or its weights cannot be had.
+    Raises UserError where the recipe's keys do not fit each other, or its weights cannot be had.
     """
     _check(network, n_bins)
     if network.name == "waveform":
-        return SoundNetwork(WaveFrontend(mean, std), wave_trunk(), build_head(network, 512, n_labels), 1024)
+        return AudioNetwork(WaveformFrontend(mean, std), m5_trunk(), build_head(network, 512, n_labels), 1024)
     n_units = network.modulation_units
     modulation = ModulationUnits(n_units, network.dropout) if n_units else None
-    frontend = Frontend(n_bins, mean, std, network.channels, network.normalise == "imagenet")
+    frontend = SpectrogramFrontend(n_bins, mean, std, network.channels, network.normalise == "imagenet")
     n_channels = 1 if network.channels == "one" else 3
     if network.name == "cnn_small":
         head = build_head(network, 256 + n_units, n_labels)
-        built = SoundNetwork(frontend, small_trunk(n_channels), head, 16, modulation=modulation)
+        built = AudioNetwork(frontend, cnn_small_trunk(n_channels), head, 16, modulation=modulation)
     elif network.name == "resnet_small":
         head = build_head(network, 256 + n_units, n_labels)
-        built = SoundNetwork(frontend, small_residual_trunk(n_channels), head, 32, modulation=modulation)
+        built = AudioNetwork(frontend, resnet_small_trunk(n_channels), head, 32, modulation=modulation)
     else:
-        model = imagenet_network(network.name, network.weights if pretrained else None, n_channels)
-        trunk, dense = trunk_of(model), network.name not in OWN_CLASSIFIER
+        model = build_torchvision_model(network.name, network.weights if pretrained else None, n_channels)
+        trunk, dense = extract_trunk(model), network.name not in OWN_CLASSIFIER_NETWORKS
         if dense:
             head = build_head(network, _n_features(model) + n_units, n_labels)
         else:
-            head = own_head(model, n_labels, network.dropout)
-        built = SoundNetwork(frontend, trunk, head, 32, dense=dense, modulation=modulation)
+            head = adapt_classifier(model, n_labels, network.dropout)
+        built = AudioNetwork(frontend, trunk, head, 32, dense=dense, modulation=modulation)
     return built.to(memory_format=torch.channels_last)
 
 
@@ -148,15 +153,15 @@ def _check(network: Network, n_bins: int) -> None:
     """Keys that do not go together."""
     own = network.name in ("cnn_small", "resnet_small", "waveform")
     if own and network.weights:
-        raise BadInput(
+        raise UserError(
             f"network.weights = {network.weights}: {network.name} has none; "
             "to fine-tune one of your runs use training.start_from"
         )
     if network.name == "waveform" and n_bins != 1:
-        raise BadInput(f"network.name = waveform takes one sample a frame, not {n_bins}: set features.n_bins 1")
+        raise UserError(f"network.name = waveform takes one sample a frame, not {n_bins}: set features.n_bins 1")
     if network.name == "waveform" and network.channels != "one":
-        raise BadInput(f"network.channels = {network.channels}: waveform takes samples as they are; set it to one")
-    if network.modulation_units and network.name in ("waveform", *OWN_CLASSIFIER):
-        raise BadInput(f"network.modulation_units: {network.name} has no place for them; set it to 0")
+        raise UserError(f"network.channels = {network.channels}: waveform takes samples as they are; set it to one")
+    if network.modulation_units and network.name in ("waveform", *OWN_CLASSIFIER_NETWORKS):
+        raise UserError(f"network.modulation_units: {network.name} has no place for them; set it to 0")
     if network.normalise == "imagenet" and network.channels != "copies":
-        raise BadInput("network.normalise = imagenet: needs three channels, network.channels copies")
+        raise UserError("network.normalise = imagenet: needs three channels, network.channels copies")

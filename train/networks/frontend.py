@@ -12,7 +12,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 DELTA_WEIGHTS = (-0.2, -0.1, 0.0, 0.1, 0.2)
 
 
-class Frontend(nn.Module):
+class SpectrogramFrontend(nn.Module):
     """[B, n_frames, n_bins] → [B, channels, n_bins, n_frames]: bins are the height, time is the width.
 
     `mean` and `std`, one number or one a bin, are buffers, so a checkpoint takes frames as they are stored.
@@ -21,9 +21,9 @@ class Frontend(nn.Module):
 
     mean: Tensor
     std: Tensor
-    kernel: Tensor
-    colour_mean: Tensor
-    colour_std: Tensor
+    delta_kernel: Tensor
+    imagenet_mean: Tensor
+    imagenet_std: Tensor
 
     def __init__(
         self,
@@ -38,9 +38,9 @@ class Frontend(nn.Module):
         self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).expand(n_bins).clone())
         self.channels, self.imagenet = channels, imagenet
         # Buffers, for a tensor made in a step would be copied to the device in it; made anew with the network.
-        self.register_buffer("kernel", torch.tensor(DELTA_WEIGHTS).reshape(1, 1, 1, 5), persistent=False)
-        self.register_buffer("colour_mean", torch.tensor(IMAGENET_MEAN).reshape(1, 3, 1, 1), persistent=False)
-        self.register_buffer("colour_std", torch.tensor(IMAGENET_STD).reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("delta_kernel", torch.tensor(DELTA_WEIGHTS).reshape(1, 1, 1, 5), persistent=False)
+        self.register_buffer("imagenet_mean", torch.tensor(IMAGENET_MEAN).reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer("imagenet_std", torch.tensor(IMAGENET_STD).reshape(1, 3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         mean, std = self.mean, self.std
@@ -48,24 +48,28 @@ class Frontend(nn.Module):
             mean, std = F.adaptive_avg_pool1d(torch.stack([mean, std]), x.shape[-1])
         x = ((x - mean) / std).transpose(1, 2).unsqueeze(1)
         if self.channels == "deltas":
-            first = slopes(x, self.kernel)
-            x = torch.cat([x, first, slopes(first, self.kernel)], dim=1)
+            first_delta = deltas(x, self.delta_kernel)
+            x = torch.cat([x, first_delta, deltas(first_delta, self.delta_kernel)], dim=1)
         elif self.channels == "copies":
-            x = as_imagenet(x, self.colour_mean, self.colour_std) if self.imagenet else x.expand(-1, 3, -1, -1)
+            x = (
+                imagenet_normalise(x, self.imagenet_mean, self.imagenet_std)
+                if self.imagenet
+                else x.expand(-1, 3, -1, -1)
+            )
         return x.contiguous(memory_format=torch.channels_last)
 
 
-def slopes(x: Tensor, kernel: Tensor) -> Tensor:
+def deltas(x: Tensor, delta_kernel: Tensor) -> Tensor:
     """Slope over time (the last axis of [B, 1, n_bins, n_frames]) by regression over five frames, ends repeated."""
-    return F.conv2d(F.pad(x, (2, 2, 0, 0), mode="replicate"), kernel)
+    return F.conv2d(F.pad(x, (2, 2, 0, 0), mode="replicate"), delta_kernel)
 
 
-def as_imagenet(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def imagenet_normalise(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Standardised [B, 1, …] → three channels as bright and as contrasted as ImageNet, normalised as its pictures."""
     return (x * std.mean() + mean.mean() - mean) / std
 
 
-class WaveFrontend(nn.Module):
+class WaveformFrontend(nn.Module):
     """[B, n_samples, 1] → [B, 1, n_samples], normalised."""
 
     mean: Tensor

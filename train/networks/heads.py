@@ -1,4 +1,4 @@
-"""Heads: columns of time [B, channels, n_columns] → one vector → logits [B, n_labels]."""
+"""Heads: time steps [B, channels, n_time_steps] → one vector → logits [B, n_labels]."""
 
 import torch
 from torch import Tensor, nn
@@ -6,40 +6,40 @@ from torch import Tensor, nn
 from recipe import Network
 
 
-class MeanColumns(nn.Module):
+class MeanPooling(nn.Module):
     """The mean over time."""
 
-    def forward(self, columns: Tensor) -> Tensor:
-        return columns.mean(-1)
+    def forward(self, time_steps: Tensor) -> Tensor:
+        return time_steps.mean(-1)
 
 
-class MeanMaxColumns(nn.Module):
+class MeanMaxPooling(nn.Module):
     """The mean over time plus the maximum: what lasts, and what happens once."""
 
-    def forward(self, columns: Tensor) -> Tensor:
-        return columns.mean(-1) + columns.amax(-1)
+    def forward(self, time_steps: Tensor) -> Tensor:
+        return time_steps.mean(-1) + time_steps.amax(-1)
 
 
-class AttentionColumns(nn.Module):
-    """A mean over time whose weights are learnt from the columns themselves."""
+class AttentionPooling(nn.Module):
+    """A mean over time whose weights are learnt from the time steps themselves."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.weigh = nn.Conv1d(channels, 1, 1)
 
-    def forward(self, columns: Tensor) -> Tensor:
-        return (columns * torch.softmax(self.weigh(columns), dim=-1)).sum(-1)
+    def forward(self, time_steps: Tensor) -> Tensor:
+        return (time_steps * torch.softmax(self.weigh(time_steps), dim=-1)).sum(-1)
 
 
 def build_pooling(name: str, channels: int) -> nn.Module:
-    """The pooling `network.pooling` names: [B, channels, n_columns] → [B, channels]."""
+    """The pooling `network.pooling` names: [B, channels, n_time_steps] → [B, channels]."""
     match name:
         case "mean":
-            return MeanColumns()
+            return MeanPooling()
         case "mean_max":
-            return MeanMaxColumns()
+            return MeanMaxPooling()
         case _:
-            return AttentionColumns(channels)
+            return AttentionPooling(channels)
 
 
 def build_head(network: Network, channels: int, n_labels: int) -> nn.Sequential:

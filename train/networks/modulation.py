@@ -7,21 +7,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-FINE_BANDS = 32
+N_FREQUENCY_BANDS = 32
 """Bands whose loudness is followed."""
-BANDS = 8
+N_BAND_GROUPS = 8
 """Groups of them over which the logarithms of their spectra are averaged."""
-SLOWEST = 1 / 128
+MIN_MODULATION = 1 / 128
 """Lowest modulation, in cycles a frame: 0.5 Hz at 64 frames a second. The highest is half a cycle a frame."""
-STEPS_PER_OCTAVE = 2
-RANGES = round(STEPS_PER_OCTAVE * math.log2(0.5 / SLOWEST))
+MODULATION_BANDS_PER_OCTAVE = 2
+N_MODULATION_BANDS = round(MODULATION_BANDS_PER_OCTAVE * math.log2(0.5 / MIN_MODULATION))
 """Ranges of modulation, each a step wide."""
-SMALLEST = 1e-5
+MIN_MODULATION_POWER = 1e-5
 """Power of modulation that is taken for none, where a band's mean loudness is 1."""
 
 
 class ModulationSpectrum(nn.Module):
-    """[B, n_frames, n_bins] in dB → [B, 2 * BANDS * RANGES]: mean and peak of each range of modulation, as logarithms.
+    """[B, n_frames, n_bins] in dB → [B, 2 * N_BAND_GROUPS * N_MODULATION_BANDS]: logarithms of mean and peak of each.
 
     A band's amplitude is followed frame by frame and divided by its mean, so neither gain nor colour matters: rain is
     even, a rotor beats, a clock ticks. The peak is relative to the mean: high for what repeats at one rate. Of this a
@@ -32,12 +32,18 @@ class ModulationSpectrum(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             power = torch.exp2((x.float() - x.amax((1, 2), keepdim=True).float()) * (math.log2(10) / 10))
-            amplitude = (functional.adaptive_avg_pool1d(power, FINE_BANDS) + 1e-10).sqrt()
-            swing = amplitude / amplitude.mean(1, keepdim=True) - 1
-            spectrum = power_spectrum(swing.transpose(1, 2))
-            mean, peak = in_ranges(spectrum)
-            logarithms = torch.stack([(mean + SMALLEST).log(), ((peak + SMALLEST) / (mean + SMALLEST)).log()], 1)
-            return functional.adaptive_avg_pool2d(logarithms, (BANDS, RANGES)).flatten(1)
+            amplitude = (functional.adaptive_avg_pool1d(power, N_FREQUENCY_BANDS) + 1e-10).sqrt()
+            relative_envelope = amplitude / amplitude.mean(1, keepdim=True) - 1
+            spectrum = power_spectrum(relative_envelope.transpose(1, 2))
+            mean, peak = pool_modulation_bands(spectrum)
+            logarithms = torch.stack(
+                [
+                    (mean + MIN_MODULATION_POWER).log(),
+                    ((peak + MIN_MODULATION_POWER) / (mean + MIN_MODULATION_POWER)).log(),
+                ],
+                1,
+            )
+            return functional.adaptive_avg_pool2d(logarithms, (N_BAND_GROUPS, N_MODULATION_BANDS)).flatten(1)
 
 
 def power_spectrum(x: Tensor) -> Tensor:
@@ -49,14 +55,17 @@ def power_spectrum(x: Tensor) -> Tensor:
     time = torch.arange(n, device=x.device, dtype=torch.float32)
     window = torch.sin(math.pi * (time + 0.5) / n).square()
     angle = (2 * math.pi / n) * (time[:, None] * torch.arange(1, max(n // 2, 1) + 1, device=x.device) % n)
-    cosine, sine = (x @ (window[:, None] * wave) for wave in (angle.cos(), angle.sin()))
+    cosine, sine = (x @ (window[:, None] * carrier) for carrier in (angle.cos(), angle.sin()))
     return (cosine.square() + sine.square()) / n
 
 
-def in_ranges(spectrum: Tensor) -> tuple[Tensor, Tensor]:
-    """[..., n // 2] → means and maxima [..., RANGES] over half octaves; a range without a bin has the nearest one."""
+def pool_modulation_bands(spectrum: Tensor) -> tuple[Tensor, Tensor]:
+    """[..., n // 2] → means, maxima [..., N_MODULATION_BANDS] over half octaves; one without a bin has the nearest."""
     n_cycles = spectrum.shape[-1]
-    edges = [SLOWEST * 2 ** (step / STEPS_PER_OCTAVE) * 2 * n_cycles for step in range(RANGES + 1)]
+    edges = [
+        MIN_MODULATION * 2 ** (step / MODULATION_BANDS_PER_OCTAVE) * 2 * n_cycles
+        for step in range(N_MODULATION_BANDS + 1)
+    ]
     edges[-1] += 1  # half a cycle a frame belongs to the last range
     parts = []
     for low, high in itertools.pairwise(edges):
@@ -71,7 +80,7 @@ class ModulationUnits(nn.Module):
 
     def __init__(self, n_units: int, dropout: float) -> None:
         super().__init__()
-        n_inputs = 2 * BANDS * RANGES
+        n_inputs = 2 * N_BAND_GROUPS * N_MODULATION_BANDS
         self.spectrum = ModulationSpectrum()
         self.layers = nn.Sequential(
             nn.BatchNorm1d(n_inputs),

@@ -6,50 +6,52 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
-from core.errors import BadInput
-from train.networks.cnn import MeanOverBins
+from core.errors import UserError
+from train.networks.cnn import MeanOverFrequency
 from train.networks.weight_files import read_tensors
 
-OWN_CLASSIFIER = ("alexnet", "vgg16_bn")
-OLD_DENSE = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$")
+OWN_CLASSIFIER_NETWORKS = ("alexnet", "vgg16_bn")
+LEGACY_DENSENET_KEY = re.compile(
+    r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$"
+)
 """densenet's layers as torchvision's own files still name them: norm.1 is norm1."""
 
 
-class RowsAsChannels(nn.Module):
+class FlattenFrequency(nn.Module):
     """[B, channels, height, width] → [B, channels * height, width]."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.flatten(1, 2)
 
 
-def imagenet_network(name: str, weights: str | None, n_channels: int) -> nn.Module:
+def build_torchvision_model(name: str, weights: str | None, n_channels: int) -> nn.Module:
     """A torchvision network for inputs of 1 or 3 channels, with `weights`: none, `imagenet`, or a file."""
     from torchvision.models import get_model  # three seconds that the project's own networks do without
 
     model: nn.Module = get_model(name, weights=None)
     if weights:
-        _load(model, name, weights)
+        _load_weights(model, name, weights)
     if n_channels == 1:
-        _sum_stem(model)
+        _make_stem_one_channel(model)
     return model
 
 
-def trunk_of(model: Any) -> nn.Sequential:
-    """What a torchvision network does before it pools, bins averaged: [B, c, n_bins, n_frames] → [B, C, n_columns]."""
+def extract_trunk(model: Any) -> nn.Sequential:
+    """A torchvision network up to its pooling, bins averaged: [B, c, n_bins, n_frames] → [B, C, n_time_steps]."""
     if not hasattr(model, "features"):
         stem = nn.Sequential(model.conv1, model.bn1, model.relu, model.maxpool)
-        return nn.Sequential(stem, model.layer1, model.layer2, model.layer3, model.layer4, MeanOverBins())
+        return nn.Sequential(stem, model.layer1, model.layer2, model.layer3, model.layer4, MeanOverFrequency())
     layers = list(model.features.children())
     if type(model).__name__ == "DenseNet":
         layers.append(nn.ReLU(inplace=True))
     elif type(model).__name__ == "ConvNeXt":
         layers.append(model.classifier[0])  # its normalisation, else the residual stream reaches the head as it is
     elif type(model).__name__ in ("AlexNet", "VGG"):
-        return nn.Sequential(*layers, model.avgpool, RowsAsChannels())
-    return nn.Sequential(*layers, MeanOverBins())
+        return nn.Sequential(*layers, model.avgpool, FlattenFrequency())
+    return nn.Sequential(*layers, MeanOverFrequency())
 
 
-def own_head(model: Any, n_labels: int, dropout: float) -> nn.Sequential:
+def adapt_classifier(model: Any, n_labels: int, dropout: float) -> nn.Sequential:
     """alexnet's and vgg16_bn's classifier, its last layer for `n_labels`: it takes the whole map, not any columns."""
     *layers, last = model.classifier.children()
     for layer in layers:
@@ -58,32 +60,32 @@ def own_head(model: Any, n_labels: int, dropout: float) -> nn.Sequential:
     return nn.Sequential(nn.Flatten(), *layers, nn.Linear(last.in_features, n_labels))
 
 
-def _sum_stem(model: nn.Module) -> None:
+def _make_stem_one_channel(model: nn.Module) -> None:
     """Put a one-channel first convolution in place, its weights summed over RGB: grey pictures look as they did."""
     name, stem = next((name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d))
     kernel, stride, padding = (cast(tuple[int, int], size) for size in (stem.kernel_size, stem.stride, stem.padding))
-    grey = nn.Conv2d(1, stem.out_channels, kernel, stride, padding, bias=stem.bias is not None)
-    grey.weight.data = stem.weight.data.sum(1, keepdim=True)
-    if stem.bias is not None and grey.bias is not None:
-        grey.bias.data = stem.bias.data
-    model.set_submodule(name, grey)
+    mono_stem = nn.Conv2d(1, stem.out_channels, kernel, stride, padding, bias=stem.bias is not None)
+    mono_stem.weight.data = stem.weight.data.sum(1, keepdim=True)
+    if stem.bias is not None and mono_stem.bias is not None:
+        mono_stem.bias.data = stem.bias.data
+    model.set_submodule(name, mono_stem)
 
 
-def _load(model: nn.Module, name: str, weights: str) -> None:
+def _load_weights(model: nn.Module, name: str, weights: str) -> None:
     """Fill `model`; of a file's tensors the last layer's may be missing, for it is not used.
 
     So may the counts of batches, which nothing reads and older files have not.
     """
-    read = _download(name) if weights == "imagenet" else read_tensors(Path(weights), "network.weights")
-    state = {OLD_DENSE.sub(r"\1\2", str(key)): value for key, value in read.items()}
-    wanted = model.state_dict()
-    last = list(wanted)[-1].rpartition(".")[0]
-    needed = [key for key in wanted if not key.startswith(last) and not key.endswith(".num_batches_tracked")]
-    wrong = [key for key in needed if _shape(state, key) != wanted[key].shape]
-    if wrong:
-        raise BadInput(
+    loaded = _download(name) if weights == "imagenet" else read_tensors(Path(weights), "network.weights")
+    state = {LEGACY_DENSENET_KEY.sub(r"\1\2", str(key)): value for key, value in loaded.items()}
+    expected = model.state_dict()
+    last = list(expected)[-1].rpartition(".")[0]
+    needed = [key for key in expected if not key.startswith(last) and not key.endswith(".num_batches_tracked")]
+    mismatched = [key for key in needed if _shape(state, key) != expected[key].shape]
+    if mismatched:
+        raise UserError(
             f"network.weights = {weights}: not the weights of {name}, "
-            f"whose {wrong[0]} is {tuple(wanted[wrong[0]].shape)}"
+            f"whose {mismatched[0]} is {tuple(expected[mismatched[0]].shape)}"
         )
     model.load_state_dict({key: state[key] for key in needed}, strict=False)
 
@@ -99,7 +101,7 @@ def _download(name: str) -> dict[str, Tensor]:
     try:
         return dict(weights.get_state_dict(progress=False, check_hash=True))
     except (OSError, RuntimeError) as error:
-        raise BadInput(
+        raise UserError(
             f"network.weights = imagenet: {weights.url} cannot be downloaded ({error}); "
             "fetch it elsewhere and give its path: network.weights path/to/file.pth"
         ) from None

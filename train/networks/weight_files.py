@@ -8,26 +8,26 @@ import safetensors
 import safetensors.torch
 import torch
 
-from core.errors import BadInput
+from core.errors import UserError
 
 
 def read_tensors(path: Path, key: str) -> dict[str, Any]:
-    """Tensors by name from a .safetensors file or a PyTorch one; nothing in it is run. Raises BadInput naming `key`."""
+    """Tensors by name from a .safetensors or a PyTorch file; nothing in it is run. Raises UserError naming `key`."""
     try:
         if path.suffix == ".safetensors":
             return dict(safetensors.torch.load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise BadInput(f"{key} = {path}: no such file") from None
+        raise UserError(f"{key} = {path}: no such file") from None
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
-        reason = reason_of(error)
-        raise BadInput(f"{key} = {path}: cannot be read as weights ({reason})") from None
+        reason = describe_load_error(error)
+        raise UserError(f"{key} = {path}: cannot be read as weights ({reason})") from None
     if not isinstance(state, dict):
-        raise BadInput(f"{key} = {path}: holds {type(state).__name__}, not tensors by name")
+        raise UserError(f"{key} = {path}: holds {type(state).__name__}, not tensors by name")
     return state
 
 
-def reason_of(error: Exception) -> str:
+def describe_load_error(error: Exception) -> str:
     """Why a file of tensors cannot be read, in a line; PyTorch's own advice is to run what is in it."""
     if isinstance(error, pickle.UnpicklingError):
         return "no file of torch.save, or one of more than tensors"

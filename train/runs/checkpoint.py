@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.errors import BadInput
-from core.files import written_whole
+from core.errors import UserError
+from core.files import atomic_write
 from recipe import SECTIONS, Recipe
-from train.networks.factory import SoundNetwork, network_of
-from train.networks.weight_files import reason_of
-from train.runs.seen_clips import NOTHING
+from train.networks.factory import AudioNetwork, build_network_from_recipe
+from train.networks.weight_files import describe_load_error
+from train.runs.seen_clips import NO_CLIPS
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Checkpoint:
     score: float
     """By the recipe's metric, on the fold's held-out clips."""
     metrics: dict[str, float] = field(default_factory=dict)
-    learnt: Tensor = NOTHING
-    """int64 marks of the clips behind it, those of the network it started from included (train.runs.seen_clips)."""
+    seen_clips: Tensor = NO_CLIPS
+    """int64 hashes of the clips behind it, those of the network it started from included (train.runs.seen_clips)."""
     resume: dict[str, Any] | None = None
     """In last.pt, what training needs to go on."""
     format: int = FORMAT
@@ -46,45 +46,49 @@ class Checkpoint:
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint under its name once it is whole."""
-    whole = BytesIO()  # to a path, torch answers a full disk with a RuntimeError of its own format
-    torch.save({each.name: getattr(checkpoint, each.name) for each in fields(checkpoint)}, whole)
-    with written_whole(path) as temporary:
-        temporary.write_bytes(whole.getbuffer())
+    buffer = BytesIO()  # to a path, torch answers a full disk with a RuntimeError of its own format
+    torch.save({each.name: getattr(checkpoint, each.name) for each in fields(checkpoint)}, buffer)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint onto the CPU; nothing in the file is run. Raises BadInput that names it."""
+    """Read a checkpoint onto the CPU; nothing in the file is run. Raises UserError that names it."""
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
         if values["format"] != FORMAT:
-            raise BadInput(f"{path} has format {values['format']}, this version reads {FORMAT}: train it again")
+            raise UserError(f"{path} has format {values['format']}, this version reads {FORMAT}: train it again")
         return Checkpoint(**values)
     except FileNotFoundError:
-        raise BadInput(f"{path}: no such checkpoint; run make train first") from None
+        raise UserError(f"{path}: no such checkpoint; run make train first") from None
     except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        reason = reason_of(error)
-        raise BadInput(f"{path} is no whole checkpoint of this project ({reason}): train it again") from None
+        reason = describe_load_error(error)
+        raise UserError(f"{path} is no whole checkpoint of this project ({reason}): train it again") from None
 
 
-def network_from(path: Path, checkpoint: Checkpoint, device: torch.device | str = "cpu") -> SoundNetwork:
+def build_network_from_checkpoint(
+    path: Path, checkpoint: Checkpoint, device: torch.device | str = "cpu"
+) -> AudioNetwork:
     """The network of the checkpoint at `path`, on `device` and in eval mode.
 
-    Raises BadInput where its recipe or its weights are those of another version.
+    Raises UserError where its recipe or its weights are those of another version.
     """
-    network = network_of(recipe_of(path, checkpoint), checkpoint.n_bins, len(checkpoint.labels))
+    network = build_network_from_recipe(
+        parse_checkpoint_recipe(path, checkpoint), checkpoint.n_bins, len(checkpoint.labels)
+    )
     try:
         network.load_state_dict(checkpoint.network)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
-        raise BadInput(f"{path} holds the weights of another version's network ({reason}): train it again") from None
+        raise UserError(f"{path} holds the weights of another version's network ({reason}): train it again") from None
     return network.to(device).eval()
 
 
-def recipe_of(path: Path, checkpoint: Checkpoint) -> Recipe:
-    """The recipe that the checkpoint at `path` was trained by. Raises BadInput where this version has other keys."""
+def parse_checkpoint_recipe(path: Path, checkpoint: Checkpoint) -> Recipe:
+    """The recipe that the checkpoint at `path` was trained by. Raises UserError where this version has other keys."""
     values = checkpoint.recipe
     try:
         sections: dict[str, Any] = {name: section(**values.get(name, {})) for name, section in SECTIONS.items()}
         return Recipe(values["name"], **sections)
     except (KeyError, TypeError) as error:
-        raise BadInput(f"{path} was trained by another version's recipe ({error}): train it again") from None
+        raise UserError(f"{path} was trained by another version's recipe ({error}): train it again") from None

@@ -6,22 +6,22 @@ import torch
 import xxhash
 from torch import Tensor
 
-NOTHING = torch.empty(0, dtype=torch.int64)
+NO_CLIPS = torch.empty(0, dtype=torch.int64)
 """Of a network that does not say: one of an earlier version."""
 
 
-def marks_of(clips: Iterable[str]) -> Tensor:
+def hash_names(clips: Iterable[str]) -> Tensor:
     """int64 [n_clips]: a hash of each clip's name."""
     hashes = [xxhash.xxh3_64_intdigest(clip.encode("utf-8", "surrogateescape")) for clip in clips]
     return torch.tensor([each - (1 << 63) for each in hashes], dtype=torch.int64)
 
 
-def both(one: Tensor, other: Tensor) -> Tensor:
-    """The marks in either of two tensors."""
+def union(one: Tensor, other: Tensor) -> Tensor:
+    """The hashes in either of two tensors."""
     return torch.cat([one, other]).unique()
 
 
-def first_learnt(clips: Sequence[str], learnt: Tensor) -> str | None:
-    """The first of `clips` that is among the marks of what was learnt from."""
-    seen = torch.isin(marks_of(clips), learnt).nonzero()
-    return clips[int(seen[0])] if len(seen) else None
+def find_seen_clip(clips: Sequence[str], seen_clips: Tensor) -> str | None:
+    """The first of `clips` that is among the hashes of seen clips."""
+    is_seen = torch.isin(hash_names(clips), seen_clips).nonzero()
+    return clips[int(is_seen[0])] if len(is_seen) else None

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from core.csv_tables import read_table
-from preprocess.dataset.discovery import Listing, clean_label, find_recording, labels_of
+from preprocess.dataset.discovery import RawDataset, find_recording, join_clean_labels, normalize_label
 from recipe import Data
 
 
-def read(data: Data, folder: Path) -> Listing:
+def read(data: Data, folder: Path) -> RawDataset:
     """List meta/esc50.csv (Piczak 2015): one label a clip, group = source recording, extension as listed."""
     table = read_table(
         folder / "meta" / "esc50.csv",
@@ -17,6 +17,8 @@ def read(data: Data, folder: Path) -> Listing:
     clips = table.rename(columns={"filename": "clip", "category": "labels", "src_file": "group"})
     clips = clips[["clip", "labels", "fold", "group"]]
     clips["path"] = [find_recording(folder / "audio", name) for name in clips["clip"]]
-    clips["labels"] = [labels_of(clip, [label]) for clip, label in zip(clips["clip"], clips["labels"], strict=True)]
-    clips["group"] = clips["group"].map(clean_label)
-    return Listing(clips)
+    clips["labels"] = [
+        join_clean_labels(clip, [label]) for clip, label in zip(clips["clip"], clips["labels"], strict=True)
+    ]
+    clips["group"] = clips["group"].map(normalize_label)
+    return RawDataset(clips)

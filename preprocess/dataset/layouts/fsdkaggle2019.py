@@ -5,40 +5,40 @@ from pathlib import Path
 import pandas as pd
 
 from core.csv_tables import read_table
-from core.errors import BadInput
-from preprocess.dataset.discovery import Listing, find_recording, labels_of
+from core.errors import UserError
+from preprocess.dataset.discovery import RawDataset, find_recording, join_clean_labels
 from recipe import Data
 
 SAMPLE = "sample_submission.csv"
 EXPECTED = "layout fsdkaggle2019 expects it; set data.folder to the folder that holds train_curated.csv"
 
 
-def read(data: Data, folder: Path) -> Listing:
+def read(data: Data, folder: Path) -> RawDataset:
     """List the competition's files (Fonseca et al. 2019). A noisy or test part that is absent is noted."""
-    notes: list[str] = []
+    warnings: list[str] = []
     parts = [_training(folder, "curated")]
     if missing := [name for name in ("train_noisy/", "train_noisy.csv") if not (folder / name).exists()]:
-        notes.append(f"no {' and no '.join(missing)} in {folder}: train without noisy clips")
+        warnings.append(f"no {' and no '.join(missing)} in {folder}: train without noisy clips")
     else:
         parts.append(_training(folder, "noisy"))
     sample = read_table(folder / SAMPLE, ["fname"], hint=EXPECTED)
     if sample.columns[0] != "fname" or len(sample.columns) < 2:
-        raise BadInput(f"{folder / SAMPLE} needs fname first, then a column a label")
+        raise UserError(f"{folder / SAMPLE} needs fname first, then a column a label")
     vocabulary = list(sample.columns[1:])
     if not (folder / "test").exists():
-        notes.append(f"no test/ in {folder}: predict no test clips")
-        return Listing(pd.concat(parts, ignore_index=True), vocabulary, SAMPLE, notes=notes)
+        warnings.append(f"no test/ in {folder}: predict no test clips")
+        return RawDataset(pd.concat(parts, ignore_index=True), vocabulary, SAMPLE, warnings=warnings)
     test = pd.DataFrame({"clip": sample["fname"], "labels": "", "split": "test"})
     test["path"] = [find_recording(folder / "test", name) for name in test["clip"]]
-    return Listing(pd.concat([*parts, test], ignore_index=True).fillna(""), vocabulary, SAMPLE, sample, notes)
+    return RawDataset(pd.concat([*parts, test], ignore_index=True).fillna(""), vocabulary, SAMPLE, sample, warnings)
 
 
-def _training(folder: Path, trust: str) -> pd.DataFrame:
-    """The clips of train_<trust>.csv, whose labels are joined by commas."""
-    path = folder / f"train_{trust}.csv"
+def _training(folder: Path, label_quality: str) -> pd.DataFrame:
+    """The clips of train_<label_quality>.csv, whose labels are joined by commas."""
+    path = folder / f"train_{label_quality}.csv"
     table = read_table(path, ["fname", "labels"], hint=EXPECTED)
     rows = zip(table["fname"], table["labels"], strict=True)
-    labels = [labels_of(f"{path}, {name}", joined.split(",")) for name, joined in rows]
-    clips = pd.DataFrame({"clip": table["fname"], "labels": labels, "split": "train", "trust": trust})
-    clips["path"] = [find_recording(folder / f"train_{trust}", name) for name in clips["clip"]]
+    labels = [join_clean_labels(f"{path}, {name}", joined.split(",")) for name, joined in rows]
+    clips = pd.DataFrame({"clip": table["fname"], "labels": labels, "split": "train", "label_quality": label_quality})
+    clips["path"] = [find_recording(folder / f"train_{label_quality}", name) for name in clips["clip"]]
     return clips

@@ -4,16 +4,16 @@ import itertools
 import re
 from pathlib import Path
 
-from core.errors import BadInput
+from core.errors import UserError
 from preprocess.dataset.discovery import (
-    Listing,
-    audio_files,
-    clean_label,
-    labels_of,
-    list_clips,
-    name_clips,
-    need_folder,
-    subfolders,
+    RawDataset,
+    clips_table,
+    find_audio_files,
+    join_clean_labels,
+    list_subfolders,
+    normalize_label,
+    require_folder,
+    unique_clip_names,
 )
 from recipe import Data
 
@@ -23,52 +23,54 @@ TRAINING = "IRMAS-TrainingData"
 TESTING = "IRMAS-TestingData-Part*"
 
 
-def read(data: Data, folder: Path) -> Listing:
+def read(data: Data, folder: Path) -> RawDataset:
     """List IRMAS (Bosch et al. 2012). Excerpts of one track are one group; the vocabulary is the training folders'.
 
     Of the testing parts, the first `data.irmas_share` in order is for training too, by whole pieces.
     """
-    training = need_folder(
+    training = require_folder(
         folder / TRAINING, f"layout irmas expects it; set data.folder to the folder that holds {TRAINING}/"
     )
-    rows, vocabulary, notes = [], [], []
-    for class_folder in subfolders(training):
-        if files := audio_files(class_folder):
-            vocabulary.append(clean_label(class_folder.name))
+    rows, vocabulary, warnings = [], [], []
+    for class_folder in list_subfolders(training):
+        if files := find_audio_files(class_folder):
+            vocabulary.append(normalize_label(class_folder.name))
             rows += [_training_row(file, class_folder.name) for file in files]
-    tests = [_test_row(file) for part in sorted(folder.glob(TESTING)) if part.is_dir() for file in audio_files(part)]
+    tests = [
+        _test_row(file) for part in sorted(folder.glob(TESTING)) if part.is_dir() for file in find_audio_files(part)
+    ]
     if unknown := [Path(row["path"]).name for row in tests if not row["labels"]]:
-        notes.append(
+        warnings.append(
             f"{len(unknown)} of {len(tests)} clips of the testing parts have no .txt with instruments ({unknown[0]} "
             "first): they are not scored"
         )
     if not tests:
-        notes.append(f"no recordings in {folder / TESTING}: predict no test clips")
+        warnings.append(f"no recordings in {folder / TESTING}: predict no test clips")
     elif data.irmas_share:
-        moved = _learn_first(tests, data.irmas_share)
-        notes.append(f"{moved} of {len(tests)} clips of the testing parts are for training (data.irmas_share)")
+        moved = _move_to_train(tests, data.irmas_share)
+        warnings.append(f"{moved} of {len(tests)} clips of the testing parts are for training (data.irmas_share)")
     rows += tests
-    for row, name in zip(rows, name_clips([Path(row["path"]) for row in rows], folder), strict=True):
+    for row, name in zip(rows, unique_clip_names([Path(row["path"]) for row in rows], folder), strict=True):
         row["clip"] = name
-    return Listing(list_clips(rows), vocabulary, f"folder {TRAINING}", notes=notes)
+    return RawDataset(clips_table(rows), vocabulary, f"folder {TRAINING}", warnings=warnings)
 
 
 def _training_row(file: Path, code: str) -> dict[str, str]:
     """A 3 s excerpt, named [code]...TRACK__EXCERPT: its group is the track's number within its instrument."""
     track = TRACK.search(file.stem)
     group = f"{code}{track[1]}" if track else f"{code}/{file.stem}"
-    return {"path": str(file), "labels": labels_of(file, [code]), "split": "train", "group": group}
+    return {"path": str(file), "labels": join_clean_labels(file, [code]), "split": "train", "group": group}
 
 
 def _test_row(file: Path) -> dict[str, str]:
     """A test clip, instruments from the .txt beside it (none: not known); its group is the piece, NAME of NAME-N."""
     group = EXCERPT.sub("", file.stem)
     beside = file.with_suffix(".txt")
-    labels = labels_of(beside, _instruments(beside))
+    labels = join_clean_labels(beside, _instruments(beside))
     return {"path": str(file), "labels": labels, "split": "test", "group": group}
 
 
-def _learn_first(tests: list[dict[str, str]], share: float) -> int:
+def _move_to_train(tests: list[dict[str, str]], share: float) -> int:
     """Give split train to the first pieces whose clips are together nearest to `share` of all; how many clips.
 
     Pieces come in the order of their first clips, and stay whole. Those with clips of unknown instruments stay tests.
@@ -91,4 +93,6 @@ def _instruments(path: Path) -> list[str]:
     try:
         return [code for line in path.read_text("utf-8-sig").splitlines() if (code := line.strip())]
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read as text ({error}): it should hold an instrument's code a line") from None
+        raise UserError(
+            f"{path} cannot be read as text ({error}): it should hold an instrument's code a line"
+        ) from None

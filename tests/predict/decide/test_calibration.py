@@ -8,18 +8,18 @@ import pytest
 import torch
 from sklearn.metrics import log_loss as log_loss_of_sklearn
 
-from core.errors import BadInput
+from core.errors import UserError
 from core.paths import CALIBRATION_NAME
 from predict.decide.calibration import (
-    CLOSEST,
+    HALF_ULP,
+    apply_temperature,
     calibration_error,
     fit_temperature,
     log_loss,
     read_temperature,
-    reliability,
-    soften,
+    reliability_bins,
 )
-from predict.decide.fitted_params import write_fitted
+from predict.decide.fitted_params import write_fitted_params
 from recipe import Prediction
 from train.evaluate.blend import Blend, blend
 from train.networks.factory import Activation
@@ -27,7 +27,7 @@ from train.networks.factory import Activation
 ACTIVATIONS: list[Activation] = ["sigmoid", "softmax"]
 
 
-def made(activation: Activation, heat: float, n_clips: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
+def make_scores(activation: Activation, heat: float, n_clips: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
     """Truth drawn by well-calibrated probabilities, and scores whose logits are `heat` times as large."""
     random = np.random.default_rng(0)
     logits = 2 * random.standard_normal((n_clips, 4))
@@ -42,27 +42,27 @@ def made(activation: Activation, heat: float, n_clips: int = 20_000) -> tuple[np
     return truth.astype(np.float32), scores.astype(np.float32)
 
 
-def at(scores: np.ndarray, temperature: float, activation: Activation) -> np.ndarray:
-    return soften(torch.from_numpy(scores), temperature, activation).numpy()
+def scores_at(scores: np.ndarray, temperature: float, activation: Activation) -> np.ndarray:
+    return apply_temperature(torch.from_numpy(scores), temperature, activation).numpy()
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("heat", [0.4, 1.0, 3.0])
 def test_the_temperature_is_what_made_scores_too_sure(activation: Activation, heat: float) -> None:
-    truth, scores = made(activation, heat)
-    found = fit_temperature(lambda temperature: at(scores, temperature, activation), truth, activation)
+    truth, scores = make_scores(activation, heat)
+    found = fit_temperature(lambda temperature: scores_at(scores, temperature, activation), truth, activation)
     assert found == pytest.approx(heat, rel=0.05)
-    before = calibration_error(reliability(truth, scores, activation))
-    after = calibration_error(reliability(truth, at(scores, found, activation), activation))
+    before = calibration_error(reliability_bins(truth, scores, activation))
+    after = calibration_error(reliability_bins(truth, scores_at(scores, found, activation), activation))
     assert after < 0.012
     assert before > 5 * after or heat == 1
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_softening_divides_logits_and_keeps_the_order(activation: Activation) -> None:
-    _, scores = made(activation, 1.0, 50)
+    _, scores = make_scores(activation, 1.0, 50)
     for temperature in (0.5, 1.0, 4.0):
-        softened = at(scores, temperature, activation)
+        softened = scores_at(scores, temperature, activation)
         if activation == "softmax":
             powers = scores.astype(np.float64) ** (1 / temperature)
             expected = powers / powers.sum(axis=1, keepdims=True)
@@ -74,36 +74,36 @@ def test_softening_divides_logits_and_keeps_the_order(activation: Activation) ->
 
 
 def test_blends_of_softmax_add_up_to_1_at_any_temperature() -> None:
-    scores = torch.from_numpy(np.stack([made("softmax", heat, 50)[1] for heat in (0.5, -3.0)]))
+    scores = torch.from_numpy(np.stack([make_scores("softmax", heat, 50)[1] for heat in (0.5, -3.0)]))
     geometric = blend(scores, "geometric")
     assert geometric.sum(-1).mean() < 0.9
-    whole = soften(geometric, 1.0, "softmax")
-    torch.testing.assert_close(whole, geometric / geometric.sum(-1, keepdim=True))
-    torch.testing.assert_close(whole, soften(geometric, 1 + 1e-9, "softmax"))
-    assert torch.equal(soften(whole, 1.0, "softmax"), whole)
+    normalised = apply_temperature(geometric, 1.0, "softmax")
+    torch.testing.assert_close(normalised, geometric / geometric.sum(-1, keepdim=True))
+    torch.testing.assert_close(normalised, apply_temperature(geometric, 1 + 1e-9, "softmax"))
+    assert torch.equal(apply_temperature(normalised, 1.0, "softmax"), normalised)
 
 
 @pytest.mark.parametrize(("activation", "how"), [("softmax", "mean"), ("sigmoid", "mean"), ("sigmoid", "geometric")])
 def test_other_blends_stay_as_they_are_at_temperature_1(activation: Activation, how: Blend) -> None:
-    blended = blend(torch.from_numpy(np.stack([made(activation, heat, 5_000)[1] for heat in (0.5, 3.0)])), how)
-    assert torch.equal(soften(blended, 1.0, activation), blended)
+    blended = blend(torch.from_numpy(np.stack([make_scores(activation, heat, 5_000)[1] for heat in (0.5, 3.0)])), how)
+    assert torch.equal(apply_temperature(blended, 1.0, activation), blended)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_certain_scores_stay_finite(activation: Activation) -> None:
-    scores = np.array([[0.0, 1.0, 0.0], [1e-40, 1 - CLOSEST, 1e-30]], np.float32)
+    scores = np.array([[0.0, 1.0, 0.0], [1e-40, 1 - HALF_ULP, 1e-30]], np.float32)
     for temperature in (0.1, 3.0):
-        softened = at(scores, temperature, activation)
+        softened = scores_at(scores, temperature, activation)
         assert ((softened >= 0) & (softened <= 1)).all()
     assert np.isfinite(log_loss(np.eye(3, dtype=np.float32)[:2], scores, activation))
 
 
 def test_log_loss_is_scikit_learn_s() -> None:
-    truth, scores = made("softmax", 1.0, 200)
+    truth, scores = make_scores("softmax", 1.0, 200)
     likely = scores.astype(np.float64) / scores.sum(axis=1, dtype=np.float64, keepdims=True)
     expected = log_loss_of_sklearn(truth.argmax(axis=1), likely)
     assert log_loss(truth, scores, "softmax") == pytest.approx(expected, rel=1e-6)
-    truth, scores = made("sigmoid", 1.0, 200)
+    truth, scores = make_scores("sigmoid", 1.0, 200)
     expected = log_loss_of_sklearn(truth.ravel(), scores.ravel().astype(np.float64))
     assert log_loss(truth, scores, "sigmoid") == pytest.approx(expected, rel=1e-6)
 
@@ -111,10 +111,10 @@ def test_log_loss_is_scikit_learn_s() -> None:
 def test_reliability_of_a_few_scores_by_hand() -> None:
     truth = np.array([[1, 0], [0, 1], [1, 0]], np.float32)
     scores = np.array([[0.9, 0.1], [0.6, 0.4], [1.0, 0.0]], np.float32)
-    of_highest = reliability(truth, scores, "softmax")
-    assert [(each.count, each.share_true) for each in of_highest] == [(1, 0.0), (1, 1.0), (1, 1.0)]
+    of_highest = reliability_bins(truth, scores, "softmax")
+    assert [(each.count, each.fraction_positive) for each in of_highest] == [(1, 0.0), (1, 1.0), (1, 1.0)]
     assert calibration_error(of_highest) == pytest.approx((0.6 + 0.1 + 0) / 3)
-    of_all = reliability(truth, scores, "sigmoid")
+    of_all = reliability_bins(truth, scores, "sigmoid")
     assert sum(each.count for each in of_all) == 6
     assert calibration_error(of_all) == pytest.approx((0.1 + 0.1 + 0.6 + 0.6 + 0 + 0) / 6)
     assert of_all[-1].high == 1.0
@@ -131,15 +131,15 @@ def test_reliability_of_a_few_scores_by_hand() -> None:
 )
 def test_a_temperature_that_is_none_is_refused(tmp_path: Path, content: dict[str, Any] | None, words: str) -> None:
     if content is not None:
-        write_fitted(tmp_path / CALIBRATION_NAME, content, Prediction())
+        write_fitted_params(tmp_path / CALIBRATION_NAME, content, Prediction())
     assert read_temperature(tmp_path, Prediction()) == 1
-    with pytest.raises(BadInput, match=rf"{words}.*|.*make calibrate") as caught:
+    with pytest.raises(UserError, match=rf"{words}.*|.*make calibrate") as caught:
         read_temperature(tmp_path, Prediction(calibrate=True))
     assert words in str(caught.value)
 
 
 def test_a_temperature_is_for_one_way_to_predict(tmp_path: Path) -> None:
-    write_fitted(tmp_path / CALIBRATION_NAME, {"temperature": 2.5}, Prediction(pooling="max"))
+    write_fitted_params(tmp_path / CALIBRATION_NAME, {"temperature": 2.5}, Prediction(pooling="max"))
     assert read_temperature(tmp_path, Prediction(pooling="max", calibrate=True)) == 2.5
-    with pytest.raises(BadInput, match=r"prediction\.pooling max.*make calibrate"):
+    with pytest.raises(UserError, match=r"prediction\.pooling max.*make calibrate"):
         read_temperature(tmp_path, Prediction(calibrate=True))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, hamming_loss
 
-from predict.decide.threshold_search import Metric, decide_across, tune, tune_together
+from predict.decide.threshold_search import Metric, cross_fit_decisions, search_thresholds, search_with_window_threshold
 
 
 def measure(metric: str, truth: np.ndarray, decisions: np.ndarray) -> float:
@@ -25,7 +25,7 @@ def clips(seed: int, n_clips: int = 7, n_labels: int = 3) -> tuple[np.ndarray, n
     return scores, truth
 
 
-def choices(scores: np.ndarray) -> np.ndarray:
+def candidates(scores: np.ndarray) -> np.ndarray:
     ordered = np.concatenate([[0], np.unique(scores), [1.01]])
     return (ordered[1:] + ordered[:-1]) / 2
 
@@ -34,9 +34,9 @@ def choices(scores: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(5))
 def test_one_threshold_is_the_best_of_all(metric: Metric, seed: int) -> None:
     scores, truth = clips(seed)
-    values = tune(scores, truth, metric, per_label=False)
+    values = search_thresholds(scores, truth, metric, per_label=False)
     assert len(set(values)) == 1
-    best = max(measure(metric, truth, scores >= value) for value in choices(scores))
+    best = max(measure(metric, truth, scores >= value) for value in candidates(scores))
     assert measure(metric, truth, scores >= values) == pytest.approx(best)
 
 
@@ -44,8 +44,8 @@ def test_one_threshold_is_the_best_of_all(metric: Metric, seed: int) -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_a_threshold_a_label_is_the_best_of_all(metric: Metric, seed: int) -> None:
     scores, truth = clips(seed, n_clips=6, n_labels=2)
-    values = tune(scores, truth, metric, per_label=True)
-    every = itertools.product(*(choices(column) for column in scores.T))
+    values = search_thresholds(scores, truth, metric, per_label=True)
+    every = itertools.product(*(candidates(column) for column in scores.T))
     best = max(measure(metric, truth, scores >= np.array(each)) for each in every)
     assert measure(metric, truth, scores >= values) == pytest.approx(best)
 
@@ -53,28 +53,29 @@ def test_a_threshold_a_label_is_the_best_of_all(metric: Metric, seed: int) -> No
 def test_micro_f1_gains_by_a_threshold_a_label() -> None:
     scores, truth = clips(0, n_clips=200)
     scores[:, 1] *= 0.2
-    one, each = (tune(scores, truth, "f1_micro", per_label=per_label) for per_label in (False, True))
+    one, each = (search_thresholds(scores, truth, "f1_micro", per_label=per_label) for per_label in (False, True))
     assert measure("f1_micro", truth, scores >= each) > measure("f1_micro", truth, scores >= one) + 0.02
 
 
 def test_a_label_no_clip_has_keeps_the_common_threshold() -> None:
     scores, truth = clips(1)
     truth[:, 2] = 0
-    values = tune(scores, truth, "f1_micro", per_label=True)
-    assert values[2] == tune(scores, truth, "f1_micro", per_label=False)[0]
+    values = search_thresholds(scores, truth, "f1_micro", per_label=True)
+    assert values[2] == search_thresholds(scores, truth, "f1_micro", per_label=False)[0]
 
 
 def test_of_equally_good_thresholds_the_one_nearest_to_a_half() -> None:
     truth = np.array([[1], [0]], np.float32)
-    assert tune(np.array([[0.9], [0.1]], np.float32), truth, "f1_macro", per_label=True)[0] == pytest.approx(0.5)
+    scores = np.array([[0.9], [0.1]], np.float32)
+    assert search_thresholds(scores, truth, "f1_macro", per_label=True)[0] == pytest.approx(0.5)
 
 
 def test_of_few_different_scores_every_threshold_between_them_is_tried() -> None:
     scores = np.array([[0.0]] * 700 + [[0.5]] + [[1.0]] * 700, np.float32)
     truth = (scores > 0.6).astype(np.float32)
-    assert tune(scores, truth, "f1_micro", per_label=False)[0] == pytest.approx(0.75)
+    assert search_thresholds(scores, truth, "f1_micro", per_label=False)[0] == pytest.approx(0.75)
     truth = (scores > 0.4).astype(np.float32)
-    assert tune(0.6 * scores, truth, "f1_micro", per_label=False)[0] == pytest.approx(0.15)
+    assert search_thresholds(0.6 * scores, truth, "f1_micro", per_label=False)[0] == pytest.approx(0.15)
 
 
 def sparse_clips(n_clips: int = 1000, n_labels: int = 80) -> tuple[np.ndarray, np.ndarray]:
@@ -90,24 +91,24 @@ def sparse_clips(n_clips: int = 1000, n_labels: int = 80) -> tuple[np.ndarray, n
 @pytest.mark.parametrize("per_label", [False, True])
 def test_tuned_is_never_worse_than_untuned_on_the_clips_tuned_on(metric: Metric, per_label: bool) -> None:
     scores, truth = sparse_clips()
-    values = tune(scores, truth, metric, per_label=per_label)
+    values = search_thresholds(scores, truth, metric, per_label=per_label)
     assert measure(metric, truth, scores >= values) >= measure(metric, truth, scores >= 0.5)
 
 
 def test_among_many_labels_whose_scores_are_near_0_the_best_threshold_is_found() -> None:
     scores, truth = sparse_clips()
     best = max(measure("f1_micro", truth, scores >= value) for value in np.linspace(0, 1, 41))
-    assert measure("f1_micro", truth, scores >= tune(scores, truth, "f1_micro", per_label=False)) >= best
+    assert measure("f1_micro", truth, scores >= search_thresholds(scores, truth, "f1_micro", per_label=False)) >= best
 
 
 def test_a_threshold_lies_between_neighbouring_floats() -> None:
     scores = np.array([[0.25], [np.nextafter(np.float32(0.25), np.float32(1))]], np.float32)
     truth = np.array([[0], [1]], np.float32)
     for one in (scores, scores + np.spacing(scores)):
-        assert (one >= tune(one, truth, "f1_micro", per_label=False)).tolist() == [[False], [True]]
+        assert (one >= search_thresholds(one, truth, "f1_micro", per_label=False)).tolist() == [[False], [True]]
 
 
-def shares() -> tuple[dict[float, np.ndarray], np.ndarray]:
+def vote_fractions() -> tuple[dict[float, np.ndarray], np.ndarray]:
     """Shares of eight windows above thresholds, of clips whose labels lift some of their windows above 0.3."""
     random = np.random.default_rng(0)
     truth = (random.uniform(size=(60, 3)) < 0.4).astype(np.float32)
@@ -117,23 +118,23 @@ def shares() -> tuple[dict[float, np.ndarray], np.ndarray]:
 
 @pytest.mark.parametrize("metric", ["f1_micro", "f1_macro", "hamming"])
 def test_window_threshold_and_share_are_the_best_pair(metric: Metric) -> None:
-    pooled, truth = shares()
-    choice = tune_together(pooled, truth, metric, per_label=False)
-    pairs = [(at, value) for at in pooled for value in np.arange(17) / 16]
-    best = max(measure(metric, truth, pooled[at] >= value) for at, value in pairs)
-    assert measure(metric, truth, pooled[choice.window_threshold] >= choice.values) == pytest.approx(best)
-    assert choice.window_threshold == 0.3
+    scores_at, truth = vote_fractions()
+    tuned = search_with_window_threshold(scores_at, truth, metric, per_label=False)
+    pairs = [(at, value) for at in scores_at for value in np.arange(17) / 16]
+    best = max(measure(metric, truth, scores_at[at] >= value) for at, value in pairs)
+    assert measure(metric, truth, scores_at[tuned.window_threshold] >= tuned.values) == pytest.approx(best)
+    assert tuned.window_threshold == 0.3
 
 
 def test_a_fold_is_decided_by_what_was_tuned_on_the_others() -> None:
-    pooled, truth = shares()
+    scores_at, truth = vote_fractions()
     folds = np.arange(60) % 3
-    decisions = decide_across(pooled, truth, folds, "f1_micro", per_label=False)
+    decisions = cross_fit_decisions(scores_at, truth, folds, "f1_micro", per_label=False)
     for fold in range(3):
-        rest = {at: scores[folds != fold] for at, scores in pooled.items()}
-        choice = tune_together(rest, truth[folds != fold], "f1_micro", per_label=False)
-        expected = pooled[choice.window_threshold][folds == fold] >= choice.values
+        rest = {at: scores[folds != fold] for at, scores in scores_at.items()}
+        tuned = search_with_window_threshold(rest, truth[folds != fold], "f1_micro", per_label=False)
+        expected = scores_at[tuned.window_threshold][folds == fold] >= tuned.values
         assert (decisions[folds == fold] == expected).all()
     truth[folds == 0] = 1 - truth[folds == 0]
-    again = decide_across(pooled, truth, folds, "f1_micro", per_label=False)
+    again = cross_fit_decisions(scores_at, truth, folds, "f1_micro", per_label=False)
     assert (again[folds == 0] == decisions[folds == 0]).all()

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.errors import BadInput
+from core.errors import UserError
 from core.paths import THRESHOLDS_NAME
-from predict.decide.thresholds import read_thresholds, with_tuned_windows, write_thresholds
+from predict.decide.thresholds import read_thresholds, with_tuned_window_threshold, write_thresholds
 from recipe import Prediction
 
 LABELS = ["rain", "雨, heavy"]
@@ -35,12 +35,12 @@ def test_thresholds_near_0_and_1_are_kept_to_the_bit(tmp_path: Path) -> None:
 
 
 def test_a_tuned_window_threshold_is_taken_over_where_windows_are_shares(tmp_path: Path) -> None:
-    share = Prediction(pooling="share")
-    write_thresholds(tmp_path, LABELS, VALUES, replace(share, window_threshold=0.3), {})
-    assert with_tuned_windows(tmp_path, share).window_threshold == 0.3
-    assert read_thresholds(tmp_path, LABELS, share).values.tolist() == VALUES.tolist()
-    other = Prediction(pooling="share", hop_seconds=0.5)
-    assert with_tuned_windows(tmp_path, other) == other
+    vote_fraction = Prediction(pooling="vote_fraction")
+    write_thresholds(tmp_path, LABELS, VALUES, replace(vote_fraction, window_threshold=0.3), {})
+    assert with_tuned_window_threshold(tmp_path, vote_fraction).window_threshold == 0.3
+    assert read_thresholds(tmp_path, LABELS, vote_fraction).values.tolist() == VALUES.tolist()
+    other = Prediction(pooling="vote_fraction", hop_seconds=0.5)
+    assert with_tuned_window_threshold(tmp_path, other) == other
     assert "prediction.hop_seconds 1.0" in read_thresholds(tmp_path, LABELS, other).source
 
 
@@ -61,5 +61,5 @@ def test_a_tuned_window_threshold_is_taken_over_where_windows_are_shares(tmp_pat
 )
 def test_a_file_that_is_no_table_of_thresholds_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / THRESHOLDS_NAME).write_text(text, encoding="utf-8")
-    with pytest.raises(BadInput, match=r"thresholds\.json.*make tune"):
+    with pytest.raises(UserError, match=r"thresholds\.json.*make tune"):
         read_thresholds(tmp_path, LABELS, Prediction())

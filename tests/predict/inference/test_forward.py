@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from predict.inference import windowing as spans
-from predict.inference.forward import can_share
+from predict.inference import windowing
+from predict.inference.forward import supports_dense
 from predict.inference.tagger import Tagger, load_run
 from recipe import Network, Prediction
-from tests.predict.conftest import Home
+from tests.predict.conftest import TinyRun
 from train.networks.factory import build_network
 
 DENSE = Prediction(window_seconds=0.6, hop_seconds=0.2, mode="dense")
@@ -19,8 +19,8 @@ DENSE = Prediction(window_seconds=0.6, hop_seconds=0.2, mode="dense")
 
 
 @pytest.fixture
-def tagger(home: Home) -> Tagger:
-    return load_run(home.places.run_home, DENSE).tagger()
+def tagger(tiny_run: TinyRun) -> Tagger:
+    return load_run(tiny_run.run_paths.run_dir, DENSE).tagger()
 
 
 def noise(n_frames: int) -> torch.Tensor:
@@ -28,7 +28,7 @@ def noise(n_frames: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("n_frames", [1, 47, 48])
-def test_a_single_window_is_heard_as_by_itself(tagger: Tagger, n_frames: int) -> None:
+def test_a_single_window_scores_as_in_exact_mode(tagger: Tagger, n_frames: int) -> None:
     exact = replace(tagger, prediction=replace(DENSE, mode="exact"))
     np.testing.assert_allclose(tagger.tag(noise(n_frames)).windows, exact.tag(noise(n_frames)).windows, atol=1e-5)
 
@@ -38,18 +38,18 @@ def test_windows_are_the_head_s_answer_to_their_columns_of_the_whole_clip(tagger
     with torch.inference_mode():
         expected = []
         for network in tagger.networks:
-            columns = network.columns(frames[None])
+            columns = network.time_steps(frames[None])
             windows = [network.head(columns[:, :, first : first + 3])[0].sigmoid() for first in range(11)]
             expected.append(torch.stack(windows))
     np.testing.assert_allclose(tagger.tag(frames).windows, torch.stack(expected).mean(0).numpy(), atol=1e-5)
 
 
-def test_spans_leave_no_trace(tagger: Tagger) -> None:
+def test_chunks_leave_no_trace(tagger: Tagger) -> None:
     frames = noise(2_000)
-    whole = tagger.tag(frames)
-    with patch.object(spans, "WINDOWS_AT_ONCE", 7):
-        parted = tagger.tag(frames)
-    np.testing.assert_allclose(parted.windows, whole.windows, atol=1e-4)
+    unchunked = tagger.tag(frames)
+    with patch.object(windowing, "CHUNK_WINDOWS", 7):
+        chunked = tagger.tag(frames)
+    np.testing.assert_allclose(chunked.windows, unchunked.windows, atol=1e-4)
 
 
 def test_times_are_those_of_exact_windows(tagger: Tagger) -> None:
@@ -66,12 +66,12 @@ def test_times_are_those_of_exact_windows(tagger: Tagger) -> None:
 )
 def test_networks_whose_layers_look_at_all_columns_cannot_share(name: str, able: bool) -> None:
     network = build_network(Network(name=name), 64, 3, 0.0, 1.0, pretrained=False)  # type: ignore[arg-type]
-    assert can_share(network) is able
+    assert supports_dense(network) is able
 
 
-def test_a_network_that_cannot_share_says_so(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_network_that_cannot_share_says_so(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
     for fold in (0, 1):
-        home.write_network(fold, network=Network(name="mobilenet_v3_small"))
-    run = load_run(home.places.run_home, DENSE)
+        tiny_run.write_network(fold, network=Network(name="mobilenet_v3_small"))
+    run = load_run(tiny_run.run_paths.run_dir, DENSE)
     assert "mobilenet_v3_small" in capsys.readouterr().err
     assert run.prediction.mode == "exact"

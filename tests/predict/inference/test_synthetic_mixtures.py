@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 import torch
 
-from core.errors import BadInput
-from predict.inference.synthetic_mixtures import SECONDS, SHORTEST_S, mix
+from core.errors import UserError
+from predict.inference.synthetic_mixtures import DURATION_RANGE_S, MIN_ACTIVE_S, make_mixture
 from preprocess.dataset.labels import split_labels
 from recipe import Features, Recipe, Training, Tuning
 
@@ -30,71 +30,77 @@ def level_of(level: float, clip: str) -> torch.Tensor:
     return torch.full((9, 1), level)
 
 
-def pieces(number: int = 60, entries: float = 0.0, **features: Any) -> list[tuple[str, torch.Tensor]]:
+def mixtures(
+    number: int = 60, intermittent_probability: float = 0.0, **features: Any
+) -> list[tuple[str, torch.Tensor]]:
     training = Training(power_mix_clips=3, power_mix_db=6.0)
-    recipe = Recipe(features=Features(**features), training=training, tuning=Tuning(entries=entries))
-    return [mix(CLIPS, frames_of, recipe, 20.0, [0, seed]) for seed in range(number)]
+    recipe = Recipe(
+        features=Features(**features),
+        training=training,
+        tuning=Tuning(intermittent_probability=intermittent_probability),
+    )
+    return [make_mixture(CLIPS, frames_of, recipe, 20.0, [0, seed]) for seed in range(number)]
 
 
 def test_the_labels_are_those_of_the_clips_that_sound() -> None:
     counts = set()
-    for labels, frames in pieces():
-        sounding = [clip for clip in range(8) if (frames[:, clip] > -100).any()]
-        assert set(split_labels(labels)) == {one for clip in sounding for one in split_labels(LABELS[clip % 4])}
-        voices = {clip % 4 for clip in sounding}
-        counts.add(len(voices))
-        for clip in sounding:
+    for labels, frames in mixtures():
+        active = [clip for clip in range(8) if (frames[:, clip] > -100).any()]
+        assert set(split_labels(labels)) == {one for clip in active for one in split_labels(LABELS[clip % 4])}
+        tracks = {clip % 4 for clip in active}
+        counts.add(len(tracks))
+        for clip in active:
             level = frames[frames[:, clip] > -100, clip]
             assert -6.001 <= level.min() <= level.max() <= 0.001
-        assert any(frames[0, clip] == pytest.approx(0, abs=1e-4) for clip in sounding)
+        assert any(frames[0, clip] == pytest.approx(0, abs=1e-4) for clip in active)
     assert counts == {1, 2, 3}
 
 
-def test_a_voice_never_stops_and_runs_through_its_clips() -> None:
-    for _, frames in pieces(10):
-        assert SECONDS[0] * 20 <= len(frames) <= SECONDS[1] * 20
-        by_voice = torch.stack([frames[:, [voice, voice + 4]].amax(1) for voice in range(4)], dim=1)
-        assert (by_voice.amax(1) > -7).all()
+def test_a_track_never_stops_and_runs_through_its_clips() -> None:
+    for _, frames in mixtures(10):
+        assert DURATION_RANGE_S[0] * 20 <= len(frames) <= DURATION_RANGE_S[1] * 20
+        by_track = torch.stack([frames[:, [track, track + 4]].amax(1) for track in range(4)], dim=1)
+        assert (by_track.amax(1) > -7).all()
         assert ((frames[:, 8] > -7).nonzero().flatten() % N_FRAMES == N_FRAMES - 1).all()
         first, second = frames[:N_FRAMES, :8].argmax(1).unique(), frames[N_FRAMES : 2 * N_FRAMES, :8].argmax(1).unique()
         assert first.tolist() != second.tolist()
 
 
-def test_all_voices_but_the_first_may_come_and_go() -> None:
-    shares = []
-    for _, frames in pieces(entries=1.0):
-        by_voice = torch.stack([frames[:, [voice, voice + 4]].amax(1) for voice in range(4)], dim=1) > -100
-        lasting = sorted((int(voice.sum()) for voice in by_voice.T if voice.any()), reverse=True)
-        assert lasting[0] == len(frames)
-        assert all(each >= SHORTEST_S * 20 for each in lasting)
-        for voice in by_voice.T:
-            assert int(voice.diff().sum()) <= 2, "it comes and goes once"
-        shares += [each / len(frames) for each in lasting[1:]]
-    assert min(shares) < 0.5 < max(shares)
+def test_all_tracks_but_the_first_may_be_intermittent() -> None:
+    fractions = []
+    for _, frames in mixtures(intermittent_probability=1.0):
+        by_track = torch.stack([frames[:, [track, track + 4]].amax(1) for track in range(4)], dim=1) > -100
+        durations = sorted((int(track.sum()) for track in by_track.T if track.any()), reverse=True)
+        assert durations[0] == len(frames)
+        assert all(each >= MIN_ACTIVE_S * 20 for each in durations)
+        for track in by_track.T:
+            assert int(track.diff().sum()) <= 2, "it comes and goes once"
+        fractions += [each / len(frames) for each in durations[1:]]
+    assert min(fractions) < 0.5 < max(fractions)
 
 
 def test_sounds_add_as_power_or_as_samples() -> None:
     same = pd.DataFrame({"clip": ["0", "1"], "labels": ["a", "b"]})
     training = Training(power_mix_clips=2, power_mix_db=0.0)
-    for features, sound, both in (
+    for features, level, both in (
         (Features(), -20.0, -20.0 + 10 * np.log10(2)),
         (Features(kind="waveform", n_bins=1, storage="int16"), 0.2, 0.4),
     ):
         levels = set()
         for seed in range(8):
-            recipe = Recipe(features=features, training=training, tuning=Tuning(entries=0.0))
-            labels, frames = mix(same, partial(level_of, sound), recipe, 5.0, [seed])
-            expected = both if ";" in labels else sound
+            recipe = Recipe(features=features, training=training, tuning=Tuning(intermittent_probability=0.0))
+            labels, frames = make_mixture(same, partial(level_of, level), recipe, 5.0, [seed])
+            expected = both if ";" in labels else level
             assert torch.allclose(frames, torch.full_like(frames, expected), atol=1e-4)
             levels.add(expected)
         assert len(levels) == 2
 
 
 def test_a_mixture_s_quietest_is_as_far_below_its_loudest_as_the_features_say() -> None:
-    for _, frames in pieces(5, top_db=80.0):
+    for _, frames in mixtures(5, top_db=80.0):
         assert float(frames.min()) == pytest.approx(float(frames.max()) - 80, abs=1e-3)
 
 
 def test_chroma_cannot_be_mixed() -> None:
-    with pytest.raises(BadInput, match=r"cqt_chroma.*levels"):
-        pieces(1, kind="cqt_chroma", n_bins=12, fmin_hz=32.7)
+    with pytest.raises(UserError, match=r"cqt_chroma.*levels"):
+        mixtures(1, kind="cqt_chroma", n_bins=12, fmin_hz=32.7)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from core.errors import BadInput
+from core.errors import UserError
 from predict.inference.tagger import load_run
 from recipe import Prediction, Training
-from tests.predict.conftest import FRAMES_PER_SECOND, LABELS, Home
+from tests.predict.conftest import FRAMES_PER_SECOND, LABELS, TinyRun
 
 PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25)
 WINDOW, HOP = 40, 20
@@ -28,49 +28,55 @@ def naive_windows(frames: torch.Tensor) -> list[tuple[int, torch.Tensor]]:
 
 @pytest.mark.parametrize("n_frames", [1, 39, 40, 41, 60, 61, 200])
 @pytest.mark.parametrize("pooling", ["mean", "max"])
-def test_scores_equal_a_loop_over_windows_and_folds(home: Home, n_frames: int, pooling: Literal["mean", "max"]) -> None:
-    run = load_run(home.places.run_home, replace(PREDICTION, pooling=pooling))
+def test_scores_equal_a_loop_over_windows_and_folds(
+    tiny_run: TinyRun, n_frames: int, pooling: Literal["mean", "max"]
+) -> None:
+    run = load_run(tiny_run.run_paths.run_dir, replace(PREDICTION, pooling=pooling))
     tagger = run.tagger()
     frames = torch.randn(n_frames, 24, generator=torch.Generator().manual_seed(n_frames)) * 20 - 40
     windows = naive_windows(frames)
     with torch.inference_mode():
         alone = [[network(window[None])[0].sigmoid().numpy() for _, window in windows] for network in tagger.networks]
     expected = np.mean(alone, axis=0)
-    answer = tagger.tag(frames)
-    np.testing.assert_allclose(answer.windows, expected, atol=1e-5)
+    clip_prediction = tagger.tag(frames)
+    np.testing.assert_allclose(clip_prediction.windows, expected, atol=1e-5)
     pooled = expected.mean(axis=0) if pooling == "mean" else expected.max(axis=0)
-    np.testing.assert_allclose(answer.scores, pooled, atol=1e-5)
-    np.testing.assert_allclose(answer.start_s, [start / FRAMES_PER_SECOND for start, _ in windows])
+    np.testing.assert_allclose(clip_prediction.scores, pooled, atol=1e-5)
+    np.testing.assert_allclose(clip_prediction.start_s, [start / FRAMES_PER_SECOND for start, _ in windows])
 
 
-def test_single_labels_blended_geometrically_add_up_to_1(home: Home) -> None:
+def test_single_labels_blended_geometrically_add_up_to_1(tiny_run: TinyRun) -> None:
     for fold in (0, 1):
-        home.write_network(fold, training=Training(loss="cross_entropy"))
-    answer = load_run(home.places.run_home, replace(PREDICTION, blend="geometric")).tagger().tag(home.frames(0))
-    np.testing.assert_allclose(answer.windows.sum(axis=1), 1, atol=1e-6)
+        tiny_run.write_network(fold, training=Training(loss="cross_entropy"))
+    clip_prediction = (
+        load_run(tiny_run.run_paths.run_dir, replace(PREDICTION, blend="geometric")).tagger().tag(tiny_run.frames(0))
+    )
+    np.testing.assert_allclose(clip_prediction.windows.sum(axis=1), 1, atol=1e-6)
 
 
-def test_times_are_of_the_original_recording(home: Home) -> None:
-    tagger = load_run(home.places.run_home, PREDICTION).tagger()
-    answer = tagger.tag(torch.zeros(60, 24), start_s=2.0, duration_s=2.7)
-    np.testing.assert_allclose(answer.start_s, [2.0, 2.25])
-    np.testing.assert_allclose(answer.end_s, [2.5, 2.7])
+def test_times_are_of_the_original_recording(tiny_run: TinyRun) -> None:
+    tagger = load_run(tiny_run.run_paths.run_dir, PREDICTION).tagger()
+    clip_prediction = tagger.tag(torch.zeros(60, 24), start_s=2.0, duration_s=2.7)
+    np.testing.assert_allclose(clip_prediction.start_s, [2.0, 2.25])
+    np.testing.assert_allclose(clip_prediction.end_s, [2.5, 2.7])
 
 
-def test_silence_put_before_a_recording_has_no_time(home: Home) -> None:
-    answer = load_run(home.places.run_home, PREDICTION).tagger().tag(torch.zeros(60, 24), start_s=-0.3, duration_s=0.4)
-    np.testing.assert_allclose(answer.start_s, [0, 0])
-    np.testing.assert_allclose(answer.end_s, [0.2, 0.4])
+def test_silence_put_before_a_recording_has_no_time(tiny_run: TinyRun) -> None:
+    clip_prediction = (
+        load_run(tiny_run.run_paths.run_dir, PREDICTION).tagger().tag(torch.zeros(60, 24), start_s=-0.3, duration_s=0.4)
+    )
+    np.testing.assert_allclose(clip_prediction.start_s, [0, 0])
+    np.testing.assert_allclose(clip_prediction.end_s, [0.2, 0.4])
 
 
-def test_a_short_clip_s_window_ends_with_the_recording(home: Home) -> None:
-    answer = load_run(home.places.run_home, PREDICTION).tagger().tag(torch.zeros(9, 24), duration_s=0.1)
-    np.testing.assert_allclose(answer.end_s, [0.1])
+def test_a_short_clip_s_window_ends_with_the_recording(tiny_run: TinyRun) -> None:
+    clip_prediction = load_run(tiny_run.run_paths.run_dir, PREDICTION).tagger().tag(torch.zeros(9, 24), duration_s=0.1)
+    np.testing.assert_allclose(clip_prediction.end_s, [0.1])
 
 
-def test_a_fold_is_answered_by_the_networks_that_never_saw_it(home: Home) -> None:
-    home.write_network(fold=1, seed=1)
-    run = load_run(home.places.run_home, PREDICTION)
+def test_a_fold_is_answered_by_the_networks_that_never_saw_it(tiny_run: TinyRun) -> None:
+    tiny_run.write_network(fold=1, seed=1)
+    run = load_run(tiny_run.run_paths.run_dir, PREDICTION)
     frames = torch.randn(40, 24, generator=torch.Generator().manual_seed(0)) * 20 - 40
     assert (len(run.tagger(0).networks), len(run.tagger(1).networks), len(run.tagger().networks)) == (1, 2, 3)
     by_fold = [run.tagger(fold).tag(frames).scores for fold in (0, 1)]
@@ -78,19 +84,19 @@ def test_a_fold_is_answered_by_the_networks_that_never_saw_it(home: Home) -> Non
     assert not np.allclose(by_fold[0], by_fold[1])
 
 
-def test_a_run_without_networks_says_what_to_run(home: Home) -> None:
-    with pytest.raises(BadInput, match="make train"):
-        load_run(home.places.run_home.parent / "other", PREDICTION)
+def test_a_run_without_networks_says_what_to_run(tiny_run: TinyRun) -> None:
+    with pytest.raises(UserError, match="make train"):
+        load_run(tiny_run.run_paths.run_dir.parent / "other", PREDICTION)
 
 
-def test_networks_of_other_labels_are_not_blended(home: Home) -> None:
-    home.write_network(fold=1, labels=LABELS[::-1])
-    with pytest.raises(BadInput, match=r"fold1.*other labels"):
-        load_run(home.places.run_home, PREDICTION)
+def test_networks_of_other_labels_are_not_blended(tiny_run: TinyRun) -> None:
+    tiny_run.write_network(fold=1, labels=LABELS[::-1])
+    with pytest.raises(UserError, match=r"fold1.*other labels"):
+        load_run(tiny_run.run_paths.run_dir, PREDICTION)
 
 
-def test_a_damaged_checkpoint_is_named(home: Home) -> None:
-    path = home.places.run_home / "fold1" / "best.pt"
+def test_a_damaged_checkpoint_is_named(tiny_run: TinyRun) -> None:
+    path = tiny_run.run_paths.run_dir / "fold1" / "best.pt"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(BadInput, match=r"fold1.best\.pt"):
-        load_run(home.places.run_home, PREDICTION)
+    with pytest.raises(UserError, match=r"fold1.best\.pt"):
+        load_run(tiny_run.run_paths.run_dir, PREDICTION)

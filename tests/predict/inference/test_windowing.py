@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predict.inference import windowing as spans
-from predict.inference.windowing import Plan
+from predict.inference import windowing
+from predict.inference.windowing import WindowPlan
 from train.evaluate.windows import window_starts
 
 
@@ -20,24 +20,27 @@ from train.evaluate.windows import window_starts
     st.integers(1, 8),
     st.integers(1, 5),
 )
-def test_spans_hold_every_window_once_with_its_margin(
-    blocks: list[int], window: int, hop: int, margin: int, step: int, at_once: int
+def test_chunks_hold_every_window_once_with_its_margin(
+    blocks: list[int], window: int, hop: int, margin: int, alignment: int, at_once: int
 ) -> None:
     clip = torch.arange(sum(blocks), dtype=torch.float32)[:, None]
-    with patch.object(spans, "WINDOWS_AT_ONCE", at_once):
-        found = list(Plan(window, hop, margin, step).spans(clip.split(blocks)))
-    starts = np.concatenate([span.starts for span in found])
+    with patch.object(windowing, "CHUNK_WINDOWS", at_once):
+        found = list(WindowPlan(window, hop, margin, alignment).iter_chunks(clip.split(blocks)))
+    starts = np.concatenate([chunk.starts for chunk in found])
     np.testing.assert_array_equal(starts, window_starts(len(clip), window, hop))
-    for span in found:
-        assert len(span.starts) <= at_once
-        assert span.first % step == 0
-        first, last = int(span.frames[0]), int(span.frames[-1])
-        assert first == span.first <= max(span.starts[0] - margin, 0)
-        assert last == min(span.starts[-1] + window + margin, len(clip)) - 1
-        assert len(span.frames) == last - first + 1
+    for chunk in found:
+        assert len(chunk.starts) <= at_once
+        assert chunk.first % alignment == 0
+        first, last = int(chunk.frames[0]), int(chunk.frames[-1])
+        assert first == chunk.first <= max(chunk.starts[0] - margin, 0)
+        assert last == min(chunk.starts[-1] + window + margin, len(clip)) - 1
+        assert len(chunk.frames) == last - first + 1
 
 
 def test_a_long_clip_takes_no_more_memory() -> None:
-    lengths = [len(span.frames) for span in Plan(40, 20, margin=40).spans(torch.zeros(20, 1) for _ in range(5_000))]
+    lengths = [
+        len(chunk.frames)
+        for chunk in WindowPlan(40, 20, margin=40).iter_chunks(torch.zeros(20, 1) for _ in range(5_000))
+    ]
     assert len(lengths) > 70
     assert max(lengths) <= 64 * 20 + 3 * 40

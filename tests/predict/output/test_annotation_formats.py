@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from predict.output.annotation_formats import FORMATS, RAVEN_COLUMNS, left_from_before
+from predict.output.annotation_formats import FORMATS, RAVEN_COLUMNS, stale_exports
 from predict.output.detections import Detection
-from train.evaluate.score_table import Scores
+from train.evaluate.score_table import ScoreTable
 
 LABELS = ["Dog, big", "雨\tdrops"]
 DETECTIONS = {
@@ -18,10 +18,10 @@ DETECTIONS = {
     "../../out.wav": [],
 }
 OUTSIDE = "out.wav~" + hashlib.sha256(b"../../out.wav").hexdigest()[:8]
-SCORES = Scores(list(DETECTIONS), LABELS, np.array([[0.9, 0.25], [0.0, 0.1]], np.float32))
+SCORES = ScoreTable(list(DETECTIONS), LABELS, np.array([[0.9, 0.25], [0.0, 0.1]], np.float32))
 
 
-def written(tmp_path: Path, name: str) -> Path:
+def write_format(tmp_path: Path, name: str) -> Path:
     suffix, write = FORMATS[name]
     path = write(tmp_path / f"run{suffix}", DETECTIONS, SCORES, 8_000.0)
     assert path == tmp_path / f"run{suffix}"
@@ -30,14 +30,14 @@ def written(tmp_path: Path, name: str) -> Path:
 
 
 def test_audacity_reads_start_end_and_a_label_with_its_score(tmp_path: Path) -> None:
-    folder = written(tmp_path, "audacity")
+    folder = write_format(tmp_path, "audacity")
     rows = [line.split("\t") for line in (folder / "a" / "b.wav.txt").read_text(encoding="utf-8").splitlines()]
     assert rows == [["0.000000", "3.000000", "Dog, big 0.900"], ["21600.125000", "21603.000000", "雨 drops 0.500"]]
     assert (folder / f"{OUTSIDE}.txt").read_text() == ""
 
 
 def test_raven_reads_a_selection_a_detection(tmp_path: Path) -> None:
-    folder = written(tmp_path, "raven")
+    folder = write_format(tmp_path, "raven")
     table = pd.read_csv(folder / "a" / "b.wav.selections.txt", sep="\t")
     assert list(table.columns) == [*RAVEN_COLUMNS, "Label", "Score"]
     assert table["Selection"].tolist() == [1, 2]
@@ -48,7 +48,7 @@ def test_raven_reads_a_selection_a_detection(tmp_path: Path) -> None:
 
 
 def test_json_has_scores_and_detections_of_every_clip(tmp_path: Path) -> None:
-    content = json.loads(written(tmp_path, "json").read_text(encoding="utf-8"))
+    content = json.loads(write_format(tmp_path, "json").read_text(encoding="utf-8"))
     assert content["labels"] == LABELS
     assert [clip["clip"] for clip in content["clips"]] == list(DETECTIONS)
     assert content["clips"][0]["scores"] == {"Dog, big": 0.9, "雨\tdrops": 0.25}
@@ -72,11 +72,11 @@ def test_parquet_has_the_columns_of_the_window_table(tmp_path: Path, detections:
 
 @pytest.mark.parametrize(("name", "files"), [("audacity", ["a/b.wav.txt", f"{OUTSIDE}.txt"]), ("json", ["run.json"])])
 def test_files_of_an_earlier_prediction_are_known(tmp_path: Path, name: str, files: list[str]) -> None:
-    path = written(tmp_path, name)
-    assert left_from_before(name, path, list(DETECTIONS)) == []
+    path = write_format(tmp_path, name)
+    assert stale_exports(name, path, list(DETECTIONS)) == []
     folder = path if path.is_dir() else tmp_path
-    assert left_from_before(name, path, []) == [folder / file for file in files]
-    assert left_from_before(name, path, ["a/b.wav"]) == [folder / file for file in files[1:]]
+    assert stale_exports(name, path, []) == [folder / file for file in files]
+    assert stale_exports(name, path, ["a/b.wav"]) == [folder / file for file in files[1:]]
 
 
 def test_clips_of_long_and_outward_names_have_files_of_their_own(tmp_path: Path) -> None:
@@ -84,4 +84,4 @@ def test_clips_of_long_and_outward_names_have_files_of_their_own(tmp_path: Path)
     for suffix, write in (FORMATS[name] for name in ("audacity", "raven")):
         folder = write(tmp_path / suffix, {name: [] for name in names}, SCORES, 8_000.0)
         assert len(list((folder / "a").iterdir())) == len(names)
-    assert left_from_before("raven", tmp_path / FORMATS["raven"][0], names) == []
+    assert stale_exports("raven", tmp_path / FORMATS["raven"][0], names) == []

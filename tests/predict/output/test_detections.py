@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from predict.inference.tagger import Answer
-from predict.output.detections import Detection, Filters, detect, lasting
+from predict.inference.tagger import ClipPrediction
+from predict.output.detections import Detection, DetectionFilter, detect, has_duration
 
 LABELS = ["x", "y"]
-ANSWER = Answer(
+PREDICTION = ClipPrediction(
     start_s=np.array([0.0, 1.0, 2.0, 3.0]),
     end_s=np.array([3.0, 4.0, 5.0, 5.5]),
     windows=np.array([[0.9, 0.2], [0.6, 0.7], [0.1, 0.8], [0.5, 0.3]]),
@@ -17,7 +17,7 @@ ANSWER = Answer(
 
 
 def test_each_window_s_labels_from_the_lowest_score_on() -> None:
-    found = detect(ANSWER, LABELS, Filters(np.array(0.5)))
+    found = detect(PREDICTION, LABELS, DetectionFilter(np.array(0.5)))
     assert found == [
         Detection(0, 3, "x", 0.9),
         Detection(1, 4, "x", 0.6),
@@ -28,32 +28,32 @@ def test_each_window_s_labels_from_the_lowest_score_on() -> None:
 
 
 def test_consecutive_windows_become_one() -> None:
-    found = detect(ANSWER, LABELS, Filters(np.array(0.5), merge=True))
+    found = detect(PREDICTION, LABELS, DetectionFilter(np.array(0.5), merge=True))
     assert found == [Detection(0, 4, "x", 0.9), Detection(1, 5, "y", 0.8), Detection(3, 5.5, "x", 0.5)]
 
 
-def test_what_nobody_heard_is_in_no_detection() -> None:
-    apart = replace(ANSWER, end_s=np.array([1.0, 1.5, 2.5, 3.5]))
-    found = detect(apart, LABELS, Filters(np.array(0.5), merge=True))
+def test_windows_without_duration_give_no_detection() -> None:
+    apart = replace(PREDICTION, end_s=np.array([1.0, 1.5, 2.5, 3.5]))
+    found = detect(apart, LABELS, DetectionFilter(np.array(0.5), merge=True))
     assert [(one.start_s, one.end_s) for one in found] == [(0, 1.5), (1, 1.5), (2, 2.5), (3, 3.5)]
 
 
 def test_windows_in_silence_that_was_put_around_are_nowhere() -> None:
-    padded = replace(ANSWER, start_s=np.array([0.0, 0.0, 1.0, 2.0]), end_s=np.array([0.0, 2.0, 2.0, 2.0]))
-    assert lasting(padded).tolist() == [False, True, True, False]
+    padded = replace(PREDICTION, start_s=np.array([0.0, 0.0, 1.0, 2.0]), end_s=np.array([0.0, 2.0, 2.0, 2.0]))
+    assert has_duration(padded).tolist() == [False, True, True, False]
     for merge in (False, True):
-        found = detect(padded, LABELS, Filters(np.array(0.0), merge=merge))
+        found = detect(padded, LABELS, DetectionFilter(np.array(0.0), merge=merge))
         assert len(found) == (2 if merge else 4)
         assert all(one.start_s < one.end_s for one in found)
-    nothing = replace(ANSWER, start_s=np.zeros(4), end_s=np.zeros(4))
-    assert len(detect(nothing, LABELS, Filters(np.array(0.0)))) == 8
+    nothing = replace(PREDICTION, start_s=np.zeros(4), end_s=np.zeros(4))
+    assert len(detect(nothing, LABELS, DetectionFilter(np.array(0.0)))) == 8
 
 
 def test_a_score_a_label_and_the_highest_of_a_window() -> None:
-    assert detect(ANSWER, LABELS, Filters(np.array([1.0, 0.75]))) == [Detection(2, 5, "y", 0.8)]
-    top = detect(ANSWER, LABELS, Filters(np.array(0.0), top_labels=1))
+    assert detect(PREDICTION, LABELS, DetectionFilter(np.array([1.0, 0.75]))) == [Detection(2, 5, "y", 0.8)]
+    top = detect(PREDICTION, LABELS, DetectionFilter(np.array(0.0), top_labels=1))
     assert [one.label for one in top] == ["x", "y", "y", "x"]
 
 
 def test_nothing_is_a_valid_answer() -> None:
-    assert detect(ANSWER, LABELS, Filters(np.array(1.0))) == []
+    assert detect(PREDICTION, LABELS, DetectionFilter(np.array(1.0))) == []

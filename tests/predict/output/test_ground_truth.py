@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.errors import BadInput
-from predict.output.ground_truth import find_truth, match_rows, read_truth
-from preprocess.dataset.clip_table import write_clips
-from train.evaluate.score_table import Scores
+from core.errors import UserError
+from predict.output.ground_truth import find_truth, read_truth, scores_in_truth_order
+from preprocess.dataset.clip_table import write_clip_table
+from train.evaluate.score_table import ScoreTable
 
 LABELS = ["rain", "Dog, big", "cat"]
-SCORES = Scores(["1", "2", "3"], LABELS, np.arange(9, dtype=np.float32).reshape(3, 3) / 10)
+SCORES = ScoreTable(["1", "2", "3"], LABELS, np.arange(9, dtype=np.float32).reshape(3, 3) / 10)
 EXPECTED = [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
 
 
@@ -48,7 +48,7 @@ def test_every_form_of_a_truth_table(tmp_path: Path, text: str) -> None:
 def test_a_truth_table_that_cannot_be_used_is_refused(tmp_path: Path, text: str, words: list[str]) -> None:
     path = tmp_path / "truth.csv"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(UserError) as caught:
         read_truth(path, LABELS)
     assert all(word in str(caught.value) for word in ["truth.csv", *words]), str(caught.value)
 
@@ -57,11 +57,11 @@ def test_a_truth_table_that_cannot_be_used_is_refused(tmp_path: Path, text: str,
 def test_rows_that_do_not_match_are_named(tmp_path: Path, clips: str, named: str) -> None:
     path = tmp_path / "truth.csv"
     path.write_text("clip,labels\n" + "".join(f"{clip},rain\n" for clip in clips))
-    with pytest.raises(BadInput, match=named):
+    with pytest.raises(UserError, match=named):
         find_truth(str(path), tmp_path / "clips.csv", SCORES)
 
 
-def write_table(path: Path, labels: list[str], trust: str = "curated") -> None:
+def write_table(path: Path, labels: list[str], label_quality: str = "curated") -> None:
     names = ["1", "2", "3", "4", "5"]
     rows = zip(names, labels, [0, 0, 1, 1, -1], strict=True)
     table = pd.DataFrame(
@@ -69,29 +69,29 @@ def write_table(path: Path, labels: list[str], trust: str = "curated") -> None:
             (clip, f"/{clip}.wav", label, fold, "test" if fold < 0 else "train", clip, "curated")
             for clip, label, fold in rows
         ],
-        columns=["clip", "path", "labels", "fold", "split", "group", "trust"],
+        columns=["clip", "path", "labels", "fold", "split", "group", "label_quality"],
     )
-    table.loc[table["clip"] == "2", "trust"] = trust
-    write_clips(path, table)
+    table.loc[table["clip"] == "2", "label_quality"] = label_quality
+    write_clip_table(path, table)
 
 
 def test_the_table_of_clips_is_the_truth_of_curated_clips(tmp_path: Path) -> None:
     path = tmp_path / "clips.csv"
-    write_table(path, ["rain;cat", "cat", "cat", "rain", ""], trust="noisy")
+    write_table(path, ["rain;cat", "cat", "cat", "rain", ""], label_quality="noisy")
     truth = find_truth(None, path, SCORES)
     assert truth
     assert truth.clips == ["1", "3"]
-    np.testing.assert_array_equal(match_rows(truth, SCORES), SCORES.values[[0, 2]])
+    np.testing.assert_array_equal(scores_in_truth_order(truth, SCORES), SCORES.values[[0, 2]])
 
 
 def test_unlabelled_clips_have_no_truth(tmp_path: Path) -> None:
     path = tmp_path / "clips.csv"
     write_table(path, ["rain", "cat", "cat", "rain", ""])
-    assert find_truth(None, path, Scores(["5"], LABELS, np.zeros((1, 3), np.float32))) is None
+    assert find_truth(None, path, ScoreTable(["5"], LABELS, np.zeros((1, 3), np.float32))) is None
 
 
 def test_another_dataset_s_submission_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "clips.csv"
     write_table(path, ["rain", "cat", "cat", "rain", ""])
-    with pytest.raises(BadInput, match="'9'"):
-        find_truth(None, path, Scores(["9"], LABELS, np.zeros((1, 3), np.float32)))
+    with pytest.raises(UserError, match="'9'"):
+        find_truth(None, path, ScoreTable(["9"], LABELS, np.zeros((1, 3), np.float32)))

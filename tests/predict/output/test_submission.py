@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 
 from core.csv_tables import read_table
-from core.errors import BadInput
-from predict.inference.tagger import Answer
-from predict.output.detections import Filters
+from core.errors import UserError
+from predict.inference.tagger import ClipPrediction
+from predict.output.detections import DetectionFilter
 from predict.output.submission import (
-    Sample,
+    SampleSubmission,
+    align_to_sample,
     check_submission,
-    fit_sample,
     read_sample,
     read_submission,
     write_decisions,
@@ -22,20 +22,22 @@ from predict.output.submission import (
     write_windows,
     write_windows_wide,
 )
-from train.evaluate.score_table import Scores
+from train.evaluate.score_table import ScoreTable
 
-SCORES = Scores(["b.wav", "a,.wav"], ["rain", "Dog, big"], np.array([[0.1, 0.9], [0.3, 0.7]], np.float32))
+SCORES = ScoreTable(["b.wav", "a,.wav"], ["rain", "Dog, big"], np.array([[0.1, 0.9], [0.3, 0.7]], np.float32))
 
 
 def test_scores_take_the_sample_s_rows_columns_and_order() -> None:
-    fitted, missing = fit_sample(SCORES, Sample("fname", ["a,.wav", "b.wav"], ["Dog, big", "rain"]))
+    fitted, missing = align_to_sample(SCORES, SampleSubmission("fname", ["a,.wav", "b.wav"], ["Dog, big", "rain"]))
     assert missing == []
     assert (fitted.clips, fitted.labels) == (["a,.wav", "b.wav"], ["Dog, big", "rain"])
     np.testing.assert_array_equal(fitted.values, np.array([[0.7, 0.3], [0.9, 0.1]], np.float32))
 
 
 def test_a_clip_without_scores_gets_the_mean_of_the_others_and_is_named() -> None:
-    fitted, missing = fit_sample(SCORES, Sample("fname", ["a,.wav", "lost.wav", "b.wav"], ["rain", "Dog, big"]))
+    fitted, missing = align_to_sample(
+        SCORES, SampleSubmission("fname", ["a,.wav", "lost.wav", "b.wav"], ["rain", "Dog, big"])
+    )
     assert missing == ["lost.wav"]
     np.testing.assert_allclose(fitted.values[1], [0.2, 0.8], rtol=1e-6)
 
@@ -52,26 +54,26 @@ class Counted(list[str]):
 
 def test_the_sample_s_clips_are_not_gone_through_for_every_clip() -> None:
     names = Counted(f"{number}.wav" for number in range(100))
-    scores = Scores(list(names), ["rain"], np.full((100, 1), 0.5, np.float32))
-    fit_sample(scores, Sample("fname", names, ["rain"]))
+    scores = ScoreTable(list(names), ["rain"], np.full((100, 1), 0.5, np.float32))
+    align_to_sample(scores, SampleSubmission("fname", names, ["rain"]))
     assert names.times < 10
 
 
 @pytest.mark.parametrize(
     ("sample", "named"),
     [
-        (Sample("fname", ["b.wav"], ["rain", "Dog, big"]), "a,.wav"),
-        (Sample("fname", SCORES.clips, ["rain"]), "Dog, big"),
-        (Sample("fname", SCORES.clips, ["rain", "Dog, big", "cat"]), "cat"),
+        (SampleSubmission("fname", ["b.wav"], ["rain", "Dog, big"]), "a,.wav"),
+        (SampleSubmission("fname", SCORES.clips, ["rain"]), "Dog, big"),
+        (SampleSubmission("fname", SCORES.clips, ["rain", "Dog, big", "cat"]), "cat"),
     ],
 )
-def test_scores_that_are_not_the_sample_s_are_refused(sample: Sample, named: str) -> None:
-    with pytest.raises(BadInput, match=named):
-        fit_sample(SCORES, sample)
+def test_scores_that_are_not_the_sample_s_are_refused(sample: SampleSubmission, named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        align_to_sample(SCORES, sample)
 
 
 def test_a_submission_reads_back_as_written(tmp_path: Path) -> None:
-    path, sample = tmp_path / "deep" / "run.csv", Sample("fname", SCORES.clips, SCORES.labels)
+    path, sample = tmp_path / "deep" / "run.csv", SampleSubmission("fname", SCORES.clips, SCORES.labels)
     write_submission(path, SCORES, sample)
     assert path.read_text().splitlines()[0] == 'fname,rain,"Dog, big"'
     back = check_submission(path, sample)
@@ -82,41 +84,43 @@ def test_a_submission_reads_back_as_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sample", "named"),
     [
-        (Sample("fname", ["a,.wav", "b.wav"], SCORES.labels), "row 1 is 'b.wav'"),
-        (Sample("fname", [*SCORES.clips, "c.wav"], SCORES.labels), "2 rows"),
-        (Sample("fname", SCORES.clips, SCORES.labels[::-1]), "column 1 is 'rain'"),
+        (SampleSubmission("fname", ["a,.wav", "b.wav"], SCORES.labels), "row 1 is 'b.wav'"),
+        (SampleSubmission("fname", [*SCORES.clips, "c.wav"], SCORES.labels), "2 rows"),
+        (SampleSubmission("fname", SCORES.clips, SCORES.labels[::-1]), "column 1 is 'rain'"),
     ],
 )
-def test_a_submission_unlike_its_sample_gets_no_name(tmp_path: Path, sample: Sample, named: str) -> None:
-    with pytest.raises(BadInput, match=named):
+def test_a_submission_unlike_its_sample_gets_no_name(tmp_path: Path, sample: SampleSubmission, named: str) -> None:
+    with pytest.raises(UserError, match=named):
         write_submission(tmp_path / "run.csv", SCORES, sample)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("value", [np.nan, -0.01, 1.01, np.inf])
 def test_a_score_that_is_no_probability_gets_no_name(tmp_path: Path, value: float) -> None:
-    wrong = Scores(["a"], ["x", "y"], np.array([[0.5, value]], np.float32))
-    with pytest.raises(BadInput, match="'a', 'y'"):
+    wrong = ScoreTable(["a"], ["x", "y"], np.array([[0.5, value]], np.float32))
+    with pytest.raises(UserError, match="'a', 'y'"):
         write_submission(tmp_path / "run.csv", wrong, None)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_no_submission_yet_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"none\.csv.*make predict"):
+    with pytest.raises(UserError, match=r"none\.csv.*make predict"):
         read_submission(tmp_path / "none.csv")
 
 
 def test_the_sample_is_its_first_column_and_its_labels(tmp_path: Path) -> None:
     assert read_sample(tmp_path / "none.csv") is None
     (tmp_path / "sample.csv").write_text('fname,"Dog, big",rain\n1.wav,0,0\n')
-    assert read_sample(tmp_path / "sample.csv") == Sample("fname", ["1.wav"], ["Dog, big", "rain"])
+    assert read_sample(tmp_path / "sample.csv") == SampleSubmission("fname", ["1.wav"], ["Dog, big", "rain"])
 
 
 def test_windows_are_a_row_a_window_and_label(tmp_path: Path) -> None:
     starts, ends = np.array([0.0, 1.0 / 3]), np.array([3.0, 3 + 1.0 / 3])
-    answer = Answer(starts, ends, np.array([[0.5, 1e-7], [0.25, 1.0]], np.float32), np.array([0.4, 0.5], np.float32))
+    clip_prediction = ClipPrediction(
+        starts, ends, np.array([[0.5, 1e-7], [0.25, 1.0]], np.float32), np.array([0.4, 0.5], np.float32)
+    )
     clip, labels = 'a,"b" 5%d.wav', ["50 %s, wet", "100%"]
-    write_windows(tmp_path / "windows.csv", {clip: answer}, labels)
+    write_windows(tmp_path / "windows.csv", {clip: clip_prediction}, labels)
     table = pd.read_csv(tmp_path / "windows.csv")
     assert list(table.columns) == ["clip", "start_s", "end_s", "label", "score"]
     assert set(table["clip"]) == {clip}
@@ -127,9 +131,9 @@ def test_windows_are_a_row_a_window_and_label(tmp_path: Path) -> None:
 
 def test_a_wide_table_has_a_row_a_window_and_blanks_for_what_is_not_shown(tmp_path: Path) -> None:
     windows = np.array([[0.5, 0.125], [0.25, 1.0]], np.float32)
-    answer = Answer(np.array([0.0, 0.5]), np.array([1.0, 1.5]), windows, windows.mean(0))
-    for filters, cells in ((None, windows), (Filters(np.array(0.2), 1), [[0.5, np.nan], [np.nan, 1.0]])):
-        write_windows_wide(tmp_path / "wide.csv", {"a,.wav": answer}, SCORES.labels, filters)
+    clip_prediction = ClipPrediction(np.array([0.0, 0.5]), np.array([1.0, 1.5]), windows, windows.mean(0))
+    for filters, cells in ((None, windows), (DetectionFilter(np.array(0.2), 1), [[0.5, np.nan], [np.nan, 1.0]])):
+        write_windows_wide(tmp_path / "wide.csv", {"a,.wav": clip_prediction}, SCORES.labels, filters)
         table = pd.read_csv(tmp_path / "wide.csv")
         assert list(table.columns) == ["clip", "start_s", "end_s", *SCORES.labels]
         assert table["clip"].tolist() == ["a,.wav"] * 2
@@ -140,9 +144,9 @@ def test_a_wide_table_has_a_row_a_window_and_blanks_for_what_is_not_shown(tmp_pa
 @pytest.mark.parametrize("clip", ["two\nlines.wav", "a\rreturn, too.wav", 'say "hi"\r\n%d.wav'])
 def test_names_with_line_breaks_stay_in_their_cells(tmp_path: Path, clip: str) -> None:
     windows = np.array([[0.5, 0.125]], np.float32)
-    answer = Answer(np.array([0.0]), np.array([1.0]), windows, windows[0])
+    clip_prediction = ClipPrediction(np.array([0.0]), np.array([1.0]), windows, windows[0])
     for write, n_rows in ((write_windows, 2), (write_windows_wide, 1)):
-        write(tmp_path / "windows.csv", {clip: answer}, ["one\nlabel", "other"])
+        write(tmp_path / "windows.csv", {clip: clip_prediction}, ["one\nlabel", "other"])
         table = read_table(tmp_path / "windows.csv")
         assert table["clip"].tolist() == [clip] * n_rows
         assert "one\nlabel" in [*table.columns, *table.get("label", [])]
@@ -150,9 +154,9 @@ def test_names_with_line_breaks_stay_in_their_cells(tmp_path: Path, clip: str) -
 
 def test_windows_of_no_length_are_in_no_table(tmp_path: Path) -> None:
     windows = np.array([[0.5, 0.125], [0.25, 1.0], [0.75, 0.5]], np.float32)
-    answer = Answer(np.array([0.0, 0.0, 0.4]), np.array([0.0, 0.4, 0.4]), windows, windows.mean(0))
+    clip_prediction = ClipPrediction(np.array([0.0, 0.0, 0.4]), np.array([0.0, 0.4, 0.4]), windows, windows.mean(0))
     for write, n_rows in ((write_windows, 2), (write_windows_wide, 1)):
-        write(tmp_path / "windows.csv", {"a.wav": answer}, SCORES.labels)
+        write(tmp_path / "windows.csv", {"a.wav": clip_prediction}, SCORES.labels)
         table = pd.read_csv(tmp_path / "windows.csv")
         assert table[["start_s", "end_s"]].to_numpy().tolist() == [[0, 0.4]] * n_rows
 

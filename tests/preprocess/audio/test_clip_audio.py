@@ -9,79 +9,81 @@ import soundfile
 
 from preprocess.audio import replay
 from preprocess.audio.blocks import DecodeError
-from preprocess.audio.clip_audio import Recording
-from preprocess.audio.replay import Replay
-from preprocess.audio.trimming import Span, beginning, cut, widen
+from preprocess.audio.clip_audio import ClipAudio
+from preprocess.audio.replay import ReplayableBlocks
+from preprocess.audio.trimming import SampleRange, extend_span, slice_blocks, take_samples
 from preprocess.frames.framing import Samples
 from recipe import Features
 
-RATE_HZ = 22_050
+SAMPLE_RATE_HZ = 22_050
 
 
 def features(**keys: float) -> Features:
-    return Features(rate_hz=RATE_HZ, **keys)  # type: ignore[arg-type]
+    return Features(sample_rate_hz=SAMPLE_RATE_HZ, **keys)  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def burst(tmp_path: Path) -> tuple[Path, Samples]:
     """Two seconds, silent but for a burst of noise that fades."""
-    sound = np.zeros(2 * RATE_HZ, np.float32)
+    sound = np.zeros(2 * SAMPLE_RATE_HZ, np.float32)
     fade = np.exp(-np.arange(15_000) / 2_000)
     sound[9_000:24_000] = 0.3 * np.random.default_rng(0).standard_normal(15_000) * fade
-    soundfile.write(tmp_path / "burst.wav", sound, RATE_HZ, subtype="FLOAT")
+    soundfile.write(tmp_path / "burst.wav", sound, SAMPLE_RATE_HZ, subtype="FLOAT")
     return tmp_path / "burst.wav", sound
 
 
 @pytest.mark.parametrize("top_db", [20.0, 60.0, 120.0])
 def test_silence_is_trimmed_as_librosa_does(burst: tuple[Path, Samples], top_db: float) -> None:
     path, sound = burst
-    recording = Recording(str(path), features(trim_top_db=top_db))
+    recording = ClipAudio(str(path), features(trim_top_db=top_db))
     theirs, (start, _) = librosa.effects.trim(sound, top_db=top_db)
     np.testing.assert_array_equal(np.concatenate(list(recording)), theirs)
-    assert recording.start_s == start / RATE_HZ
+    assert recording.start_s == start / SAMPLE_RATE_HZ
     assert recording.duration_s == 2.0
 
 
 def test_silence_alone_is_kept_as_librosa_does(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "zeros.wav", np.zeros(5_000), RATE_HZ)
-    assert sum(map(len, Recording(str(tmp_path / "zeros.wav"), features(trim_top_db=60.0)))) == 5_000
+    soundfile.write(tmp_path / "zeros.wav", np.zeros(5_000), SAMPLE_RATE_HZ)
+    assert sum(map(len, ClipAudio(str(tmp_path / "zeros.wav"), features(trim_top_db=60.0)))) == 5_000
 
 
 def test_a_least_length_is_taken_from_around_the_sound(burst: tuple[Path, Samples]) -> None:
     path, sound = burst
-    recording = Recording(str(path), features(trim_top_db=20.0, min_seconds=1.5))
+    recording = ClipAudio(str(path), features(trim_top_db=20.0, min_seconds=1.5))
     kept = np.concatenate(list(recording))
-    start = round(recording.start_s * RATE_HZ)
-    np.testing.assert_array_equal(kept, sound[start : start + round(1.5 * RATE_HZ)])
+    start = round(recording.start_s * SAMPLE_RATE_HZ)
+    np.testing.assert_array_equal(kept, sound[start : start + round(1.5 * SAMPLE_RATE_HZ)])
 
 
 def test_a_shorter_recording_gets_silence_at_both_ends(burst: tuple[Path, Samples]) -> None:
     path, sound = burst
-    recording = Recording(str(path), features(min_seconds=3.0))
-    np.testing.assert_array_equal(np.concatenate(list(recording)), np.pad(sound, RATE_HZ // 2))
+    recording = ClipAudio(str(path), features(min_seconds=3.0))
+    np.testing.assert_array_equal(np.concatenate(list(recording)), np.pad(sound, SAMPLE_RATE_HZ // 2))
     assert recording.start_s == -0.5
     assert recording.duration_s == 2.0
 
 
 @pytest.mark.parametrize(
-    ("span", "least", "wide"),
+    ("sample_range", "min_samples", "extended"),
     [
-        (Span(10, 20), 5, Span(10, 20)),
-        (Span(10, 20), 20, Span(5, 25)),
-        (Span(2, 6), 20, Span(0, 20)),
-        (Span(95, 99), 20, Span(80, 100)),
-        (Span(0, 100), 130, Span(-15, 115)),
+        (SampleRange(10, 20), 5, SampleRange(10, 20)),
+        (SampleRange(10, 20), 20, SampleRange(5, 25)),
+        (SampleRange(2, 6), 20, SampleRange(0, 20)),
+        (SampleRange(95, 99), 20, SampleRange(80, 100)),
+        (SampleRange(0, 100), 130, SampleRange(-15, 115)),
     ],
 )
-def test_spans_widen_within_the_recording_first(span: Span, least: int, wide: Span) -> None:
-    assert widen(span, 100, least) == wide
+def test_spans_extend_within_the_recording_first(
+    sample_range: SampleRange, min_samples: int, extended: SampleRange
+) -> None:
+    assert extend_span(sample_range, 100, min_samples) == extended
 
 
 def test_spans_cut_across_blocks() -> None:
     sound = np.arange(10, dtype=np.float32)
     for start in range(-3, 9):
         for stop in range(max(1, start + 1), 13):
-            got = np.concatenate(list(cut([sound[:4], sound[4:5], sound[5:]], Span(start, stop))))
+            got = np.concatenate(list(slice_blocks([sound[:4], sound[4:5], sound[5:]], SampleRange(start, stop))))
             expected = np.pad(sound, 3)[start + 3 : stop + 3]
             np.testing.assert_array_equal(got, expected)
 
@@ -90,26 +92,26 @@ def test_spans_cut_across_blocks() -> None:
 def test_a_beginning_is_so_many_samples_and_asks_for_no_more_blocks(n_samples: int, n_blocks: int) -> None:
     sound = np.arange(10, dtype=np.float32)
     blocks = iter([sound[:3], sound[3:6], sound[6:9], sound[9:]])
-    np.testing.assert_array_equal(np.concatenate(list(beginning(blocks, n_samples))), sound[:n_samples])
+    np.testing.assert_array_equal(np.concatenate(list(take_samples(blocks, n_samples))), sound[:n_samples])
     assert len(list(blocks)) == 4 - n_blocks
 
 
-@pytest.mark.parametrize("kept_samples", [0, 100])
-def test_sound_is_heard_again_kept_or_made_anew(monkeypatch: pytest.MonkeyPatch, kept_samples: int) -> None:
-    monkeypatch.setattr(replay, "KEPT_SAMPLES", kept_samples)
+@pytest.mark.parametrize("max_samples", [0, 100])
+def test_sound_is_iterated_again_cached_or_made_anew(monkeypatch: pytest.MonkeyPatch, max_samples: int) -> None:
+    monkeypatch.setattr(replay, "MAX_CACHED_SAMPLES", max_samples)
     made = []
 
     def make() -> list[Samples]:
         made.append(True)
         return [np.ones(30, np.float32), np.zeros(30, np.float32)]
 
-    sound = Replay(make)
+    sound = ReplayableBlocks(make)
     next(iter(sound))
     for _ in range(2):
         np.testing.assert_array_equal(np.concatenate(list(sound)), np.repeat([1, 0], 30))
-    assert len(made) == (2 if kept_samples else 3)
+    assert len(made) == (2 if max_samples else 3)
 
 
 def test_what_cannot_be_read_says_so(tmp_path: Path) -> None:
     with pytest.raises(DecodeError, match="No such file"):
-        list(Recording(str(tmp_path / "none.wav"), features(trim_top_db=60.0)))
+        list(ClipAudio(str(tmp_path / "none.wav"), features(trim_top_db=60.0)))

@@ -16,7 +16,7 @@ from preprocess.audio.decode import decode, decode_blocks
 from preprocess.audio.decode_ffmpeg import _mono
 from preprocess.frames.framing import Samples
 
-RATE_HZ = 16_000
+SAMPLE_RATE_HZ = 16_000
 SUBTYPES = [
     (form, sub)
     for form in ("WAV", "AIFF", "FLAC", "CAF", "W64", "AU", "RF64")
@@ -26,7 +26,7 @@ NOT_WRITTEN = ("G721", "G723", "NMS_ADPCM", "GSM610", "DWVW", "DPCM", "ALAC", "V
 
 
 def tone(seconds: float = 0.5, n_channels: int = 1) -> np.ndarray:
-    time = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
+    time = np.arange(int(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     return np.stack([0.3 * np.sin(2 * np.pi * 300 * (1 + channel) * time) for channel in range(n_channels)], axis=1)
 
 
@@ -48,9 +48,9 @@ def write_with_pyav(path: Path, form: str, codec: str) -> Samples:
 @pytest.mark.parametrize(("form", "subtype"), [pair for pair in SUBTYPES if not pair[1].startswith(NOT_WRITTEN)])
 def test_every_subtype_is_read(tmp_path: Path, form: str, subtype: str) -> None:
     path = tmp_path / "sound.bin"
-    soundfile.write(path, tone(n_channels=2), RATE_HZ, format=form, subtype=subtype)
+    soundfile.write(path, tone(n_channels=2), SAMPLE_RATE_HZ, format=form, subtype=subtype)
     expected, _ = soundfile.read(path, dtype="float32")
-    np.testing.assert_allclose(decode(path, RATE_HZ), expected.mean(axis=1), atol=1e-6)
+    np.testing.assert_allclose(decode(path, SAMPLE_RATE_HZ), expected.mean(axis=1), atol=1e-6)
 
 
 @pytest.mark.parametrize("form", ["WAV", "FLAC", "AIFF"])
@@ -58,17 +58,17 @@ def test_every_subtype_is_read(tmp_path: Path, form: str, subtype: str) -> None:
 def test_16_bits_are_what_soundfile_reads_as_floats_to_the_bit(tmp_path: Path, form: str, n_channels: int) -> None:
     every = np.arange(-(1 << 15), 1 << 15).astype(np.int16)
     channels = np.stack([every, np.random.default_rng(0).permutation(every)], axis=1)[:, :n_channels]
-    soundfile.write(tmp_path / "sound.bin", channels, RATE_HZ, format=form, subtype="PCM_16")
+    soundfile.write(tmp_path / "sound.bin", channels, SAMPLE_RATE_HZ, format=form, subtype="PCM_16")
     expected, _ = soundfile.read(tmp_path / "sound.bin", dtype="float32", always_2d=True)
-    np.testing.assert_array_equal(decode(tmp_path / "sound.bin", RATE_HZ), expected.mean(axis=1))
+    np.testing.assert_array_equal(decode(tmp_path / "sound.bin", SAMPLE_RATE_HZ), expected.mean(axis=1))
 
 
 @pytest.mark.parametrize(("form", "subtype"), [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")])
 def test_lossy_sound_is_what_soundfile_reads(tmp_path: Path, form: str, subtype: str) -> None:
     path = tmp_path / "wrong.flac"
-    soundfile.write(path, tone(2), RATE_HZ, format=form, subtype=subtype)
+    soundfile.write(path, tone(2), SAMPLE_RATE_HZ, format=form, subtype=subtype)
     expected, _ = soundfile.read(path, dtype="float32")
-    np.testing.assert_allclose(decode(path, RATE_HZ), expected, atol=1e-6)
+    np.testing.assert_allclose(decode(path, SAMPLE_RATE_HZ), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -90,31 +90,31 @@ def test_what_soundfile_refuses_pyav_reads(tmp_path: Path, form: str, codec: str
 @pytest.mark.parametrize("layout", ["mono", "stereo", "5.1"])
 @pytest.mark.parametrize("form", ["u8", "s16", "s32", "flt", "dbl", "u8p", "s16p", "fltp"])
 def test_pyav_frames_are_averaged_at_full_scale_1(form: str, layout: str) -> None:
-    resampler = av.AudioResampler(format=form, layout=layout, rate=RATE_HZ)
+    resampler = av.AudioResampler(format=form, layout=layout, rate=SAMPLE_RATE_HZ)
     sound = tone(0.1, {"mono": 1, "stereo": 2, "5.1": 6}[layout]).astype(np.float32)
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound.T), "fltp", layout)
-    frame.sample_rate = RATE_HZ
+    frame.sample_rate = SAMPLE_RATE_HZ
     frames = [*resampler.resample(frame), *resampler.resample(None)]
     got = np.concatenate([_mono(one) for one in frames])
     np.testing.assert_allclose(got, sound.mean(axis=1), atol=0.006 if "8" in form else 1e-4)
 
 
-@pytest.mark.parametrize("rate_hz", [8_000, 22_050, 44_100])
+@pytest.mark.parametrize("sample_rate_hz", [8_000, 22_050, 44_100])
 @pytest.mark.parametrize("block_values", [1_000, 1 << 18])
 def test_blocks_resample_as_the_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rate_hz: int, block_values: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample_rate_hz: int, block_values: int
 ) -> None:
     monkeypatch.setattr(module, "BLOCK_VALUES", block_values)
     sound = np.random.default_rng(0).uniform(-0.5, 0.5, 30_001).astype(np.float32)
-    soundfile.write(tmp_path / "noise.wav", sound, RATE_HZ, subtype="FLOAT")
-    got = np.concatenate(list(decode_blocks(tmp_path / "noise.wav", rate_hz)))
-    np.testing.assert_allclose(got, soxr.resample(sound, RATE_HZ, rate_hz), atol=2e-6)
+    soundfile.write(tmp_path / "noise.wav", sound, SAMPLE_RATE_HZ, subtype="FLOAT")
+    got = np.concatenate(list(decode_blocks(tmp_path / "noise.wav", sample_rate_hz)))
+    np.testing.assert_allclose(got, soxr.resample(sound, SAMPLE_RATE_HZ, sample_rate_hz), atol=2e-6)
 
 
 def test_32_channels_are_averaged_in_bounded_blocks(tmp_path: Path) -> None:
     sound = np.tile(tone(3), (1, 32)) * np.linspace(0, 2, 32)
-    soundfile.write(tmp_path / "many.wav", sound, RATE_HZ, subtype="FLOAT")
-    blocks = list(decode_blocks(tmp_path / "many.wav", RATE_HZ))
+    soundfile.write(tmp_path / "many.wav", sound, SAMPLE_RATE_HZ, subtype="FLOAT")
+    blocks = list(decode_blocks(tmp_path / "many.wav", SAMPLE_RATE_HZ))
     assert max(map(len, blocks)) <= module.BLOCK_VALUES // 32
     np.testing.assert_allclose(np.concatenate(blocks), tone(3)[:, 0], atol=1e-6)
 
@@ -123,10 +123,10 @@ def test_32_channels_are_averaged_in_bounded_blocks(tmp_path: Path) -> None:
 def test_samples_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -> None:
     sound = tone()[:, 0]
     sound[5_000] = value
-    soundfile.write(tmp_path / "odd.wav", sound, RATE_HZ, subtype="FLOAT")
+    soundfile.write(tmp_path / "odd.wav", sound, SAMPLE_RATE_HZ, subtype="FLOAT")
     with pytest.raises(DecodeError, match=r"odd\.wav: samples that are not numbers") as caught:
-        decode(tmp_path / "odd.wav", RATE_HZ)
-    assert not caught.value.passing
+        decode(tmp_path / "odd.wav", SAMPLE_RATE_HZ)
+    assert not caught.value.transient
 
 
 @pytest.mark.parametrize(
@@ -144,10 +144,10 @@ def test_samples_that_are_no_numbers_are_refused(tmp_path: Path, value: float) -
     ],
 )
 def test_what_is_no_recording_is_refused(tmp_path: Path, name: str, content: bytes, reason: str) -> None:
-    soundfile.write(tmp_path / "other.wav", tone(), RATE_HZ)  # what the playlists name, and must not be read
+    soundfile.write(tmp_path / "other.wav", tone(), SAMPLE_RATE_HZ)  # what the playlists name, and must not be read
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DecodeError, match=reason) as caught:
-        decode(tmp_path / name, RATE_HZ)
+        decode(tmp_path / name, SAMPLE_RATE_HZ)
     assert caught.value.path == tmp_path / name
     assert "\n" not in str(caught.value)
 
@@ -157,8 +157,8 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
     for name in ("none.wav", "loop.wav", "pipe.wav", "."):
         with pytest.raises(DecodeError) as caught:
-            decode(tmp_path / name, RATE_HZ)
-        assert caught.value.passing
+            decode(tmp_path / name, SAMPLE_RATE_HZ)
+        assert caught.value.transient
 
 
 @pytest.mark.parametrize("form", ["WAV", "FLAC", "matroska"])
@@ -170,13 +170,13 @@ def test_a_disk_that_fails_is_no_end_of_the_sound(tmp_path: Path, monkeypatch: p
     else:
         soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 200_000), 48_000, format=form)
     monkeypatch.setattr(module, "BLOCK_VALUES", 1 << 12)
-    files, original = list[module._File](), module._native_blocks
+    files, original = list[module._ErrorRecordingFile](), module._decode_native
 
-    def noted(file: module._File) -> Iterator[Block]:
+    def noted(file: module._ErrorRecordingFile) -> Iterator[Block]:
         files.append(file)
         return original(file)
 
-    monkeypatch.setattr(module, "_native_blocks", noted)
+    monkeypatch.setattr(module, "_decode_native", noted)
     blocks = decode_blocks(path, 48_000)
     next(blocks)
     folder = os.open(tmp_path, os.O_RDONLY)
@@ -184,12 +184,12 @@ def test_a_disk_that_fails_is_no_end_of_the_sound(tmp_path: Path, monkeypatch: p
     os.close(folder)
     with pytest.raises(DecodeError, match="cannot be read to its end: Is a directory") as caught:
         list(blocks)
-    assert caught.value.passing
+    assert caught.value.transient
 
 
 def test_one_sample_is_a_recording(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "one.wav", [0.5], RATE_HZ, subtype="FLOAT")
-    np.testing.assert_array_equal(decode(tmp_path / "one.wav", RATE_HZ), [0.5])
+    soundfile.write(tmp_path / "one.wav", [0.5], SAMPLE_RATE_HZ, subtype="FLOAT")
+    np.testing.assert_array_equal(decode(tmp_path / "one.wav", SAMPLE_RATE_HZ), [0.5])
     with pytest.raises(DecodeError, match="shorter than one sample"):
         decode(tmp_path / "one.wav", 1_000)
 
@@ -199,7 +199,7 @@ def test_odd_recordings_are_read_or_refused_in_words(real_sound: Callable[[str],
     refused = {}
     for path in sorted(folder.iterdir()):
         try:
-            assert np.isfinite(decode(path, RATE_HZ)).all()
+            assert np.isfinite(decode(path, SAMPLE_RATE_HZ)).all()
         except DecodeError as error:
             refused[path.name] = error.reason
     assert set(refused) == {

@@ -4,43 +4,44 @@ import librosa
 import numpy as np
 import pytest
 
-from preprocess.audio import offline_augment as copies
-from preprocess.audio.offline_augment import add_noise, copies_of, shift_pitch, stretch_time
+from preprocess.audio import offline_augment
+from preprocess.audio.offline_augment import add_noise, offline_augmentations, shift_pitch, stretch_time
 from recipe import Features
 
-RATE_HZ = 16_000
+SAMPLE_RATE_HZ = 16_000
 
 
 def tone(seconds: float, hz: float = 440.0) -> np.ndarray:
-    return (0.3 * np.sin(2 * np.pi * hz * np.arange(int(seconds * RATE_HZ)) / RATE_HZ)).astype(np.float32)
+    return (0.3 * np.sin(2 * np.pi * hz * np.arange(int(seconds * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ)).astype(np.float32)
 
 
 def test_short_sounds_are_changed_as_librosa_does() -> None:
     sound = tone(1.5)
     np.testing.assert_array_equal(
-        np.concatenate(list(shift_pitch([sound[:9], sound[9:]], 3, RATE_HZ))),
-        librosa.effects.pitch_shift(sound, sr=RATE_HZ, n_steps=3),
+        np.concatenate(list(shift_pitch([sound[:9], sound[9:]], 3, SAMPLE_RATE_HZ))),
+        librosa.effects.pitch_shift(sound, sr=SAMPLE_RATE_HZ, n_steps=3),
     )
     np.testing.assert_array_equal(
-        np.concatenate(list(stretch_time([sound], 1.25, RATE_HZ))), librosa.effects.time_stretch(sound, rate=1.25)
+        np.concatenate(list(stretch_time([sound], 1.25, SAMPLE_RATE_HZ))),
+        librosa.effects.time_stretch(sound, rate=1.25),
     )
 
 
-@pytest.mark.parametrize("speed", [0.8, 1.25])
-def test_long_sounds_are_changed_in_segments_without_a_gap(monkeypatch: pytest.MonkeyPatch, speed: float) -> None:
-    monkeypatch.setattr(copies, "SEGMENT_S", 1.0)
-    stretched = np.concatenate(list(stretch_time([tone(5.5)], speed, RATE_HZ)))
-    assert len(stretched) == pytest.approx(5.5 * RATE_HZ / speed, abs=10)
+@pytest.mark.parametrize("rate", [0.8, 1.25])
+def test_long_sounds_are_changed_in_segments_without_a_gap(monkeypatch: pytest.MonkeyPatch, rate: float) -> None:
+    monkeypatch.setattr(offline_augment, "SEGMENT_S", 1.0)
+    stretched = np.concatenate(list(stretch_time([tone(5.5)], rate, SAMPLE_RATE_HZ)))
+    assert len(stretched) == pytest.approx(5.5 * SAMPLE_RATE_HZ / rate, abs=10)
     levels = np.sqrt(np.mean(stretched[1_000:-1_000][:60_000].reshape(-1, 1_000) ** 2, axis=1))
     assert levels.min() > 0.4 * levels.max()
-    pitch = librosa.yin(stretched, fmin=200, fmax=900, sr=RATE_HZ)
+    pitch = librosa.yin(stretched, fmin=200, fmax=900, sr=SAMPLE_RATE_HZ)
     assert np.median(pitch) == pytest.approx(440, rel=0.01)
 
 
 @pytest.mark.parametrize("n_samples", [1, 100, 3_000])
 def test_the_shortest_sounds_can_be_changed(n_samples: int) -> None:
-    assert sum(map(len, shift_pitch([tone(1)[:n_samples]], -2, RATE_HZ))) == n_samples
-    assert sum(map(len, stretch_time([tone(1)[:n_samples]], 2.0, RATE_HZ))) == max(1, round(n_samples / 2))
+    assert sum(map(len, shift_pitch([tone(1)[:n_samples]], -2, SAMPLE_RATE_HZ))) == n_samples
+    assert sum(map(len, stretch_time([tone(1)[:n_samples]], 2.0, SAMPLE_RATE_HZ))) == max(1, round(n_samples / 2))
 
 
 @pytest.mark.parametrize("snr_db", [-5.0, 20.0])
@@ -56,13 +57,15 @@ def test_silence_stays_silent() -> None:
     assert not np.concatenate(list(add_noise([np.zeros(100, np.float32)], 10, np.random.default_rng(0)))).any()
 
 
-def test_a_clips_copies_are_its_own_and_repeatable() -> None:
-    features = Features(rate_hz=RATE_HZ, pitch_shifts=[1.0], time_stretches=[2.0], noise_snrs_db=[10.0, 10.0])
+def test_a_clips_augmentations_are_its_own_and_repeatable() -> None:
+    features = Features(
+        sample_rate_hz=SAMPLE_RATE_HZ, pitch_shifts=[1.0], time_stretches=[2.0], noise_snrs_db=[10.0, 10.0]
+    )
     sound = [tone(0.3)]
-    first = [np.concatenate(list(copy(sound))) for copy in copies_of("a.wav", features)]
-    again = [np.concatenate(list(copy(sound))) for copy in copies_of("a.wav", features)]
-    other = [np.concatenate(list(copy(sound))) for copy in copies_of("b.wav", features)]
-    assert [len(copy) for copy in first] == [4800, 2400, 4800, 4800]
+    first = [np.concatenate(list(augment(sound))) for augment in offline_augmentations("a.wav", features)]
+    again = [np.concatenate(list(augment(sound))) for augment in offline_augmentations("a.wav", features)]
+    other = [np.concatenate(list(augment(sound))) for augment in offline_augmentations("b.wav", features)]
+    assert [len(variant) for variant in first] == [4800, 2400, 4800, 4800]
     for one, same in zip(first, again, strict=True):
         np.testing.assert_array_equal(one, same)
     assert np.any(first[2] != first[3])

@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from core.errors import BadInput
-from preprocess.dataset.clip_table import COLUMNS, check_clips, read_clips, write_clips
+from core.errors import UserError
+from preprocess.dataset.clip_table import COLUMNS, check_clip_table, read_clip_table, write_clip_table
 
 
 def sound_table() -> pd.DataFrame:
@@ -23,20 +23,20 @@ def sound_table() -> pd.DataFrame:
 
 
 def test_table_comes_back_with_awkward_names(tmp_path: Path) -> None:
-    write_clips(tmp_path / "clips.csv", sound_table())
-    pd.testing.assert_frame_equal(read_clips(tmp_path / "clips.csv"), sound_table(), check_dtype=False)
-    assert read_clips(tmp_path / "clips.csv")["fold"].dtype == "int64"
+    write_clip_table(tmp_path / "clips.csv", sound_table())
+    pd.testing.assert_frame_equal(read_clip_table(tmp_path / "clips.csv"), sound_table(), check_dtype=False)
+    assert read_clip_table(tmp_path / "clips.csv")["fold"].dtype == "int64"
 
 
 def test_a_missing_table_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="run make features first"):
-        read_clips(tmp_path / "clips.csv")
+    with pytest.raises(UserError, match="run make features first"):
+        read_clip_table(tmp_path / "clips.csv")
 
 
 def test_a_fold_that_is_no_number_is_refused(tmp_path: Path) -> None:
-    write_clips(tmp_path / "clips.csv", sound_table().astype({"fold": object}).replace({"fold": {0: "zero"}}))
-    with pytest.raises(BadInput, match="zero"):
-        read_clips(tmp_path / "clips.csv")
+    write_clip_table(tmp_path / "clips.csv", sound_table().astype({"fold": object}).replace({"fold": {0: "zero"}}))
+    with pytest.raises(UserError, match="zero"):
+        read_clip_table(tmp_path / "clips.csv")
 
 
 def edited(**changes: Any) -> pd.DataFrame:
@@ -52,7 +52,7 @@ def edited(**changes: Any) -> pd.DataFrame:
         (edited(clip=["a", "", "c", "d", "e"]), ["no name", "/x/b"]),
         (edited(clip=["a", "b\0", "c", "d", "e"]), ["b\\x00"]),
         (edited(split=["train", "validation", "train", "train", "test"]), ["'validation'", "train or test"]),
-        (edited(trust="doubtful"), ["a.wav", "'doubtful'", "curated or noisy"]),
+        (edited(label_quality="doubtful"), ["a.wav", "'doubtful'", "curated or noisy"]),
         (edited(split="test"), ["no clip is for training"]),
         (edited(labels=["dog", "", "dog", "dog", ""]), ["b", "no label", "'test'"]),
         (edited(labels=["dog", "dog; cat", "dog", "dog", ""]), ["'dog; cat'"]),
@@ -63,6 +63,6 @@ def edited(**changes: Any) -> pd.DataFrame:
     ],
 )
 def test_tables_that_cannot_be_trained_on_are_refused(table: pd.DataFrame, words: list[str]) -> None:
-    with pytest.raises(BadInput) as caught:
-        check_clips(table)
+    with pytest.raises(UserError) as caught:
+        check_clip_table(table)
     assert all(word in str(caught.value) for word in words), str(caught.value)

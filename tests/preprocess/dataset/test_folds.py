@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from core.errors import BadInput
+from core.errors import UserError
 from preprocess.dataset.folds import assign_folds
 
 
@@ -31,7 +31,7 @@ def test_groups_stay_whole_and_no_fold_is_empty(
     targets = (np.random.default_rng(seed).random((len(group_of), n_labels)) < share).astype(np.float32)
     groups = np.array(group_of)
     if len(set(group_of)) < n_folds:
-        with pytest.raises(BadInput, match=f"{len(set(group_of))} group"):
+        with pytest.raises(UserError, match=f"{len(set(group_of))} group"):
             assign_folds(targets, groups, n_folds, seed)
         return
     folds = assign_folds(targets, groups, n_folds, seed)
@@ -82,5 +82,5 @@ def test_another_seed_gives_other_folds() -> None:
 
 @pytest.mark.parametrize(("n_groups", "advice"), [(3, "data.folds to 3 or less"), (1, "at least two groups")])
 def test_fewer_groups_than_folds_says_the_number_that_would_work(n_groups: int, advice: str) -> None:
-    with pytest.raises(BadInput, match=advice):
+    with pytest.raises(UserError, match=advice):
         assign_folds(np.ones((12, 1)), np.arange(12) % n_groups, 4, 0)

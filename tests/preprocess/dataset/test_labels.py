@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import MultiLabelBinarizer
 
-from core.errors import BadInput
+from core.errors import UserError
 from preprocess.dataset.labels import (
     check_vocabulary,
     choose_vocabulary,
-    encode,
     join_labels,
     read_vocabulary,
     split_labels,
+    to_multi_hot,
     write_vocabulary,
 )
 
@@ -36,20 +36,22 @@ def test_labels_of_any_script_come_back(labels: list[str]) -> None:
 )
 def test_encoding_equals_scikit_learn_s(vocabulary: list[str], picks: list[list[int]]) -> None:
     lists = [[vocabulary[pick % len(vocabulary)] for pick in row] for row in picks]
-    hot = encode([join_labels(row) for row in lists], vocabulary)
-    assert hot.dtype == np.float32
-    np.testing.assert_array_equal(hot, MultiLabelBinarizer(classes=vocabulary).fit_transform(lists).reshape(hot.shape))
+    multi_hot = to_multi_hot([join_labels(row) for row in lists], vocabulary)
+    assert multi_hot.dtype == np.float32
+    np.testing.assert_array_equal(
+        multi_hot, MultiLabelBinarizer(classes=vocabulary).fit_transform(lists).reshape(multi_hot.shape)
+    )
 
 
 @pytest.mark.parametrize("label", ["", " bark", "bark ", "a;b", "a\nb", "a\u2028b"])
 def test_labels_that_would_not_come_back_are_refused(label: str) -> None:
-    with pytest.raises(BadInput, match="rename it"):
+    with pytest.raises(UserError, match="rename it"):
         join_labels(["fine", label])
 
 
 def test_a_label_in_no_vocabulary_is_named_with_its_clip() -> None:
-    with pytest.raises(BadInput) as caught:
-        encode(["bark", "bark;moo"], ["bark"], clips=["a.wav", "b.wav"])
+    with pytest.raises(UserError) as caught:
+        to_multi_hot(["bark", "bark;moo"], ["bark"], clips=["a.wav", "b.wav"])
     assert "b.wav" in str(caught.value)
     assert "'moo'" in str(caught.value)
     assert "data.labels" in str(caught.value)
@@ -62,13 +64,13 @@ def test_vocabulary_file_keeps_order(tmp_path: Path) -> None:
 
 
 def test_missing_vocabulary_file_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="run make features first"):
+    with pytest.raises(UserError, match="run make features first"):
         read_vocabulary(tmp_path / "labels.csv")
 
 
 @pytest.mark.parametrize(("labels", "word"), [([], "no label"), (["a", "b", "a"], "'a' 2 times"), (["a;b"], "';'")])
 def test_bad_vocabularies_are_refused(labels: list[str], word: str) -> None:
-    with pytest.raises(BadInput, match=word):
+    with pytest.raises(UserError, match=word):
         check_vocabulary(labels, "data.labels")
 
 
@@ -89,12 +91,14 @@ def test_sample_columns_and_wanted_labels_keep_their_order() -> None:
     assert choose_vocabulary(table, ["b", "c"], ["c", "b"]) == ["c", "b"]
 
 
-@pytest.mark.parametrize(("wanted", "sample"), [(["a", "b"], ["a", "c"]), (["a"], ["b"]), (None, ["b"]), (["b"], None)])
-def test_vocabularies_that_do_not_fit_are_refused(wanted: list[str] | None, sample: list[str] | None) -> None:
-    with pytest.raises(BadInput):
-        choose_vocabulary(clips(("a", "train")), wanted, sample)
+@pytest.mark.parametrize(
+    ("requested", "sample"), [(["a", "b"], ["a", "c"]), (["a"], ["b"]), (None, ["b"]), (["b"], None)]
+)
+def test_vocabularies_that_do_not_fit_are_refused(requested: list[str] | None, sample: list[str] | None) -> None:
+    with pytest.raises(UserError):
+        choose_vocabulary(clips(("a", "train")), requested, sample)
 
 
 def test_a_test_label_no_training_clip_has_is_refused() -> None:
-    with pytest.raises(BadInput, match="'z'"):
+    with pytest.raises(UserError, match="'z'"):
         choose_vocabulary(clips(("a", "train"), ("z", "test")))

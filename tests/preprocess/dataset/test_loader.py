@@ -6,10 +6,10 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from core.errors import BadInput
-from preprocess.dataset.loader import READERS, read_layout
+from core.errors import UserError
+from preprocess.dataset.loader import READERS, read_dataset
 from recipe import Data
-from tests.preprocess.small_sets import fill, read, refused
+from tests.preprocess.dataset_factories import assert_refused, read, write_files
 
 
 def test_the_recipe_names_every_reader() -> None:
@@ -17,14 +17,14 @@ def test_the_recipe_names_every_reader() -> None:
 
 
 def test_folder_unset_missing_or_a_file(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"data\.folder is not set"):
-        read_layout(Data())
-    refused("folders", tmp_path / "nowhere", "nowhere is not there", "data.folder")
-    refused("folders", fill(tmp_path, {"file": ""}) / "file", "not a folder")
-    with pytest.raises(BadInput, match=r"data\.folder ~no-such-user/x: .*; write the whole path"):
-        read_layout(Data(folder="~no-such-user/x"))
-    with pytest.raises(BadInput, match=r"data\.table ~no-such-user/t\.csv: .*; write the whole path"):
-        read_layout(Data("csv", str(tmp_path), "~no-such-user/t.csv"))
+    with pytest.raises(UserError, match=r"data\.folder is not set"):
+        read_dataset(Data())
+    assert_refused("folders", tmp_path / "nowhere", "nowhere is not there", "data.folder")
+    assert_refused("folders", write_files(tmp_path, {"file": ""}) / "file", "not a folder")
+    with pytest.raises(UserError, match=r"data\.folder ~no-such-user/x: .*; write the whole path"):
+        read_dataset(Data(folder="~no-such-user/x"))
+    with pytest.raises(UserError, match=r"data\.table ~no-such-user/t\.csv: .*; write the whole path"):
+        read_dataset(Data("csv", str(tmp_path), "~no-such-user/t.csv"))
 
 
 def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,29 +32,29 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pyt
         raise PermissionError(13, "Permission denied", str(folder))
 
     monkeypatch.setattr(Path, "iterdir", refuse)  # root may read any folder
-    refused("folders", tmp_path, str(tmp_path), "Permission denied")
+    assert_refused("folders", tmp_path, str(tmp_path), "Permission denied")
 
 
 def test_esc10(real_sound: Callable[[str], Path]) -> None:
-    layout = read("esc50", real_sound("esc10"))
-    assert (len(layout.table), len(layout.vocabulary)) == (400, 10)
-    assert layout.table.groupby("fold").size().to_dict() == dict.fromkeys(range(1, 6), 80)
+    dataset = read("esc50", real_sound("esc10"))
+    assert (len(dataset.table), len(dataset.vocabulary)) == (400, 10)
+    assert dataset.table.groupby("fold").size().to_dict() == dict.fromkeys(range(1, 6), 80)
 
 
 def test_fsdkaggle2019_mini(real_sound: Callable[[str], Path]) -> None:
-    layout = read("fsdkaggle2019", real_sound("fsdkaggle2019_mini"), folds=5)
-    sizes = layout.table.groupby(["split", "trust"]).size().to_dict()
+    dataset = read("fsdkaggle2019", real_sound("fsdkaggle2019_mini"), folds=5)
+    sizes = dataset.table.groupby(["split", "label_quality"]).size().to_dict()
     assert sizes == {("test", "curated"): 200, ("train", "curated"): 240, ("train", "noisy"): 320}
-    by_fold = layout.table[layout.table["split"] == "train"].groupby(["trust", "fold"]).size()
-    assert by_fold.groupby("trust").agg(lambda sizes: sizes.max() - sizes.min()).max() <= 2
-    assert layout.sample is not None
-    assert list(layout.sample["fname"]) == list(layout.table.loc[layout.table["split"] == "test", "clip"])
+    by_fold = dataset.table[dataset.table["split"] == "train"].groupby(["label_quality", "fold"]).size()
+    assert by_fold.groupby("label_quality").agg(lambda sizes: sizes.max() - sizes.min()).max() <= 2
+    assert dataset.sample is not None
+    assert list(dataset.sample["fname"]) == list(dataset.table.loc[dataset.table["split"] == "test", "clip"])
 
 
 def test_polyphony(real_sound: Callable[[str], Path]) -> None:
-    layout = read("irmas", real_sound("polyphony"), folds=5)
-    assert layout.table.groupby("split").size().to_dict() == {"test": 120, "train": 440}
-    test = layout.table[layout.table["split"] == "test"]
+    dataset = read("irmas", real_sound("polyphony"), folds=5)
+    assert dataset.table.groupby("split").size().to_dict() == {"test": 120, "train": 440}
+    test = dataset.table[dataset.table["split"] == "test"]
     assert test["labels"].str.count(";").between(0, 4).all()
     assert (test["labels"] != "").all()
     assert test["group"].nunique() < len(test)

@@ -6,11 +6,11 @@ import pytest
 
 from preprocess.frames import constant_q
 from preprocess.frames.framing import Samples
-from preprocess.frames.kinds import build_transform, frames_of
+from preprocess.frames.kinds import build_transform, compute_frames
 from recipe import Features
 
-CQT = Features(kind="cqt", rate_hz=22_050, hop_samples=512, n_bins=60, fmin_hz=65.4)
-CHROMA = Features(kind="cqt_chroma", rate_hz=22_050, hop_samples=512, n_bins=12, bins_per_octave=36, fmin_hz=32.7)
+CQT = Features(kind="cqt", sample_rate_hz=22_050, hop_length=512, n_bins=60, fmin_hz=65.4)
+CHROMA = Features(kind="cqt_chroma", sample_rate_hz=22_050, hop_length=512, n_bins=12, bins_per_octave=36, fmin_hz=32.7)
 
 
 def chord(seconds: float) -> Samples:
@@ -28,7 +28,7 @@ ENDS = 20
 def test_cqt_is_librosas_but_for_the_ends() -> None:
     sound = chord(4)
     theirs = np.abs(librosa.cqt(sound, sr=22_050, hop_length=512, fmin=65.4, n_bins=60)).T
-    ours = 10 ** (frames_of(sound, CQT) / 20)
+    ours = 10 ** (compute_frames(sound, CQT) / 20)
     assert ours.shape == theirs.shape
     np.testing.assert_allclose(ours[ENDS:-ENDS], theirs[ENDS:-ENDS], atol=1e-5)
     np.testing.assert_allclose(ours, theirs, atol=0.02)
@@ -37,7 +37,7 @@ def test_cqt_is_librosas_but_for_the_ends() -> None:
 def test_chroma_is_librosas_but_for_the_ends() -> None:
     sound = chord(4)
     theirs = librosa.feature.chroma_cqt(y=sound, sr=22_050, hop_length=512, fmin=32.7, bins_per_octave=36, tuning=0.0).T
-    ours = frames_of(sound, CHROMA)
+    ours = compute_frames(sound, CHROMA)
     assert ours.shape == theirs.shape == (173, 12)
     np.testing.assert_allclose(ours[2 * ENDS : -2 * ENDS], theirs[2 * ENDS : -2 * ENDS], atol=1e-3)
     np.testing.assert_allclose(ours, theirs, atol=0.02)
@@ -46,8 +46,8 @@ def test_chroma_is_librosas_but_for_the_ends() -> None:
 @pytest.mark.parametrize("features", [CQT, CHROMA], ids=["cqt", "chroma"])
 def test_segments_are_as_the_whole(features: Features, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = chord(7)
-    whole = frames_of(sound, features)
+    whole = compute_frames(sound, features)
     monkeypatch.setattr(constant_q, "SEGMENT_S", 2.0)
-    pieces = list(build_transform(features)([sound[:30_000], sound[30_000:30_001], sound[30_001:]]))
-    assert len(pieces) > 2
-    np.testing.assert_allclose(10 ** (np.concatenate(pieces) / 20), 10 ** (whole / 20), atol=1e-5)
+    segments = list(build_transform(features)([sound[:30_000], sound[30_000:30_001], sound[30_001:]]))
+    assert len(segments) > 2
+    np.testing.assert_allclose(10 ** (np.concatenate(segments) / 20), 10 ** (whole / 20), atol=1e-5)

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocess.frames.filterbank import Scale, apply_filters, hz_to_mel, mel_filters, mel_to_hz, split_filters
+from preprocess.frames.filterbank import Scale, apply_filterbank, hz_to_mel, mel_filters, mel_to_hz, split_filterbank
 
 
 @pytest.mark.parametrize("scale", ["slaney", "htk"])
 @pytest.mark.parametrize(
-    ("rate_hz", "n_fft", "n_bands", "fmin_hz", "fmax_hz"),
+    ("sample_rate_hz", "n_fft", "n_bands", "fmin_hz", "fmax_hz"),
     [
         (44_100, 2048, 128, 20, 22_050),
         (22_050, 1024, 40, 0, 8_000),
@@ -20,12 +20,12 @@ from preprocess.frames.filterbank import Scale, apply_filters, hz_to_mel, mel_fi
     ],
 )
 def test_filters_are_librosas(
-    scale: Scale, rate_hz: int, n_fft: int, n_bands: int, fmin_hz: float, fmax_hz: float
+    scale: Scale, sample_rate_hz: int, n_fft: int, n_bands: int, fmin_hz: float, fmax_hz: float
 ) -> None:
     theirs = librosa.filters.mel(
-        sr=rate_hz, n_fft=n_fft, n_mels=n_bands, fmin=fmin_hz, fmax=fmax_hz, htk=scale == "htk"
+        sr=sample_rate_hz, n_fft=n_fft, n_mels=n_bands, fmin=fmin_hz, fmax=fmax_hz, htk=scale == "htk"
     )
-    np.testing.assert_allclose(mel_filters(rate_hz, n_fft, n_bands, fmin_hz, fmax_hz, scale), theirs, atol=1e-7)
+    np.testing.assert_allclose(mel_filters(sample_rate_hz, n_fft, n_bands, fmin_hz, fmax_hz, scale), theirs, atol=1e-7)
 
 
 @given(st.floats(0, 100_000), st.sampled_from(["slaney", "htk"]))
@@ -38,4 +38,6 @@ def test_the_scales_invert(hz: float, scale: Scale) -> None:
 def test_groups_of_bands_multiply_as_the_whole(n_bands: int, n_fft: int) -> None:
     filters = mel_filters(44_100, n_fft, n_bands, 0, 22_050)
     power = np.random.default_rng(0).random((7, n_fft // 2 + 1), dtype=np.float32)
-    np.testing.assert_allclose(apply_filters(power, split_filters(filters)), power @ filters.T, rtol=2e-5, atol=1e-9)
+    np.testing.assert_allclose(
+        apply_filterbank(power, split_filterbank(filters)), power @ filters.T, rtol=2e-5, atol=1e-9
+    )

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocess.frames.framing import Frames
-from preprocess.frames.stft import resize_in_time, resize_weights
+from preprocess.frames.stft import resize_time, resize_weights
 
 
 @pytest.mark.parametrize(("n_in", "n_out"), [(1025, 256), (100, 100), (50, 128), (513, 1), (7, 5)])
@@ -37,7 +37,7 @@ def test_time_is_resized_alike_in_any_blocks(n_frames: int, ratio: float, sizes:
                 yield frames[at : (at := at + sizes[turn % len(sizes)])]
 
     n_out = max(1, round(n_frames / ratio))
-    resized = np.concatenate(list(resize_in_time(blocks(), ratio)))
+    resized = np.concatenate(list(resize_time(blocks(), ratio)))
     np.testing.assert_allclose(resized, resize_weights(n_frames, n_out, ratio) @ frames, atol=1e-5)
 
 
@@ -47,7 +47,7 @@ def test_a_large_block_is_resized_in_bounded_memory(ratio: float) -> None:
     block = np.random.default_rng(0).random((2048, 4), dtype=np.float32)
     tracemalloc.start()
     try:
-        n_out = sum(map(len, resize_in_time([block], ratio)))
+        n_out = sum(map(len, resize_time([block], ratio)))
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -11,9 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.errors import BadInput
-from preprocess.frames.framing import Frames, Samples, hann, windows
-from preprocess.frames.kinds import build_transform, frames_of
+from core.errors import UserError
+from preprocess.frames.framing import Frames, Samples, hann, iter_windows
+from preprocess.frames.kinds import build_transform, compute_frames
 from recipe import Features
 
 
@@ -34,20 +34,20 @@ def blocks_of(samples: Samples, sizes: list[int]) -> Iterator[Samples]:
 def librosa_logmel(samples: Samples, features: Features) -> Frames:
     power = librosa.feature.melspectrogram(
         y=samples,
-        sr=features.rate_hz,
+        sr=features.sample_rate_hz,
         n_fft=features.n_fft,
-        hop_length=features.hop_samples,
+        hop_length=features.hop_length,
         n_mels=features.n_bins,
         fmin=features.fmin_hz,
         fmax=features.fmax_hz,
-        center=features.centre,
+        center=features.center,
         htk=features.mel_scale == "htk",
     )
     return np.asarray(librosa.power_to_db(power, top_db=None)).T
 
 
 def logmel(**keys: object) -> Features:
-    return Features(**{"rate_hz": 22_050, "n_fft": 1024, "hop_samples": 256, "n_bins": 64, **keys})  # type: ignore[arg-type]
+    return Features(**{"sample_rate_hz": 22_050, "n_fft": 1024, "hop_length": 256, "n_bins": 64, **keys})  # type: ignore[arg-type]
 
 
 def raised(frames: Frames, top_db: float | None) -> Frames:
@@ -61,24 +61,24 @@ def raised(frames: Frames, top_db: float | None) -> Frames:
     "features",
     [
         logmel(),
-        logmel(rate_hz=44_100, n_fft=2560, hop_samples=345, n_bins=128),
-        logmel(rate_hz=44_100, n_fft=2048, hop_samples=690, n_bins=128, fmin_hz=20.0),
-        logmel(rate_hz=8_000, n_fft=256, hop_samples=80, n_bins=20, fmin_hz=0.0),
-        logmel(rate_hz=48_000, n_fft=4096, hop_samples=4800, n_bins=256, fmax_hz=16_000.0),
+        logmel(sample_rate_hz=44_100, n_fft=2560, hop_length=345, n_bins=128),
+        logmel(sample_rate_hz=44_100, n_fft=2048, hop_length=690, n_bins=128, fmin_hz=20.0),
+        logmel(sample_rate_hz=8_000, n_fft=256, hop_length=80, n_bins=20, fmin_hz=0.0),
+        logmel(sample_rate_hz=48_000, n_fft=4096, hop_length=4800, n_bins=256, fmax_hz=16_000.0),
         logmel(mel_scale="htk"),
         logmel(mel_scale="htk", fmin_hz=300.0, fmax_hz=3_400.0),
-        logmel(centre=False),
-        logmel(n_fft=1023, hop_samples=1),
-        logmel(n_fft=1023, hop_samples=100, centre=False),
-        logmel(n_fft=512, hop_samples=2000),
+        logmel(center=False),
+        logmel(n_fft=1023, hop_length=1),
+        logmel(n_fft=1023, hop_length=100, center=False),
+        logmel(n_fft=512, hop_length=2000),
         logmel(n_bins=1),
-        logmel(n_fft=16, hop_samples=8, n_bins=4),
+        logmel(n_fft=16, hop_length=8, n_bins=4),
     ],
     ids=str,
 )
 def test_logmel_is_librosas(features: Features, top_db: float | None) -> None:
-    samples = sound(6_000 if features.hop_samples == 1 else 40_000)
-    frames = frames_of(samples, replace(features, top_db=top_db))
+    samples = sound(6_000 if features.hop_length == 1 else 40_000)
+    frames = compute_frames(samples, replace(features, top_db=top_db))
     assert frames.dtype == np.float32
     theirs = librosa_logmel(samples, features)
     np.testing.assert_allclose(raised(frames, top_db), raised(theirs, top_db), atol=1e-3)
@@ -98,29 +98,29 @@ def test_bands_far_below_the_loudest_are_librosas(bright: str, top_db: float | N
     shares = {"nowhere": (0, 0), "first": (0, 0.4), "last": (0.5, 1), "in between": (0.1, 0.8)}[bright]
     some = slice(*(int(share * len(samples)) for share in shares))
     samples[some] += 0.1 * np.random.default_rng(2).standard_normal(len(samples[some])).astype(np.float32)
-    features = logmel(n_fft=1024, hop_samples=256, top_db=top_db)
-    frames, theirs = frames_of(samples, features), librosa_logmel(samples, features)
+    features = logmel(n_fft=1024, hop_length=256, top_db=top_db)
+    frames, theirs = compute_frames(samples, features), librosa_logmel(samples, features)
     np.testing.assert_allclose(raised(frames, top_db), raised(theirs, top_db), atol=1e-3)
 
 
 @given(
     n_samples=st.integers(1, 30_000),
     n_fft=st.integers(16, 3_000),
-    hop_samples=st.integers(1, 4_000),
-    centre=st.booleans(),
+    hop_length=st.integers(1, 4_000),
+    center=st.booleans(),
     sizes=st.lists(st.integers(1, 9_000), min_size=1, max_size=4),
 )
 @settings(deadline=None, max_examples=60)
 def test_windows_of_blocks_are_those_of_the_whole(
-    n_samples: int, n_fft: int, hop_samples: int, centre: bool, sizes: list[int]
+    n_samples: int, n_fft: int, hop_length: int, center: bool, sizes: list[int]
 ) -> None:
-    n_samples, sizes = (n_samples, sizes) if hop_samples > 50 else (min(n_samples, 2_000), sizes)
+    n_samples, sizes = (n_samples, sizes) if hop_length > 50 else (min(n_samples, 2_000), sizes)
     samples = sound(n_samples)
     got = np.concatenate(
-        list(windows(blocks_of(samples, [size + n_samples // 20 for size in sizes]), n_fft, hop_samples, centre))
+        list(iter_windows(blocks_of(samples, [size + n_samples // 20 for size in sizes]), n_fft, hop_length, center))
     )
-    padded = np.pad(samples, n_fft // 2) if centre else np.pad(samples, (0, max(0, n_fft - n_samples)))
-    starts = range(0, len(padded) - n_fft + 1, hop_samples)
+    padded = np.pad(samples, n_fft // 2) if center else np.pad(samples, (0, max(0, n_fft - n_samples)))
+    starts = range(0, len(padded) - n_fft + 1, hop_length)
     np.testing.assert_array_equal(got, [padded[start : start + n_fft] for start in starts])
 
 
@@ -128,17 +128,17 @@ def test_windows_of_blocks_are_those_of_the_whole(
     "features",
     [
         logmel(),
-        logmel(centre=False, hop_samples=1500),
+        logmel(center=False, hop_length=1500),
         logmel(top_db=80.0),
-        Features(kind="stft", rate_hz=22_050, n_fft=1024, hop_samples=212, n_bins=256, frames_per_second=52.0),
-        Features(kind="stft", rate_hz=22_050, n_fft=512, hop_samples=500, n_bins=100, frames_per_second=90.0),
-        Features(kind="waveform", rate_hz=22_050, n_bins=160, storage="int16"),
+        Features(kind="stft", sample_rate_hz=22_050, n_fft=1024, hop_length=212, n_bins=256, frames_per_second=52.0),
+        Features(kind="stft", sample_rate_hz=22_050, n_fft=512, hop_length=500, n_bins=100, frames_per_second=90.0),
+        Features(kind="waveform", sample_rate_hz=22_050, n_bins=160, storage="int16"),
     ],
     ids=str,
 )
 def test_frames_of_blocks_are_bit_identical_to_those_of_the_whole(features: Features) -> None:
     samples = sound(300_000)
-    whole = frames_of(samples, features)
+    whole = compute_frames(samples, features)
     for sizes in ([1 << 18], [100_000], [777, 5_000, 1, 20_000]):
         blocks = build_transform(features)(blocks_of(samples, sizes))
         np.testing.assert_array_equal(np.concatenate(list(blocks)), whole)
@@ -150,29 +150,31 @@ def test_hann_is_scipys() -> None:
 
 def test_stft_is_librosas_resized_as_an_image() -> None:
     """The instrument system's image: 256 bins x 156 frames for 3 s."""
-    features = Features(kind="stft", rate_hz=15_600, n_fft=1024, hop_samples=100, n_bins=256, frames_per_second=52.0)
+    features = Features(
+        kind="stft", sample_rate_hz=15_600, n_fft=1024, hop_length=100, n_bins=256, frames_per_second=52.0
+    )
     samples = sound(3 * 15_600)[:-1]  # 468 windows, three for a frame
     spectrum = np.abs(librosa.stft(samples, n_fft=1024, hop_length=100)) ** 2
     image = torch.tensor(librosa.power_to_db(spectrum, top_db=None))[None, None]
     resized = torch.nn.functional.interpolate(image, size=(256, 156), mode="bilinear", antialias=True)
-    frames = frames_of(samples, features)
+    frames = compute_frames(samples, features)
     assert frames.shape == (156, 256)
     np.testing.assert_allclose(frames, resized[0, 0].numpy().T, atol=2e-3)
 
 
 def test_a_waveform_is_its_samples() -> None:
     samples = sound(1_000)
-    frames = frames_of(samples, Features(kind="waveform", rate_hz=22_050, n_bins=160, storage="int16"))
+    frames = compute_frames(samples, Features(kind="waveform", sample_rate_hz=22_050, n_bins=160, storage="int16"))
     assert frames.shape == (7, 160)
     np.testing.assert_array_equal(frames.reshape(-1)[:1_000], samples)
     assert not frames.reshape(-1)[1_000:].any()
 
 
 def test_silence_is_the_floor() -> None:
-    np.testing.assert_allclose(frames_of(np.zeros(5_000, np.float32), logmel()), -100, atol=1e-4)
+    np.testing.assert_allclose(compute_frames(np.zeros(5_000, np.float32), logmel()), -100, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["waveform", "cqt_chroma"])
 def test_what_has_no_decibels_has_no_floor_in_them(kind: Any) -> None:
-    with pytest.raises(BadInput, match=rf"features\.top_db = 60: {kind} is not in decibels"):
+    with pytest.raises(UserError, match=rf"features\.top_db = 60: {kind} is not in decibels"):
         Features(kind=kind, storage="int16" if kind == "waveform" else "float16", top_db=60.0)

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from preprocess.dataset.clip_table import COLUMNS
-from preprocess.dataset.loader import Layout
-from preprocess.statistics.dataset import Stock, take_stock
-from preprocess.statistics.measure import Heard, Unheard
-from preprocess.statistics.report import stock_lines
+from preprocess.dataset.loader import Dataset
+from preprocess.statistics.dataset import DatasetStatistics, dataset_statistics
+from preprocess.statistics.measure import AudioStats, ReadError
+from preprocess.statistics.report import format_report
 
 ROWS = [
     ("a", "犬;rain", 0, "train", "g1", "curated"),
@@ -22,48 +22,48 @@ ROWS = [
 ]
 
 
-def sound(digest: str, **changes: Any) -> Heard:
+def sound(digest: str, **changes: Any) -> AudioStats:
     measures: dict[str, Any] = {
-        "rate_hz": 8000,
+        "sample_rate_hz": 8000,
         "n_channels": 1,
         "format": "WAV PCM_16",
         "duration_s": 1800.0,
-        "level_db": -20.0,
+        "rms_db": -20.0,
         "peak": 0.5,
         "silent_share": 0.0,
         "clipped_share": 0.0,
     }
-    return Heard(**measures | changes, digest=digest)
+    return AudioStats(**measures | changes, digest=digest)
 
 
 @pytest.fixture
-def stock() -> Stock:
+def stats() -> DatasetStatistics:
     """b cannot be read; a and c are one sound in two folds; d and e too, in training and test; f is silent."""
     table = pd.DataFrame([(row[0], f"/{row[0]}", *row[1:]) for row in ROWS], columns=COLUMNS)
-    measured: list[Heard | Unheard] = [
+    measured: list[AudioStats | ReadError] = [
         sound("1"),
-        Unheard("empty"),
-        sound("1", rate_hz=16_000),
+        ReadError("empty"),
+        sound("1", sample_rate_hz=16_000),
         sound("2", clipped_share=0.02),
         sound("2", n_channels=2),
         sound("", silent_share=1.0, duration_s=3600.0),
     ]
-    return take_stock(Layout(table, ["rain", "犬"], notes=["something was left out"]), measured)
+    return dataset_statistics(Dataset(table, ["rain", "犬"], warnings=["something was left out"]), measured)
 
 
-def test_clips_and_hours_are_counted_by_part(stock: Stock) -> None:
-    assert stock["clips"] == {"all": 6, "curated": 3, "noisy": 1, "test": 2}
-    assert stock["hours"] == {"all": 3.0, "curated": 1.5, "noisy": 0.0, "test": 1.5}
-    assert stock["rates_hz"] == {"8000": 4, "16000": 1}
-    assert stock["channels"] == {"1": 4, "2": 1}
-    assert stock["lengths_s"]["least"] == stock["lengths_s"]["median"] == 1800
-    assert stock["lengths_s"]["most"] == 3600
-    assert stock["silent_share"] == pytest.approx(1 / 3)
-    assert stock["clipped_share"] == pytest.approx(0.02 / 6, abs=1e-6)
+def test_clips_and_hours_are_counted_by_part(stats: DatasetStatistics) -> None:
+    assert stats["clips"] == {"all": 6, "curated": 3, "noisy": 1, "test": 2}
+    assert stats["hours"] == {"all": 3.0, "curated": 1.5, "noisy": 0.0, "test": 1.5}
+    assert stats["rates_hz"] == {"8000": 4, "16000": 1}
+    assert stats["channels"] == {"1": 4, "2": 1}
+    assert stats["lengths_s"]["least"] == stats["lengths_s"]["median"] == 1800
+    assert stats["lengths_s"]["most"] == 3600
+    assert stats["silent_share"] == pytest.approx(1 / 3)
+    assert stats["clipped_share"] == pytest.approx(0.02 / 6, abs=1e-6)
 
 
-def test_labels_are_counted_by_part_and_fold(stock: Stock) -> None:
-    rain, dog = stock["labels"]
+def test_labels_are_counted_by_part_and_fold(stats: DatasetStatistics) -> None:
+    rain, dog = stats["labels"]
     assert rain == {
         "label": "rain",
         "clips": {"all": 4, "curated": 2, "noisy": 1, "test": 1},
@@ -71,32 +71,32 @@ def test_labels_are_counted_by_part_and_fold(stock: Stock) -> None:
         "by_fold": {"0": 1, "1": 1},  # the clips it is scored on
     }
     assert dog["by_fold"] == {"0": 2, "1": 0}
-    assert stock["co_occurrence"] == [[4, 1], [1, 2]]
-    assert stock["labels_per_clip"] == {"1": 4, "2": 1, "0": 1}
-    assert stock["folds"] == {
+    assert stats["co_occurrence"] == [[4, 1], [1, 2]]
+    assert stats["labels_per_clip"] == {"1": 4, "2": 1, "0": 1}
+    assert stats["folds"] == {
         "0": {"clips": 2, "groups": 2, "hours": 1.0},
         "1": {"clips": 2, "groups": 2, "hours": 0.5},
     }
 
 
-def test_one_sound_twice_is_found_with_leaks_and_labels_at_odds(stock: Stock) -> None:
-    assert stock["duplicates"] == [["a", "c"], ["d", "e"]]
-    assert [leak["clip"] for leak in stock["leaks"]] == [["a", "c"], ["d", "e"]]
-    assert stock["leaks"][1]["split"] == ["train", "test"]
-    assert stock["labels_at_odds"] == [{"clip": ["a", "c"], "labels": ["犬;rain", "rain"]}]
-    assert stock["groups_in_train_and_test"] == ["g4"]
+def test_one_sound_twice_is_found_with_leaks_and_conflicting_labels(stats: DatasetStatistics) -> None:
+    assert stats["duplicates"] == [["a", "c"], ["d", "e"]]
+    assert [leak["clip"] for leak in stats["leaks"]] == [["a", "c"], ["d", "e"]]
+    assert stats["leaks"][1]["split"] == ["train", "test"]
+    assert stats["conflicting_labels"] == [{"clip": ["a", "c"], "labels": ["犬;rain", "rain"]}]
+    assert stats["groups_in_train_and_test"] == ["g4"]
 
 
-def test_every_recording_is_in_the_file_or_unreadable(stock: Stock) -> None:
-    assert [one["clip"] for one in stock["recordings"]] == ["a", "c", "d", "e", "f"]
-    assert stock["unreadable"] == [{"clip": "b", "reason": "empty"}]
-    assert json.loads(json.dumps(stock)) == stock
+def test_every_recording_is_in_the_file_or_unreadable(stats: DatasetStatistics) -> None:
+    assert [one["clip"] for one in stats["recordings"]] == ["a", "c", "d", "e", "f"]
+    assert stats["unreadable"] == [{"clip": "b", "reason": "empty"}]
+    assert json.loads(json.dumps(stats)) == stats
 
 
-def test_lines_tell_every_worry(stock: Stock) -> None:
-    lines = list(stock_lines(stock))
-    worries = lines[next(place for place, line in enumerate(lines) if line.startswith("! ")) :]
-    assert worries == [
+def test_the_report_lists_every_warning(stats: DatasetStatistics) -> None:
+    lines = list(format_report(stats))
+    warnings = lines[next(place for place, line in enumerate(lines) if line.startswith("! ")) :]
+    assert warnings == [
         "! 1 recording(s) cannot be read",
         "    b: empty",
         "! 1 recording(s) are silent throughout",
@@ -118,36 +118,36 @@ def test_lines_tell_every_worry(stock: Stock) -> None:
     assert "3.0 h: curated 1.5 h, test 1.5 h" in lines[1]
 
 
-def test_columns_stand_below_each_other_whatever_the_script(stock: Stock) -> None:
-    table = [line for line in stock_lines(stock) if "█" in line]
+def test_columns_stand_below_each_other_whatever_the_script(stats: DatasetStatistics) -> None:
+    table = [line for line in format_report(stats) if "█" in line]
     assert len(table) == 2
     assert table[0].startswith("rain ")
     wide = [line.replace("犬", "xx").replace("▌", " ") for line in table]
     assert len({len(line) for line in wide}) == 1
 
 
-def test_a_set_without_worries_says_so() -> None:
+def test_a_set_without_warnings_says_so() -> None:
     table = pd.DataFrame([(row[0], "", *row[1:3], *row[3:]) for row in ROWS], columns=COLUMNS)
     table = table.assign(labels="rain", group=table["clip"])
     measured = [sound(str(number)) for number in range(len(ROWS))]
-    lines = list(stock_lines(take_stock(Layout(table, ["rain"]), measured)))
+    lines = list(format_report(dataset_statistics(Dataset(table, ["rain"]), measured)))
     assert not [line for line in lines if line.startswith("!")]
-    assert lines[-1].startswith("worries   none")
+    assert lines[-1].startswith("warnings  none")
 
 
 def test_nothing_readable_is_still_a_survey() -> None:
     table = pd.DataFrame([(row[0], f"/{row[0]}", *row[1:]) for row in ROWS], columns=COLUMNS)
-    stock = take_stock(Layout(table, ["rain", "犬"]), [Unheard("gone")] * len(ROWS))
-    assert stock["lengths_s"] == {}
-    assert "6 recording(s) cannot be read" in "\n".join(stock_lines(stock))
+    stats = dataset_statistics(Dataset(table, ["rain", "犬"]), [ReadError("gone")] * len(ROWS))
+    assert stats["lengths_s"] == {}
+    assert "6 recording(s) cannot be read" in "\n".join(format_report(stats))
 
 
 def test_many_labels_show_the_most_and_the_least_frequent() -> None:
     vocabulary = [f"label{number:03}" for number in range(100)]
     rows = [(f"{clip}", "", vocabulary[clip % 100], clip % 2, "train", f"{clip}", "curated") for clip in range(150)]
-    stock = take_stock(
-        Layout(pd.DataFrame(rows, columns=COLUMNS), vocabulary), [sound(str(row)) for row in range(len(rows))]
+    stats = dataset_statistics(
+        Dataset(pd.DataFrame(rows, columns=COLUMNS), vocabulary), [sound(str(row)) for row in range(len(rows))]
     )
-    lines = list(stock_lines(stock))
+    lines = list(format_report(stats))
     assert sum("█" in line for line in lines) == 40
     assert any("60 labels between" in line for line in lines)

@@ -10,21 +10,29 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocess.statistics.measure import CLIPPED_RUN, FLOOR_DB, Header, Heard, Meter, Unheard, listen
+from preprocess.statistics.measure import (
+    FLOOR_DB,
+    MIN_CLIPPED_RUN,
+    AudioMeter,
+    AudioStats,
+    Header,
+    ReadError,
+    measure_recording,
+)
 
 HEADER = Header(1000, 1, "")
 
 
-def measure(*blocks: np.ndarray) -> Heard:
-    meter = Meter(HEADER.rate_hz)
+def measure(*blocks: np.ndarray) -> AudioStats:
+    meter = AudioMeter(HEADER.sample_rate_hz)
     for block in blocks:
         meter.add(block.astype(np.float32))
-    return meter.heard(HEADER)
+    return meter.stats(HEADER)
 
 
-def heard(path: Path) -> Heard:
-    one = listen(str(path))
-    assert isinstance(one, Heard), one
+def stats(path: Path) -> AudioStats:
+    one = measure_recording(str(path))
+    assert isinstance(one, AudioStats), one
     return one
 
 
@@ -35,9 +43,9 @@ def tone(n_samples: int, amplitude: float = 0.5) -> np.ndarray:
 def test_a_tone_and_silence_are_measured(tmp_path: Path) -> None:
     sound = np.concatenate([tone(24_000), np.zeros(8_000)])
     soundfile.write(tmp_path / "a.wav", sound, 16_000, subtype="FLOAT")
-    one = heard(tmp_path / "a.wav")
-    assert (one.rate_hz, one.n_channels, one.format, one.duration_s) == (16_000, 1, "WAV FLOAT", 2.0)
-    assert one.level_db == pytest.approx(10 * np.log10(np.mean(sound**2)), abs=1e-3)
+    one = stats(tmp_path / "a.wav")
+    assert (one.sample_rate_hz, one.n_channels, one.format, one.duration_s) == (16_000, 1, "WAV FLOAT", 2.0)
+    assert one.rms_db == pytest.approx(10 * np.log10(np.mean(sound**2)), abs=1e-3)
     assert one.peak == pytest.approx(0.5, abs=1e-4)
     assert one.silent_share == pytest.approx(0.25)
     assert one.clipped_share == 0
@@ -56,7 +64,7 @@ def longest_way(sound: np.ndarray) -> int:
         if abs(value) == 1:
             run += 1
         else:
-            total += run if run >= CLIPPED_RUN else 0
+            total += run if run >= MIN_CLIPPED_RUN else 0
             run = 0
     return total
 
@@ -68,8 +76,8 @@ def longest_way(sound: np.ndarray) -> int:
 def test_borders_of_blocks_leave_no_trace(values: list[float], cuts: list[int]) -> None:
     sound = np.array(values)
     whole, cut = measure(sound), measure(*np.split(sound, sorted(min(at, len(sound)) for at in cuts)))
-    assert replace(cut, level_db=0) == replace(whole, level_db=0)
-    assert cut.level_db == pytest.approx(whole.level_db)  # a sum in another order
+    assert replace(cut, rms_db=0) == replace(whole, rms_db=0)
+    assert cut.rms_db == pytest.approx(whole.rms_db)  # a sum in another order
     assert round(whole.clipped_share * max(len(sound), 1)) == longest_way(sound)
 
 
@@ -79,30 +87,30 @@ def test_one_sound_in_two_formats_has_one_digest(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "b.flac", sound, 8_000)
     soundfile.write(tmp_path / "c.aiff", np.stack([sound, sound], axis=1), 8_000)
     soundfile.write(tmp_path / "d.wav", sound * 0.99, 8_000)
-    a, b, c, d = (heard(tmp_path / name).digest for name in ("a.wav", "b.flac", "c.aiff", "d.wav"))
+    a, b, c, d = (stats(tmp_path / name).digest for name in ("a.wav", "b.flac", "c.aiff", "d.wav"))
     assert a == b == c != d
-    assert heard(tmp_path / "c.aiff").n_channels == 2
+    assert stats(tmp_path / "c.aiff").n_channels == 2
 
 
 def test_one_tone_at_two_rates_is_no_duplicate() -> None:
     tone = np.sin(np.arange(800) / 10).astype(np.float32)
     digests = set()
-    for rate_hz in (8_000, 16_000):
-        meter = Meter(rate_hz)
+    for sample_rate_hz in (8_000, 16_000):
+        meter = AudioMeter(sample_rate_hz)
         meter.add(tone)
-        digests.add(meter.heard(Header(rate_hz, 1, "WAV PCM_16")).digest)
+        digests.add(meter.stats(Header(sample_rate_hz, 1, "WAV PCM_16")).digest)
     assert len(digests) == 2
 
 
 def test_sound_below_16_bits_is_no_duplicate() -> None:
-    meter = Meter(8_000)
+    meter = AudioMeter(8_000)
     meter.add(np.full(800, 1e-6, np.float32))
-    assert meter.heard(Header(8_000, 1, "WAV PCM_24")).digest == ""
+    assert meter.stats(Header(8_000, 1, "WAV PCM_24")).digest == ""
 
 
 def test_nothing_but_zeros_is_silent_and_no_duplicate() -> None:
     one = measure(np.zeros(1234))
-    assert (one.level_db, one.silent_share, one.digest) == (FLOOR_DB, 1.0, "")
+    assert (one.rms_db, one.silent_share, one.digest) == (FLOOR_DB, 1.0, "")
 
 
 @pytest.mark.parametrize(
@@ -111,18 +119,18 @@ def test_nothing_but_zeros_is_silent_and_no_duplicate() -> None:
 def test_what_cannot_be_read_says_why(tmp_path: Path, content: bytes | None, word: str) -> None:
     if content is not None:
         (tmp_path / "a.wav").write_bytes(content)
-    one = listen(str(tmp_path / "a.wav"))
-    assert isinstance(one, Unheard)
+    one = measure_recording(str(tmp_path / "a.wav"))
+    assert isinstance(one, ReadError)
     assert word in one.reason
 
 
 def test_a_folder_is_no_recording(tmp_path: Path) -> None:
-    assert isinstance(listen(str(tmp_path)), Unheard)
+    assert isinstance(measure_recording(str(tmp_path)), ReadError)
 
 
 def test_odd_files_are_measured_or_say_why(real_sound: Callable[[str], Path]) -> None:
-    answers = {path.name: listen(str(path)) for path in sorted(real_sound("odd_audio").iterdir())}
-    assert all(one.reason for one in answers.values() if isinstance(one, Unheard))
+    answers = {path.name: measure_recording(str(path)) for path in sorted(real_sound("odd_audio").iterdir())}
+    assert all(one.reason for one in answers.values() if isinstance(one, ReadError))
     webm = answers["test5.webm"]
-    assert isinstance(webm, Heard)
-    assert (webm.rate_hz, webm.n_channels, webm.format) == (48_000, 2, "matroska,webm opus")
+    assert isinstance(webm, AudioStats)
+    assert (webm.sample_rate_hz, webm.n_channels, webm.format) == (48_000, 2, "matroska,webm opus")

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocess.frames.kinds import frames_of
-from preprocess.store.encoding import as_float32, coding_of, encode
+from preprocess.frames.kinds import compute_frames
+from preprocess.store.encoding import encoding_for, quantise, to_float32
 from recipe import Features
 
-CODINGS = {
+FEATURES = {
     "float16": Features(),
     "uint8": Features(storage="uint8"),
     "chroma": Features(kind="cqt_chroma", storage="uint8", n_bins=12, fmin_hz=32.7),
@@ -19,13 +19,13 @@ STEPS = {"float16": 0.04, "uint8": 0.32, "chroma": 0.002, "waveform": 1.6e-5}
 RANGES = {"float16": (-100, 60), "uint8": (-100, 60), "chroma": (0, 1), "waveform": (-1, 0.9999)}
 
 
-@pytest.mark.parametrize("name", CODINGS)
+@pytest.mark.parametrize("name", FEATURES)
 def test_values_come_back_to_within_half_a_step(name: str) -> None:
-    coding = coding_of(CODINGS[name])
+    encoding = encoding_for(FEATURES[name])
     values = np.random.default_rng(0).uniform(*RANGES[name], (50, 3)).astype(np.float32)
-    stored = encode(values, coding)
-    assert stored.dtype == coding.dtype
-    np.testing.assert_allclose(as_float32(stored) * coding.scale + coding.offset, values, atol=STEPS[name])
+    stored = quantise(values, encoding)
+    assert stored.dtype == encoding.dtype
+    np.testing.assert_allclose(to_float32(stored) * encoding.scale + encoding.offset, values, atol=STEPS[name])
 
 
 @pytest.mark.parametrize("n_fft", [16, 2048])
@@ -34,27 +34,29 @@ def test_no_sound_of_full_scale_is_louder_than_uint8_of_cqt_holds(n_fft: int, bi
     features = Features(
         kind="cqt",
         storage="uint8",
-        rate_hz=8_000,
-        hop_samples=256,
+        sample_rate_hz=8_000,
+        hop_length=256,
         n_fft=n_fft,
         n_bins=2 * bins_per_octave,
         bins_per_octave=bins_per_octave,
         fmin_hz=65.4,
     )
-    coding = coding_of(features)
+    encoding = encoding_for(features)
     phase = 2 * np.pi * 65.4 * np.arange(40_000) / 8_000
     for sound in (np.sin(phase), np.sign(np.sin(phase))):
-        frames = frames_of(sound.astype(np.float32), features)
+        frames = compute_frames(sound.astype(np.float32), features)
         assert frames.max() > 20
-        stored = encode(frames, coding)
-        np.testing.assert_allclose(as_float32(stored) * coding.scale + coding.offset, frames, atol=coding.scale * 0.501)
+        stored = quantise(frames, encoding)
+        np.testing.assert_allclose(
+            to_float32(stored) * encoding.scale + encoding.offset, frames, atol=encoding.scale * 0.501
+        )
         assert 225 < stored.max() < 255
 
 
-@given(st.sampled_from(sorted(CODINGS)), st.lists(st.floats(-(2.0**99), 2.0**99, width=32), min_size=2, max_size=9))
+@given(st.sampled_from(sorted(FEATURES)), st.lists(st.floats(-(2.0**99), 2.0**99, width=32), min_size=2, max_size=9))
 def test_order_and_ends_are_kept(name: str, values: list[float]) -> None:
-    coding = coding_of(CODINGS[name])
-    stored = encode(np.sort(np.array(values, np.float32))[:, None], coding)
+    encoding = encoding_for(FEATURES[name])
+    stored = quantise(np.sort(np.array(values, np.float32))[:, None], encoding)
     assert (np.diff(stored[:, 0].astype(np.float64)) >= 0).all()
     assert np.isfinite(stored.astype(np.float64)).all()
 
@@ -65,21 +67,21 @@ def test_every_stored_number_is_numpy_s_as_float32(dtype: str) -> None:
         np.arange(1 << 16, dtype=np.uint32).astype(np.uint8 if dtype == "uint8" else np.uint16).view(dtype)[:, None]
     )
     stored = stored[np.isfinite(stored[:, 0])]
-    values = as_float32(stored)
+    values = to_float32(stored)
     assert values.dtype == np.float32
     np.testing.assert_array_equal(values.view(np.uint32), stored.astype(np.float32).view(np.uint32))
 
 
 def test_frames_per_second_are_the_kinds() -> None:
-    assert coding_of(Features(rate_hz=44_100, hop_samples=441)).frames_per_second == 100
-    assert coding_of(Features(kind="stft", frames_per_second=52.0)).frames_per_second == 52
-    assert coding_of(CODINGS["waveform"]).frames_per_second == 100
+    assert encoding_for(Features(sample_rate_hz=44_100, hop_length=441)).frames_per_second == 100
+    assert encoding_for(Features(kind="stft", frames_per_second=52.0)).frames_per_second == 52
+    assert encoding_for(FEATURES["waveform"]).frames_per_second == 100
 
 
 @given(st.lists(st.floats(-65504, 65504, width=32), min_size=1, max_size=64))
 def test_float16_is_numpys_to_the_bit(values: list[float]) -> None:
     frames = np.array([values], np.float32)
-    stored = encode(frames, coding_of(Features(storage="float16")))
+    stored = quantise(frames, encoding_for(Features(storage="float16")))
     assert stored.view(np.uint16).tolist() == frames.astype(np.float16).view(np.uint16).tolist()
 
 
@@ -88,13 +90,13 @@ def test_every_float16_and_its_neighbours_are_numpys_to_the_bit() -> None:
     exact = halves[np.isfinite(halves)].astype(np.float32)
     between = (exact[1:] + exact[:-1]) / 2  # where rounding is to even
     frames = np.concatenate([exact, between, np.nextafter(between, np.float32(0))])[None]
-    stored = encode(frames, coding_of(Features(storage="float16")))
+    stored = quantise(frames, encoding_for(Features(storage="float16")))
     assert np.array_equal(stored.view(np.uint16), frames.astype(np.float16).view(np.uint16))
 
 
-@pytest.mark.parametrize("name", CODINGS)
+@pytest.mark.parametrize("name", FEATURES)
 def test_a_floor_is_that_of_the_values(name: str) -> None:
-    coding = coding_of(CODINGS[name])
+    encoding = encoding_for(FEATURES[name])
     values = np.random.default_rng(0).uniform(*RANGES[name], (600, 70)).astype(np.float32)
     floor = float(np.median(values))
-    np.testing.assert_array_equal(encode(values, coding, floor), encode(np.maximum(values, floor), coding))
+    np.testing.assert_array_equal(quantise(values, encoding, floor), quantise(np.maximum(values, floor), encoding))

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.errors import BadInput
+from core.errors import UserError
 from preprocess.store import reader as module
 from preprocess.store import schema
-from preprocess.store.integrity import write_seal
+from preprocess.store.integrity import write_integrity_header
 from preprocess.store.reader import open_store
-from preprocess.store.schema import Coding, Damaged, OtherRecipe, Row, Stored, digest_of
-from preprocess.store.writer import Piece, write_store
+from preprocess.store.schema import CorruptStore, EncodedFrames, FrameEncoding, RecipeMismatch, Row, frames_digest
+from preprocess.store.writer import RowSource, write_store
 from recipe import Features
 
 FEATURES = Features()
@@ -24,12 +24,12 @@ N_BINS = 5
 
 def write(
     path: Path, lengths: list[int], dtype: str = "float16", scale: float = 1.0, offset: float = 0.0
-) -> list[Stored]:
+) -> list[EncodedFrames]:
     """A store of rows of so many random frames, in pairs of variants; returns their frames."""
     random = np.random.default_rng(0)
     rows = [(random.uniform(-90, 90, (length, N_BINS))).astype(dtype) for length in lengths]
-    pieces = [
-        Piece.in_memory(
+    row_sources = [
+        RowSource.from_array(
             Row(
                 f"clip «{index // 2}»,\n{index // 2}.wav",
                 index % 2,
@@ -37,19 +37,19 @@ def write(
                 index / 4,
                 9.5,
                 len(frames),
-                digest_of(frames),
+                frames_digest(frames),
             ),
             frames,
             path,
         )
         for index, frames in enumerate(rows)
     ]
-    write_store(path, FEATURES, Coding(np.dtype(dtype), N_BINS, 12.5, scale, offset), pieces)
+    write_store(path, FEATURES, FrameEncoding(np.dtype(dtype), N_BINS, 12.5, scale, offset), row_sources)
     return rows
 
 
 @pytest.fixture
-def stored(tmp_path: Path) -> tuple[Path, list[Stored]]:
+def stored(tmp_path: Path) -> tuple[Path, list[EncodedFrames]]:
     path = tmp_path / "features.h5"
     return path, write(path, [3, 0, 40, 1])
 
@@ -69,11 +69,11 @@ def test_everything_written_is_read(tmp_path: Path, dtype: str, scale: float, of
         assert store.duration_s.tolist() == [9.5] * 4
         assert (store.n_bins, store.dtype, store.frames_per_second) == (N_BINS, np.dtype(dtype), 12.5)
         assert (store.scale, store.offset) == (scale, offset)
-        np.testing.assert_array_equal(store.map(range(4)), whole)
+        np.testing.assert_array_equal(store.memory_map(range(4)), whole)
         for index, frames in enumerate(rows):
             np.testing.assert_array_equal(store.read(index), frames)
-            assert store.row(index).digest == digest_of(frames)
-        assert store.damaged_rows() == []
+            assert store.row(index).digest == frames_digest(frames)
+        assert store.corrupt_rows() == []
         np.testing.assert_allclose([store.mean, store.std], [values.mean(), values.std()], rtol=1e-6)
         np.testing.assert_allclose(store.bin_mean, values.mean(axis=0), rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(store.bin_std, values.std(axis=0), rtol=1e-5)
@@ -81,12 +81,12 @@ def test_everything_written_is_read(tmp_path: Path, dtype: str, scale: float, of
 
 @pytest.mark.parametrize("read_bytes", [1, 70, 1 << 22])
 def test_rows_in_any_order_are_read_end_to_end_in_blocks_of_any_size(
-    stored: tuple[Path, list[Stored]], monkeypatch: pytest.MonkeyPatch, read_bytes: int
+    stored: tuple[Path, list[EncodedFrames]], monkeypatch: pytest.MonkeyPatch, read_bytes: int
 ) -> None:
     monkeypatch.setattr(module, "READ_BYTES", read_bytes)
     path, rows = stored
     with open_store(path) as store:
-        assert store.damaged_rows() == []
+        assert store.corrupt_rows() == []
         for order in ([0, 1, 2, 3], [2, 3], [3, 0, 2], []):
             frames = np.empty((sum(len(rows[row]) for row in order), N_BINS), np.float16)
             store.read_into(frames, order)
@@ -96,8 +96,8 @@ def test_rows_in_any_order_are_read_end_to_end_in_blocks_of_any_size(
 def test_statistics_hold_where_a_bin_hardly_changes(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     frames = (-90 + np.array([0, 0.1, 20]) * random.standard_normal((5_000, 3))).astype(np.float16)
-    piece = Piece.in_memory(Row("a", 0, "1:1", 0, 1, len(frames), digest_of(frames)), frames, tmp_path)
-    write_store(tmp_path / "features.h5", FEATURES, Coding(np.dtype("float16"), 3, 1.0), [piece])
+    row_source = RowSource.from_array(Row("a", 0, "1:1", 0, 1, len(frames), frames_digest(frames)), frames, tmp_path)
+    write_store(tmp_path / "features.h5", FEATURES, FrameEncoding(np.dtype("float16"), 3, 1.0), [row_source])
     values = frames.astype(np.float64)
     with open_store(tmp_path / "features.h5") as store:
         np.testing.assert_allclose([store.mean, store.std], [values.mean(), values.std()], rtol=1e-5)
@@ -105,7 +105,7 @@ def test_statistics_hold_where_a_bin_hardly_changes(tmp_path: Path) -> None:
         np.testing.assert_allclose(store.bin_std, values.std(axis=0), rtol=1e-5)
 
 
-def test_other_programs_read_it(stored: tuple[Path, list[Stored]]) -> None:
+def test_other_programs_read_it(stored: tuple[Path, list[EncodedFrames]]) -> None:
     path, rows = stored
     with h5py.File(path, "r") as file:
         np.testing.assert_array_equal(file["frames"][:], np.concatenate(rows))
@@ -122,15 +122,15 @@ def test_the_same_rows_make_the_same_bytes(tmp_path: Path) -> None:
 def harm_is_noticed(path: Path) -> bool:
     try:
         with open_store(path) as store:
-            store.map(range(len(store.clips)))
-    except Damaged as error:
+            store.memory_map(range(len(store.clips)))
+    except CorruptStore as error:
         assert str(path) in str(error)
         assert "run make features again" in str(error)
         return True
     return False
 
 
-def test_100_stores_cut_short_are_noticed(stored: tuple[Path, list[Stored]]) -> None:
+def test_100_stores_cut_short_are_noticed(stored: tuple[Path, list[EncodedFrames]]) -> None:
     path, _ = stored
     content = path.read_bytes()
     for stop in np.linspace(0, len(content) - 1, 100).astype(int):
@@ -151,7 +151,7 @@ def test_100_flipped_bits_are_noticed(tmp_path_factory: pytest.TempPathFactory, 
     assert harm_is_noticed(path)
 
 
-def test_a_damaged_row_is_named_and_the_others_are_read(stored: tuple[Path, list[Stored]]) -> None:
+def test_a_damaged_row_is_named_and_the_others_are_read(stored: tuple[Path, list[EncodedFrames]]) -> None:
     path, rows = stored
     with open_store(path) as store:
         at = store.frames_at + 10 * N_BINS * 2
@@ -159,45 +159,49 @@ def test_a_damaged_row_is_named_and_the_others_are_read(stored: tuple[Path, list
     content[at] ^= 1
     path.write_bytes(content)
     with open_store(path) as store:
-        assert store.damaged_rows() == [2]
-        assert store.damaged_rows([0, 3]) == []
+        assert store.corrupt_rows() == [2]
+        assert store.corrupt_rows([0, 3]) == []
         np.testing.assert_array_equal(store.read(0), rows[0])
-        with pytest.raises(Damaged, match="the frames of 'clip «1»"):
+        with pytest.raises(CorruptStore, match="the frames of 'clip «1»"):
             store.read(2)
-        with pytest.raises(Damaged, match="the frames of 'clip «1»"):
+        with pytest.raises(CorruptStore, match="the frames of 'clip «1»"):
             store.read_into(np.empty((44, N_BINS), np.float16), range(4))
 
 
-def test_other_features_are_refused_by_key(stored: tuple[Path, list[Stored]]) -> None:
-    changes = r"features.hop_samples was 690, is 512, .*n_bins was 128, is 64"
-    with pytest.raises(OtherRecipe, match=changes), open_store(stored[0], Features(hop_samples=512, n_bins=64)):
+def test_other_features_are_refused_by_key(stored: tuple[Path, list[EncodedFrames]]) -> None:
+    changes = r"features.hop_length was 690, is 512, .*n_bins was 128, is 64"
+    with pytest.raises(RecipeMismatch, match=changes), open_store(stored[0], Features(hop_length=512, n_bins=64)):
         pass
 
 
 def test_a_store_of_an_earlier_version_s_scale_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rescaled, other = Features(kind="cqt", n_bins=24, storage="uint8"), Features(storage="uint8")
     with monkeypatch.context() as earlier:
-        earlier.setattr(schema, "RESCALED", {})
+        earlier.setattr(schema, "SCALE_VERSIONS", {})
         for features in (rescaled, other):
-            write_store(tmp_path / features.kind, features, Coding(np.dtype("uint8"), N_BINS, 12.5, 0.5, -100.0), [])
-    with pytest.raises(OtherRecipe, match=r"features\.storage uint8 had another scale"):
+            write_store(
+                tmp_path / features.kind, features, FrameEncoding(np.dtype("uint8"), N_BINS, 12.5, 0.5, -100.0), []
+            )
+    with pytest.raises(RecipeMismatch, match=r"features\.storage uint8 had another scale"):
         open_store(tmp_path / "cqt", rescaled).__enter__()
     with open_store(tmp_path / "logmel", other) as store:
         assert store.scale == 0.5
 
 
 def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="run make features first"), open_store(tmp_path / "none.h5"):
+    with pytest.raises(UserError, match="run make features first"), open_store(tmp_path / "none.h5"):
         pass
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["frames"] = np.zeros(3)
-    with pytest.raises(Damaged, match="does not begin as a feature store"), open_store(tmp_path / "other.h5"):
+    with pytest.raises(CorruptStore, match="does not begin as a feature store"), open_store(tmp_path / "other.h5"):
         pass
 
 
 @pytest.mark.parametrize("how", ["external", "virtual", "soft link", "external link", "group"])
 @pytest.mark.parametrize("name", ["frames", "clip"])
-def test_a_store_that_points_outside_itself_is_refused(stored: tuple[Path, list[Stored]], how: str, name: str) -> None:
+def test_a_store_that_points_outside_itself_is_refused(
+    stored: tuple[Path, list[EncodedFrames]], how: str, name: str
+) -> None:
     """Even where its seal has been made to fit."""
     path, _ = stored
     secret = path.with_name("secret.h5")
@@ -217,19 +221,26 @@ def test_a_store_that_points_outside_itself_is_refused(stored: tuple[Path, list[
             file[name] = h5py.ExternalLink(secret, "frames")
         else:
             file.create_group(name)
-    write_seal(path, path.stat().st_size, 0)
-    with pytest.raises(Damaged, match=f"its {name} (are not in the file itself|lie in other files)"), open_store(path):
+    write_integrity_header(path, path.stat().st_size, 0)
+    with (
+        pytest.raises(CorruptStore, match=f"its {name} (are not in the file itself|lie in other files)"),
+        open_store(path),
+    ):
         pass
 
 
 def test_a_piece_that_is_not_what_its_digest_says_is_not_written(tmp_path: Path) -> None:
     frames = np.zeros((4, N_BINS), np.float16)
-    piece = Piece.in_memory(Row("a", 0, "1:1", 0, 1, 4, digest_of(frames)), frames + 1, tmp_path / "part.h5")
-    with pytest.raises(Damaged, match=r"part.h5: the frames of 'a'"):
-        write_store(tmp_path / "features.h5", FEATURES, Coding(np.dtype("float16"), N_BINS, 1.0), [piece])
+    row_source = RowSource.from_array(
+        Row("a", 0, "1:1", 0, 1, 4, frames_digest(frames)), frames + 1, tmp_path / "part.h5"
+    )
+    with pytest.raises(CorruptStore, match=r"part.h5: the frames of 'a'"):
+        write_store(tmp_path / "features.h5", FEATURES, FrameEncoding(np.dtype("float16"), N_BINS, 1.0), [row_source])
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("error", [Damaged(Path("a.h5"), "cut"), OtherRecipe(Path("a.h5"), "features.n_fft was 1")])
-def test_errors_pass_from_one_process_to_another(error: Damaged | OtherRecipe) -> None:
+@pytest.mark.parametrize(
+    "error", [CorruptStore(Path("a.h5"), "cut"), RecipeMismatch(Path("a.h5"), "features.n_fft was 1")]
+)
+def test_errors_pass_from_one_process_to_another(error: CorruptStore | RecipeMismatch) -> None:
     assert str(pickle.loads(pickle.dumps(error))) == str(error)

@@ -4,29 +4,29 @@ import numpy as np
 import pytest
 import torch
 
-from train.augment.gain_noise import add_noise, change_gain, to_decibels, to_power
+from train.augment.gain_noise import add_noise, db_to_power, power_to_db, random_gain
 from train.loop.rng import seeded_generator
 
 
 def test_decibels_and_power_are_each_others_inverse() -> None:
     decibels = torch.linspace(-200, 60, 1000)
-    np.testing.assert_allclose(to_power(decibels).numpy(), 10 ** (decibels.double().numpy() / 10), rtol=1e-5)
-    np.testing.assert_allclose(to_decibels(to_power(decibels)).numpy(), decibels.numpy(), atol=1e-4)
-    assert float(to_decibels(torch.zeros(1))) == pytest.approx(-379.3, abs=0.1)
+    np.testing.assert_allclose(db_to_power(decibels).numpy(), 10 ** (decibels.double().numpy() / 10), rtol=1e-5)
+    np.testing.assert_allclose(power_to_db(db_to_power(decibels)).numpy(), decibels.numpy(), atol=1e-4)
+    assert float(power_to_db(torch.zeros(1))) == pytest.approx(-379.3, abs=0.1)
 
 
 def test_gain_is_one_number_a_clip() -> None:
     generator = seeded_generator("cpu", 1)
     x = torch.randn(500, 6, 4, generator=generator)
     y = torch.rand(500, 2)
-    louder, labels = change_gain(x, y, seeded_generator("cpu", 2), range_db=9)
+    louder, labels = random_gain(x, y, seeded_generator("cpu", 2), range_db=9)
     assert torch.equal(labels, y)
     gains_db = (louder - x).mean((1, 2)).numpy()
     for clip, result, gain_db in zip(x.numpy(), louder.numpy(), gains_db, strict=True):
         np.testing.assert_allclose(result, clip + gain_db, atol=1e-5)
     assert -9 <= gains_db.min() < -8.8
     assert 8.8 < gains_db.max() <= 9
-    samples, _ = change_gain(x, y, seeded_generator("cpu", 2), range_db=9, decibels=False)
+    samples, _ = random_gain(x, y, seeded_generator("cpu", 2), range_db=9, decibels=False)
     for clip, result, gain_db in zip(x.numpy(), samples.numpy(), gains_db, strict=True):
         np.testing.assert_allclose(result, clip * 10 ** (gain_db / 20), rtol=1e-4)
 

@@ -1,4 +1,4 @@
-"""Mixtures against naive loops over clips. One label a clip and the weighted rule show each clip's share."""
+"""Mixtures against naive loops over clips. One label a clip and the proportional rule show each clip's share."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from train.augment.gain_noise import to_power
-from train.augment.mixing import LabelRule, crossfade, mix_labels, mixup, power_mix
+from train.augment.gain_noise import db_to_power
+from train.augment.mixing import LabelMixing, crossfade, mix_labels, mixup, power_mix
 from train.loop.rng import seeded_generator
 
 BATCH, N_FRAMES, N_BINS = 24, 20, 5
@@ -38,7 +38,7 @@ def naive_sum(x: Tensor, gains: Tensor, decibels: bool) -> NDArray[np.float64]:
 def test_mixup_interpolates_values_and_labels_alike(alpha: float, max_share: float) -> None:
     x = clips(decibels=True)
     mixed, shares = mixup(
-        x, torch.eye(BATCH), seeded_generator("cpu", 2), alpha=alpha, max_share=max_share, label_rule="weighted"
+        x, torch.eye(BATCH), seeded_generator("cpu", 2), alpha=alpha, max_share=max_share, label_mixing="proportional"
     )
     for i in range(BATCH):
         others = [j for j in range(BATCH) if j != i and shares[i, j] > 0]
@@ -52,12 +52,17 @@ def test_mixup_interpolates_values_and_labels_alike(alpha: float, max_share: flo
 def test_mixup_draws_its_shares_from_a_beta_distribution(alpha: float, max_share: float) -> None:
     x = torch.zeros(20_000, 1, 1)
     _, own = mixup(
-        x, torch.ones(len(x), 1), seeded_generator("cpu", 2), alpha=alpha, max_share=max_share, label_rule="weighted"
+        x,
+        torch.ones(len(x), 1),
+        seeded_generator("cpu", 2),
+        alpha=alpha,
+        max_share=max_share,
+        label_mixing="proportional",
     )
     assert torch.allclose(own, torch.ones(1)), "label mass is kept"
     x = torch.arange(2.0).repeat(10_000)[:, None, None]
     shares = mixup(
-        x, torch.ones(len(x), 1), seeded_generator("cpu", 2), alpha=alpha, max_share=max_share, label_rule="united"
+        x, torch.ones(len(x), 1), seeded_generator("cpu", 2), alpha=alpha, max_share=max_share, label_mixing="union"
     )[0].flatten()
     # Where a 0 meets a 1 the value is the 1's share.
     found = shares[(x.flatten() == 0) & (shares > 0)] / max_share
@@ -75,7 +80,7 @@ def test_power_mix_is_the_sum_of_the_powers(max_clips: int, decibels: bool) -> N
         seeded_generator("cpu", 3),
         max_clips=max_clips,
         range_db=9,
-        label_rule="weighted",
+        label_mixing="proportional",
         decibels=decibels,
     )
     gains = shares / shares.diagonal()[:, None]
@@ -95,17 +100,17 @@ def test_power_mix_has_the_expected_power_and_number_of_labels(decibels: bool) -
     noise = torch.randn(batch, 8, N_BINS, generator=generator)
     x = 10 * noise.square().clamp(min=1e-12).log10() if decibels else noise
     y = torch.eye(10)[torch.randint(10, (batch,), generator=generator)]
-    rule: dict[str, LabelRule] = {"label_rule": "united"}
-    mixed, _ = power_mix(x, y, generator, max_clips=max_clips, range_db=range_db, decibels=decibels, **rule)
-    power = to_power(mixed) if decibels else mixed.square()
+    mixing: dict[str, LabelMixing] = {"label_mixing": "union"}
+    mixed, _ = power_mix(x, y, generator, max_clips=max_clips, range_db=range_db, decibels=decibels, **mixing)
+    power = db_to_power(mixed) if decibels else mixed.square()
     # Powers of independent sounds add: 1 of its own, and 1 to 3 others, each of the mean gain over -6 ... 0 dB.
     mean_gain = (1 - 10 ** (-range_db / 10)) / (range_db / 10 * np.log(10))
     assert float(power.mean()) == pytest.approx(1 + 2 * mean_gain, rel=0.02)
-    _, united = power_mix(
-        x, torch.eye(batch), generator, max_clips=max_clips, range_db=range_db, decibels=decibels, **rule
+    _, union = power_mix(
+        x, torch.eye(batch), generator, max_clips=max_clips, range_db=range_db, decibels=decibels, **mixing
     )
-    assert set(united.unique().tolist()) == {0.0, 1.0}
-    assert float(united.sum(1).mean()) == pytest.approx(3, rel=0.02), "2, 3 and 4 clips are equally likely"
+    assert set(union.unique().tolist()) == {0.0, 1.0}
+    assert float(union.sum(1).mean()) == pytest.approx(3, rel=0.02), "2, 3 and 4 clips are equally likely"
 
 
 @pytest.mark.parametrize("decibels", SOUNDS, ids=SOUNDS.get)
@@ -113,7 +118,7 @@ def test_crossfade_moves_power_from_one_clip_to_another_along_a_sigmoid(decibels
     n_frames = 100
     x = clips(decibels, n_frames=n_frames)
     mixed, shares = crossfade(
-        x, torch.eye(BATCH), seeded_generator("cpu", 5), max_share=0.5, label_rule="weighted", decibels=decibels
+        x, torch.eye(BATCH), seeded_generator("cpu", 5), max_share=0.5, label_mixing="proportional", decibels=decibels
     )
     np.testing.assert_allclose(shares.sum(1).numpy(), 1, rtol=1e-5)
     time = (np.arange(n_frames) + 0.5) / n_frames
@@ -144,33 +149,33 @@ def naive_share(own: NDArray[np.float64], its: NDArray[np.float64], both: NDArra
     return float(np.sin(angles[np.square(errors).sum(1).argmin()]) ** 2)
 
 
-def test_labels_are_united_or_weighted() -> None:
+def test_labels_are_a_union_or_proportional() -> None:
     y = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.5, 1.0]])
     own, share = torch.tensor([0.7, 0.6, 1.0]), torch.tensor([0.3, 0.4, 0.0])
     others = [(share, torch.tensor([1, 2, 0]))]
-    weighted = [[0.7, 0.3, 0.0], [0.0, 0.8, 0.4], [0.0, 0.5, 1.0]]
-    united = [[1.0, 1.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.5, 1.0]]
-    torch.testing.assert_close(mix_labels(y, own, others, "weighted"), torch.tensor(weighted))
-    torch.testing.assert_close(mix_labels(y, own, others, "united"), torch.tensor(united))
+    proportional = [[0.7, 0.3, 0.0], [0.0, 0.8, 0.4], [0.0, 0.5, 1.0]]
+    union = [[1.0, 1.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.5, 1.0]]
+    torch.testing.assert_close(mix_labels(y, own, others, "proportional"), torch.tensor(proportional))
+    torch.testing.assert_close(mix_labels(y, own, others, "union"), torch.tensor(union))
 
 
 @pytest.mark.parametrize("batch", [1, 2])
 def test_small_batches_mix_what_there_is(batch: int) -> None:
     x, y = clips(True, batch=batch), torch.eye(batch)
-    mixed, labels = power_mix(x, y, seeded_generator("cpu", 6), max_clips=5, range_db=0, label_rule="united")
+    mixed, labels = power_mix(x, y, seeded_generator("cpu", 6), max_clips=5, range_db=0, label_mixing="union")
     expected = torch.ones(batch, batch)
     assert torch.equal(labels, expected)
     np.testing.assert_allclose(mixed.numpy(), naive_sum(x, expected, True), rtol=1e-4)
-    assert mixup(x, y, seeded_generator("cpu", 6), alpha=1, max_share=1, label_rule="united")[0].shape == x.shape
+    assert mixup(x, y, seeded_generator("cpu", 6), alpha=1, max_share=1, label_mixing="union")[0].shape == x.shape
 
 
 def test_partners_are_spread_over_the_batch() -> None:
     pairs = torch.zeros(6, 6)
     generator = seeded_generator("cpu", 7)
     for _ in range(600):
-        pairs += power_mix(torch.zeros(6, 1, 1), torch.eye(6), generator, max_clips=2, range_db=0, label_rule="united")[
-            1
-        ]
+        pairs += power_mix(
+            torch.zeros(6, 1, 1), torch.eye(6), generator, max_clips=2, range_db=0, label_mixing="union"
+        )[1]
     others = pairs[~torch.eye(6, dtype=torch.bool)]
     assert float(others.min()) > 80
     assert float(others.max()) < 160

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from core.errors import BadInput
+from core.errors import UserError
 from recipe import Training
-from train.augment.pipeline import STEPS, Augmentation, build_augmentations, one_of
+from train.augment.pipeline import AUGMENTATION_ORDER, Augmentation, build_augmentations, random_choice
 from train.loop.rng import seeded_generator
 
 OFF = Training()
@@ -31,7 +31,7 @@ def with_keys(**keys: Any) -> Training:
 
 
 def test_nothing_is_on_by_default() -> None:
-    assert sorted(PROBABILITIES) == sorted(f"{name}_probability" for step in STEPS for name in step)
+    assert sorted(PROBABILITIES) == sorted(f"{name}_probability" for step in AUGMENTATION_ORDER for name in step)
     assert build_augmentations(OFF, "logmel") == []
 
 
@@ -43,9 +43,9 @@ SENSIBLE = [
 
 
 @pytest.mark.parametrize(("key", "kind"), SENSIBLE)
-@pytest.mark.parametrize("label_rule", ["united", "weighted"])
-def test_every_augmentation_is_pure_and_repeatable(key: str, kind: str, label_rule: str) -> None:
-    (augmentation,) = build_augmentations(with_keys(**{key: 1.0, "label_rule": label_rule}), kind)
+@pytest.mark.parametrize("label_mixing", ["union", "proportional"])
+def test_every_augmentation_is_pure_and_repeatable(key: str, kind: str, label_mixing: str) -> None:
+    (augmentation,) = build_augmentations(with_keys(**{key: 1.0, "label_mixing": label_mixing}), kind)
     x, y = example()
     old_x, old_y, state = x.clone(), y.clone(), torch.get_rng_state()
     new_x, new_y = augmentation(x, y, seeded_generator("cpu", 2))
@@ -58,7 +58,7 @@ def test_every_augmentation_is_pure_and_repeatable(key: str, kind: str, label_ru
     assert (new_x != x).any()
     mixes = key in MIXERS
     assert (new_y == y).all().item() is not mixes
-    if mixes and label_rule == "weighted":
+    if mixes and label_mixing == "proportional":
         assert torch.allclose(new_y.sum(1), torch.ones(len(y)))
     again_x, again_y = augmentation(x, y, seeded_generator("cpu", 2))
     assert torch.equal(new_x, again_x)
@@ -69,7 +69,7 @@ def test_every_augmentation_is_pure_and_repeatable(key: str, kind: str, label_ru
 
 @pytest.mark.parametrize("key", PROBABILITIES)
 def test_probability_is_the_share_of_clips_changed(key: str) -> None:
-    keys = {key: 0.3, "resized_crop_scale": 0.5, "pitch_roll_bins": 10, "silence_share": 1.0, "masks": 1}
+    keys = {key: 0.3, "resized_crop_scale": 0.5, "pitch_roll_bins": 10, "silence_share": 1.0, "max_masks": 1}
     keys |= {"time_mask_share": 1.0, "frequency_mask_share": 1.0}
     (augmentation,) = build_augmentations(with_keys(**keys), "logmel")
     x, y = example(3000)[0], torch.ones(3000, 1)
@@ -86,9 +86,9 @@ def constant(value: float) -> Augmentation:
     return augment
 
 
-def test_one_of_takes_at_most_one() -> None:
+def test_random_choice_applies_at_most_one() -> None:
     x, y = torch.zeros(10_000, 2, 2), torch.zeros(10_000, 3)
-    augmented, labels = one_of([(0.2, constant(1)), (0.5, constant(2))])(x, y, seeded_generator("cpu", 1))
+    augmented, labels = random_choice([(0.2, constant(1)), (0.5, constant(2))])(x, y, seeded_generator("cpu", 1))
     shares = torch.bincount(augmented[:, 0, 0].long()) / len(x)
     assert shares.tolist() == pytest.approx([0.3, 0.2, 0.5], abs=0.02)
     assert torch.equal(augmented.flatten(1).amin(1), augmented.flatten(1).amax(1))
@@ -100,11 +100,11 @@ def test_ways_of_mixing_exclude_each_other() -> None:
     (mixing,) = build_augmentations(with_keys(**keys, power_mix_clips=2), "logmel")
     _, labels = mixing(*example(64), seeded_generator("cpu", 2))
     assert labels.sum(1).unique().tolist() == [2.0], "every clip is mixed with one other, once"
-    with pytest.raises(BadInput, match=r"training\.mixup_probability \+ .* = 1\.1: "):
+    with pytest.raises(UserError, match=r"training\.mixup_probability \+ .* = 1\.1: "):
         with_keys(**keys | {"mixup_probability": 0.35})
 
 
-def test_order_is_own_then_mixed_then_hidden() -> None:
+def test_order_is_own_then_mixed_then_masked() -> None:
     keys = dict.fromkeys(PROBABILITIES, 0.3)
     steps = build_augmentations(with_keys(**keys), "logmel")
     assert len(steps) == len(PROBABILITIES) - 2, "the three mixers are one step"
@@ -119,12 +119,12 @@ def test_order_is_own_then_mixed_then_hidden() -> None:
     [*((k, "waveform") for k in SPECTRAL), ("pitch_roll_probability", "stft"), *((k, "cqt_chroma") for k in LEVELS)],
 )
 def test_what_makes_no_sense_is_refused(key: str, kind: str) -> None:
-    with pytest.raises(BadInput, match=rf"training\.{key}: no sense for features\.kind = {kind}, "):
+    with pytest.raises(UserError, match=rf"training\.{key}: no sense for features\.kind = {kind}, "):
         build_augmentations(with_keys(**{key: 0.1}), kind)
 
 
 def test_ratios_in_the_wrong_order_are_refused() -> None:
-    with pytest.raises(BadInput, match=r"training\.noise_snr_db = \[30, 10\]"):
+    with pytest.raises(UserError, match=r"training\.noise_snr_db = \[30, 10\]"):
         with_keys(noise_snr_db=(30.0, 10.0))
 
 
@@ -135,12 +135,12 @@ def test_ratios_in_the_wrong_order_are_refused() -> None:
         ("power_mix_clips", 6),
         ("power_mix_clips", 1),
         ("noise_snr_db", (0.0, 500.0)),
-        ("masks", 0),
+        ("max_masks", 0),
         ("gain_db", -1.0),
     ],
 )
 def test_impossible_values_are_refused(key: str, value: Any) -> None:
-    with pytest.raises(BadInput, match=rf"training\.{key}"):
+    with pytest.raises(UserError, match=rf"training\.{key}"):
         with_keys(**{key: value})
 
 

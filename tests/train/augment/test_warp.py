@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.augment.warp import fewer_bins, resized_crop, roll_pitch
+from train.augment.warp import downsample_bins, resized_crop, roll_pitch
 from train.loop.rng import seeded_generator
 
 BATCH, N_FRAMES, N_BINS = 60, 24, 10
@@ -77,5 +77,5 @@ def test_one_frame_and_one_bin_stay() -> None:
 
 def test_fewer_bins_are_means_of_neighbours() -> None:
     x = torch.rand(2, 3, 12)
-    np.testing.assert_allclose(fewer_bins(x, 4).numpy(), x.numpy().reshape(2, 3, 4, 3).mean(-1), rtol=1e-5)
-    assert fewer_bins(x, 7).shape == (2, 3, 7)
+    np.testing.assert_allclose(downsample_bins(x, 4).numpy(), x.numpy().reshape(2, 3, 4, 3).mean(-1), rtol=1e-5)
+    assert downsample_bins(x, 7).shape == (2, 3, 7)

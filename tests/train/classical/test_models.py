@@ -5,50 +5,59 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
-from train.classical.models import MODELS, class_average, logistic_regression, nearest_neighbours, standardise, vote
+from train.classical.models import (
+    MODELS,
+    logistic_regression,
+    nearest_centroid,
+    nearest_neighbours,
+    standardise,
+    vote_by_k,
+)
 
 RANDOM = np.random.default_rng(0)
 CENTRES = RANDOM.standard_normal((4, 6))
 CLASSES = np.arange(60) % 4
-X = CENTRES[CLASSES] + 0.9 * RANDOM.standard_normal((60, 6))
-NEW = CENTRES[np.arange(20) % 4] + 0.9 * RANDOM.standard_normal((20, 6))
-HOT = np.eye(4, dtype=np.float32)[CLASSES]
+X_TRAIN = CENTRES[CLASSES] + 0.9 * RANDOM.standard_normal((60, 6))
+X_TEST = CENTRES[np.arange(20) % 4] + 0.9 * RANDOM.standard_normal((20, 6))
+MULTI_HOT = np.eye(4, dtype=np.float32)[CLASSES]
 
 
 def test_one_label_a_clip_is_decided_as_scikit_learn_does() -> None:
-    average = NearestCentroid().fit(X, CLASSES)
-    assert (class_average(X, HOT, NEW).argmax(axis=1) == average.predict(NEW)).all()
-    regression = LogisticRegression(C=20 / 6, max_iter=200).fit(X, CLASSES)
-    np.testing.assert_allclose(logistic_regression(X, HOT, NEW), regression.predict_proba(NEW), atol=1e-6)
+    centroid = NearestCentroid().fit(X_TRAIN, CLASSES)
+    assert (nearest_centroid(X_TRAIN, MULTI_HOT, X_TEST).argmax(axis=1) == centroid.predict(X_TEST)).all()
+    regression = LogisticRegression(C=20 / 6, max_iter=200).fit(X_TRAIN, CLASSES)
+    np.testing.assert_allclose(
+        logistic_regression(X_TRAIN, MULTI_HOT, X_TEST), regression.predict_proba(X_TEST), atol=1e-6
+    )
 
 
 def test_the_votes_of_every_k_are_those_of_this_k_by_itself() -> None:
-    by_k = list(vote(HOT, nearest_neighbours(X, NEW, 9)))
+    by_k = list(vote_by_k(MULTI_HOT, nearest_neighbours(X_TRAIN, X_TEST, 9)))
     assert len(by_k) == 9
     for k, votes in enumerate(by_k, start=1):
-        alone = KNeighborsClassifier(n_neighbors=k, algorithm="brute").fit(X, CLASSES)
-        np.testing.assert_array_equal(votes, alone.predict_proba(NEW))
-        assert (votes.argmax(axis=1) == alone.predict(NEW)).all()
+        alone = KNeighborsClassifier(n_neighbors=k, algorithm="brute").fit(X_TRAIN, CLASSES)
+        np.testing.assert_array_equal(votes, alone.predict_proba(X_TEST))
+        assert (votes.argmax(axis=1) == alone.predict(X_TEST)).all()
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_clips_of_several_labels_are_scored_label_by_label(name: str) -> None:
-    hot = HOT.copy()
-    hot[:, 3] = X[:, 0] > 0  # beside their own
-    scores = MODELS[name](X, hot, NEW)
+    multi_hot = MULTI_HOT.copy()
+    multi_hot[:, 3] = X_TRAIN[:, 0] > 0  # beside their own
+    scores = MODELS[name](X_TRAIN, multi_hot, X_TEST)
     assert scores.shape == (20, 4)
     assert ((scores >= 0) & (scores <= 1)).all()
-    assert scores[NEW[:, 0] > 0.5, 3].mean() > scores[NEW[:, 0] < -0.5, 3].mean() + 0.1
+    assert scores[X_TEST[:, 0] > 0.5, 3].mean() > scores[X_TEST[:, 0] < -0.5, 3].mean() + 0.1
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_label_no_clip_has_scores_nothing(name: str) -> None:
-    scores = MODELS[name](X, np.pad(HOT, ((0, 0), (0, 1))), NEW)
+    scores = MODELS[name](X_TRAIN, np.pad(MULTI_HOT, ((0, 0), (0, 1))), X_TEST)
     assert (scores[:, 4] == 0).all()
     assert (scores[:, :4] > 0).any()
 
 
-def test_new_clips_are_standardised_by_the_learnt_ones() -> None:
-    learnt, new = standardise(X, X + 1)
-    np.testing.assert_allclose(learnt.mean(axis=0), 0, atol=1e-9)
-    np.testing.assert_allclose(new - learnt, np.tile(1 / X.std(axis=0), (60, 1)))
+def test_test_clips_are_standardised_by_training_clips() -> None:
+    x_train, x_test = standardise(X_TRAIN, X_TRAIN + 1)
+    np.testing.assert_allclose(x_train.mean(axis=0), 0, atol=1e-9)
+    np.testing.assert_allclose(x_test - x_train, np.tile(1 / X_TRAIN.std(axis=0), (60, 1)))

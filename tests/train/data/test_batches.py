@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from core.errors import BadInput
+from core.errors import UserError
 from recipe import Features, Training
-from tests.train.stores import memory_of, write_small_store
+from tests.train.store_factories import make_frame_bank, write_small_store
 from train.data.batches import Batch, Batches
-from train.data.frame_bank import Memory, load_memory
+from train.data.frame_bank import FrameBank, load_frame_bank
 from train.loop.rng import seeded_generator
 
 PLAIN = Training(batch_size=4, crop_seconds=0.6, noisy_rate=1.0)
@@ -35,22 +35,26 @@ BUSY = replace(
 )
 
 
-def numbered(n_clips: int, n_frames: int = 9, n_bins: int = 4) -> Memory:
+def numbered(n_clips: int, n_frames: int = 9, n_bins: int = 4) -> FrameBank:
     """Clip i is full of i."""
-    return memory_of({str(i): np.full((n_frames, n_bins), i, np.float32) for i in range(n_clips)})
+    return make_frame_bank({str(i): np.full((n_frames, n_bins), i, np.float32) for i in range(n_clips)})
 
 
 def batches_of(
-    memory: Memory, rows: Sequence[int], targets: Tensor, training: Training, *keys: int, **options: Any
+    frame_bank: FrameBank, rows: Sequence[int], targets: Tensor, training: Training, *keys: int, **options: Any
 ) -> Batches:
     """Batches of crops of 0.6 s and all bins, no clip noisy, but for the options."""
-    plain: dict[str, Any] = {"noisy": torch.zeros(len(rows), dtype=torch.bool), "n_frames": 6, "n_bins": memory.n_bins}
-    return Batches(memory, rows, targets, training, seeded_generator(memory.device, *keys), **plain | options)
+    plain: dict[str, Any] = {
+        "noisy": torch.zeros(len(rows), dtype=torch.bool),
+        "n_frames": 6,
+        "n_bins": frame_bank.n_bins,
+    }
+    return Batches(frame_bank, rows, targets, training, seeded_generator(frame_bank.device, *keys), **plain | options)
 
 
-def epoch(memory: Memory, training: Training, *keys: int, **options: Any) -> list[Batch]:
-    rows = range(len(memory.clips))
-    return list(batches_of(memory, rows, torch.eye(len(rows)), training, *keys, **options))
+def epoch(frame_bank: FrameBank, training: Training, *keys: int, **options: Any) -> list[Batch]:
+    rows = range(len(frame_bank.clips))
+    return list(batches_of(frame_bank, rows, torch.eye(len(rows)), training, *keys, **options))
 
 
 def test_every_clip_comes_once_and_brings_its_label() -> None:
@@ -107,15 +111,15 @@ def test_noisy_clips_alone_are_all_drawn() -> None:
 
 
 def test_no_clips_are_refused() -> None:
-    with pytest.raises(BadInput, match="no clips to train on"):
+    with pytest.raises(UserError, match="no clips to train on"):
         batches_of(numbered(3), [], torch.empty(0, 2), PLAIN, 1)
 
 
 @pytest.mark.parametrize("mixer", ["mixup_probability", "power_mix_probability", "crossfade_probability"])
-@pytest.mark.parametrize("label_rule", ["united", "weighted"])
-def test_a_mixture_with_a_noisy_clip_is_noisy(mixer: str, label_rule: Any) -> None:
+@pytest.mark.parametrize("label_mixing", ["union", "proportional"])
+def test_a_mixture_with_a_noisy_clip_is_noisy(mixer: str, label_mixing: Any) -> None:
     noisy = torch.arange(12) >= 6
-    keys: dict[str, Any] = {mixer: 1.0, "label_rule": label_rule, "power_mix_clips": 2}
+    keys: dict[str, Any] = {mixer: 1.0, "label_mixing": label_mixing, "power_mix_clips": 2}
     training = replace(PLAIN, batch_size=12, **keys)
     (batch,) = epoch(numbered(12), training, 1, noisy=noisy)
     inside = batch.y > 0
@@ -125,11 +129,11 @@ def test_a_mixture_with_a_noisy_clip_is_noisy(mixer: str, label_rule: Any) -> No
 
 
 def test_an_epoch_depends_on_its_keys_alone() -> None:
-    memory = numbered(12, n_frames=20)
+    frame_bank = numbered(12, n_frames=20)
     noisy = torch.arange(12) % 3 == 0
 
     def digest(*keys: int) -> list[Tensor]:
-        return [tensor for batch in epoch(memory, BUSY, *keys, noisy=noisy) for tensor in (batch.x, batch.y)]
+        return [tensor for batch in epoch(frame_bank, BUSY, *keys, noisy=noisy) for tensor in (batch.x, batch.y)]
 
     first = digest(0, 1, 2)
     digest(0, 1, 1)
@@ -139,9 +143,11 @@ def test_an_epoch_depends_on_its_keys_alone() -> None:
 
 
 def test_sizes_can_be_smaller() -> None:
-    memory = memory_of({str(i): np.random.default_rng(i).normal(size=(9, 4)).astype(np.float32) for i in range(4)})
-    (small,) = epoch(memory, PLAIN, 1, n_frames=5, n_bins=2)
-    (full,) = epoch(memory, PLAIN, 1, n_frames=5)
+    frame_bank = make_frame_bank(
+        {str(i): np.random.default_rng(i).normal(size=(9, 4)).astype(np.float32) for i in range(4)}
+    )
+    (small,) = epoch(frame_bank, PLAIN, 1, n_frames=5, n_bins=2)
+    (full,) = epoch(frame_bank, PLAIN, 1, n_frames=5)
     assert small.x.shape == (4, 5, 2)
     torch.testing.assert_close(small.x, full.x.view(4, 5, 2, 2).mean(-1))
 
@@ -151,9 +157,9 @@ def test_frames_from_the_file_make_the_same_batches(tmp_path: Path) -> None:
     names = {(f"{i}", variant): 4 + 3 * i for i in range(9) for variant in range(1 + i % 3)}
     write_small_store(path, names)
     clips = [str(i) for i in range(9)]
-    held = load_memory(path, Features(), clips, "cpu")
-    mapped = load_memory(path, Features(), clips, "cpu", host_bytes=0)
-    for one, other in zip(epoch(held, BUSY, 5), epoch(mapped, BUSY, 5), strict=True):
+    in_memory = load_frame_bank(path, Features(), clips, "cpu")
+    mapped = load_frame_bank(path, Features(), clips, "cpu", host_bytes=0)
+    for one, other in zip(epoch(in_memory, BUSY, 5), epoch(mapped, BUSY, 5), strict=True):
         assert torch.equal(one.x, other.x)
         assert torch.equal(one.y, other.y)
 
@@ -174,9 +180,9 @@ class Waits(TorchDispatchMode):
         return func(*args, **kwargs or {})
 
 
-@pytest.mark.parametrize("short_clips", ["wrap", "floor", "repeat"])
-def test_no_step_waits_for_the_device(short_clips: Any) -> None:
-    training = replace(BUSY, short_clips=short_clips)
+@pytest.mark.parametrize("short_clip_padding", ["random_tile", "pad", "tile"])
+def test_no_step_waits_for_the_device(short_clip_padding: Any) -> None:
+    training = replace(BUSY, short_clip_padding=short_clip_padding)
     batches = iter(batches_of(numbered(12, n_frames=4), range(12), torch.eye(12), training, 1))
     next(batches)
     with Waits() as waits:
@@ -190,13 +196,13 @@ def test_no_step_waits_for_the_device(short_clips: Any) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("budget", [{}, {"device_bytes": 0}, {"device_bytes": 0, "host_bytes": 0}])
-def test_on_a_gpu_no_step_waits_and_all_places_agree(tmp_path: Path, budget: dict[str, int]) -> None:
+def test_on_a_gpu_no_step_waits_and_all_memory_budgets_agree(tmp_path: Path, budget: dict[str, int]) -> None:
     path = tmp_path / "features.h5"
     write_small_store(path, {(str(i), 0): 4 + 3 * i for i in range(24)})
     clips = [str(i) for i in range(24)]
 
-    def drawn(memory: Memory) -> list[Batch]:
-        batches = iter(batches_of(memory, range(24), torch.eye(24), BUSY, 1))
+    def drawn(frame_bank: FrameBank) -> list[Batch]:
+        batches = iter(batches_of(frame_bank, range(24), torch.eye(24), BUSY, 1))
         first = next(batches)
         torch.cuda.set_sync_debug_mode("error")
         try:
@@ -204,7 +210,7 @@ def test_on_a_gpu_no_step_waits_and_all_places_agree(tmp_path: Path, budget: dic
         finally:
             torch.cuda.set_sync_debug_mode("default")
 
-    held = drawn(load_memory(path, Features(), clips, "cuda"))
-    for one, other in zip(held, drawn(load_memory(path, Features(), clips, "cuda", **budget)), strict=True):
+    on_device = drawn(load_frame_bank(path, Features(), clips, "cuda"))
+    for one, other in zip(on_device, drawn(load_frame_bank(path, Features(), clips, "cuda", **budget)), strict=True):
         assert one.x.device.type == "cuda"
         torch.testing.assert_close(one.x, other.x, rtol=0, atol=0)

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tests.train.stores import memory_of
-from train.data.crops import Crops, ShortClips, crop_starts, draw_crops, fill_short, take_crops
+from tests.train.store_factories import make_frame_bank
+from train.data.crops import CropPositions, ShortClipPadding, draw_crop_starts, draw_crops, gather_crops, pad_short_clip
 from train.loop.rng import seeded_generator
 
-RULES = get_args(ShortClips)
+RULES = get_args(ShortClipPadding)
 
 
 def naive_crop(clip: NDArray[Any], start: int, n_frames: int, rule: str, silence: float) -> NDArray[Any]:
@@ -22,7 +22,7 @@ def naive_crop(clip: NDArray[Any], start: int, n_frames: int, rule: str, silence
     for at in range(start, start + n_frames):
         if 0 <= at < len(clip):
             frames.append(clip[at])
-        elif rule == "floor":
+        elif rule == "pad":
             frames.append(np.full(clip.shape[1], silence))
         else:
             frames.append(clip[at % len(clip)])
@@ -44,12 +44,14 @@ def test_crops_never_leave_their_clip(
     clips = {
         str(i): (100 * i + random.uniform(1, 99, (length, 2))).astype(np.float32) for i, length in enumerate(lengths)
     }
-    memory = memory_of(clips, kind=kind)
+    frame_bank = make_frame_bank(clips, kind=kind)
     rows = torch.tensor(data.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1, max_size=8)))
     uniform = torch.tensor(data.draw(st.lists(st.floats(0, 1), min_size=len(rows), max_size=len(rows))))
-    starts = crop_starts(uniform, memory.lengths[rows], n_frames, rule)
-    taken = take_crops(memory, Crops(memory.offsets[rows], memory.lengths[rows], starts), n_frames, rule)
-    for row, start, crop in zip(rows.tolist(), starts.tolist(), taken.numpy(), strict=True):
+    starts = draw_crop_starts(uniform, frame_bank.lengths[rows], n_frames, rule)
+    gathered = gather_crops(
+        frame_bank, CropPositions(frame_bank.offsets[rows], frame_bank.lengths[rows], starts), n_frames, rule
+    )
+    for row, start, crop in zip(rows.tolist(), starts.tolist(), gathered.numpy(), strict=True):
         clip = clips[str(row)]
         if len(clip) >= n_frames:
             assert 0 <= start <= len(clip) - n_frames
@@ -62,8 +64,8 @@ def test_crops_never_leave_their_clip(
 @pytest.mark.parametrize(("length", "n_frames"), [(9, 4), (4, 9), (5, 5)])
 def test_starts_are_uniform_over_all_that_are_possible(rule: Any, length: int, n_frames: int) -> None:
     uniform = (torch.arange(9000) + 0.5) / 9000
-    starts = crop_starts(uniform, torch.full((9000,), length), n_frames, rule)
-    short = {"wrap": range(length), "floor": range(length - n_frames, 1), "repeat": range(1)}[rule]
+    starts = draw_crop_starts(uniform, torch.full((9000,), length), n_frames, rule)
+    short = {"random_tile": range(length), "pad": range(length - n_frames, 1), "tile": range(1)}[rule]
     possible = range(length - n_frames + 1) if length >= n_frames else short
     found, counts = starts.unique(return_counts=True)
     assert found.tolist() == list(possible)
@@ -75,28 +77,35 @@ def test_starts_are_uniform_over_all_that_are_possible(rule: Any, length: int, n
 @pytest.mark.parametrize("length", [1, 3, 7, 10])
 def test_prediction_fills_as_a_crop_that_starts_with_the_clip(rule: Any, length: int, kind: str) -> None:
     clip = np.random.default_rng(length).uniform(-80, 0, (length, 3)).astype(np.float32)
-    memory = memory_of({"before": clip - 100, "clip": clip, "after": clip + 100}, kind=kind)
+    frame_bank = make_frame_bank({"before": clip - 100, "clip": clip, "after": clip + 100}, kind=kind)
     one = torch.tensor([1])
-    crops = Crops(memory.offsets[one], memory.lengths[one], torch.tensor([0]))
-    assert torch.equal(fill_short(torch.from_numpy(clip), 10, rule, kind), take_crops(memory, crops, 10, rule)[0])
+    crops = CropPositions(frame_bank.offsets[one], frame_bank.lengths[one], torch.tensor([0]))
+    assert torch.equal(
+        pad_short_clip(torch.from_numpy(clip), 10, rule, kind), gather_crops(frame_bank, crops, 10, rule)[0]
+    )
 
 
 def test_offline_copies_are_drawn_as_often_as_asked() -> None:
     clips = {str(i): np.full((4, 1), i, np.float32) for i in range(5)}
-    memory = memory_of(clips, copies=2)
-    assert memory.clips == ["0", "1", "2"]
+    frame_bank = make_frame_bank(clips, n_offline_variants=2)
+    assert frame_bank.clips == ["0", "1", "2"]
     rows = torch.arange(3).repeat(4000)
     crops = draw_crops(
-        memory, rows, seeded_generator("cpu", 0), n_frames=4, short_clips="wrap", variant_probability=0.3
+        frame_bank,
+        rows,
+        seeded_generator("cpu", 0),
+        n_frames=4,
+        short_clip_padding="random_tile",
+        variant_probability=0.3,
     )
-    drawn = take_crops(memory, crops, 4, "wrap")[:, 0, 0]
+    drawn = gather_crops(frame_bank, crops, 4, "random_tile")[:, 0, 0]
     assert (drawn[rows < 2] == rows[rows < 2]).all(), "clips without copies are taken as recorded"
     shares = drawn[rows == 2].unique(return_counts=True)[1] / 4000
     assert shares.tolist() == pytest.approx([0.7, 0.15, 0.15], abs=0.02)
 
 
 def test_steps_of_a_plan_are_its_rows() -> None:
-    crops = Crops(torch.arange(6).view(2, 3), torch.arange(6, 12).view(2, 3), torch.arange(12, 18).view(2, 3))
+    crops = CropPositions(torch.arange(6).view(2, 3), torch.arange(6, 12).view(2, 3), torch.arange(12, 18).view(2, 3))
     step = crops[1]
     assert (step.offsets.tolist(), step.lengths.tolist(), step.starts.tolist()) == (
         [3, 4, 5],

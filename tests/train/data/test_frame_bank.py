@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from core.errors import BadInput
+from core.errors import UserError
 from preprocess.store.reader import open_store
 from recipe import Features
-from tests.train.stores import write_small_store
-from train.data.crops import ShortClips, draw_crops, take_crops
-from train.data.frame_bank import Memory, load_memory
+from tests.train.store_factories import write_small_store
+from train.data.crops import ShortClipPadding, draw_crops, gather_crops
+from train.data.frame_bank import FrameBank, load_frame_bank
 from train.loop.rng import seeded_generator
 
 LENGTHS = {("a", 0): 7, ("b", 0): 30, ("a", 2): 9, ("c", 0): 1, ("a", 1): 8, ("d", 0): 21, ("b", 1): 30}
@@ -21,12 +21,12 @@ LENGTHS = {("a", 0): 7, ("b", 0): 30, ("a", 2): 9, ("c", 0): 1, ("a", 1): 8, ("d
 def test_values_are_the_stored_ones_in_their_unit(tmp_path: Path, dtype: str, scale: float, offset: float) -> None:
     path = tmp_path / "features.h5"
     stored = write_small_store(path, LENGTHS, dtype=dtype, scale=scale, offset=offset)
-    memory = load_memory(path, Features(), list("abcd"), "cpu")
-    assert memory.frames.dtype == torch.from_numpy(stored["a", 0]).dtype
-    assert memory.n_bins == 6
-    for row, clip in enumerate(memory.clips):
+    frame_bank = load_frame_bank(path, Features(), list("abcd"), "cpu")
+    assert frame_bank.frames.dtype == torch.from_numpy(stored["a", 0]).dtype
+    assert frame_bank.n_bins == 6
+    for row, clip in enumerate(frame_bank.clips):
         expected = stored[clip, 0].astype(np.float32) * np.float32(scale) + np.float32(offset)
-        frames = memory.clip_frames(row)
+        frames = frame_bank.clip_frames(row)
         assert frames.dtype == torch.float32
         np.testing.assert_allclose(frames.numpy(), expected, rtol=1e-6, atol=1e-6)
 
@@ -34,50 +34,54 @@ def test_values_are_the_stored_ones_in_their_unit(tmp_path: Path, dtype: str, sc
 def test_rows_follow_the_asked_order_and_variants_stand_together(tmp_path: Path) -> None:
     path = tmp_path / "features.h5"
     stored = write_small_store(path, LENGTHS)
-    memory = load_memory(path, Features(), ["d", "unreadable", "a"], "cpu")
-    assert memory.clips == ["d", "a"]
-    assert memory.first_entry.tolist() == [0, 1, 4]
+    frame_bank = load_frame_bank(path, Features(), ["d", "unreadable", "a"], "cpu")
+    assert frame_bank.clips == ["d", "a"]
+    assert frame_bank.first_variant.tolist() == [0, 1, 4]
     expected = [stored["d", 0], stored["a", 0], stored["a", 1], stored["a", 2]]
-    assert len(memory.frames) == sum(map(len, expected)), "frames of other clips are not loaded"
-    for start, length, frames in zip(memory.offsets.tolist(), memory.lengths.tolist(), expected, strict=True):
-        np.testing.assert_array_equal(memory.frames[start : start + length].numpy(), frames)
+    assert len(frame_bank.frames) == sum(map(len, expected)), "frames of other clips are not loaded"
+    for start, length, frames in zip(frame_bank.offsets.tolist(), frame_bank.lengths.tolist(), expected, strict=True):
+        np.testing.assert_array_equal(frame_bank.frames[start : start + length].numpy(), frames)
 
 
 def test_no_clip_in_the_store_is_said(tmp_path: Path) -> None:
     write_small_store(tmp_path / "features.h5", LENGTHS)
-    with pytest.raises(BadInput, match=r"features\.h5: holds none of the 2 clips"):
-        load_memory(tmp_path / "features.h5", Features(), ["x", "y"], "cpu")
+    with pytest.raises(UserError, match=r"features\.h5: holds none of the 2 clips"):
+        load_frame_bank(tmp_path / "features.h5", Features(), ["x", "y"], "cpu")
 
 
 def test_a_clip_without_frames_is_said(tmp_path: Path) -> None:
     write_small_store(tmp_path / "features.h5", {("a", 0): 3, ("b", 0): 0})
-    with pytest.raises(BadInput, match="no frames"):
-        load_memory(tmp_path / "features.h5", Features(), ["a", "b"], "cpu")
+    with pytest.raises(UserError, match="no frames"):
+        load_frame_bank(tmp_path / "features.h5", Features(), ["a", "b"], "cpu")
 
 
-def some_crops(memory: Memory, short_clips: ShortClips) -> torch.Tensor:
-    rows = torch.arange(len(memory.clips)).repeat(20)
-    generator = seeded_generator(memory.device, 3)
-    crops = draw_crops(memory, rows, generator, n_frames=12, short_clips=short_clips, variant_probability=0.5)
-    return memory.physical(take_crops(memory, crops, 12, short_clips))
+def some_crops(frame_bank: FrameBank, short_clip_padding: ShortClipPadding) -> torch.Tensor:
+    rows = torch.arange(len(frame_bank.clips)).repeat(20)
+    generator = seeded_generator(frame_bank.device, 3)
+    crops = draw_crops(
+        frame_bank, rows, generator, n_frames=12, short_clip_padding=short_clip_padding, variant_probability=0.5
+    )
+    return frame_bank.dequantise(gather_crops(frame_bank, crops, 12, short_clip_padding))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "uint8", "int16"])
-@pytest.mark.parametrize("short_clips", ["wrap", "floor", "repeat"])
+@pytest.mark.parametrize("short_clip_padding", ["random_tile", "pad", "tile"])
 def test_what_does_not_fit_is_read_from_the_file_and_gives_the_same_crops(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], dtype: str, short_clips: ShortClips
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], dtype: str, short_clip_padding: ShortClipPadding
 ) -> None:
     path = tmp_path / "features.h5"
     write_small_store(path, LENGTHS, dtype=dtype)
-    held = load_memory(path, Features(), ["d", "a", "c"], "cpu")
-    assert not held.remote
+    in_memory = load_frame_bank(path, Features(), ["d", "a", "c"], "cpu")
+    assert not in_memory.offloaded
     assert capsys.readouterr().err == ""
-    mapped = load_memory(path, Features(), ["d", "a", "c"], "cpu", device_bytes=0, host_bytes=0)
-    assert mapped.remote
+    mapped = load_frame_bank(path, Features(), ["d", "a", "c"], "cpu", device_bytes=0, host_bytes=0)
+    assert mapped.offloaded
     assert capsys.readouterr().err.count("\n") == 1
-    torch.testing.assert_close(some_crops(mapped, short_clips), some_crops(held, short_clips), rtol=0, atol=0)
+    torch.testing.assert_close(
+        some_crops(mapped, short_clip_padding), some_crops(in_memory, short_clip_padding), rtol=0, atol=0
+    )
     for row in range(3):
-        assert torch.equal(mapped.clip_frames(row), held.clip_frames(row))
+        assert torch.equal(mapped.clip_frames(row), in_memory.clip_frames(row))
 
 
 @pytest.mark.parametrize("budget", [{}, {"device_bytes": 0, "host_bytes": 0}])
@@ -89,9 +93,9 @@ def test_damaged_frames_are_found_wherever_they_are_kept(tmp_path: Path, budget:
     content = bytearray(path.read_bytes())
     content[where] ^= 1
     path.write_bytes(content)
-    with pytest.raises(BadInput, match=r"features\.h5: the frames of 'b' are damaged; run make features again"):
-        load_memory(path, Features(), ["a", "b"], "cpu", **budget)
-    assert load_memory(path, Features(), ["a", "d"], "cpu", **budget).clips == ["a", "d"]
+    with pytest.raises(UserError, match=r"features\.h5: the frames of 'b' are damaged; run make features again"):
+        load_frame_bank(path, Features(), ["a", "b"], "cpu", **budget)
+    assert load_frame_bank(path, Features(), ["a", "d"], "cpu", **budget).clips == ["a", "d"]
 
 
 def test_a_store_that_is_replaced_meanwhile_is_mapped_as_it_was_opened(
@@ -100,27 +104,27 @@ def test_a_store_that_is_replaced_meanwhile_is_mapped_as_it_was_opened(
     path, other = tmp_path / "features.h5", tmp_path / "other.h5"
     stored = write_small_store(path, LENGTHS)
     write_small_store(other, {("d", 0): 400, ("a", 0): 3})
-    monkeypatch.setattr("train.data.frame_bank._choose_home", lambda *_: other.replace(path) and None)
-    memory = load_memory(path, Features(), ["d", "a"], "cpu")
+    monkeypatch.setattr("train.data.frame_bank._choose_storage_device", lambda *_: other.replace(path) and None)
+    frame_bank = load_frame_bank(path, Features(), ["d", "a"], "cpu")
     assert not other.exists()
     for row, clip in enumerate(["d", "a"]):
-        np.testing.assert_array_equal(memory.clip_frames(row).numpy(), stored[clip, 0].astype(np.float32))
+        np.testing.assert_array_equal(frame_bank.clip_frames(row).numpy(), stored[clip, 0].astype(np.float32))
 
 
 def test_the_nearest_place_with_room_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "features.h5"
     write_small_store(path, {("a", 0): 100})
     n_bytes = 100 * 6 * 2
-    fits = load_memory(path, Features(), ["a"], "meta", device_bytes=n_bytes, host_bytes=0)
+    fits = load_frame_bank(path, Features(), ["a"], "meta", device_bytes=n_bytes, host_bytes=0)
     assert fits.frames.device.type == "meta"
-    assert not fits.remote
+    assert not fits.offloaded
     assert capsys.readouterr().err == ""
-    host = load_memory(path, Features(), ["a"], "meta", device_bytes=n_bytes - 1, host_bytes=n_bytes)
+    host = load_frame_bank(path, Features(), ["a"], "meta", device_bytes=n_bytes - 1, host_bytes=n_bytes)
     assert host.frames.device.type == "cpu"
-    assert host.remote
+    assert host.offloaded
     assert "on meta: kept in host memory" in capsys.readouterr().err
-    file = load_memory(path, Features(), ["a"], "meta", device_bytes=n_bytes - 1, host_bytes=n_bytes - 1)
-    assert file.remote
+    file = load_frame_bank(path, Features(), ["a"], "meta", device_bytes=n_bytes - 1, host_bytes=n_bytes - 1)
+    assert file.offloaded
     assert "read from the file" in capsys.readouterr().err
 
 
@@ -128,9 +132,9 @@ def test_the_nearest_place_with_room_is_taken(tmp_path: Path, capsys: pytest.Cap
 def test_a_gpu_gets_the_same_crops_from_everywhere(tmp_path: Path) -> None:
     path = tmp_path / "features.h5"
     write_small_store(path, LENGTHS)
-    places = [{}, {"device_bytes": 0}, {"device_bytes": 0, "host_bytes": 0}]
-    memories = [load_memory(path, Features(), ["d", "a", "c"], "cuda", **budget) for budget in places]
-    assert [memory.frames.device.type for memory in memories] == ["cuda", "cpu", "cpu"]
-    first, *others = (some_crops(memory, "wrap").cpu() for memory in memories)
+    budgets = [{}, {"device_bytes": 0}, {"device_bytes": 0, "host_bytes": 0}]
+    frame_banks = [load_frame_bank(path, Features(), ["d", "a", "c"], "cuda", **budget) for budget in budgets]
+    assert [frame_bank.frames.device.type for frame_bank in frame_banks] == ["cuda", "cpu", "cpu"]
+    first, *others = (some_crops(frame_bank, "random_tile").cpu() for frame_bank in frame_banks)
     for other in others:
         assert torch.equal(first, other)

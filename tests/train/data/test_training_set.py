@@ -8,22 +8,22 @@ import pandas as pd
 import pytest
 import torch
 
-from core.errors import BadInput
-from preprocess.store.schema import Coding, Row, digest_of
-from preprocess.store.writer import Piece, write_store
+from core.errors import UserError
+from preprocess.store.schema import FrameEncoding, Row, frames_digest
+from preprocess.store.writer import RowSource, write_store
 from recipe import Features
-from recipe.cli import Command, read_command
-from tests.train.studies import N_BINS, OPTIONS
-from train.data.training_set import Material, choose_folds, correct, load_material
+from recipe.cli import Command, parse_command
+from tests.train.factories import N_BINS, OPTIONS
+from train.data.training_set import TrainingSet, apply_corrections, load_training_set, parse_folds
 
 
 def command(cache: Path, *more: str) -> Command:
-    return read_command([*OPTIONS[:-2], "--cache", str(cache), *more], "test")
+    return parse_command([*OPTIONS[:-2], "--cache", str(cache), *more], "test")
 
 
-def load(cache: Path, *more: str) -> Material:
+def load(cache: Path, *more: str) -> TrainingSet:
     asked = command(cache, *more)
-    return load_material(asked.recipe, asked.places, torch.device("cpu"))
+    return load_training_set(asked.recipe, asked.run_paths, torch.device("cpu"))
 
 
 def edit_clips(cache: Path, clip: str, **values: str) -> None:
@@ -36,21 +36,26 @@ def edit_clips(cache: Path, clip: str, **values: str) -> None:
 
 def test_labels_come_from_the_table_so_relabelling_needs_no_features(cache: Path) -> None:
     edit_clips(cache, "clip 4.wav", labels="高い;hum")
-    material = load(cache)
-    assert material.memory.clips == [f"clip {number}.wav" for number in range(18)]
-    assert material.targets.argmax(1).tolist() == [0 if number == 4 else number % 3 for number in range(18)]
-    assert material.targets[4].tolist() == [1, 0, 1]
+    training_set = load(cache)
+    assert training_set.frame_bank.clips == [f"clip {number}.wav" for number in range(18)]
+    assert training_set.targets.argmax(1).tolist() == [0 if number == 4 else number % 3 for number in range(18)]
+    assert training_set.targets[4].tolist() == [1, 0, 1]
 
 
 def test_no_fold_learns_from_what_it_is_scored_on_and_together_they_score_every_curated_clip(cache: Path) -> None:
-    material = load(cache)
+    training_set = load(cache)
     scored = []
-    for fold in material.fold_names():
-        learnt, held_out = material.to_learn(fold, with_noisy=True), material.held_out(fold)
-        assert not set(learnt) & set(np.flatnonzero(material.folds == fold))
-        assert not material.noisy[held_out].any()
-        assert set(material.to_learn(fold, with_noisy=False)) == {row for row in learnt if not material.noisy[row]}
-        scored += held_out.tolist()
+    for fold in training_set.fold_numbers():
+        training_rows, validation_rows = (
+            training_set.eligible_rows(fold, with_noisy=True),
+            training_set.validation_rows(fold),
+        )
+        assert not set(training_rows) & set(np.flatnonzero(training_set.folds == fold))
+        assert not training_set.noisy[validation_rows].any()
+        assert set(training_set.eligible_rows(fold, with_noisy=False)) == {
+            row for row in training_rows if not training_set.noisy[row]
+        }
+        scored += validation_rows.tolist()
     assert sorted(scored) == list(range(15))
 
 
@@ -65,37 +70,40 @@ def test_no_fold_learns_from_what_it_is_scored_on_and_together_they_score_every_
 )
 def test_noisy_clips_are_drawn_where_they_count_and_come_up(cache: Path, options: str, noisy: bool) -> None:
     asked = command(cache, *options.split())
-    material = load_material(asked.recipe, asked.places, torch.device("cpu"))
-    drawn = material.drawn(0, asked.recipe.training)
-    assert drawn.tolist() == material.to_learn(0, with_noisy=noisy).tolist()
-    alone = replace(material, kept=material.noisy.numpy())
+    training_set = load_training_set(asked.recipe, asked.run_paths, torch.device("cpu"))
+    training_rows = training_set.training_rows(0, asked.recipe.training)
+    assert training_rows.tolist() == training_set.eligible_rows(0, with_noisy=noisy).tolist()
+    alone = replace(training_set, kept=training_set.noisy.numpy())
     weight = asked.recipe.training.noisy_weight
-    assert alone.drawn(0, asked.recipe.training).tolist() == alone.to_learn(0, with_noisy=weight > 0).tolist()
+    assert (
+        alone.training_rows(0, asked.recipe.training).tolist() == alone.eligible_rows(0, with_noisy=weight > 0).tolist()
+    )
 
 
-def test_a_lesson_is_of_labels_as_they_were_given(cache: Path) -> None:
+def test_the_training_data_digest_is_of_labels_before_relabelling(cache: Path) -> None:
     asked = command(cache)
-    material, training = load(cache), asked.recipe.training
-    row = material.to_learn(0, with_noisy=True)[-1]
-    assert material.noisy[row]
-    targets = material.targets.clone()
+    training_set, training = load(cache), asked.recipe.training
+    row = training_set.eligible_rows(0, with_noisy=True)[-1]
+    assert training_set.noisy[row]
+    targets = training_set.targets.clone()
     targets[row] = 1 - targets[row]
-    judged = replace(material, targets=targets, untaught=material)
-    assert judged.lesson(0, training) == material.lesson(0, training)
-    assert replace(material, targets=targets).lesson(0, training) != material.lesson(0, training)
-    checked = replace(material, noisy=torch.zeros_like(material.noisy))
-    assert checked.lesson(0, training) != material.lesson(0, training)
+    relabelled = replace(training_set, targets=targets, before_relabelling=training_set)
+    assert relabelled.training_data_digest(0, training) == training_set.training_data_digest(0, training)
+    other = replace(training_set, targets=targets)
+    assert other.training_data_digest(0, training) != training_set.training_data_digest(0, training)
+    checked = replace(training_set, noisy=torch.zeros_like(training_set.noisy))
+    assert checked.training_data_digest(0, training) != training_set.training_data_digest(0, training)
 
 
 def test_corrections_relabel_and_drop_clips(cache: Path, tmp_path: Path) -> None:
     path = tmp_path / "corrections.csv"
-    path.write_text('clip,labels,suspicion\nclip 0.wav,"low, deep;hum",0.9\nclip 1.wav, drop,0.8\n', encoding="utf-8")
-    material = load(cache, "--training.corrections", str(path))
-    assert material.targets[0].tolist() == [1, 1, 0]
-    assert material.kept.tolist() == [number != 1 for number in range(18)]
-    for fold in material.fold_names():
-        assert 1 not in material.to_learn(fold, with_noisy=True)
-        assert 1 not in material.held_out(fold)
+    path.write_text('clip,labels,issue_score\nclip 0.wav,"low, deep;hum",0.9\nclip 1.wav, drop,0.8\n', encoding="utf-8")
+    training_set = load(cache, "--training.corrections", str(path))
+    assert training_set.targets[0].tolist() == [1, 1, 0]
+    assert training_set.kept.tolist() == [number != 1 for number in range(18)]
+    for fold in training_set.fold_numbers():
+        assert 1 not in training_set.eligible_rows(fold, with_noisy=True)
+        assert 1 not in training_set.validation_rows(fold)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +121,7 @@ def test_corrections_relabel_and_drop_clips(cache: Path, tmp_path: Path) -> None
 def test_corrections_that_cannot_be_are_named(cache: Path, tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "corrections.csv"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(UserError, match=message):
         load(cache, "--training.corrections", str(path))
 
 
@@ -121,49 +129,49 @@ def test_a_label_called_drop_and_corrections_do_not_go_together(tmp_path: Path) 
     path = tmp_path / "corrections.csv"
     path.write_text("clip,labels\na,drop\n", encoding="utf-8")
     table = pd.DataFrame({"clip": ["a"], "labels": ["hum"]})
-    assert correct(table, str(path), ["hum"])[1] == {"a"}
-    with pytest.raises(BadInput, match=r"corrections = .*: a label is called 'drop'"):
-        correct(table, str(path), ["drop", "hum"])
+    assert apply_corrections(table, str(path), ["hum"])[1] == {"a"}
+    with pytest.raises(UserError, match=r"corrections = .*: a label is called 'drop'"):
+        apply_corrections(table, str(path), ["drop", "hum"])
 
 
 def test_clips_that_could_not_be_read_are_left_out_and_said(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = cache / "recipe" / "clips.csv"
     with path.open("a", encoding="utf-8") as table:
         table.write("broken.wav,/sound/broken.wav,hum,0,train,broken.wav,curated\n")
-    assert "broken.wav" not in load(cache).memory.clips
+    assert "broken.wav" not in load(cache).frame_bank.clips
     assert "1 training clips are not in the store" in capsys.readouterr().err
 
 
-def test_test_clips_are_not_learnt_from(cache: Path) -> None:
+def test_test_clips_are_not_trained_on(cache: Path) -> None:
     edit_clips(cache, "clip 4.wav", split="test", fold="-1")
-    assert "clip 4.wav" not in load(cache).memory.clips
+    assert "clip 4.wav" not in load(cache).frame_bank.clips
 
 
 def test_each_bin_is_normalised_by_itself_where_asked_for(cache: Path) -> None:
-    material = load(cache, "--network.normalise", "bins")
-    frames = torch.cat([material.memory.clip_frames(row) for row in range(18)])
-    assert isinstance(material.mean, torch.Tensor)
-    assert isinstance(material.std, torch.Tensor)
-    assert torch.allclose(material.mean, frames.mean(0), atol=1e-2)
-    assert torch.allclose(material.std, frames.std(0), atol=1e-1)
+    training_set = load(cache, "--network.normalise", "bins")
+    frames = torch.cat([training_set.frame_bank.clip_frames(row) for row in range(18)])
+    assert isinstance(training_set.mean, torch.Tensor)
+    assert isinstance(training_set.std, torch.Tensor)
+    assert torch.allclose(training_set.mean, frames.mean(0), atol=1e-2)
+    assert torch.allclose(training_set.std, frames.std(0), atol=1e-1)
     assert isinstance(load(cache).mean, float)
 
 
 @pytest.mark.parametrize("normalise", ["overall", "bins"])
 def test_frames_of_nothing_but_silence_are_divided_by_more_than_nothing(cache: Path, normalise: str) -> None:
     frames = np.full((12, N_BINS), -100, np.float16)
-    rows = [Row(f"clip {n}.wav", 0, "1:1", 0.0, 1.2, 12, digest_of(frames)) for n in range(18)]
-    pieces = [Piece.in_memory(row, frames, cache) for row in rows]
-    coding = Coding(np.dtype("float16"), N_BINS, 10.0)
-    write_store(cache / "recipe" / "features.h5", Features(n_bins=N_BINS), coding, pieces)
-    material = load(cache, "--network.normalise", normalise)
-    assert float(torch.as_tensor(material.std).min()) > 0
+    rows = [Row(f"clip {n}.wav", 0, "1:1", 0.0, 1.2, 12, frames_digest(frames)) for n in range(18)]
+    row_sources = [RowSource.from_array(row, frames, cache) for row in rows]
+    encoding = FrameEncoding(np.dtype("float16"), N_BINS, 10.0)
+    write_store(cache / "recipe" / "features.h5", Features(n_bins=N_BINS), encoding, row_sources)
+    training_set = load(cache, "--network.normalise", normalise)
+    assert float(torch.as_tensor(training_set.std).min()) > 0
 
 
 @pytest.mark.parametrize("key", ["--training.metric accuracy", "--training.loss cross_entropy"])
 def test_what_needs_one_label_a_clip_is_refused_for_several(cache: Path, key: str) -> None:
     edit_clips(cache, "clip 4.wav", labels="高い;hum")
-    with pytest.raises(BadInput, match=f"{key.split()[0].removeprefix('--')} = .*one label a clip"):
+    with pytest.raises(UserError, match=f"{key.split()[0].removeprefix('--')} = .*one label a clip"):
         load(cache, *key.split())
 
 
@@ -171,13 +179,13 @@ def test_a_fold_without_curated_clips_is_named(cache: Path, tmp_path: Path) -> N
     path = tmp_path / "corrections.csv"
     rows = [f"clip {number}.wav,drop" for number in range(18) if number // 3 % 3 == 1]
     path.write_text("clip,labels\n" + "\n".join(rows), encoding="utf-8")
-    with pytest.raises(BadInput, match="fold 1 has no curated clip"):
-        load(cache, "--training.corrections", str(path)).held_out(1)
+    with pytest.raises(UserError, match="fold 1 has no curated clip"):
+        load(cache, "--training.corrections", str(path)).validation_rows(1)
 
 
 def test_folds_are_chosen_by_number() -> None:
-    assert choose_folds("all", [1, 2, 5]) == [1, 2, 5]
-    assert choose_folds("5,1,5", [1, 2, 5]) == [1, 5]
+    assert parse_folds("all", [1, 2, 5]) == [1, 2, 5]
+    assert parse_folds("5,1,5", [1, 2, 5]) == [1, 5]
     for wrong, message in (("0", "there is no fold 0, only 1, 2, 5"), ("1;2", "write all, or numbers")):
-        with pytest.raises(BadInput, match=message):
-            choose_folds(wrong, [1, 2, 5])
+        with pytest.raises(UserError, match=message):
+            parse_folds(wrong, [1, 2, 5])

@@ -88,10 +88,10 @@ def test_decisions_score_as_in_scikit_learn(case: Case) -> None:
 def test_accuracy_and_confusion_of_single_labels_are_scikit_learns() -> None:
     random = np.random.default_rng(1)
     right, scores = random.integers(0, 5, 60), random.random((60, 5))
-    truth, said = torch.eye(5)[right], scores.argmax(1)
-    assert metrics.accuracy(truth, torch.from_numpy(scores)) == pytest.approx(reference.accuracy_score(right, said))
-    table = metrics.confusion(truth, torch.from_numpy(scores))
-    assert table.tolist() == reference.confusion_matrix(right, said, labels=range(5)).tolist()
+    truth, decided = torch.eye(5)[right], scores.argmax(1)
+    assert metrics.accuracy(truth, torch.from_numpy(scores)) == pytest.approx(reference.accuracy_score(right, decided))
+    table = metrics.confusion_matrix(truth, torch.from_numpy(scores))
+    assert table.tolist() == reference.confusion_matrix(right, decided, labels=range(5)).tolist()
 
 
 def test_clips_without_labels_do_not_change_lwlrap_and_are_said() -> None:
@@ -99,7 +99,7 @@ def test_clips_without_labels_do_not_change_lwlrap_and_are_said() -> None:
     with_silent = torch.cat([truth, torch.zeros(2, 3)]), torch.cat([scores, torch.ones(2, 3)])
     assert metrics.lwlrap(*with_silent) == metrics.lwlrap(truth, scores)
     assert metrics.accuracy(*with_silent) == metrics.accuracy(truth, scores)
-    assert metrics.describe_gaps(with_silent[0], ["a", "b", "c"]) == [
+    assert metrics.describe_excluded(with_silent[0], ["a", "b", "c"]) == [
         "2 clips without a label are left out of lwlrap, and are negatives elsewhere"
     ]
 
@@ -108,7 +108,7 @@ def test_absent_labels_are_left_out_of_averages_and_are_said() -> None:
     truth, scores = torch.tensor([[1.0, 0, 0], [0, 1, 0]]), torch.tensor([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0]])
     assert metrics.mean_average_precision(truth, scores) == 1
     assert metrics.f1_macro(truth, scores >= 0.5) == 1
-    assert metrics.describe_gaps(truth, ["a", "b", "c"]) == ["labels no clip has are left out of map: c"]
+    assert metrics.describe_excluded(truth, ["a", "b", "c"]) == ["labels no clip has are left out of map: c"]
 
 
 def test_nothing_to_score_is_not_a_number() -> None:
@@ -120,8 +120,8 @@ def test_nothing_to_score_is_not_a_number() -> None:
 
 def test_a_summary_has_accuracy_only_for_single_labels() -> None:
     scores = torch.rand(3, 3, generator=torch.Generator().manual_seed(0))
-    assert list(metrics.summarise(torch.eye(3), scores)) == list(metrics.METRICS)
-    assert "accuracy" not in metrics.summarise(torch.ones(3, 3), scores)
+    assert list(metrics.compute_metrics(torch.eye(3), scores)) == list(metrics.METRICS)
+    assert "accuracy" not in metrics.compute_metrics(torch.ones(3, 3), scores)
 
 
 @settings(max_examples=50)
@@ -130,5 +130,5 @@ def test_metrics_stay_within_bounds(n_clips: int, n_labels: int, seed: int) -> N
     generator = torch.Generator().manual_seed(seed)
     truth = (torch.rand(n_clips, n_labels, generator=generator) < 0.5).float()
     scores = torch.rand(n_clips, n_labels, generator=generator).round(decimals=1)
-    for value in metrics.summarise(truth, scores).values():
+    for value in metrics.compute_metrics(truth, scores).values():
         assert math.isnan(value) or 0 <= value <= 1

@@ -1,4 +1,4 @@
-"""Out-of-fold figures count curated clips; suspicious labels are proposed, and serve as corrections."""
+"""Out-of-fold metrics count curated clips; label issues are proposed, and serve as corrections."""
 
 from pathlib import Path
 
@@ -8,22 +8,22 @@ import pytest
 import torch
 
 from core.csv_tables import read_table
-from predict.inference.oof_predictions import answer_held_out
+from predict.inference.oof_predictions import predict_out_of_fold
 from predict.inference.tagger import load_run
-from recipe.cli import read_command
-from tests.train.stores import memory_of
-from tests.train.studies import OPTIONS, fit, home_of, write_study
-from train.data.training_set import Material
-from train.evaluate.out_of_fold import figures, find_suspicious
+from recipe.cli import parse_command
+from tests.train.factories import OPTIONS, fit, get_run_dir, write_training_dataset
+from tests.train.store_factories import make_frame_bank
+from train.data.training_set import TrainingSet
+from train.evaluate.out_of_fold import find_label_issues, metrics_row
 from train.evaluate.score_table import read_scores
 
 LABELS = ["hum", "low, deep", "高い"]
 
 
-def material_of(truth: list[list[int]], noisy: list[bool]) -> Material:
+def make_training_set(truth: list[list[int]], noisy: list[bool]) -> TrainingSet:
     clips = {f"clip {row}": np.zeros((4, 2), np.float16) for row in range(len(truth))}
-    return Material(
-        memory=memory_of(clips),
+    return TrainingSet(
+        frame_bank=make_frame_bank(clips),
         labels=LABELS,
         targets=torch.tensor(truth).float(),
         folds=np.zeros(len(truth), np.int64),
@@ -34,20 +34,20 @@ def material_of(truth: list[list[int]], noisy: list[bool]) -> Material:
     )
 
 
-def test_clips_whose_absent_label_outscores_a_given_one_are_suspicious() -> None:
-    material = material_of([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]], [False, True, False, True])
+def test_clips_whose_absent_label_outscores_a_given_one_are_label_issues() -> None:
+    training_set = make_training_set([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]], [False, True, False, True])
     scores = torch.tensor([[0.9, 0.1, 0.2], [0.7, 0.1, 0.0], [0.9, 0.2, 0.3], [0.2, 0.4, 0.3]])
-    assert find_suspicious(material, scores) == [
+    assert find_label_issues(training_set, scores) == [
         ("clip 1", "hum", "low, deep", "noisy", "0.6000"),
         ("clip 2", "hum", "hum;low, deep", "curated", "0.1000"),
         ("clip 3", "drop", "高い", "noisy", "0.1000"),
     ]
 
 
-def test_figures_are_of_the_rows_asked_for() -> None:
-    material = material_of([[1, 0, 0], [0, 1, 0]], [False, False])
+def test_metrics_are_of_the_rows_asked_for() -> None:
+    training_set = make_training_set([[1, 0, 0], [0, 1, 0]], [False, False])
     scores = torch.tensor([[0.9, 0.1, 0.2], [0.7, 0.1, 0.0]])
-    assert figures(material, scores, np.array([0])) | {"map": 1.0} == {
+    assert metrics_row(training_set, scores, np.array([0])) | {"map": 1.0} == {
         "clips": 1,
         "lwlrap": 1.0,
         "map": 1.0,
@@ -59,7 +59,7 @@ def test_figures_are_of_the_rows_asked_for() -> None:
 
 
 def test_a_wrong_label_is_found_and_its_correction_taken(tmp_path: Path) -> None:
-    write_study(tmp_path)
+    write_training_dataset(tmp_path)
     path = tmp_path / "recipe" / "clips.csv"
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     assert table.loc[4, "labels"] == "low, deep"
@@ -67,21 +67,21 @@ def test_a_wrong_label_is_found_and_its_correction_taken(tmp_path: Path) -> None
     table.to_csv(path, index=False)
     options = ["--training.epochs", "10", "--training.metric", "last"]
     fit(tmp_path, *options)
-    suspicious = home_of(tmp_path) / "suspicious.csv"
-    first = read_table(suspicious).iloc[0]
-    assert (first["clip"], first["given"]) == ("clip 4.wav", "高い")
+    label_issues = get_run_dir(tmp_path) / "label_issues.csv"
+    first = read_table(label_issues).iloc[0]
+    assert (first["clip"], first["given_labels"]) == ("clip 4.wav", "高い")
     assert first["labels"] in ("low, deep", "drop")
-    fit(tmp_path, *options, "--run", "corrected", "--training.corrections", str(suspicious), "--folds", "0")
-    assert (home_of(tmp_path).parent / "corrected" / "fold0" / "best.pt").exists()
+    fit(tmp_path, *options, "--run", "corrected", "--training.corrections", str(label_issues), "--folds", "0")
+    assert (get_run_dir(tmp_path).parent / "corrected" / "fold0" / "best.pt").exists()
 
 
-def test_several_seeds_answer_together_as_in_prediction(tmp_path: Path) -> None:
-    write_study(tmp_path, n_clips=12, folds=2)
+def test_several_seeds_are_blended_as_in_prediction(tmp_path: Path) -> None:
+    write_training_dataset(tmp_path, n_clips=12, folds=2)
     pooled = ["--prediction.pooling", "max", "--prediction.blend", "geometric"]
     fit(tmp_path, "--training.metric", "last", "--training.seeds", "2", *pooled)
-    asked = read_command([*OPTIONS[:-2], "--cache", str(tmp_path), *pooled], "test")
-    run = load_run(home_of(tmp_path), asked.recipe.prediction)
-    heard = answer_held_out(asked.places, run, torch.device("cpu"), 1)
-    scores = read_scores(home_of(tmp_path) / "oof.csv")
-    answers = np.stack([answer.scores for answer in heard.answers])
-    assert answers == pytest.approx(scores.values, abs=1e-5)
+    asked = parse_command([*OPTIONS[:-2], "--cache", str(tmp_path), *pooled], "test")
+    run = load_run(get_run_dir(tmp_path), asked.recipe.prediction)
+    out_of_fold = predict_out_of_fold(asked.run_paths, run, torch.device("cpu"), 1)
+    scores = read_scores(get_run_dir(tmp_path) / "oof.csv")
+    values = np.stack([each.scores for each in out_of_fold.clip_predictions])
+    assert values == pytest.approx(scores.values, abs=1e-5)

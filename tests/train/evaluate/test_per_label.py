@@ -5,16 +5,16 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from train.evaluate.per_label import write_by_label, write_confusion
+from train.evaluate.per_label import write_confusion, write_per_label
 
 LABELS = ["a, b", "高い", "never"]
 
 
-def test_each_label_has_its_figures_and_an_absent_one_no_score(tmp_path: Path) -> None:
+def test_each_label_has_its_metrics_and_an_absent_one_no_score(tmp_path: Path) -> None:
     truth = torch.tensor([[1.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]])
     scores = torch.tensor([[0.9, 0.1, 0.6], [0.2, 0.7, 0.1], [0.1, 0.8, 0.2], [0.7, 0.3, 0.1]])
-    write_by_label(tmp_path / "by_label.csv", LABELS, truth, scores)
-    table = pd.read_csv(tmp_path / "by_label.csv").set_index("label")
+    write_per_label(tmp_path / "per_label.csv", LABELS, truth, scores)
+    table = pd.read_csv(tmp_path / "per_label.csv").set_index("label")
     assert table.index.tolist() == LABELS
     assert table["clips"].tolist() == [3, 2, 0]
     assert table["false_positives"].tolist() == [0, 1, 1]

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.errors import BadInput
+from core.errors import UserError
 from train.evaluate.score_table import read_scores, write_scores
 
 CLIPS = ["one.wav", 'say "hi", twice.wav', "001", "NA"]
@@ -27,7 +27,7 @@ def test_what_is_written_reads_back_bit_for_bit(tmp_path: Path) -> None:
 def test_a_score_that_is_no_probability_is_refused_and_nothing_is_written(tmp_path: Path, wrong: float) -> None:
     values = np.full((4, 3), 0.5)
     values[2, 1] = wrong
-    with pytest.raises(BadInput, match=r"001.*高い"):
+    with pytest.raises(UserError, match=r"001.*高い"):
         write_scores(tmp_path / "scores.csv", CLIPS, LABELS, values)
     assert list(tmp_path.iterdir()) == []
 
@@ -48,11 +48,11 @@ def test_a_score_that_is_no_probability_is_refused_and_nothing_is_written(tmp_pa
 def test_a_bad_table_is_named_with_its_fault(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "scores.csv"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(BadInput, match=message) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         read_scores(path)
     assert str(path) in str(caught.value)
 
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"nowhere\.csv"):
+    with pytest.raises(UserError, match=r"nowhere\.csv"):
         read_scores(tmp_path / "nowhere.csv")

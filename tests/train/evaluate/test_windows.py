@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from recipe import Prediction
-from tests.train.stores import memory_of
-from train.data.crops import Crops, ShortClips, take_crops
-from train.evaluate.windows import cut_windows, pool_windows, window_starts
+from tests.train.store_factories import make_frame_bank
+from train.data.crops import CropPositions, ShortClipPadding, gather_crops
+from train.evaluate.windows import pool_windows, slice_windows, window_starts
 
 
 @given(st.integers(1, 400), st.integers(1, 60), st.integers(1, 80))
@@ -38,20 +38,20 @@ def test_clips_shorter_than_equal_to_and_one_frame_longer_than_a_window(n_frames
 def test_windows_are_the_frames_they_name() -> None:
     frames = torch.randn(23, 3)
     starts = window_starts(23, 8, 5)
-    windows = cut_windows(frames, starts, 8)
+    windows = slice_windows(frames, starts, 8)
     assert windows.shape == (4, 8, 3)
     for start, window in zip(starts, windows, strict=True):
         assert torch.equal(window, frames[start : start + 8])
 
 
-@pytest.mark.parametrize("short_clips", ["wrap", "floor", "repeat"])
+@pytest.mark.parametrize("short_clip_padding", ["random_tile", "pad", "tile"])
 @pytest.mark.parametrize("kind", ["logmel", "waveform"])
-def test_a_short_clip_is_filled_as_in_training(short_clips: ShortClips, kind: str) -> None:
+def test_a_short_clip_is_filled_as_in_training(short_clip_padding: ShortClipPadding, kind: str) -> None:
     frames = torch.randn(5, 3)
-    memory = memory_of({"short": frames.numpy()}, kind=kind)
-    at_beginning = Crops(torch.tensor([0]), torch.tensor([5]), torch.tensor([0]))
-    window = cut_windows(frames, window_starts(5, 12, 4), 12, short_clips, kind)
-    assert torch.equal(window, take_crops(memory, at_beginning, 12, short_clips))
+    frame_bank = make_frame_bank({"short": frames.numpy()}, kind=kind)
+    at_beginning = CropPositions(torch.tensor([0]), torch.tensor([5]), torch.tensor([0]))
+    window = slice_windows(frames, window_starts(5, 12, 4), 12, short_clip_padding, kind)
+    assert torch.equal(window, gather_crops(frame_bank, at_beginning, 12, short_clip_padding))
     assert torch.equal(window[0, :5], frames)
 
 
@@ -64,21 +64,21 @@ def test_windows_pool_by_the_recipe_s_rule() -> None:
     assert torch.allclose(pooled(scores, pooling="mean"), torch.tensor([0.275, 0.35]))
     assert torch.allclose(pooled(scores, pooling="max"), torch.tensor([0.5, 0.9]))
     assert torch.allclose(pooled(scores, pooling="top_k", top_k=2), torch.tensor([0.4, 0.55]))
-    assert torch.allclose(pooled(scores, pooling="share", window_threshold=0.2), torch.tensor([0.5, 0.25]))
-    assert torch.equal(pooled(scores, pooling="centre"), scores[1])
+    assert torch.allclose(pooled(scores, pooling="vote_fraction", window_threshold=0.2), torch.tensor([0.5, 0.25]))
+    assert torch.equal(pooled(scores, pooling="center"), scores[1])
     squares = (scores.double() ** 2).mean(0).sqrt().float()
     assert torch.allclose(pooled(scores, pooling="power", power=2.0), squares)
 
 
 @pytest.mark.parametrize("n_windows", [1, 2, 5])
-@pytest.mark.parametrize("pooling", ["mean", "max", "top_k", "power", "share", "centre"])
+@pytest.mark.parametrize("pooling", ["mean", "max", "top_k", "power", "vote_fraction", "center"])
 def test_pooled_scores_lie_between_the_lowest_and_the_highest(n_windows: int, pooling: str) -> None:
     scores = torch.rand(n_windows, 4, generator=torch.Generator().manual_seed(n_windows)) ** 40
     scores[:, 0], scores[:, 1] = 0, 1
     for power in (1.0, 3.0, 100.0):
         values = pooled(scores, pooling=pooling, power=power)
         assert torch.isfinite(values).all()
-        if pooling != "share":
+        if pooling != "vote_fraction":
             assert (values >= scores.amin(0) - 1e-6).all()
             assert (values <= scores.amax(0)).all()
         assert values[:2].tolist() == [0, 1]

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from core.errors import BadInput
+from core.errors import UserError
 from train.loop.epoch_log import EpochLog, read_log
 
 
@@ -41,7 +41,7 @@ def test_a_log_that_has_gained_a_column_fills_it_up(tmp_path: Path) -> None:
 )
 def test_a_log_that_a_spreadsheet_has_changed_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "log.csv").write_text(text)
-    with pytest.raises(BadInput, match=r"log\.csv"):
+    with pytest.raises(UserError, match=r"log\.csv"):
         read_log(tmp_path, 2)
 
 
@@ -54,5 +54,5 @@ def test_without_tensorboard_the_message_says_what_to_install(tmp_path: Path, mo
         return real(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(BadInput, match="pip install tensorboard"):
+    with pytest.raises(UserError, match="pip install tensorboard"):
         EpochLog(tmp_path, tensorboard=True)

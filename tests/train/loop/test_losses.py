@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from recipe import Training
-from train.loop.losses import batch_loss, bootstrap, clip_losses, held_out_loss, smooth
+from train.loop.losses import batch_loss, bootstrap, clip_losses, smooth_labels, validation_loss
 
 
 def batch(single: bool = False) -> tuple[Tensor, Tensor, Tensor]:
@@ -54,9 +54,9 @@ def test_cross_entropy_is_pytorchs(smoothing: float) -> None:
 
 def test_cross_entropy_shares_a_mixture_of_clips_among_their_labels() -> None:
     logits, _, noisy = batch()
-    united = torch.tensor([[1.0, 1.0, 0, 0]]).expand(6, 4)
-    expected = F.cross_entropy(logits, united / 2)
-    assert float(batch_loss(logits, united, noisy, Training(loss="cross_entropy"))) == pytest.approx(float(expected))
+    union = torch.tensor([[1.0, 1.0, 0, 0]]).expand(6, 4)
+    expected = F.cross_entropy(logits, union / 2)
+    assert float(batch_loss(logits, union, noisy, Training(loss="cross_entropy"))) == pytest.approx(float(expected))
 
 
 def test_focal_loss_without_focus_is_bce() -> None:
@@ -74,8 +74,8 @@ def test_a_certain_label_leaves_focal_gradients_finite(gamma: float) -> None:
 
 def test_smoothed_targets_keep_their_mass() -> None:
     _, y, _ = batch(single=True)
-    assert torch.allclose(smooth(y, 0.2, "cross_entropy").sum(1), torch.ones(6))
-    assert torch.allclose(smooth(y, 0.2, "bce"), torch.where(y == 1, 0.9, 0.1))
+    assert torch.allclose(smooth_labels(y, 0.2, "cross_entropy").sum(1), torch.ones(6))
+    assert torch.allclose(smooth_labels(y, 0.2, "bce"), torch.where(y == 1, 0.9, 0.1))
 
 
 def test_no_gradient_flows_through_what_the_network_says() -> None:
@@ -93,8 +93,8 @@ def test_a_noisy_clip_of_weight_nothing_teaches_nothing() -> None:
     assert (logits.grad[~noisy] != 0).all()
 
 
-def test_the_held_out_loss_bears_certainty() -> None:
+def test_the_validation_loss_bears_certainty() -> None:
     truth = torch.eye(3)
-    assert held_out_loss(truth, truth, "bce") == pytest.approx(0, abs=1e-6)
-    assert held_out_loss(truth, truth, "cross_entropy") == pytest.approx(0, abs=1e-6)
-    assert held_out_loss(1 - truth, truth, "bce") == pytest.approx(-math.log(1e-7), rel=1e-2)
+    assert validation_loss(truth, truth, "bce") == pytest.approx(0, abs=1e-6)
+    assert validation_loss(truth, truth, "cross_entropy") == pytest.approx(0, abs=1e-6)
+    assert validation_loss(1 - truth, truth, "bce") == pytest.approx(-math.log(1e-7), rel=1e-2)

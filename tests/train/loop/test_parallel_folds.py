@@ -8,33 +8,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.errors import BadInput
-from tests.train.studies import assert_same, fit, home_of, start, wait_for
-from train.loop.parallel_folds import share_threads
+from core.errors import UserError
+from tests.train.factories import assert_same, fit, get_run_dir, start_training, wait_for
+from train.loop.parallel_folds import threads_per_job
 from train.runs.checkpoint import load_checkpoint
 
 
 @given(st.integers(1, 30), st.integers(1, 16), st.integers(1, 64))
 def test_every_network_has_a_thread_and_no_more_run_than_there_are(
-    n_networks: int, n_at_once: int, n_threads: int
+    n_networks: int, n_parallel: int, n_threads: int
 ) -> None:
-    n_at_once = min(n_at_once, n_networks)
-    shares = share_threads(n_networks, n_at_once, n_threads)
-    assert len(shares) == n_networks
-    assert min(shares) >= 1
-    for first in range(0, n_networks, n_at_once):
-        together = shares[first : first + n_at_once]
+    n_parallel = min(n_parallel, n_networks)
+    thread_counts = threads_per_job(n_networks, n_parallel, n_threads)
+    assert len(thread_counts) == n_networks
+    assert min(thread_counts) >= 1
+    for first in range(0, n_networks, n_parallel):
+        together = thread_counts[first : first + n_parallel]
         assert sum(together) <= max(n_threads, len(together))
 
 
-def test_two_at_once_are_the_networks_of_one_by_one(cache: Path, tmp_path: Path) -> None:
+def test_parallel_folds_give_the_same_networks_as_sequential_ones(cache: Path, tmp_path: Path) -> None:
     fit(cache, "--jobs", "2")
-    home = home_of(cache)
-    together = {path: path.read_bytes() for path in sorted(home.glob("fold*/best.pt"))}
+    run_dir = get_run_dir(cache)
+    together = {path: path.read_bytes() for path in sorted(run_dir.glob("fold*/best.pt"))}
     kept = [load_checkpoint(path) for path in together]
-    scores = (home / "oof.csv").read_bytes()
+    scores = (run_dir / "oof.csv").read_bytes()
     fit(cache)
-    assert (home / "oof.csv").read_bytes() == scores
+    assert (run_dir / "oof.csv").read_bytes() == scores
     for one, path in zip(kept, together, strict=True):
         assert_same(one.network, load_checkpoint(path).network)
 
@@ -46,14 +46,14 @@ DIVERGING = (
 
 
 def test_what_one_network_cannot_do_stops_them_all_with_its_line(cache: Path) -> None:
-    with pytest.raises(BadInput, match=r"became .*: lower training\.max_lr"):
+    with pytest.raises(UserError, match=r"became .*: lower training\.max_lr"):
         fit(cache, "--jobs", "2", "--training.epochs", "30", *DIVERGING.split())
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_stop_ends_every_process_and_leaves_usable_checkpoints(cache: Path, how: signal.Signals) -> None:
-    process = start(cache, "--training.epochs", "10000", "--jobs", "2")
-    lasts = [home_of(cache) / f"fold{fold}" / "last.pt" for fold in range(2)]
+    process = start_training(cache, "--training.epochs", "10000", "--jobs", "2")
+    lasts = [get_run_dir(cache) / f"fold{fold}" / "last.pt" for fold in range(2)]
     wait_for(lambda: all(last.exists() for last in lasts), process)
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(how)
@@ -68,11 +68,11 @@ def test_clips_that_are_not_in_the_store_are_said_once(cache: Path, capfd: pytes
     with (cache / "recipe" / "clips.csv").open("a", encoding="utf-8") as table:
         table.write("broken.wav,/sound/broken.wav,hum,0,train,broken.wav,curated\n")
     fit(cache, "--jobs", "2", "--folds", "0,1", "--training.epochs", "1")
-    said = capfd.readouterr()
-    assert said.err.count("1 training clips are not in the store") == 1
-    assert "fold1 epoch 1" in said.out, "by processes that print to the same place"
+    printed = capfd.readouterr()
+    assert printed.err.count("1 training clips are not in the store") == 1
+    assert "fold1 epoch 1" in printed.out, "by processes that print to the same place"
 
 
 def test_bad_jobs_are_refused(cache: Path) -> None:
-    with pytest.raises(BadInput, match="--jobs 0"):
+    with pytest.raises(UserError, match="--jobs 0"):
         fit(cache, "--jobs", "0")

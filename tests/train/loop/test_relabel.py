@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
-from core.errors import BadInput
-from recipe.cli import read_command
-from tests.train.studies import OPTIONS, fit, home_of, write_study
-from train.data.training_set import load_material
-from train.loop.relabel import describe_teaching, judge, taught
+from core.errors import UserError
+from recipe.cli import parse_command
+from tests.train.factories import OPTIONS, fit, get_run_dir, write_training_dataset
+from train.data.training_set import load_training_set
+from train.loop.relabel import describe_relabelling, relabel_noisy_clips, relabel_targets
 
 LONG = ["--training.metric", "last", "--training.epochs", "12"]
 
@@ -20,49 +20,49 @@ LONG = ["--training.metric", "last", "--training.epochs", "12"]
 def test_labels_are_kept_added_and_taken_by_their_scores() -> None:
     targets = torch.tensor([[1.0, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1]])
     scores = torch.tensor([[0.2, 0.79, 0.0], [0.19, 0.5, 0.8], [0.7, 0.1, 0.7], [0.9, 0.0, 0.1]])
-    better = judge(targets, scores, keeps=0.2, adds=0.8)
-    assert better.tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0], [1, 0, 0]]
+    relabelled = relabel_targets(targets, scores, keep_threshold=0.2, add_threshold=0.8)
+    assert relabelled.tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0], [1, 0, 0]]
 
 
 @pytest.fixture(scope="module")
 def mislabelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Nine curated clips a fold learnt well by a teacher, and noisy ones of which the last six have wrong labels."""
-    home = tmp_path_factory.mktemp("mislabelled")
-    write_study(home, n_clips=45, noisy=18)
-    path = home / "recipe" / "clips.csv"
+    cache = tmp_path_factory.mktemp("mislabelled")
+    write_training_dataset(cache, n_clips=45, noisy=18)
+    path = cache / "recipe" / "clips.csv"
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
     wrong = table.index[-6:]
     table.loc[wrong, "labels"] = table.loc[wrong, "labels"].map(
         {"hum": "low, deep", "low, deep": "高い", "高い": "hum"}
     )
     table.to_csv(path, index=False)
-    fit(home, *LONG, "--run", "teacher", "--training.noisy_rate", "0")
-    return home
+    fit(cache, *LONG, "--run", "teacher", "--training.noisy_rate", "0")
+    return cache
 
 
 def test_wrong_labels_go_right_ones_stay_and_curated_clips_are_as_they_were(mislabelled: Path) -> None:
-    teacher = home_of(mislabelled).parent / "teacher"
-    asked = read_command([*OPTIONS[:-2], "--cache", str(mislabelled), "--training.teacher", str(teacher)], "test")
-    before = load_material(asked.recipe, asked.places, torch.device("cpu"))
+    teacher = get_run_dir(mislabelled).parent / "teacher"
+    asked = parse_command([*OPTIONS[:-2], "--cache", str(mislabelled), "--training.teacher", str(teacher)], "test")
+    before = load_training_set(asked.recipe, asked.run_paths, torch.device("cpu"))
     fold = 0
-    after = taught(before, asked.recipe, fold, torch.device("cpu"))
-    theirs = after.folds != fold
+    after = relabel_noisy_clips(before, asked.recipe, fold, torch.device("cpu"))
+    other_folds = after.folds != fold
     noisy = before.noisy.numpy()
     truth = torch.arange(45) % 3
-    judged = noisy & theirs & after.kept
-    assert judged.sum() >= 8
-    assert (after.targets.argmax(1)[judged] == truth[judged]).float().mean() > 0.9
-    untouched = ~noisy | ~theirs
+    relabelled = noisy & other_folds & after.kept
+    assert relabelled.sum() >= 8
+    assert (after.targets.argmax(1)[relabelled] == truth[relabelled]).float().mean() > 0.9
+    untouched = ~noisy | ~other_folds
     assert torch.equal(after.targets[untouched], before.targets[untouched])
     assert after.kept[untouched].all()
     assert not np.shares_memory(before.targets.numpy(), after.targets.numpy())
-    assert describe_teaching(before, after, fold).startswith("fold0 the teacher keeps ")
+    assert describe_relabelling(before, after, fold).startswith("fold0 the teacher keeps ")
 
 
 def test_a_run_learns_from_its_teacher_one_network_after_the_other_or_side_by_side(
     mislabelled: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    runs = home_of(mislabelled).parent
+    runs = get_run_dir(mislabelled).parent
     for run, jobs in (("one", "1"), ("two", "2")):
         fit(mislabelled, "--run", run, "--jobs", jobs, "--training.teacher", str(runs / "teacher"))
         assert "fold2 the teacher keeps" in capsys.readouterr().out
@@ -70,16 +70,16 @@ def test_a_run_learns_from_its_teacher_one_network_after_the_other_or_side_by_si
     assert one.read_bytes() == two.read_bytes()
 
 
-def test_without_noisy_clips_there_is_nothing_to_judge(mislabelled: Path) -> None:
-    teacher = home_of(mislabelled).parent / "teacher"
-    asked = read_command([*OPTIONS[:-2], "--cache", str(mislabelled), "--training.teacher", str(teacher)], "test")
-    material = load_material(asked.recipe, asked.places, torch.device("cpu"))
-    elsewhere = replace(material, noisy=material.noisy & torch.from_numpy(material.folds == 0))
+def test_without_noisy_clips_there_is_nothing_to_relabel(mislabelled: Path) -> None:
+    teacher = get_run_dir(mislabelled).parent / "teacher"
+    asked = parse_command([*OPTIONS[:-2], "--cache", str(mislabelled), "--training.teacher", str(teacher)], "test")
+    training_set = load_training_set(asked.recipe, asked.run_paths, torch.device("cpu"))
+    elsewhere = replace(training_set, noisy=training_set.noisy & torch.from_numpy(training_set.folds == 0))
     assert elsewhere.noisy.any()
-    assert taught(elsewhere, asked.recipe, 0, torch.device("cpu")) is elsewhere
-    curated = replace(material, noisy=torch.zeros_like(material.noisy))
-    with pytest.raises(BadInput, match=r"training\.teacher = .*: the data have no noisy clips"):
-        taught(curated, asked.recipe, 0, torch.device("cpu"))
+    assert relabel_noisy_clips(elsewhere, asked.recipe, 0, torch.device("cpu")) is elsewhere
+    curated = replace(training_set, noisy=torch.zeros_like(training_set.noisy))
+    with pytest.raises(UserError, match=r"training\.teacher = .*: the data have no noisy clips"):
+        relabel_noisy_clips(curated, asked.recipe, 0, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_without_noisy_clips_there_is_nothing_to_judge(mislabelled: Path) -> Non
     ],
 )
 def test_a_teacher_that_cannot_be_is_named(mislabelled: Path, more: str, message: str) -> None:
-    runs = home_of(mislabelled).parent
+    runs = get_run_dir(mislabelled).parent
     if "/recipe" in more:
         fit(mislabelled, "--training.epochs", "1")
-    with pytest.raises(BadInput, match=message):
+    with pytest.raises(UserError, match=message):
         fit(mislabelled, *more.format(runs=runs).split())

@@ -54,7 +54,7 @@ def test_plateau_lowers_the_rate_after_epochs_without_a_better_score() -> None:
     optimizer, schedule = start(Training(schedule="plateau", patience=2), 100, (1.0,))
     rates = []
     for score in (0.5, 0.6, 0.6, 0.55, 0.6, 0.7):
-        schedule.epoch_over(score)
+        schedule.step_epoch(score)
         rates.append(optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx([1, 1, 1, 0.1, 0.1, 0.1])
 
@@ -64,7 +64,7 @@ def test_plateau_waits_for_as_many_epochs_as_it_is_told(patience: int, expected:
     optimizer, schedule = start(Training(schedule="plateau", patience=patience), 100, (1.0,))
     rates = []
     for score in (0.5, 0.50001, 0.5, 0.500011, 0.5) if patience == 1 else (0.5, 0.50001, 0.5, 0.5, 0.5):
-        schedule.epoch_over(score)
+        schedule.step_epoch(score)
         rates.append(optimizer.param_groups[0]["lr"])
     assert rates == pytest.approx(expected)
 
@@ -83,7 +83,7 @@ def test_no_number_of_steps_or_warm_up_breaks_a_schedule(
 
 
 @pytest.mark.parametrize("name", ["one_cycle", "cosine", "plateau"])
-def test_a_schedule_taken_up_again_goes_on_as_it_would_have(name: str) -> None:
+def test_a_resumed_schedule_goes_on_as_it_would_have(name: str) -> None:
     training = Training(schedule=name, patience=1)  # type: ignore[arg-type]
 
     def go_on(optimizer: torch.optim.Optimizer, schedule: Schedule, epochs: int) -> list[float]:
@@ -93,14 +93,14 @@ def test_a_schedule_taken_up_again_goes_on_as_it_would_have(name: str) -> None:
                 optimizer.step()
                 schedule.step()
                 rates.append(optimizer.param_groups[0]["lr"])
-            schedule.epoch_over(0.5)
+            schedule.step_epoch(0.5)
         return rates
 
-    whole = go_on(*start(training, 30, (1.0,)), 10)
+    undisturbed = go_on(*start(training, 30, (1.0,)), 10)
     optimizer, schedule = start(training, 30, (1.0,))
     go_on(optimizer, schedule, 4)
     kept = optimizer.state_dict(), schedule.state_dict()
     optimizer, schedule = start(training, 30, (1.0,))
     optimizer.load_state_dict(kept[0])
     schedule.load_state_dict(kept[1])
-    assert go_on(optimizer, schedule, 6) == whole[12:]
+    assert go_on(optimizer, schedule, 6) == undisturbed[12:]

@@ -1,4 +1,4 @@
-"""Learners start fresh or from another run, and learn."""
+"""Train states start fresh or from another run, and learn."""
 
 from pathlib import Path
 from typing import Any
@@ -7,22 +7,22 @@ import pytest
 import torch
 from torch import nn
 
-from core.errors import BadInput
+from core.errors import UserError
 from recipe import Features, Network, Recipe, Training, as_dict
 from train.loop.losses import batch_loss
 from train.loop.optimizer import build_optimizer
-from train.loop.train_state import find_start, start_from
-from train.networks.factory import SoundNetwork, network_of
+from train.loop.train_state import find_start_checkpoint, load_pretrained_weights
+from train.networks.factory import AudioNetwork, build_network_from_recipe
 from train.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 
-def make(seed: int, n_labels: int = 2, **network: Any) -> tuple[Recipe, SoundNetwork]:
+def make(seed: int, n_labels: int = 2, **network: Any) -> tuple[Recipe, AudioNetwork]:
     torch.manual_seed(seed)
     recipe = Recipe(features=Features(n_bins=8), network=Network(**network))
-    return recipe, network_of(recipe, 8, n_labels, -50.0 - seed, 10.0)
+    return recipe, build_network_from_recipe(recipe, 8, n_labels, -50.0 - seed, 10.0)
 
 
-def save(path: Path, labels: list[str], **network: Any) -> SoundNetwork:
+def save(path: Path, labels: list[str], **network: Any) -> AudioNetwork:
     recipe, other = make(1, len(labels), **network)
     save_checkpoint(path, Checkpoint(other.state_dict(), as_dict(recipe), labels, 8, 10.0, 0, 0, 1, 0.5))
     return other
@@ -31,8 +31,8 @@ def save(path: Path, labels: list[str], **network: Any) -> SoundNetwork:
 def test_the_same_labels_take_trunk_and_head_and_keep_ones_own_statistics(tmp_path: Path) -> None:
     path = tmp_path / "best.pt"
     other, (_, network) = save(path, ["a", "b"], modulation_units=4), make(2, modulation_units=4)
-    said = start_from(network, ["a", "b"], path, load_checkpoint(path))
-    assert said == f"starting from {path}"
+    origin = load_pretrained_weights(network, ["a", "b"], path, load_checkpoint(path))
+    assert origin == f"starting from {path}"
     for name, value in network.state_dict().items():
         assert torch.equal(value, other.state_dict()[name]) == (not name.startswith("frontend.mean")), name
 
@@ -41,7 +41,7 @@ def test_other_labels_take_the_trunk_and_a_new_head(tmp_path: Path) -> None:
     other, (_, network) = save(tmp_path / "best.pt", ["a", "b"]), make(2, 3)
     before = network.head.state_dict()["2.weight"].clone()
     path = tmp_path / "best.pt"
-    assert "the head is new" in start_from(network, ["a", "b", "c"], path, load_checkpoint(path))
+    assert "the head is new" in load_pretrained_weights(network, ["a", "b", "c"], path, load_checkpoint(path))
     assert torch.equal(network.head.state_dict()["2.weight"], before)
     assert torch.equal(network.trunk.state_dict()["0.0.weight"], other.trunk.state_dict()["0.0.weight"])
 
@@ -60,36 +60,36 @@ def test_other_labels_take_the_trunk_and_a_new_head(tmp_path: Path) -> None:
 def test_another_build_is_refused(tmp_path: Path, other: dict[str, Any], ours: dict[str, Any]) -> None:
     path = tmp_path / "best.pt"
     save(path, ["a", "b"], **other)
-    with pytest.raises(BadInput, match=rf"training\.start_from.*{other.get('name', 'cnn_small')}.* is another build"):
-        start_from(make(2, **ours)[1], ["a", "b"], path, load_checkpoint(path))
+    with pytest.raises(UserError, match=rf"training\.start_from.*{other.get('name', 'cnn_small')}.* is another build"):
+        load_pretrained_weights(make(2, **ours)[1], ["a", "b"], path, load_checkpoint(path))
 
 
 def test_modulation_units_may_be_put_beside_a_trunk_that_had_none(tmp_path: Path) -> None:
     path = tmp_path / "best.pt"
     other, (_, network) = save(path, ["a", "b"]), make(2, 3, modulation_units=4)
-    assert "the head is new" in start_from(network, ["a", "b", "c"], path, load_checkpoint(path))
+    assert "the head is new" in load_pretrained_weights(network, ["a", "b", "c"], path, load_checkpoint(path))
     assert torch.equal(network.trunk.state_dict()["0.0.weight"], other.trunk.state_dict()["0.0.weight"])
 
 
 def test_a_run_gives_the_network_of_the_same_fold_which_never_saw_its_clips(tmp_path: Path) -> None:
-    for home in ("fold1", "fold11", "fold2_seed0", "fold2_seed1"):
-        save(tmp_path / home / "best.pt", ["a", "b"])
-    assert find_start(tmp_path, 1) == tmp_path / "fold1" / "best.pt"
-    assert find_start(tmp_path, 2) == tmp_path / "fold2_seed0" / "best.pt"
-    assert find_start(tmp_path / "fold1" / "best.pt", 9) == tmp_path / "fold1" / "best.pt"
-    with pytest.raises(BadInput, match=r"no best\.pt of fold 3 \(fold1, fold11"):
-        find_start(tmp_path, 3)
+    for name in ("fold1", "fold11", "fold2_seed0", "fold2_seed1"):
+        save(tmp_path / name / "best.pt", ["a", "b"])
+    assert find_start_checkpoint(tmp_path, 1) == tmp_path / "fold1" / "best.pt"
+    assert find_start_checkpoint(tmp_path, 2) == tmp_path / "fold2_seed0" / "best.pt"
+    assert find_start_checkpoint(tmp_path / "fold1" / "best.pt", 9) == tmp_path / "fold1" / "best.pt"
+    with pytest.raises(UserError, match=r"no best\.pt of fold 3 \(fold1, fold11"):
+        find_start_checkpoint(tmp_path, 3)
 
 
 @pytest.mark.parametrize("name", ["cnn_small", "waveform", "mobilenet_v3_small"])
 @pytest.mark.parametrize("loss", ["bce", "cross_entropy"])
-def test_a_network_learns_one_batch_by_heart(name: str, loss: str) -> None:
+def test_a_network_overfits_one_batch(name: str, loss: str) -> None:
     torch.manual_seed(0)
     training = Training(loss=loss, max_lr=3e-3)  # type: ignore[arg-type]
     n_frames, n_bins = (2048, 1) if name == "waveform" else (48, 32)
     features = Features(kind="waveform", storage="int16") if name == "waveform" else Features()
     recipe = Recipe(features=features, network=Network(name=name, dropout=0), training=training)  # type: ignore[arg-type]
-    network = network_of(recipe, n_bins, 3)
+    network = build_network_from_recipe(recipe, n_bins, 3)
     x, y = torch.randn(6, n_frames, n_bins), torch.eye(3).repeat(2, 1)
     optimizer, curated = build_optimizer(network, training), torch.zeros(6, dtype=torch.bool)
     first = last = batch_loss(network(x), y, curated, training).item()

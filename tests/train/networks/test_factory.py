@@ -1,4 +1,4 @@
-"""Networks by name take frames, have columns and a head, learn in groups, and can be frozen."""
+"""Networks by name take frames, have time steps and a head, learn in groups, and can be frozen."""
 
 import re
 from typing import get_args, get_type_hints
@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from core.errors import BadInput
+from core.errors import UserError
 from recipe import Features, Network, Recipe, Training
-from train.networks.factory import SoundNetwork, build_network, network_of
+from train.networks.factory import AudioNetwork, build_network, build_network_from_recipe
 
 NAMES = get_args(get_type_hints(Network)["name"])
 # vgg16_bn's classifier alone has 120 million weights: its forward pass is tried, its backward pass is alexnet's.
@@ -22,14 +22,14 @@ def frames_for(name: str, n_frames: int = 64) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-def build(name: str, n_labels: int = 5, **keys: object) -> SoundNetwork:
+def build(name: str, n_labels: int = 5, **keys: object) -> AudioNetwork:
     torch.manual_seed(0)
     network = Network(name=name, **keys)  # type: ignore[arg-type]
     return build_network(network, 1 if name == "waveform" else 64, n_labels, 0.0, 1.0, pretrained=False)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_network_learns_and_its_head_on_its_columns_is_its_answer(name: str) -> None:
+def test_every_network_learns_and_its_head_on_its_time_steps_gives_its_logits(name: str) -> None:
     network, x = build(name), frames_for(name)
     if name not in HEAVY:
         network.train()(x).square().sum().backward()
@@ -37,22 +37,22 @@ def test_every_network_learns_and_its_head_on_its_columns_is_its_answer(name: st
         assert without == []
     network.eval()
     with torch.inference_mode():
-        columns, logits = network.columns(x), network(x)
+        time_steps, logits = network.time_steps(x), network(x)
         assert logits.shape == (2, 5)
-        assert columns.ndim == 3
-        assert torch.equal(network.head(columns), logits)
+        assert time_steps.ndim == 3
+        assert torch.equal(network.head(time_steps), logits)
     assert network.dense == (name not in ("alexnet", "vgg16_bn"))
 
 
 @pytest.mark.parametrize("name", ["cnn_small", "resnet_small", "resnet18", "mobilenet_v3_small", "waveform"])
-def test_a_dense_network_has_a_column_for_each_of_its_strides(name: str) -> None:
+def test_a_dense_network_has_a_time_step_for_each_of_its_strides(name: str) -> None:
     network, x = build(name).eval(), frames_for(name)
-    n_frames = 4 * network.frames_per_column
+    n_frames = 4 * network.time_stride
     with torch.inference_mode():
-        # A waveform's first stride is four samples: fewer are not heard.
-        for extra in (0, 4, network.frames_per_column - 1, network.frames_per_column):
+        # A waveform's first stride is four samples: fewer change nothing.
+        for extra in (0, 4, network.time_stride - 1, network.time_stride):
             longer = x.repeat(1, 1 + (n_frames + extra) // x.shape[1], 1)[:, : n_frames + extra]
-            assert network.columns(longer).shape[2] == 4 + (extra > 0)
+            assert network.time_steps(longer).shape[2] == 4 + (extra > 0)
 
 
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "alexnet"])
@@ -66,23 +66,23 @@ def test_three_channel_stems_take_copies_and_deltas(name: str, channels: str) ->
 
 @pytest.mark.parametrize("pooling", ["mean", "mean_max", "attention"])
 @pytest.mark.parametrize("hidden", [0, 7])
-def test_heads_pool_columns_of_any_number(pooling: str, hidden: int) -> None:
+def test_heads_pool_any_number_of_time_steps(pooling: str, hidden: int) -> None:
     network = build("cnn_small", pooling=pooling, hidden=hidden).eval()
     assert sum(isinstance(layer, nn.Linear) for layer in network.head) == (2 if hidden else 1)
-    for n_columns in (1, 9):
-        assert network.head(torch.randn(3, 256, n_columns)).shape == (3, 5)
+    for n_time_steps in (1, 9):
+        assert network.head(torch.randn(3, 256, n_time_steps)).shape == (3, 5)
 
 
 def test_pooling_is_what_it_says() -> None:
-    columns = torch.randn(2, 256, 6)
+    time_steps = torch.randn(2, 256, 6)
     mean = build("cnn_small", pooling="mean").head[0]
-    assert torch.allclose(mean(columns), columns.mean(2))
+    assert torch.allclose(mean(time_steps), time_steps.mean(2))
     both = build("cnn_small", pooling="mean_max").head[0]
-    assert torch.allclose(both(columns), columns.mean(2) + columns.max(2).values)
+    assert torch.allclose(both(time_steps), time_steps.mean(2) + time_steps.max(2).values)
     attention = build("cnn_small", pooling="attention").head[0]
     weigh = attention.state_dict()["weigh.weight"]
-    weights = torch.softmax(torch.einsum("bct,oc->bot", columns, weigh[:, :, 0]), -1)
-    assert torch.allclose(attention(columns), (columns * weights).sum(2), atol=1e-5)
+    weights = torch.softmax(torch.einsum("bct,oc->bot", time_steps, weigh[:, :, 0]), -1)
+    assert torch.allclose(attention(time_steps), (time_steps * weights).sum(2), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["cnn_small", "alexnet", "vgg16_bn"])
@@ -117,8 +117,8 @@ def test_a_frozen_trunk_neither_learns_nor_moves_its_running_means() -> None:
 
 def test_scores_are_sigmoids_or_for_one_label_a_clip_shares_of_one() -> None:
     logits = torch.tensor([[1.0, -2.0, 0.5]])
-    several = network_of(Recipe(features=Features(n_bins=64)), 64, 3)
-    single = network_of(Recipe(training=Training(loss="cross_entropy")), 64, 3)
+    several = build_network_from_recipe(Recipe(features=Features(n_bins=64)), 64, 3)
+    single = build_network_from_recipe(Recipe(training=Training(loss="cross_entropy")), 64, 3)
     assert torch.allclose(several.probabilities(logits), logits.sigmoid())
     assert torch.allclose(single.probabilities(logits), logits.softmax(1))
 
@@ -146,31 +146,31 @@ def test_scores_are_sigmoids_or_for_one_label_a_clip_shares_of_one() -> None:
     ],
 )
 def test_keys_that_do_not_go_together_are_refused(features: Features, network: Network, key: str) -> None:
-    with pytest.raises(BadInput, match=re.escape(key)):
-        network_of(Recipe(features=features, network=network), features.n_bins, 5)
+    with pytest.raises(UserError, match=re.escape(key)):
+        build_network_from_recipe(Recipe(features=features, network=network), features.n_bins, 5)
 
 
 @pytest.mark.parametrize("name", ["cnn_small", "resnet18"])
 def test_modulation_units_stand_beside_the_trunk_and_learn_with_the_head(name: str) -> None:
     network, x = build(name, modulation_units=8), frames_for(name)
     bare = build(name)
-    assert bare.dense and not network.dense, "they hear a whole window, which windows cannot share"
+    assert bare.dense and not network.dense, "they take a whole window, which windows cannot share"
     network.train()(x).square().sum().backward()
     assert not [key for key, weight in network.named_parameters() if weight.grad is None]
     grouped = [id(weight) for layers in network.layer_groups() for weight in layers.parameters()]
     assert sorted(grouped) == sorted(map(id, network.parameters()))
     network.eval()
     with torch.inference_mode():
-        columns = network.columns(x)
-        assert columns.shape[1] == bare.columns(x).shape[1] + 8
-        assert torch.equal(network.head(columns), network(x))
-        assert torch.equal(columns[:, -8:, 0], columns[:, -8:, -1])
+        time_steps = network.time_steps(x)
+        assert time_steps.shape[1] == bare.time_steps(x).shape[1] + 8
+        assert torch.equal(network.head(time_steps), network(x))
+        assert torch.equal(time_steps[:, -8:, 0], time_steps[:, -8:, -1])
 
 
 def test_modulation_units_need_loudness() -> None:
     recipe = Recipe(features=Features(kind="cqt_chroma", n_bins=12), network=Network(modulation_units=8))
-    with pytest.raises(BadInput, match=r"network\.modulation_units"):
-        network_of(recipe, 12, 5)
+    with pytest.raises(UserError, match=r"network\.modulation_units"):
+        build_network_from_recipe(recipe, 12, 5)
 
 
 def test_the_small_network_is_small() -> None:

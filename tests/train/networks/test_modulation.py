@@ -1,4 +1,4 @@
-"""The modulation spectrum against NumPy's FFT, and what it is deaf to."""
+"""The modulation spectrum against NumPy's FFT, and what it does not depend on."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,13 @@ import torch
 
 from train.loop.rng import seeded_generator
 from train.networks.modulation import (
-    BANDS,
-    RANGES,
-    SLOWEST,
-    STEPS_PER_OCTAVE,
+    MIN_MODULATION,
+    MODULATION_BANDS_PER_OCTAVE,
+    N_BAND_GROUPS,
+    N_MODULATION_BANDS,
     ModulationSpectrum,
     ModulationUnits,
-    in_ranges,
+    pool_modulation_bands,
     power_spectrum,
 )
 
@@ -36,16 +36,16 @@ def test_a_beat_stands_out_in_the_range_of_its_rate_and_in_its_band_alone() -> N
     cycles_a_frame = 0.1  # 6.4 Hz at 64 frames a second
     x = torch.full((1, 320, 64), -40.0) + 0.01 * torch.randn((1, 320, 64), generator=seeded_generator("cpu", 3))
     x[0, :, 16:24] += 6 * torch.sin(2 * np.pi * cycles_a_frame * time)[:, None]
-    mean, peak = ModulationSpectrum()(x).view(2, BANDS, RANGES)
-    expected = int(STEPS_PER_OCTAVE * np.log2(cycles_a_frame / SLOWEST))
+    mean, peak = ModulationSpectrum()(x).view(2, N_BAND_GROUPS, N_MODULATION_BANDS)
+    expected = int(MODULATION_BANDS_PER_OCTAVE * np.log2(cycles_a_frame / MIN_MODULATION))
     assert int(mean[2].argmax()) == expected
-    assert mean[2, expected] - mean[torch.arange(BANDS) != 2].max() > 3
+    assert mean[2, expected] - mean[torch.arange(N_BAND_GROUPS) != 2].max() > 3
     assert peak[2, expected] > 1 > peak[:, :expected].max()
 
 
 def test_neither_gain_nor_colour_matters() -> None:
     x = crops()
-    gains = torch.linspace(-20, 20, BANDS).repeat_interleave(64 // BANDS)
+    gains = torch.linspace(-20, 20, N_BAND_GROUPS).repeat_interleave(64 // N_BAND_GROUPS)
     np.testing.assert_allclose(ModulationSpectrum()(x + 12 + gains), ModulationSpectrum()(x), atol=1e-2)
 
 
@@ -54,15 +54,15 @@ def test_neither_gain_nor_colour_matters() -> None:
 def test_crops_of_any_size_have_a_spectrum(n_frames: int, n_bins: int) -> None:
     for x in (crops(n_frames, n_bins), torch.full((3, n_frames, n_bins), -80.0)):
         spectrum = ModulationSpectrum()(x)
-        assert spectrum.shape == (3, 2 * BANDS * RANGES)
+        assert spectrum.shape == (3, 2 * N_BAND_GROUPS * N_MODULATION_BANDS)
         assert spectrum.isfinite().all()
 
 
 def test_every_range_has_a_bin_and_every_bin_a_range_in_long_crops() -> None:
     for n_cycles in (1, 5, 160):
         spectrum = torch.arange(1.0, n_cycles + 1)
-        mean, peak = in_ranges(spectrum)
-        assert mean.shape == peak.shape == (RANGES,)
+        mean, peak = pool_modulation_bands(spectrum)
+        assert mean.shape == peak.shape == (N_MODULATION_BANDS,)
         assert (peak.diff() >= 0).all() and peak[-1] == n_cycles
         assert (mean <= peak).all()
 

@@ -8,10 +8,10 @@ import safetensors.torch
 import torch
 import torchvision
 
-from core.errors import BadInput
+from core.errors import UserError
 from recipe import Network
 from train.networks.factory import build_network
-from train.networks.torchvision_trunks import imagenet_network, trunk_of
+from train.networks.torchvision_trunks import build_torchvision_model, extract_trunk
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +25,8 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_one_channel_stem_sees_a_grey_picture_as_three_channels_did(weights: Path) -> None:
     grey = torch.randn(2, 1, 64, 64)
-    three = trunk_of(imagenet_network("resnet18", str(weights), 3)).eval()
-    one = trunk_of(imagenet_network("resnet18", str(weights), 1)).eval()
+    three = extract_trunk(build_torchvision_model("resnet18", str(weights), 3)).eval()
+    one = extract_trunk(build_torchvision_model("resnet18", str(weights), 1)).eval()
     assert torch.allclose(one(grey), three(grey.expand(-1, 3, -1, -1)), atol=1e-4)
 
 
@@ -41,8 +41,8 @@ def test_safetensors_and_files_without_the_last_layer_are_read(weights: Path, tm
     state = torch.load(weights, weights_only=True)
     path = tmp_path / "resnet18.safetensors"
     safetensors.torch.save_file({key: value for key, value in state.items() if not key.startswith("fc.")}, path)
-    read = imagenet_network("resnet18", str(path), 3).state_dict()
-    assert all(torch.equal(read[key], value) for key, value in state.items() if not key.startswith("fc."))
+    loaded = build_torchvision_model("resnet18", str(path), 3).state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in state.items() if not key.startswith("fc."))
 
 
 def test_older_files_are_read(tmp_path: Path) -> None:
@@ -54,8 +54,8 @@ def test_older_files_are_read(tmp_path: Path) -> None:
     assert "features.denseblock1.denselayer1.norm.1.weight" in old
     assert len(old.keys() - state.keys()) > 100
     torch.save(old, tmp_path / "densenet121.pth")
-    read = imagenet_network("densenet121", str(tmp_path / "densenet121.pth"), 3).state_dict()
-    assert all(torch.equal(read[key], value) for key, value in state.items() if not key.startswith("classifier"))
+    loaded = build_torchvision_model("densenet121", str(tmp_path / "densenet121.pth"), 3).state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in state.items() if not key.startswith("classifier"))
 
 
 @pytest.mark.parametrize(
@@ -73,18 +73,18 @@ def test_a_file_that_is_no_weights_is_named(tmp_path: Path, content: object, mes
         path.write_bytes(content)
     elif content is not None:
         torch.save(content, path)
-    with pytest.raises(BadInput, match=message) as caught:
-        imagenet_network("resnet18", str(path), 1)
+    with pytest.raises(UserError, match=message) as caught:
+        build_torchvision_model("resnet18", str(path), 1)
     assert f"network.weights = {path}" in str(caught.value)
 
 
 def test_weights_of_another_network_are_refused(weights: Path) -> None:
-    with pytest.raises(BadInput, match=r"not the weights of resnet34, whose layer1\.2\.conv1\.weight"):
-        imagenet_network("resnet34", str(weights), 3)
+    with pytest.raises(UserError, match=r"not the weights of resnet34, whose layer1\.2\.conv1\.weight"):
+        build_torchvision_model("resnet34", str(weights), 3)
 
 
 def test_without_a_network_the_message_says_to_give_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    with pytest.raises(BadInput, match=r"imagenet: https://.*resnet18.*cannot be downloaded.*give its path"):
-        imagenet_network("resnet18", "imagenet", 1)
+    with pytest.raises(UserError, match=r"imagenet: https://.*resnet18.*cannot be downloaded.*give its path"):
+        build_torchvision_model("resnet18", "imagenet", 1)

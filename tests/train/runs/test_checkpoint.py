@@ -7,41 +7,47 @@ from typing import Any
 import pytest
 import torch
 
-from core.errors import BadInput
+from core.errors import UserError
 from recipe import Features, Network, Recipe, Training, as_dict
-from train.networks.factory import SoundNetwork, network_of
-from train.runs.checkpoint import Checkpoint, load_checkpoint, network_from, recipe_of, save_checkpoint
-from train.runs.seen_clips import NOTHING, marks_of
+from train.networks.factory import AudioNetwork, build_network_from_recipe
+from train.runs.checkpoint import (
+    Checkpoint,
+    build_network_from_checkpoint,
+    load_checkpoint,
+    parse_checkpoint_recipe,
+    save_checkpoint,
+)
+from train.runs.seen_clips import NO_CLIPS, hash_names
 
 
-def make(**training: Any) -> tuple[SoundNetwork, Checkpoint]:
+def make(**training: Any) -> tuple[AudioNetwork, Checkpoint]:
     torch.manual_seed(0)
     recipe = Recipe("small", features=Features(n_bins=8), network=Network(hidden=4), training=Training(**training))
-    network = network_of(recipe, 8, 2, torch.full((8,), -60.0), 12.0)
+    network = build_network_from_recipe(recipe, 8, 2, torch.full((8,), -60.0), 12.0)
     network(torch.randn(4, 20, 8))
     return network, Checkpoint(network.state_dict(), as_dict(recipe), ["a, b", "高い"], 8, 10.0, 1, 0, 5, 0.9)
 
 
 def test_a_network_comes_back_with_its_weights_statistics_and_meaning(tmp_path: Path) -> None:
-    network, checkpoint = make(loss="cross_entropy", short_clips="floor")
-    checkpoint = replace(checkpoint, learnt=marks_of(["a.wav", "b.wav"]))
+    network, checkpoint = make(loss="cross_entropy", short_clip_padding="pad")
+    checkpoint = replace(checkpoint, seen_clips=hash_names(["a.wav", "b.wav"]))
     path = tmp_path / "fold1" / "best.pt"
     save_checkpoint(path, checkpoint)
-    read = load_checkpoint(path)
-    again, x = network_from(path, read), torch.randn(2, 20, 8) - 60
+    loaded = load_checkpoint(path)
+    again, x = build_network_from_checkpoint(path, loaded), torch.randn(2, 20, 8) - 60
     assert not again.training
     assert torch.equal(again(x), network.eval()(x))
-    assert (again.activation, again.short_clips) == ("softmax", "floor")
-    assert torch.equal(read.learnt, checkpoint.learnt)
-    assert replace(read, network={}, learnt=NOTHING) == replace(checkpoint, network={}, learnt=NOTHING)
+    assert (again.activation, again.short_clip_padding) == ("softmax", "pad")
+    assert torch.equal(loaded.seen_clips, checkpoint.seen_clips)
+    assert replace(loaded, network={}, seen_clips=NO_CLIPS) == replace(checkpoint, network={}, seen_clips=NO_CLIPS)
 
 
 def test_pretrained_weights_are_not_looked_for_again(tmp_path: Path) -> None:
     recipe = Recipe(network=Network(name="resnet18", weights="no longer there.pth"), features=Features(n_bins=32))
-    network = network_of(recipe, 32, 2)
+    network = build_network_from_recipe(recipe, 32, 2)
     path = tmp_path / "a.pt"
     save_checkpoint(path, Checkpoint(network.state_dict(), as_dict(recipe), ["a", "b"], 32, 10.0, 0, 0, 1, 0.5))
-    assert network_from(path, load_checkpoint(path)).frames_per_column == 32
+    assert build_network_from_checkpoint(path, load_checkpoint(path)).time_stride == 32
 
 
 def test_a_checkpoint_cut_anywhere_is_named_and_not_used(tmp_path: Path) -> None:
@@ -49,7 +55,7 @@ def test_a_checkpoint_cut_anywhere_is_named_and_not_used(tmp_path: Path) -> None
     content, path = (tmp_path / "whole.pt").read_bytes(), tmp_path / "cut.pt"
     for cut in range(0, len(content), len(content) // 40):
         path.write_bytes(content[:cut])
-        with pytest.raises(BadInput, match=r"cut\.pt"):
+        with pytest.raises(UserError, match=r"cut\.pt"):
             load_checkpoint(path)
 
 
@@ -59,31 +65,31 @@ def test_a_checkpoint_cut_anywhere_is_named_and_not_used(tmp_path: Path) -> None
 )
 def test_what_is_no_checkpoint_is_named_and_never_run(tmp_path: Path, content: object, message: str) -> None:
     torch.save(content, tmp_path / "other.pt")
-    with pytest.raises(BadInput, match=message) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         load_checkpoint(tmp_path / "other.pt")
     assert "other.pt" in str(caught.value)
 
 
 def test_a_missing_checkpoint_says_what_to_run(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="run make train first"):
+    with pytest.raises(UserError, match="run make train first"):
         load_checkpoint(tmp_path / "best.pt")
 
 
 def test_keys_of_another_version_are_named() -> None:
     checkpoint = make()[1]
     checkpoint.recipe["network"]["wings"] = 2
-    for read in (network_from, recipe_of):
-        with pytest.raises(BadInput, match=r"fold0/best\.pt was trained by .* 'wings'\): train it again"):
-            read(Path("fold0/best.pt"), checkpoint)
+    for use in (build_network_from_checkpoint, parse_checkpoint_recipe):
+        with pytest.raises(UserError, match=r"fold0/best\.pt was trained by .* 'wings'\): train it again"):
+            use(Path("fold0/best.pt"), checkpoint)
 
 
 def test_weights_of_another_version_are_named() -> None:
     checkpoint = make()[1]
     checkpoint.network["trunk.9.weight"] = torch.zeros(3)
     with pytest.raises(
-        BadInput, match=r"fold0/best\.pt holds the weights of another version's network \(.*trunk\.9"
+        UserError, match=r"fold0/best\.pt holds the weights of another version's network \(.*trunk\.9"
     ) as caught:
-        network_from(Path("fold0/best.pt"), checkpoint)
+        build_network_from_checkpoint(Path("fold0/best.pt"), checkpoint)
     assert "\n" not in str(caught.value)
 
 

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 import torch
 
-from core.errors import BadInput
+from core.errors import UserError
 from recipe import Data, Recipe, as_dict
-from tests.train.studies import fit, home_of
+from tests.train.factories import fit, get_run_dir
 from train.fit import validate
-from train.loop.train_state import is_of_data
+from train.loop.train_state import may_share_dataset
 from train.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from train.runs.seen_clips import NOTHING, both, first_learnt, marks_of
+from train.runs.seen_clips import NO_CLIPS, find_seen_clip, hash_names, union
 
 
 @pytest.fixture
@@ -28,34 +28,34 @@ def turned(cache: Path) -> Path:
     return cache
 
 
-def test_marks_tell_clips_apart_whatever_their_names() -> None:
+def test_hashes_tell_clips_apart_whatever_their_names() -> None:
     clips = [f"clip {number}.wav" for number in range(1000)] + ["高い", "\udcff", ""]
-    marks = marks_of(clips)
-    assert marks.dtype == torch.int64
-    assert len(marks.unique()) == len(clips)
-    assert first_learnt(["new", "clip 7.wav", "clip 1.wav"], marks) == "clip 7.wav"
-    assert first_learnt(["new"], marks) is first_learnt(clips, NOTHING) is first_learnt([], marks) is None
-    assert torch.equal(both(marks[:5], marks[3:9]), marks[:9].sort().values)
+    hashes = hash_names(clips)
+    assert hashes.dtype == torch.int64
+    assert len(hashes.unique()) == len(clips)
+    assert find_seen_clip(["new", "clip 7.wav", "clip 1.wav"], hashes) == "clip 7.wav"
+    assert find_seen_clip(["new"], hashes) is find_seen_clip(clips, NO_CLIPS) is find_seen_clip([], hashes) is None
+    assert torch.equal(union(hashes[:5], hashes[3:9]), hashes[:9].sort().values)
 
 
 def test_a_checkpoint_knows_the_clips_behind_it_and_those_of_its_start(cache: Path) -> None:
     fit(cache, "--folds", "1", "--training.epochs", "1", "--training.noisy_weight", "0")
     table = pd.read_csv(cache / "recipe" / "clips.csv")
-    there = (table["fold"] != 1) & (table["trust"] == "curated")
-    learnt = load_checkpoint(home_of(cache) / "fold1" / "best.pt").learnt
-    assert torch.equal(learnt.sort().values, marks_of(table.loc[there, "clip"]).sort().values)
-    options = ["--run", "tuned", "--training.epochs", "1", "--training.start_from", str(home_of(cache))]
+    seen = (table["fold"] != 1) & (table["label_quality"] == "curated")
+    seen_clips = load_checkpoint(get_run_dir(cache) / "fold1" / "best.pt").seen_clips
+    assert torch.equal(seen_clips.sort().values, hash_names(table.loc[seen, "clip"]).sort().values)
+    options = ["--run", "tuned", "--training.epochs", "1", "--training.start_from", str(get_run_dir(cache))]
     fit(cache, "--folds", "1", *options)
-    tuned = load_checkpoint(home_of(cache).parent / "tuned" / "fold1" / "best.pt").learnt
-    assert torch.equal(tuned, marks_of(table.loc[table["fold"] != 1, "clip"]).sort().values)
+    tuned = load_checkpoint(get_run_dir(cache).parent / "tuned" / "fold1" / "best.pt").seen_clips
+    assert torch.equal(tuned, hash_names(table.loc[table["fold"] != 1, "clip"]).sort().values)
 
 
 def test_a_run_does_not_go_on_with_other_folds(turned: Path) -> None:
-    with pytest.raises(BadInput, match="the training clips or their labels have changed"):
+    with pytest.raises(UserError, match="the training clips or their labels have changed"):
         fit(turned, "--run", "before", "--training.epochs", "1", "--resume")
 
 
-def test_what_a_network_learnt_before_an_interrupt_stays_known(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clips_seen_before_an_interrupt_stay_known(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = iter(range(100))
 
     def interrupt(*arguments: Any) -> dict[str, float]:
@@ -66,15 +66,15 @@ def test_what_a_network_learnt_before_an_interrupt_stays_known(cache: Path, monk
     with monkeypatch.context() as patch, pytest.raises(SystemExit, match="130"):
         patch.setattr("train.fit.validate", interrupt)
         fit(cache, "--folds", "0")
-    last = home_of(cache) / "fold0" / "last.pt"
+    last = get_run_dir(cache) / "fold0" / "last.pt"
     before = load_checkpoint(last)
-    gone, held_out = marks_of(["gone.wav"]), marks_of(["clip 0.wav"])
-    save_checkpoint(last, replace(before, learnt=both(before.learnt, held_out)))
-    with pytest.raises(BadInput, match=r"--resume: .*last\.pt has learnt from clip 'clip 0\.wav', which fold 0 holds"):
+    gone, held_out = hash_names(["gone.wav"]), hash_names(["clip 0.wav"])
+    save_checkpoint(last, replace(before, seen_clips=union(before.seen_clips, held_out)))
+    with pytest.raises(UserError, match=r"--resume: .*last\.pt has learnt from clip 'clip 0\.wav', which fold 0 holds"):
         fit(cache, "--folds", "0", "--resume")
-    save_checkpoint(last, replace(before, learnt=both(before.learnt, gone)))
+    save_checkpoint(last, replace(before, seen_clips=union(before.seen_clips, gone)))
     fit(cache, "--folds", "0", "--resume")
-    assert torch.equal(load_checkpoint(last).learnt, both(before.learnt, gone))
+    assert torch.equal(load_checkpoint(last).seen_clips, union(before.seen_clips, gone))
 
 
 @pytest.mark.parametrize(("rate", "changed"), [("1", True), ("0", False)])
@@ -84,14 +84,14 @@ def test_noisy_clips_whose_labels_have_changed_count_where_they_are_drawn(
     options = ["--folds", "0", "--training.epochs", "1", "--training.noisy_rate", rate]
     fit(cache, *options)
     table = pd.read_csv(cache / "recipe" / "clips.csv", keep_default_na=False)
-    learnt = load_checkpoint(home_of(cache) / "fold0" / "best.pt").learnt
-    drawn = table.loc[(table["fold"] != 0) & ((table["trust"] == "curated") | (rate == "1")), "clip"]
-    assert torch.equal(learnt.sort().values, marks_of(drawn).sort().values)
-    noisy = table.index[(table["trust"] == "noisy") & (table["fold"] != 0)]
+    seen_clips = load_checkpoint(get_run_dir(cache) / "fold0" / "best.pt").seen_clips
+    drawn = table.loc[(table["fold"] != 0) & ((table["label_quality"] == "curated") | (rate == "1")), "clip"]
+    assert torch.equal(seen_clips.sort().values, hash_names(drawn).sort().values)
+    noisy = table.index[(table["label_quality"] == "noisy") & (table["fold"] != 0)]
     table.loc[noisy[0], "labels"] = "hum" if table.loc[noisy[0], "labels"] != "hum" else "高い"
     table.to_csv(cache / "recipe" / "clips.csv", index=False)
     if changed:
-        with pytest.raises(BadInput, match="the training clips or their labels have changed"):
+        with pytest.raises(UserError, match="the training clips or their labels have changed"):
             fit(cache, *options, "--resume")
     else:
         fit(cache, *options, "--resume")
@@ -105,7 +105,7 @@ def test_folds_whose_networks_have_seen_their_clips_are_trained_again(
     printed = capsys.readouterr().out
     assert "fold 1: its networks" in printed
     assert "waits for folds 1, 2" in printed
-    oof = home_of(turned).parent / "before" / "oof.csv"
+    oof = get_run_dir(turned).parent / "before" / "oof.csv"
     assert not oof.exists()
     fit(turned, *run, "--folds", "1,2")
     assert oof.exists()
@@ -123,13 +123,13 @@ def test_networks_of_another_vocabulary_are_trained_again(cache: Path, capsys: p
     assert "waits for folds 1, 2" in capsys.readouterr().out
 
 
-def test_a_start_from_another_dataset_may_have_heard_clips_of_the_same_names(turned: Path) -> None:
+def test_start_from_another_dataset_may_share_clip_names(turned: Path) -> None:
     (turned / "recipe").rename(turned / "other")
     before, options = turned / "other" / "runs" / "before", ["--folds", "0", "--training.epochs", "1"]
     fit(turned, "--name", "other", *options, "--training.start_from", str(before), "--data.folder", "/other")
     table = pd.read_csv(turned / "other" / "clips.csv")
-    learnt = load_checkpoint(before.with_name("other") / "fold0" / "best.pt").learnt
-    assert len(learnt) == (table["fold"] != 0).sum()
+    seen_clips = load_checkpoint(before.with_name("other") / "fold0" / "best.pt").seen_clips
+    assert len(seen_clips) == (table["fold"] != 0).sum()
 
 
 @pytest.mark.parametrize(
@@ -144,12 +144,12 @@ def test_a_start_from_another_dataset_may_have_heard_clips_of_the_same_names(tur
 def test_a_dataset_is_known_by_its_folder_or_its_recipe(folder: str, name: str, same: bool) -> None:
     first = Recipe("first", data=Data(folder=str(Path("~/sound").expanduser())))
     checkpoint = Checkpoint({}, as_dict(first), ["hum"], 8, 10.0, 0, 0, 1, 0.5)
-    assert is_of_data(checkpoint, Recipe(name, data=Data(folder=folder))) == same
-    assert not is_of_data(checkpoint, Recipe(name, data=Data(folder=folder, layout="csv")))
+    assert may_share_dataset(checkpoint, Recipe(name, data=Data(folder=folder))) == same
+    assert not may_share_dataset(checkpoint, Recipe(name, data=Data(folder=folder, layout="csv")))
 
 
 @pytest.mark.parametrize("key", ["start_from", "teacher"])
 def test_another_run_of_other_folds_teaches_nothing(turned: Path, key: str) -> None:
-    before = home_of(turned).parent / "before"
-    with pytest.raises(BadInput, match=rf"training\.{key}.* has learnt from clip 'clip \d+\.wav', which fold 0 holds"):
+    before = get_run_dir(turned).parent / "before"
+    with pytest.raises(UserError, match=rf"training\.{key}.* has learnt from clip 'clip \d+\.wav', which fold 0 holds"):
         fit(turned, f"--training.{key}", str(before))

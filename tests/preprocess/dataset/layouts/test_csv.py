@@ -4,30 +4,32 @@ from pathlib import Path
 
 import pytest
 
-from tests.preprocess.small_sets import columns, fill, read, refused
+from tests.preprocess.dataset_factories import assert_refused, columns, read, write_files
 
 
 def test_csv_with_every_column(tmp_path: Path) -> None:
     table = (
-        "fname,note,labels,fold,group,split,trust\n"
+        "fname,note,labels,fold,group,split,label_quality\n"
         '"a, b.wav",x,"rain, heavy; 犬 ;rain, heavy",1,g,train,\n'
         "sub/c.dat,x,犬,1,g,,noisy\n"
         "d.wav,x,rain; 犬,0,,train,curated\n"
         "e.wav,x,犬,,,test,\n"
     )
-    layout = read("csv", fill(tmp_path, {"labels.csv": table, "d.wav": ""}), labels=["rain", "rain, heavy", "犬"])
-    assert columns(layout.table, "clip", "labels", "fold", "split", "group", "trust") == [
+    dataset = read(
+        "csv", write_files(tmp_path, {"labels.csv": table, "d.wav": ""}), labels=["rain", "rain, heavy", "犬"]
+    )
+    assert columns(dataset.table, "clip", "labels", "fold", "split", "group", "label_quality") == [
         ("a, b.wav", "rain, heavy;犬", 1, "train", "g", "curated"),
         ("sub/c.dat", "犬", 1, "train", "g", "noisy"),
         ("d.wav", "rain;犬", 0, "train", "d.wav", "curated"),
         ("e.wav", "犬", -1, "test", "e.wav", "curated"),
     ]
-    assert layout.table["path"].iloc[1] == str(tmp_path / "sub" / "c.dat")
-    assert layout.vocabulary == ["rain", "rain, heavy", "犬"]
+    assert dataset.table["path"].iloc[1] == str(tmp_path / "sub" / "c.dat")
+    assert dataset.vocabulary == ["rain", "rain, heavy", "犬"]
 
 
 def test_csv_rows_without_labels_are_to_be_predicted(tmp_path: Path) -> None:
-    fill(tmp_path, {"labels.csv": "fname,labels\na,x\nb,y\nc,\n", "c": ""})
+    write_files(tmp_path, {"labels.csv": "fname,labels\na,x\nb,y\nc,\n", "c": ""})
     assert list(read("csv", tmp_path).table["split"]) == ["train", "train", "test"]
 
 
@@ -35,9 +37,9 @@ def test_names_groups_and_folds_as_other_programs_write_them(tmp_path: Path) -> 
     """Spaces about them, accents in two forms of Unicode, and folds that a missing one has made decimal."""
     composed, apart = "\u00e9", "e\u0301"
     table = f"fname,labels,fold,group\na.wav ,x,0.0,{composed}\n {composed}.wav,{apart},0.0,{apart}\nc.wav,x,1.00,k\n"
-    layout = read("csv", fill(tmp_path, {"labels.csv": table, "a.wav": "", f"{apart}.wav": "", "c.wav": ""}))
-    assert list(layout.table["path"]) == [str(tmp_path / name) for name in ("a.wav", f"{apart}.wav", "c.wav")]
-    assert columns(layout.table, "labels", "fold", "group") == [
+    dataset = read("csv", write_files(tmp_path, {"labels.csv": table, "a.wav": "", f"{apart}.wav": "", "c.wav": ""}))
+    assert list(dataset.table["path"]) == [str(tmp_path / name) for name in ("a.wav", f"{apart}.wav", "c.wav")]
+    assert columns(dataset.table, "labels", "fold", "group") == [
         ("x", 0, composed),
         (composed, 0, composed),
         ("x", 1, "k"),
@@ -48,15 +50,15 @@ def test_names_groups_and_folds_as_other_programs_write_them(tmp_path: Path) -> 
 
 def test_few_curated_clips_are_spread_over_the_folds(tmp_path: Path) -> None:
     rows = ["a,x,,curated", "b,y,,curated", *(f"n{number},x;y,g,noisy" for number in range(10))]
-    fill(tmp_path, {"labels.csv": "\n".join(["fname,labels,group,trust", *rows]), "a": ""})
+    write_files(tmp_path, {"labels.csv": "\n".join(["fname,labels,group,label_quality", *rows]), "a": ""})
     folds = dict(columns(read("csv", tmp_path, folds=2).table, "clip", "fold"))
     assert {folds["a"], folds["b"]} == {0, 1}
 
 
 def test_csv_beside_the_recordings(tmp_path: Path) -> None:
-    fill(tmp_path, {"mine.csv": "fname,labels\na.wav,x\nb.wav,y\n", "sound/a.wav": ""})
-    layout = read("csv", tmp_path / "sound", table=str(tmp_path / "mine.csv"))
-    assert list(layout.table["path"]) == [str(tmp_path / "sound" / name) for name in ("a.wav", "b.wav")]
+    write_files(tmp_path, {"mine.csv": "fname,labels\na.wav,x\nb.wav,y\n", "sound/a.wav": ""})
+    dataset = read("csv", tmp_path / "sound", table=str(tmp_path / "mine.csv"))
+    assert list(dataset.table["path"]) == [str(tmp_path / "sound" / name) for name in ("a.wav", "b.wav")]
 
 
 @pytest.mark.parametrize(
@@ -72,22 +74,23 @@ def test_csv_beside_the_recordings(tmp_path: Path) -> None:
         ("fname,labels,fold\na,x,2\nb,y,2\n", ["fold 2"]),
         ("fname,labels,split\na,x,train\nb,,train\n", ["b", "no label"]),
         ("fname,labels,split\na,x,learn\nb,x,\n", ["a", "'learn'"]),
-        ("fname,labels,trust\na,x,high\nb,x,\n", ["a", "'high'"]),
-        ("fname,labels,trust\na,x,noisy\nb,y,noisy\n", ["no curated clip"]),
+        ("fname,labels,trust\na,x,curated\nb,y,noisy\n", ["column trust", "label_quality", "rename"]),
+        ("fname,labels,label_quality\na,x,high\nb,x,\n", ["a", "'high'"]),
+        ("fname,labels,label_quality\na,x,noisy\nb,y,noisy\n", ["no curated clip"]),
         ("fname,labels\na,\n", ["no clip is for training"]),
         ('fname,labels\na,x\nb, "y"\n', ["labels.csv, b", "stands in quotes", "no space"]),
         ('fname,labels\na,x\nb,"y\nz"\n', ["labels.csv, b", "line break"]),
     ],
 )
 def test_bad_csvs_are_refused(tmp_path: Path, table: str, words: list[str]) -> None:
-    refused("csv", fill(tmp_path, {"labels.csv": table, "a": ""}), *words)
+    assert_refused("csv", write_files(tmp_path, {"labels.csv": table, "a": ""}), *words)
 
 
 def test_a_missing_table_is_named_with_the_key_that_changes_it(tmp_path: Path) -> None:
-    refused("csv", tmp_path, "labels.csv is not there", "data.table")
+    assert_refused("csv", tmp_path, "labels.csv is not there", "data.table")
 
 
 def test_a_recording_that_is_missing_stays_but_not_if_all_are(tmp_path: Path) -> None:
     table = {"labels.csv": "fname,labels\na,x\nb,y\n"}
-    refused("csv", fill(tmp_path, table), "none of 2 recordings", str(tmp_path / "a"), "data.folder")
-    assert list(read("csv", fill(tmp_path, {"b": ""})).table["clip"]) == ["a", "b"]
+    assert_refused("csv", write_files(tmp_path, table), "none of 2 recordings", str(tmp_path / "a"), "data.folder")
+    assert list(read("csv", write_files(tmp_path, {"b": ""})).table["clip"]) == ["a", "b"]

@@ -4,41 +4,41 @@ from pathlib import Path
 
 import pytest
 
-from tests.preprocess.small_sets import columns, fill, read, refused
+from tests.preprocess.dataset_factories import assert_refused, columns, read, write_files
 
 
 def test_folders_are_labels_in_any_script(tmp_path: Path) -> None:
     names = ["dog, big", "été", "犬", "собака"]
     files = {f"{name}/{number}.wav": "" for name in names for number in "12"}
-    layout = read("folders", fill(tmp_path, files | {"犬/only.ogg": "", "readme.txt": "", ".cache/x.wav": ""}))
-    assert layout.vocabulary == sorted(names)
-    assert ("犬/only.ogg", "犬") in columns(layout.table, "clip", "labels")
-    assert ("dog, big/1.wav", "dog, big") in columns(layout.table, "clip", "labels")
-    assert set(columns(layout.table, "split", "trust")) == {("train", "curated")}
-    assert list(layout.table["path"]) == [str(path) for path in sorted(tmp_path.glob("[!.]*/*"))]
-    assert (layout.table["group"] == layout.table["clip"]).all()
-    assert layout.sample is None
-    assert layout.notes == []
+    dataset = read("folders", write_files(tmp_path, files | {"犬/only.ogg": "", "readme.txt": "", ".cache/x.wav": ""}))
+    assert dataset.vocabulary == sorted(names)
+    assert ("犬/only.ogg", "犬") in columns(dataset.table, "clip", "labels")
+    assert ("dog, big/1.wav", "dog, big") in columns(dataset.table, "clip", "labels")
+    assert set(columns(dataset.table, "split", "label_quality")) == {("train", "curated")}
+    assert list(dataset.table["path"]) == [str(path) for path in sorted(tmp_path.glob("[!.]*/*"))]
+    assert (dataset.table["group"] == dataset.table["clip"]).all()
+    assert dataset.sample is None
+    assert dataset.warnings == []
 
 
 def test_folders_note_what_they_leave_out(tmp_path: Path) -> None:
-    layout = read("folders", fill(tmp_path, {"a/1.wav": "", "b/2.wav": "", "c/notes.txt": "", "loose.wav": ""}))
-    assert layout.vocabulary == ["a", "b"]
-    assert [note.split()[0:2] for note in layout.notes] == [["folder", "'c'"], ["1", "recording(s)"]]
+    dataset = read("folders", write_files(tmp_path, {"a/1.wav": "", "b/2.wav": "", "c/notes.txt": "", "loose.wav": ""}))
+    assert dataset.vocabulary == ["a", "b"]
+    assert [note.split()[0:2] for note in dataset.warnings] == [["folder", "'c'"], ["1", "recording(s)"]]
 
 
 def test_folders_below_a_class_belong_to_it(tmp_path: Path) -> None:
-    layout = read("folders", fill(tmp_path, {"a/x/1.wav": "", "a/y/1.wav": "", "b/2.wav": ""}))
-    assert columns(layout.table, "clip", "labels") == [("a/x/1.wav", "a"), ("a/y/1.wav", "a"), ("b/2.wav", "b")]
+    dataset = read("folders", write_files(tmp_path, {"a/x/1.wav": "", "a/y/1.wav": "", "b/2.wav": ""}))
+    assert columns(dataset.table, "clip", "labels") == [("a/x/1.wav", "a"), ("a/y/1.wav", "a"), ("b/2.wav", "b")]
 
 
 def test_one_more_file_gives_no_other_clip_another_name(tmp_path: Path) -> None:
-    before = read("folders", fill(tmp_path, {"a/1.wav": "", "b/2.wav": ""})).table["clip"]
-    assert set(before) < set(read("folders", fill(tmp_path, {"a/2.wav": ""})).table["clip"])
+    before = read("folders", write_files(tmp_path, {"a/1.wav": "", "b/2.wav": ""})).table["clip"]
+    assert set(before) < set(read("folders", write_files(tmp_path, {"a/2.wav": ""})).table["clip"])
 
 
 def test_a_class_named_like_a_column_of_the_csvs_is_refused(tmp_path: Path) -> None:
-    refused("folders", fill(tmp_path, {"clip/1.wav": "", "b/2.wav": ""}), "'clip'", "name it otherwise")
+    assert_refused("folders", write_files(tmp_path, {"clip/1.wav": "", "b/2.wav": ""}), "'clip'", "name it otherwise")
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,10 @@ def test_a_class_named_like_a_column_of_the_csvs_is_refused(tmp_path: Path) -> N
     ],
 )
 def test_bad_folders_are_refused(tmp_path: Path, files: dict[str, str], words: list[str]) -> None:
-    refused("folders", fill(tmp_path, files), *words, folds=3)
+    assert_refused("folders", write_files(tmp_path, files), *words, folds=3)
 
 
 def test_a_label_outside_the_wanted_ones_is_named(tmp_path: Path) -> None:
-    refused("folders", fill(tmp_path, {"a/1.wav": "", "b/2.wav": ""}), "2.wav", "'b'", "data.labels", labels=["a"])
+    assert_refused(
+        "folders", write_files(tmp_path, {"a/1.wav": "", "b/2.wav": ""}), "2.wav", "'b'", "data.labels", labels=["a"]
+    )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.preprocess.small_sets import columns, fill, read, refused
+from tests.preprocess.dataset_factories import assert_refused, columns, read, write_files
 
 
 def freesound() -> dict[str, str]:
@@ -20,8 +20,8 @@ def freesound() -> dict[str, str]:
 
 
 def test_fsdkaggle2019_follows_its_sample_submission(tmp_path: Path) -> None:
-    layout = read("fsdkaggle2019", fill(tmp_path, freesound()))
-    assert columns(layout.table, "clip", "labels", "split", "trust") == [
+    dataset = read("fsdkaggle2019", write_files(tmp_path, freesound()))
+    assert columns(dataset.table, "clip", "labels", "split", "label_quality") == [
         ("a.wav", "Zip;Bark_(dog)", "train", "curated"),
         ("b.wav", "Zip", "train", "curated"),
         ("c.wav", "Bark_(dog)", "train", "noisy"),
@@ -29,11 +29,11 @@ def test_fsdkaggle2019_follows_its_sample_submission(tmp_path: Path) -> None:
         ("z.wav", "", "test", "curated"),
         ("y.wav", "", "test", "curated"),
     ]
-    assert layout.table["path"].iloc[3] == str(tmp_path / "train_noisy" / "d.wav")
-    assert layout.vocabulary == ["Zip", "Bark_(dog)"]
-    assert layout.sample is not None
-    assert list(layout.sample.columns) == ["fname", "Zip", "Bark_(dog)"]
-    assert layout.notes == []
+    assert dataset.table["path"].iloc[3] == str(tmp_path / "train_noisy" / "d.wav")
+    assert dataset.vocabulary == ["Zip", "Bark_(dog)"]
+    assert dataset.sample is not None
+    assert list(dataset.sample.columns) == ["fname", "Zip", "Bark_(dog)"]
+    assert dataset.warnings == []
 
 
 @pytest.mark.parametrize(
@@ -41,16 +41,16 @@ def test_fsdkaggle2019_follows_its_sample_submission(tmp_path: Path) -> None:
 )
 def test_fsdkaggle2019_without_noisy_clips(tmp_path: Path, absent: str, note: str, n_clips: int) -> None:
     files = {name: text for name, text in freesound().items() if name.split("/")[0] != absent}
-    layout = read("fsdkaggle2019", fill(tmp_path, files))
-    assert len(layout.table) == n_clips
-    assert note in layout.notes[0]
+    dataset = read("fsdkaggle2019", write_files(tmp_path, files))
+    assert len(dataset.table) == n_clips
+    assert note in dataset.warnings[0]
 
 
 def test_fsdkaggle2019_without_test_clips_keeps_its_vocabulary(tmp_path: Path) -> None:
-    layout = read("fsdkaggle2019", fill(tmp_path, {k: v for k, v in freesound().items() if k != "test/y.wav"}))
-    assert layout.sample is None
-    assert layout.vocabulary == ["Zip", "Bark_(dog)"]
-    assert "no test/" in layout.notes[0]
+    dataset = read("fsdkaggle2019", write_files(tmp_path, {k: v for k, v in freesound().items() if k != "test/y.wav"}))
+    assert dataset.sample is None
+    assert dataset.vocabulary == ["Zip", "Bark_(dog)"]
+    assert "no test/" in dataset.warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -64,15 +64,17 @@ def test_fsdkaggle2019_without_test_clips_keeps_its_vocabulary(tmp_path: Path) -
     ],
 )
 def test_bad_fsdkaggle2019_sets_are_refused(tmp_path: Path, name: str, text: str, words: list[str]) -> None:
-    refused("fsdkaggle2019", fill(tmp_path, freesound() | {name: text}), *words)
+    assert_refused("fsdkaggle2019", write_files(tmp_path, freesound() | {name: text}), *words)
 
 
 def test_fsdkaggle2019_labels_that_cannot_be_are_blamed_on_the_sample_submission(tmp_path: Path) -> None:
     files = {name: text for name, text in freesound().items() if not name.startswith("test/")}
-    fill(tmp_path, files | {"sample_submission.csv": "fname,Zip,labels\nz.wav,0,0\n"})
-    refused("fsdkaggle2019", tmp_path, f"{tmp_path}: sample_submission.csv names label 'labels'")
+    write_files(tmp_path, files | {"sample_submission.csv": "fname,Zip,labels\nz.wav,0,0\n"})
+    assert_refused("fsdkaggle2019", tmp_path, f"{tmp_path}: sample_submission.csv names label 'labels'")
 
 
 @pytest.mark.parametrize("name", ["train_curated.csv", "sample_submission.csv"])
 def test_fsdkaggle2019_elsewhere_names_the_file_it_expects(tmp_path: Path, name: str) -> None:
-    refused("fsdkaggle2019", fill(tmp_path, {k: v for k, v in freesound().items() if k != name}), name, "data.folder")
+    assert_refused(
+        "fsdkaggle2019", write_files(tmp_path, {k: v for k, v in freesound().items() if k != name}), name, "data.folder"
+    )

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.preprocess.small_sets import columns, fill, read, refused
+from tests.preprocess.dataset_factories import assert_refused, columns, read, write_files
 
 
 def instruments() -> dict[str, str]:
@@ -25,10 +25,10 @@ def instruments() -> dict[str, str]:
 
 
 def test_irmas_groups_tracks_and_reads_labels_of_test_clips(tmp_path: Path) -> None:
-    layout = read("irmas", fill(tmp_path, instruments()))
-    assert layout.vocabulary == ["cel", "pia"]
-    assert "1 of 3 clips of the testing parts have no .txt with instruments (nothing known-2.wav" in layout.notes[0]
-    assert columns(layout.table, "clip", "labels", "split", "group") == [
+    dataset = read("irmas", write_files(tmp_path, instruments()))
+    assert dataset.vocabulary == ["cel", "pia"]
+    assert "1 of 3 clips of the testing parts have no .txt with instruments (nothing known-2.wav" in dataset.warnings[0]
+    assert columns(dataset.table, "clip", "labels", "split", "group") == [
         ("008__[cel][nod][cla]0002__3.wav", "cel", "train", "cel0002"),
         ("[cel][cla]0001__1.wav", "cel", "train", "cel0001"),
         ("[cel][cla]0001__2.wav", "cel", "train", "cel0001"),
@@ -47,8 +47,8 @@ def test_irmas_trains_on_the_first_pieces_of_the_testing_parts_in_order(tmp_path
     files = {f"IRMAS-TestingData-{name}.wav": "" for name in pieces}
     files |= {f"IRMAS-TestingData-{name}.txt": f"{label}\t\n" for name, label in pieces.items()}
     training = {name: text for name, text in instruments().items() if "Training" in name}
-    fill(tmp_path, training | files)
-    for share, learnt in (
+    write_files(tmp_path, training | files)
+    for share, moved in (
         (0.0, []),
         (0.05, []),
         (0.2, ["b"]),
@@ -56,38 +56,40 @@ def test_irmas_trains_on_the_first_pieces_of_the_testing_parts_in_order(tmp_path
         (0.7, ["b", "c", "a"]),
         (1.0, list("bcad")),
     ):
-        layout = read("irmas", tmp_path, irmas_share=share)
-        tests = layout.table[layout.table["path"].str.contains("Testing")]
+        dataset = read("irmas", tmp_path, irmas_share=share)
+        tests = dataset.table[dataset.table["path"].str.contains("Testing")]
         trained = tests[tests["split"] == "train"]
-        assert trained["group"].drop_duplicates().tolist() == learnt, share
+        assert trained["group"].drop_duplicates().tolist() == moved, share
         assert set(trained["group"]).isdisjoint(tests.loc[tests["split"] == "test", "group"])
         assert (trained["fold"] >= 0).all()
         assert trained.groupby("group")["fold"].nunique().max() == 1 or trained.empty
-        assert not share or f"{len(trained)} of 10 clips" in layout.notes[0]
+        assert not share or f"{len(trained)} of 10 clips" in dataset.warnings[0]
 
 
 def test_irmas_does_not_train_on_pieces_whose_instruments_are_not_known(tmp_path: Path) -> None:
-    fill(tmp_path, instruments())
+    write_files(tmp_path, instruments())
     table = read("irmas", tmp_path, irmas_share=1.0).table
     assert table.loc[table["split"] == "test", "clip"].tolist() == ["nothing known-2.wav"]
 
 
 def test_irmas_names_clips_apart_that_parts_share(tmp_path: Path) -> None:
     twice = {f"IRMAS-TestingData-Part{part}/Part{part}/Track 01-1.wav": "" for part in "12"}
-    clips = list(read("irmas", fill(tmp_path, instruments() | twice)).table["clip"])
+    clips = list(read("irmas", write_files(tmp_path, instruments() | twice)).table["clip"])
     assert set(twice) <= set(clips)
 
 
 def test_irmas_without_test_clips_says_so(tmp_path: Path) -> None:
-    layout = read("irmas", fill(tmp_path, {k: v for k, v in instruments().items() if "Training" in k}))
-    assert set(layout.table["split"]) == {"train"}
-    assert "TestingData" in layout.notes[0]
+    dataset = read("irmas", write_files(tmp_path, {k: v for k, v in instruments().items() if "Training" in k}))
+    assert set(dataset.table["split"]) == {"train"}
+    assert "TestingData" in dataset.warnings[0]
 
 
 @pytest.mark.parametrize("text", ["cel\npno\t\n", "cel, pia"])
 def test_irmas_test_labels_of_no_training_folder_are_refused(tmp_path: Path, text: str) -> None:
     name = "IRMAS-TestingData-Part1/Part1/01 - Alasdair - Scottish-1.txt"
-    refused("irmas", fill(tmp_path, instruments() | {name: text}), "01 - Alasdair - Scottish-1.wav", "vocabulary")
+    assert_refused(
+        "irmas", write_files(tmp_path, instruments() | {name: text}), "01 - Alasdair - Scottish-1.wav", "vocabulary"
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,14 +99,16 @@ def test_irmas_folders_and_the_recipe_s_labels_are_each_blamed_for_their_own(
     tmp_path: Path, labels: list[str] | None, blamed: str
 ) -> None:
     other = {"IRMAS-TrainingData/clip/[clip]0003__1.wav": ""}
-    refused("irmas", fill(tmp_path, instruments() | other), f"{tmp_path}: {blamed} label 'clip'", labels=labels)
+    assert_refused(
+        "irmas", write_files(tmp_path, instruments() | other), f"{tmp_path}: {blamed} label 'clip'", labels=labels
+    )
 
 
 def test_irmas_labels_that_are_no_text_are_named(tmp_path: Path) -> None:
-    fill(tmp_path, instruments())
+    write_files(tmp_path, instruments())
     (tmp_path / "IRMAS-TestingData-Part3/Part3/nothing known-2.txt").write_bytes(b"\xff\xfe\0")
-    refused("irmas", tmp_path, "nothing known-2.txt", "as text")
+    assert_refused("irmas", tmp_path, "nothing known-2.txt", "as text")
 
 
 def test_irmas_elsewhere_names_the_folder_it_expects(tmp_path: Path) -> None:
-    refused("irmas", tmp_path, str(tmp_path / "IRMAS-TrainingData"), "data.folder")
+    assert_refused("irmas", tmp_path, str(tmp_path / "IRMAS-TrainingData"), "data.folder")

@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
-from tests.preprocess.small_sets import columns, fill, read, refused
+from tests.preprocess.dataset_factories import assert_refused, columns, read, write_files
 
 
 def test_names_carry_the_notes_of_a_flat_folder(tmp_path: Path) -> None:
-    folder = fill(tmp_path, dict.fromkeys(["A3_1.wav", "A3_2.wav", "C#4_1.flac", "Db4_2.wav", "B3+F4_1.wav"], ""))
-    layout = read("notes", folder)
-    assert layout.vocabulary == ["A3", "B3", "C#4", "F4"]
-    assert columns(layout.table, "clip", "labels", "split", "group") == [
+    folder = write_files(
+        tmp_path, dict.fromkeys(["A3_1.wav", "A3_2.wav", "C#4_1.flac", "Db4_2.wav", "B3+F4_1.wav"], "")
+    )
+    dataset = read("notes", folder)
+    assert dataset.vocabulary == ["A3", "B3", "C#4", "F4"]
+    assert columns(dataset.table, "clip", "labels", "split", "group") == [
         ("A3_1.wav", "A3", "train", "A3_1.wav"),
         ("A3_2.wav", "A3", "train", "A3_2.wav"),
         ("B3+F4_1.wav", "B3;F4", "train", "B3+F4_1.wav"),
@@ -19,16 +21,18 @@ def test_names_carry_the_notes_of_a_flat_folder(tmp_path: Path) -> None:
 
 
 def test_octaves_fold_into_pitch_classes(tmp_path: Path) -> None:
-    layout = read(
-        "notes", fill(tmp_path, dict.fromkeys(["A3_1.wav", "A4+C2_1.wav", "C5+C4.wav"], "")), note_octaves=False
+    dataset = read(
+        "notes", write_files(tmp_path, dict.fromkeys(["A3_1.wav", "A4+C2_1.wav", "C5+C4.wav"], "")), note_octaves=False
     )
-    assert layout.vocabulary == ["C", "A"]
-    assert list(layout.table["labels"]) == ["A", "A;C", "C"]
+    assert dataset.vocabulary == ["C", "A"]
+    assert list(dataset.table["labels"]) == ["A", "A;C", "C"]
 
 
 def test_instruments_are_groups_and_stay_in_one_fold(tmp_path: Path) -> None:
     names = [f"train/{player}/{note}_1.wav" for player in "pqrs" for note in ("A3", "B3")]
-    table = read("notes", fill(tmp_path, dict.fromkeys([*names, "test/oboe/A3_1.wav", "test/unknown.wav"], ""))).table
+    table = read(
+        "notes", write_files(tmp_path, dict.fromkeys([*names, "test/oboe/A3_1.wav", "test/unknown.wav"], ""))
+    ).table
     known = {clip: facts for clip, *facts in columns(table, "clip", "labels", "split", "group")}
     assert known["test/oboe/A3_1.wav"] == ["A3", "test", "oboe"]
     assert known["test/unknown.wav"] == ["", "test", "test/unknown.wav"]
@@ -38,16 +42,16 @@ def test_instruments_are_groups_and_stay_in_one_fold(tmp_path: Path) -> None:
 
 
 def test_folders_named_train_alone_are_no_splits(tmp_path: Path) -> None:
-    layout = read("notes", fill(tmp_path, dict.fromkeys(["train/A3_1.wav", "x/A3_1.wav", "x/B3_1.wav"], "")))
-    assert set(layout.table["split"]) == {"train"}
-    assert set(layout.table["group"]) == {"train", "x"}
+    dataset = read("notes", write_files(tmp_path, dict.fromkeys(["train/A3_1.wav", "x/A3_1.wav", "x/B3_1.wav"], "")))
+    assert set(dataset.table["split"]) == {"train"}
+    assert set(dataset.table["group"]) == {"train", "x"}
 
 
 def test_a_training_name_without_a_note_is_refused(tmp_path: Path) -> None:
-    refused("notes", fill(tmp_path, {"A3_1.wav": "", "take 1.wav": ""}), "take 1.wav", "A3_1.wav", "csv")
-    refused("notes", fill(tmp_path / "more", {"A3+H_1.wav": "", "B3_1.wav": ""}), "A3+H_1.wav")
+    assert_refused("notes", write_files(tmp_path, {"A3_1.wav": "", "take 1.wav": ""}), "take 1.wav", "A3_1.wav", "csv")
+    assert_refused("notes", write_files(tmp_path / "more", {"A3+H_1.wav": "", "B3_1.wav": ""}), "A3+H_1.wav")
 
 
 def test_a_test_note_that_was_never_trained_on_is_named(tmp_path: Path) -> None:
     names = ["train/p/A3_1.wav", "train/q/B3_1.wav", "test/r/C4_1.wav"]
-    refused("notes", fill(tmp_path, dict.fromkeys(names, "")), "C4_1.wav", "C4", "data.labels")
+    assert_refused("notes", write_files(tmp_path, dict.fromkeys(names, "")), "C4_1.wav", "C4", "data.labels")

@@ -6,12 +6,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from core.errors import BadInput
-from preprocess.dataset.loader import Layout, read_layout
+from core.errors import UserError
+from preprocess.dataset.loader import Dataset, read_dataset
 from recipe import Data
 
 
-def fill(folder: Path, files: dict[str, str]) -> Path:
+def write_files(folder: Path, files: dict[str, str]) -> Path:
     """Write text files below `folder`; a recording's content does not matter to a layout."""
     for name, text in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -19,17 +19,17 @@ def fill(folder: Path, files: dict[str, str]) -> Path:
     return folder
 
 
-def read(layout: Any, folder: Path, **keys: Any) -> Layout:
-    return read_layout(Data(layout=layout, folder=str(folder), **{"folds": 2, **keys}))
+def read(layout: Any, folder: Path, **keys: Any) -> Dataset:
+    return read_dataset(Data(layout=layout, folder=str(folder), **{"folds": 2, **keys}))
 
 
 def columns(table: pd.DataFrame, *names: str) -> list[tuple[Any, ...]]:
     return list(table[list(names)].itertuples(index=False, name=None))
 
 
-def refused(layout: str, folder: Path, *words: str, **keys: Any) -> None:
+def assert_refused(layout: str, folder: Path, *words: str, **keys: Any) -> None:
     """The layout is refused in one line that holds `words`."""
-    with pytest.raises(BadInput) as caught:
+    with pytest.raises(UserError) as caught:
         read(layout, folder, **keys)
     message = str(caught.value)
     assert "\n" not in message

@@ -6,23 +6,23 @@ from typing import Any
 from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from train.networks.factory import SoundNetwork
+from train.networks.factory import AudioNetwork
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
-def fused(network: SoundNetwork) -> SoundNetwork:
+def fuse_conv_bn(network: AudioNetwork) -> AudioNetwork:
     """A copy of a network in eval mode that gives the same logits, but for rounding, in fewer passes over memory.
 
     On a CPU `cnn_small` takes about a third less time, and `resnet_small` a sixth.
     """
-    quick = copy.deepcopy(network)
-    quick.trunk = nn.Sequential(_fused(quick.trunk)).eval()
-    return quick
+    fused_network = copy.deepcopy(network)
+    fused_network.trunk = nn.Sequential(_fuse_trunk(fused_network.trunk)).eval()
+    return fused_network
 
 
-def _fused(trunk: nn.Module) -> fx.GraphModule:
+def _fuse_trunk(trunk: nn.Module) -> fx.GraphModule:
     traced = fx.symbolic_trace(trunk)
     layers: dict[Any, nn.Module] = dict(traced.named_modules())
     for node in traced.graph.nodes:

@@ -6,17 +6,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from predict.inference.fused import fused
+from predict.inference.fuse_conv_bn import fuse_conv_bn
 from predict.inference.tagger import load_run
 from recipe import Network, Prediction
-from tests.predict.conftest import Home
-from train.networks.factory import SoundNetwork, build_network
+from tests.predict.conftest import TinyRun
+from train.networks.factory import AudioNetwork, build_network
 
 NAMES = get_args(get_type_hints(Network)["name"])
 NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d)
 
 
-def trained(name: str) -> SoundNetwork:
+def make_trained_network(name: str) -> AudioNetwork:
     """A network in eval mode whose normalisation layers have means, deviations, scales and shifts of their own."""
     torch.manual_seed(0)
     recipe = Network(name=name)  # type: ignore[arg-type]
@@ -40,32 +40,34 @@ def frames_for(name: str) -> Tensor:
 @pytest.mark.parametrize("name", NAMES)
 @torch.inference_mode()
 def test_every_network_answers_as_before_and_stays_as_it_was(name: str) -> None:
-    network, frames = trained(name), frames_for(name)
+    network, frames = make_trained_network(name), frames_for(name)
     before, logits = network.state_dict(), network(frames)
-    quick = fused(network)
-    torch.testing.assert_close(quick(frames), logits, rtol=1e-4, atol=1e-4 * float(logits.abs().max()))
+    fused_network = fuse_conv_bn(network)
+    torch.testing.assert_close(fused_network(frames), logits, rtol=1e-4, atol=1e-4 * float(logits.abs().max()))
     assert torch.equal(network(frames), logits)
     assert list(network.state_dict()) == list(before)
-    assert quick.frames_per_column == network.frames_per_column
+    assert fused_network.time_stride == network.time_stride
 
 
 @pytest.mark.parametrize("name", ["cnn_small", "resnet_small", "resnet18", "vgg16_bn", "efficientnet_b0", "waveform"])
 def test_no_normalisation_is_left_behind_a_convolution(name: str) -> None:
-    network = trained(name)
+    network = make_trained_network(name)
     assert any(isinstance(layer, NORMALISATIONS) for layer in network.modules())
-    assert not any(isinstance(layer, NORMALISATIONS) for layer in fused(network).modules())
+    assert not any(isinstance(layer, NORMALISATIONS) for layer in fuse_conv_bn(network).modules())
 
 
 def test_weights_stay_in_the_order_that_convolutions_want() -> None:
-    layers = [layer for layer in fused(trained("cnn_small")).modules() if isinstance(layer, nn.Conv2d)]
+    layers = [
+        layer for layer in fuse_conv_bn(make_trained_network("cnn_small")).modules() if isinstance(layer, nn.Conv2d)
+    ]
     assert len(layers) == 4
     assert all(layer.weight.is_contiguous(memory_format=torch.channels_last) for layer in layers)
 
 
-def test_a_run_answers_by_fused_networks_and_keeps_the_trained_ones(home: Home) -> None:
-    run = load_run(home.places.run_home, Prediction(window_seconds=0.5, hop_seconds=0.25))
+def test_a_run_answers_by_fused_networks_and_keeps_the_trained_ones(tiny_run: TinyRun) -> None:
+    run = load_run(tiny_run.run_paths.run_dir, Prediction(window_seconds=0.5, hop_seconds=0.25))
     for fold, networks in run.folds.items():
-        answering = run.tagger(fold).networks
-        assert len(answering) == len(networks)
-        assert not any(isinstance(layer, NORMALISATIONS) for each in answering for layer in each.modules())
+        fused_networks = run.tagger(fold).networks
+        assert len(fused_networks) == len(networks)
+        assert not any(isinstance(layer, NORMALISATIONS) for each in fused_networks for layer in each.modules())
         assert all(any(isinstance(layer, NORMALISATIONS) for layer in each.modules()) for each in networks)

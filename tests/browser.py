@@ -11,7 +11,7 @@ from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
 
 BROWSER, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
-ALONE = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1200,1600")
+CHROMIUM_OPTIONS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1200,1600")
 
 
 def open_browser(*arguments: str) -> webdriver.Chrome:
@@ -20,7 +20,7 @@ def open_browser(*arguments: str) -> webdriver.Chrome:
         pytest.skip("no chromium with its driver")
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER
-    for argument in (*ALONE, *arguments):
+    for argument in (*CHROMIUM_OPTIONS, *arguments):
         options.add_argument(argument)
     try:
         return webdriver.Chrome(options=options, service=Service(DRIVER))
@@ -28,7 +28,7 @@ def open_browser(*arguments: str) -> webdriver.Chrome:
         pytest.skip(f"chromium does not start here: {error.msg}")
 
 
-def until(found: Callable[[], Any]) -> Any:
+def wait_until(found: Callable[[], Any]) -> Any:
     """What is found, once there is something; None after half a minute."""
     for _ in range(300):
         if value := found():

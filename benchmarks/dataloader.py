@@ -77,7 +77,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
     def mask(self, x: Frames, share: float) -> Frames:
         """Hide spans of the first axis."""
         x, fill = x.copy(), x.mean()
-        for _ in range(self.random.integers(1, self.training.masks + 1)):
+        for _ in range(self.random.integers(1, self.training.max_masks + 1)):
             width = self.random.integers(int(share * len(x)) + 1)
             start = self.random.integers(len(x) - width + 1)
             x[start : start + width] = fill

@@ -1,4 +1,4 @@
-"""Small stores and memories of random frames for tests of training."""
+"""Small stores and frame banks of random frames for tests of training."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from preprocess.store.schema import Coding, Row, digest_of
-from preprocess.store.writer import Piece, write_store
+from preprocess.store.schema import FrameEncoding, Row, frames_digest
+from preprocess.store.writer import RowSource, write_store
 from recipe import Features
-from train.data.frame_bank import Memory
+from train.data.frame_bank import FrameBank
 
-Name = tuple[str, int]
+ClipVariant = tuple[str, int]
 """A clip and its variant."""
 
 
@@ -28,7 +28,7 @@ def random_frames(dtype: str, n_frames: int, n_bins: int, seed: int) -> NDArray[
 
 def write_small_store(
     path: Path,
-    lengths: Mapping[Name, int],
+    lengths: Mapping[ClipVariant, int],
     *,
     features: Features | None = None,
     dtype: str = "float16",
@@ -36,34 +36,43 @@ def write_small_store(
     scale: float = 1.0,
     offset: float = 0.0,
     frames_per_second: float = 10.0,
-) -> dict[Name, NDArray[Any]]:
+) -> dict[ClipVariant, NDArray[Any]]:
     """Write a store with so many frames of each clip and variant, in that order; return the stored frames."""
     stored = {name: random_frames(dtype, length, n_bins, seed) for seed, (name, length) in enumerate(lengths.items())}
-    pieces = [
-        Piece.in_memory(
-            Row(clip, variant, "1:1", float(number), len(frames) / frames_per_second, len(frames), digest_of(frames)),
+    row_sources = [
+        RowSource.from_array(
+            Row(
+                clip, variant, "1:1", float(number), len(frames) / frames_per_second, len(frames), frames_digest(frames)
+            ),
             frames,
             path,
         )
         for number, ((clip, variant), frames) in enumerate(stored.items())
     ]
-    write_store(path, features or Features(), Coding(np.dtype(dtype), n_bins, frames_per_second, scale, offset), pieces)
+    write_store(
+        path,
+        features or Features(),
+        FrameEncoding(np.dtype(dtype), n_bins, frames_per_second, scale, offset),
+        row_sources,
+    )
     return stored
 
 
-def memory_of(clips: Mapping[str, NDArray[Any]], *, kind: str = "logmel", copies: int = 0) -> Memory:
-    """A memory on the CPU of these stored frames [n_frames, n_bins]; the last `copies` + 1 of them are one row."""
-    names, parts = list(clips), [torch.from_numpy(frames) for frames in clips.values()]
-    lengths = torch.tensor([len(part) for part in parts])
-    first_entry = torch.tensor([*range(len(parts) - copies), len(parts)])
-    return Memory(
-        clips=names[: len(first_entry) - 1],
-        frames=torch.cat(parts),
+def make_frame_bank(
+    clips: Mapping[str, NDArray[Any]], *, kind: str = "logmel", n_offline_variants: int = 0
+) -> FrameBank:
+    """A frame bank on the CPU of stored frames [n_frames, n_bins]; the last 1 + `n_offline_variants` are a row."""
+    names, chunks = list(clips), [torch.from_numpy(frames) for frames in clips.values()]
+    lengths = torch.tensor([len(chunk) for chunk in chunks])
+    first_variant = torch.tensor([*range(len(chunks) - n_offline_variants), len(chunks)])
+    return FrameBank(
+        clips=names[: len(first_variant) - 1],
+        frames=torch.cat(chunks),
         offsets=lengths.cumsum(0) - lengths,
         lengths=lengths,
-        first_entry=first_entry,
+        first_variant=first_variant,
         device=torch.device("cpu"),
-        remote=False,
+        offloaded=False,
         kind=kind,
         frames_per_second=10.0,
         scale=1.0,

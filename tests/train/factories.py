@@ -13,10 +13,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from preprocess.dataset.clip_table import write_clips
+from preprocess.dataset.clip_table import write_clip_table
 from preprocess.dataset.labels import write_vocabulary
-from preprocess.store.schema import Coding, Row, digest_of
-from preprocess.store.writer import Piece, write_store
+from preprocess.store.schema import FrameEncoding, Row, frames_digest
+from preprocess.store.writer import RowSource, write_store
 from recipe import Features
 from train.fit import main
 
@@ -30,27 +30,34 @@ OPTIONS = (
 ).split()
 
 
-def write_study(cache: Path, n_clips: int = 18, folds: int = 3, noisy: int = 0, labels: Sequence[str] = LABELS) -> None:
+def write_training_dataset(
+    cache: Path, n_clips: int = 18, folds: int = 3, noisy: int = 0, labels: Sequence[str] = LABELS
+) -> None:
     """cache/recipe/{clips.csv, labels.csv, features.h5}: clip n has label n % len(labels), whose bins are louder.
 
     The last `noisy` clips are noisy. Clips have 10 to 40 frames, some of them fewer than a crop of 1.6 s.
     """
-    random, home = np.random.default_rng(0), cache / "recipe"
-    rows, pieces = [], []
+    random, dataset_dir = np.random.default_rng(0), cache / "recipe"
+    rows, row_sources = [], []
     for number in range(n_clips):
         label = number % len(labels)
         frames = random.normal(-60, 8, (int(random.integers(10, 40)), N_BINS))
         frames[:, 2 * label : 2 * label + 2] += 25
         stored, clip = frames.astype(np.float16), f"clip {number}.wav"
-        row = Row(clip, 0, "1:1", 0.0, len(stored) / FRAMES_PER_SECOND, len(stored), digest_of(stored))
-        pieces.append(Piece.in_memory(row, stored, home))
-        trust = "noisy" if number >= n_clips - noisy else "curated"
-        rows.append((clip, f"/sound/{clip}", labels[label], number // len(labels) % folds, "train", clip, trust))
-    columns = ["clip", "path", "labels", "fold", "split", "group", "trust"]
-    write_clips(home / "clips.csv", pd.DataFrame(rows, columns=columns))
-    write_vocabulary(home / "labels.csv", labels)
+        row = Row(clip, 0, "1:1", 0.0, len(stored) / FRAMES_PER_SECOND, len(stored), frames_digest(stored))
+        row_sources.append(RowSource.from_array(row, stored, dataset_dir))
+        label_quality = "noisy" if number >= n_clips - noisy else "curated"
+        rows.append(
+            (clip, f"/sound/{clip}", labels[label], number // len(labels) % folds, "train", clip, label_quality)
+        )
+    columns = ["clip", "path", "labels", "fold", "split", "group", "label_quality"]
+    write_clip_table(dataset_dir / "clips.csv", pd.DataFrame(rows, columns=columns))
+    write_vocabulary(dataset_dir / "labels.csv", labels)
     write_store(
-        home / "features.h5", Features(n_bins=N_BINS), Coding(np.dtype("float16"), N_BINS, FRAMES_PER_SECOND), pieces
+        dataset_dir / "features.h5",
+        Features(n_bins=N_BINS),
+        FrameEncoding(np.dtype("float16"), N_BINS, FRAMES_PER_SECOND),
+        row_sources,
     )
 
 
@@ -59,7 +66,7 @@ def fit(cache: Path, *more: str) -> None:
     main([*OPTIONS, "--cache", str(cache), *more])
 
 
-def home_of(cache: Path) -> Path:
+def get_run_dir(cache: Path) -> Path:
     """The folder of the run."""
     return cache / "recipe" / "runs" / "recipe"
 
@@ -79,7 +86,7 @@ def assert_same(one: Any, other: Any) -> None:
         assert one == other
 
 
-def start(cache: Path, *more: str) -> subprocess.Popen[str]:
+def start_training(cache: Path, *more: str) -> subprocess.Popen[str]:
     """The command as a process of its own."""
     command = [sys.executable, "-m", "train.fit", *OPTIONS, "--cache", str(cache), *more]
     environment = os.environ | {"PYTHONWARNINGS": "error"}

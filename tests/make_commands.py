@@ -8,10 +8,10 @@ from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-SMALL = (
-    "--data.layout folders --data.folds 2 --features.rate_hz 16000 --features.hop_samples 250 --features.n_fft 512 "
-    "--features.n_bins 32 --features.fmax_hz null --training.crop_seconds 0.5 --training.batch_size 5 "
-    "--prediction.window_seconds 0.5 --prediction.hop_seconds 0.25"
+SMALL_RECIPE = (
+    "--data.layout folders --data.folds 2 --features.sample_rate_hz 16000 --features.hop_length 250 "
+    "--features.n_fft 512 --features.n_bins 32 --features.fmax_hz null "
+    "--training.crop_seconds 0.5 --training.batch_size 5 --prediction.window_seconds 0.5 --prediction.hop_seconds 0.25"
 )
 """A recipe shrunk to seconds of sound."""
 SCRIPTS = {
@@ -23,16 +23,16 @@ SCRIPTS = {
 }
 
 
-def places(home: Path) -> str:
-    """Options by which everything lands below `home`."""
-    return f"--cache {home}/cache --submissions {home}/submissions"
+def output_options(root: Path) -> str:
+    """Options by which everything lands below `root`."""
+    return f"--cache {root}/cache --submissions {root}/submissions"
 
 
 def run_make(
-    home: Path, targets: str, args: str, environment: dict[str, str] | None = None, **variables: object
+    root: Path, targets: str, args: str, environment: dict[str, str] | None = None, **variables: object
 ) -> subprocess.CompletedProcess[str]:
     """`make TARGETS VARIABLE=...` with these ARGS, in one process at a time; any warning is an error."""
-    values = {"PY": sys.executable, "JOBS": "1", "ARGS": f"{places(home)} {args}", **variables}
+    values = {"PY": sys.executable, "JOBS": "1", "ARGS": f"{output_options(root)} {args}", **variables}
     return subprocess.run(
         ["make", "-o", ".venv/.ready", *targets.split(), *(f"{key}={value}" for key, value in values.items())],
         cwd=ROOT,
@@ -42,17 +42,17 @@ def run_make(
     )
 
 
-def make(home: Path, targets: str, args: str, **variables: object) -> str:
+def make(root: Path, targets: str, args: str, **variables: object) -> str:
     """The same; standard output, or an AssertionError with that and standard error."""
-    ended = run_make(home, targets, args, None, **variables)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
+    completed = run_make(root, targets, args, None, **variables)
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    return completed.stdout
 
 
-def run_here(home: Path, targets: str, args: str, recipe: str = "demo", **options: object) -> None:
+def run_in_process(root: Path, targets: str, args: str, recipe: str = "demo", **options: object) -> None:
     """The scripts of these targets in this process: PyTorch takes seconds to import, in each of `make`'s again."""
     known = {"recipe": ROOT / "recipes" / f"{recipe}.yaml", "run": recipe, "data.folder": options.pop("data", None)}
-    given = [part for key, value in (known | options).items() if value for part in (f"--{key}", str(value))]
+    arguments = [part for key, value in (known | options).items() if value for part in (f"--{key}", str(value))]
     for target in targets.split():
         jobs = [] if target == "score" else ["--jobs", "1"]
-        import_module(SCRIPTS[target]).main([*given, *jobs, *shlex.split(f"{places(home)} {args}")])
+        import_module(SCRIPTS[target]).main([*arguments, *jobs, *shlex.split(f"{output_options(root)} {args}")])

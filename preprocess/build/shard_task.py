@@ -1,0 +1,127 @@
+"""One task of make features: some recordings, whose frames are computed in a sandbox and written to shards."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from core.files import atomic_write
+from core.sandbox import SandboxLimits
+from preprocess.audio.blocks import DecodeError
+from preprocess.audio.clip_audio import ClipAudio
+from preprocess.audio.isolated import read_isolated
+from preprocess.audio.offline_augment import offline_augmentations
+from preprocess.frames.framing import Samples
+from preprocess.frames.kinds import Transform, build_transform
+from preprocess.store.file_identity import file_fingerprint, is_same_file, stat_fingerprint
+from preprocess.store.schema import Row
+from preprocess.store.shards import RowWriter, count_frame_bytes, write_shard_table
+from recipe import Features
+
+SHARD_TIME_S = 10.0
+"""A shard is ended after so long: what a stop may lose, beside the clip it falls into."""
+
+
+@dataclass(frozen=True)
+class ClipJob:
+    """One recording to be turned into frames."""
+
+    clip: str
+    path: str
+    n_augmentations: int = 0
+    """How many of the recipe's offline copies are wanted: all or none."""
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """Some recordings, whose frames go to `shard`, and to files named like it where they take long."""
+
+    shard: Path
+    clips: tuple[ClipJob, ...]
+    features: Features
+    limits: SandboxLimits
+
+
+@dataclass(frozen=True)
+class ClipResult:
+    """What became of a clip: how much sound it was, or why it failed."""
+
+    job: ClipJob
+    duration_s: float = 0.0
+    error: DecodeError | None = None
+    source: str = ""
+    """Fingerprint of a recording that failed by its own fault; '' where it is to be tried again."""
+
+
+@dataclass(frozen=True)
+class ShardResult:
+    """A shard that is whole, with its rows, so that nobody need read it for them."""
+
+    shard: Path
+    rows: tuple[Row, ...]
+    clip_results: tuple[ClipResult, ...]
+
+
+def compute_shards(task: ShardTask) -> list[ShardResult]:
+    """Compute the frames of a task's clips. Raises OSError where they cannot be written, and Cancelled."""
+    results: list[ShardResult] = []
+    waiting = list(reversed(task.clips))
+    while waiting:
+        shard = task.shard.with_stem(f"{task.shard.stem}-{len(results)}")
+        results.append(_compute_shard(replace(task, shard=shard), waiting))
+    return results
+
+
+def _compute_shard(task: ShardTask, waiting: list[ClipJob]) -> ShardResult:
+    """Write a shard of clips taken off the end of `waiting`, as many as there is time for."""
+    rows: list[Row] = []
+    clip_results: list[ClipResult] = []
+    began = time.monotonic()
+    with atomic_write(task.shard, fsync=False) as temporary:
+        temporary.touch()
+        while waiting and (not clip_results or time.monotonic() - began < SHARD_TIME_S):
+            job = waiting.pop()
+            arguments = (job, str(temporary), count_frame_bytes(rows, task.features), task.features)
+            try:
+                ((clip_rows, duration_s),) = read_isolated(append_clip, job.path, *arguments, limits=task.limits)
+            except DecodeError as error:
+                source = "" if error.transient else file_fingerprint(job.path)
+                clip_results.append(ClipResult(job, error=error, source=source))
+            else:
+                rows += clip_rows
+                clip_results.append(ClipResult(job, duration_s))
+        with temporary.open("r+b") as file:
+            write_shard_table(file, task.features, rows)
+    return ShardResult(task.shard, tuple(rows), tuple(clip_results))
+
+
+def append_clip(
+    path: str, job: ClipJob, shard: str, position: int, features: Features
+) -> Iterator[tuple[list[Row], float]]:
+    """Write the frames of a clip, as recorded and as copied, to a file from a byte on; in a sandbox.
+
+    Yields once: the rows, none if the recording changed meanwhile, and its duration in s.
+    """
+    source = file_fingerprint(path)
+    clip_audio = ClipAudio(path, features)
+    augmentations = offline_augmentations(job.clip, features)[: job.n_augmentations]
+    variants: list[Iterable[Samples]] = [clip_audio, *(augment(clip_audio) for augment in augmentations)]
+    with Path(shard).open("r+b") as file:
+        file.seek(position)
+        writer = RowWriter(file, features)
+        for variant, sound in enumerate(variants):
+            for frames in _transform(features)(sound):
+                writer.add(frames)
+            writer.end_row(job.clip, variant, source, clip_audio.start_s, clip_audio.duration_s)
+    unchanged = is_same_file(source, stat_fingerprint(path), path)
+    yield (writer.rows if unchanged else [], clip_audio.duration_s)
+
+
+_last_transform: list[tuple[Features, Transform]] = []
+
+
+def _transform(features: Features) -> Transform:
+    """The transform of these features, made once a process."""
+    if not _last_transform or _last_transform[0][0] != features:
+        _last_transform[:] = [(features, build_transform(features))]
+    return _last_transform[0][1]
