@@ -40,8 +40,8 @@ demo: RECIPE = demo
 demo: DATA = cache/demo_audio
 demo: demo_audio features train predict score inspect  ## render instruments, then the whole road on them
 	@echo
-	@echo "The label probabilities:  submissions/$(RUN).csv"
-	@echo "The report to open:       submissions/$(RUN).html"
+	@echo "The label probabilities:  submissions/$(RUN)/submission.csv"
+	@echo "The report to open:       submissions/$(RUN)/report.html"
 
 demo_audio: setup  ## the instruments of make demo
 	$(PY) -m synth.render_demo --folder cache/demo_audio --jobs $(JOBS)
@@ -70,25 +70,25 @@ calibrate: setup  ## the temperature of a run's scores, on out-of-fold scores
 tune: setup  ## thresholds of a run, on out-of-fold scores
 	$(call SCRIPT,predict.tune,--jobs $(JOBS))
 
-predict: setup  ## networks -> submissions/RUN.csv (INPUT=folder_or_file for recordings of no dataset)
+predict: setup  ## networks -> submissions/RUN/submission.csv (INPUT=folder_or_file for recordings of no dataset)
 	$(call SCRIPT,predict.run,--jobs $(JOBS) $(if $(INPUT),--input $(call quoted,$(INPUT))))
 
-blend: setup  ## submissions of RUNS="a b c" -> submissions/RUN.csv
+blend: setup  ## submissions of RUNS="a b c" -> submissions/RUN/submission.csv
 	$(call SCRIPT,predict.blend,--runs $(RUNS))
 
 ensemble: RECIPE = $(firstword $(RECIPES))
 ensemble: RUN = ensemble
-ensemble: setup  ## features, train and predict of RECIPES="a b" on the same DATA, blended -> submissions/RUN.csv
+ensemble: setup  ## features, train and predict of RECIPES="a b" on the same DATA, blended -> submissions/RUN/submission.csv
 	@set -e; for recipe in $(RECIPES); do $(MAKE) --no-print-directory features train predict RECIPE=$$recipe RUN=$$recipe; done
 	$(call SCRIPT,predict.blend,--runs $(RECIPES))
 
-export: setup  ## one folder to hand on: weights, ONNX, recipe, labels, thresholds, model card
+export: setup  ## submissions/RUN/model to hand on: weights, ONNX, recipe, labels, thresholds, model card
 	$(call SCRIPT,predict.export)
 
-score: setup  ## score submissions/RUN.csv (TRUTH=file.csv, or the dataset's own labels)
+score: setup  ## score submissions/RUN/submission.csv (TRUTH=file.csv, or the dataset's own labels)
 	$(call SCRIPT,predict.score,$(if $(TRUTH),--truth $(call quoted,$(TRUTH))) $(if $(INPUT),--input $(call quoted,$(INPUT))))
 
-inspect: setup  ## a look at the result, and submissions/RUN.html
+inspect: setup  ## a summary of the result, and submissions/RUN/report.html
 	$(call SCRIPT,report.inspect,$(if $(TRUTH),--truth $(call quoted,$(TRUTH))) $(if $(INPUT),--input $(call quoted,$(INPUT))))
 
 serve: setup  ## a page and an API that say what is in a recording (PORT=8000)

@@ -22,7 +22,7 @@ from core.errors import UserError
 from core.paths import RunPaths
 from predict.decide.threshold_search import compute_metric, search_with_window_threshold
 from predict.inference.oof_predictions import predict_mixtures
-from predict.inference.tagger import load_run
+from predict.inference.run_loader import load_run
 from predict.tune import pool_at_thresholds
 from recipe import Recipe, Training
 from recipe.bounds import Bounds

@@ -100,7 +100,7 @@ def loader_batches(dataset: CropDataset, device: torch.device, n_workers: int) -
         for x, y in loader:
             noisy = torch.zeros(len(x), dtype=torch.bool, device=device)
             x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
-            yield Batch(x, y, noisy, torch.empty(0, device=device))
+            yield Batch(x, y, noisy)
 
 
 def _seed_worker(_: int) -> None:

@@ -9,8 +9,10 @@ import argparse
 import subprocess
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import chain
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,15 +22,17 @@ import soundfile
 
 from benchmarks.config import FEATURES, RECORDINGS, ROOT
 from benchmarks.timing import min_time, print_heading, reexec_as_worker, report, report_turns, time_interleaved
+from core.parallel import run_parallel
 from preprocess.audio.decode import decode, decode_blocks
-from preprocess.build.messages import ClipJob, ShardJob
-from preprocess.build.plan import PlannedClip, ReusableRows, make_shard_jobs
-from preprocess.build.worker_pool import WorkerPool
-from preprocess.frames.kinds import build_transform
+from preprocess.audio.isolated import decoder_limits
+from preprocess.build.plan import PlannedClip, ReusableRows, split_into_tasks
+from preprocess.build.shard_task import ClipJob, ShardTask, compute_shards
+from preprocess.frames import build_transform
 from preprocess.store.encoding import encoding_for, quantise
 from preprocess.store.file_identity import stat_fingerprint
 from preprocess.store.schema import Row, frames_digest
 from preprocess.store.writer import RowSource, write_store
+from recipe import Data
 from train.data.frame_bank import load_frame_bank
 
 KEYS = ["--features.n_fft", "2560", "--features.hop_length", "345", "--features.top_db", "80"]
@@ -104,42 +108,44 @@ def compute_all(paths: list[Path]) -> None:
             quantise(frames, encoding, floor)
 
 
-def run_worker_pool(paths: list[Path], folder: Path, n_jobs: int) -> float:
-    """Seconds of workers that have started, from the first job to the store on the disk."""
+def compute_store(paths: list[Path], folder: Path, n_jobs: int) -> float:
+    """Seconds of sandboxes that have started, from the first task to the store on the disk."""
     planned = {path.name: PlannedClip(ClipJob(path.name, str(path)), stat_fingerprint(str(path))) for path in paths}
-    reusable = ReusableRows(FEATURES, planned)
-    with TemporaryDirectory(dir=folder) as work_dir, WorkerPool(FEATURES, n_jobs) as worker_pool:
-        warm = [
-            ShardJob(Path(work_dir) / f"warm{job}.shard", (planned[paths[0].name].job,) * 4) for job in range(n_jobs)
-        ]
-        list(worker_pool.compute(warm))
-        names = (Path(work_dir) / f"{number}.shard" for number in range(1 << 30))
+    reusable, limits = ReusableRows(FEATURES, planned), decoder_limits(Data())
+    first = (planned[paths[0].name].job,) * 4
+    with TemporaryDirectory(dir=folder) as work_dir:
+
+        def tasks(name: str, parts: Iterable[tuple[ClipJob, ...]]) -> Iterator[ShardTask]:
+            for number, clips in enumerate(parts):
+                yield ShardTask(Path(work_dir) / f"{name}{number}.shard", clips, FEATURES, limits)
+
+        list(run_parallel(compute_shards, tasks("warm", [first] * n_jobs), n_jobs))
         began = time.perf_counter()
-        for shard_result in worker_pool.compute(list(make_shard_jobs(planned.values(), n_jobs, lambda: next(names)))):
-            if shard_result.shard:
-                reusable.add_rows(shard_result.shard, shard_result.rows)
+        parts = split_into_tasks(planned.values(), n_jobs)
+        for result in chain.from_iterable(run_parallel(compute_shards, tasks("", parts), n_jobs)):
+            reusable.add_rows(result.shard, result.rows)
         write_store(Path(work_dir) / "features.h5", FEATURES, encoding_for(FEATURES), reusable.ordered_row_sources())
         return time.perf_counter() - began
 
 
 def bench_jobs(paths: list[Path], folder: Path) -> None:
-    """Two running workers against one, and what scheduling and writing cost; bare processes show what two cores can."""
+    """Two running sandboxes against one, and what scheduling and writing cost; two bare processes show the most."""
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         halves = [paths[0::2], paths[1::2]]
         list(pool.map(compute_all, [paths[:4], paths[:4]]))
         turns = [
             (
-                run_worker_pool(paths, folder, 1),
-                run_worker_pool(paths, folder, 2),
+                compute_store(paths, folder, 1),
+                compute_store(paths, folder, 2),
                 min_time(partial(compute_all, paths), 1),
                 min_time(lambda: list(pool.map(compute_all, halves)), 1),
             )
             for _ in range(8)
         ]
     one, two, bare_one, bare_two = zip(*turns, strict=True)
-    report_turns(f"{len(paths)} clips, two running workers", two, one, "one", ">= 1.8")
+    report_turns(f"{len(paths)} clips, two running sandboxes", two, one, "one", ">= 1.8")
     report_turns("two processes that only compute", bare_two, bare_one, "one", "")
-    for name, ours, bare in (("one worker", one, bare_one), ("two workers", two, bare_two)):
+    for name, ours, bare in (("one sandbox", one, bare_one), ("two sandboxes", two, bare_two)):
         report_turns(
             f"decoding, transforming and converting alone, in the time of {name}", ours, bare, "of it", ">= 0.9"
         )
@@ -199,7 +205,7 @@ def bench_idle(_: list[Path], folder: Path) -> None:
 
 
 def main() -> None:
-    """Run the benchmarks asked for, in the environment of a worker."""
+    """Run the benchmarks asked for, in the environment of a sandbox."""
     reexec_as_worker("benchmarks.features")
     benches = {"step": bench_step, "jobs": bench_jobs, "decode": bench_decode, "load": bench_load, "idle": bench_idle}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

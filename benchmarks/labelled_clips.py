@@ -5,7 +5,7 @@ import torch
 
 from predict.inference.dataset_clips import predict_stored_clips
 from predict.inference.oof_predictions import OofPredictions, predict_out_of_fold
-from predict.inference.tagger import load_run
+from predict.inference.run_loader import load_run
 from preprocess.dataset.clip_table import read_clip_table
 from preprocess.dataset.labels import to_multi_hot
 from preprocess.store.reader import open_store

@@ -1,4 +1,4 @@
-"""SCRIPT  Peak memory of a worker that computes one long recording, and its frames against the whole at once.
+"""SCRIPT  Peak memory of a process that computes one long recording, and its frames against the whole at once.
 
 python -m benchmarks.long_recording --hours 6
 """
@@ -15,7 +15,7 @@ import soundfile
 from benchmarks.config import ROOT
 from benchmarks.timing import print_heading
 from preprocess.audio.decode import decode, decode_blocks
-from preprocess.frames.kinds import build_transform, compute_frames
+from preprocess.frames import build_transform, compute_frames
 from recipe import Features
 
 
@@ -28,15 +28,14 @@ def write_long(path: Path, hours: float) -> None:
             file.write(0.2 * tone + 0.02 * random.standard_normal(len(tone)))
 
 
-def peak_of_worker(features: Features, path: Path, shard: Path) -> int:
+def peak_of_process(features: Features, path: Path, shard: Path) -> int:
     """Peak bytes of a process that computes one recording."""
     script = (
-        "from pathlib import Path; from recipe import Features; from preprocess.build.worker import Worker\n"
-        "from preprocess.build.messages import ClipJob, ShardJob\n"
-        f"job = ShardJob(Path({str(shard)!r}), (ClipJob('long', {str(path)!r}),))\n"
-        f"Worker({features!r}, lambda message: None).compute(job)\n"
-        "print(Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])"
+        "from recipe import Features; from preprocess.build.shard_task import ClipJob, append_clip\n"
+        f"list(append_clip({str(path)!r}, ClipJob('long', {str(path)!r}), {str(shard)!r}, 0, {features!r}))\n"
+        "print(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])"
     )
+    shard.touch()
     completed = subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, capture_output=True, text=True)
     return int(completed.stdout) * 1024
 
@@ -49,8 +48,8 @@ def bench_memory(folder: Path, hours: float) -> None:
         ("resampled", Features(sample_rate_hz=32_000)),
         ("trimmed, top_db", Features(trim_top_db=60.0, top_db=80.0, min_seconds=1.0)),
     ):
-        peak = peak_of_worker(features, path, folder / "long.h5")
-        print(f"| peak of a worker, {hours:g} h, {name} | {peak / 1e6:.0f} MB | | | < 400 MB |", flush=True)
+        peak = peak_of_process(features, path, folder / "long.h5")
+        print(f"| peak of a process, {hours:g} h, {name} | {peak / 1e6:.0f} MB | | | < 400 MB |", flush=True)
     if hours <= 1:
         features = Features(sample_rate_hz=32_000)
         at_once = compute_frames(decode(path, features.sample_rate_hz), features)

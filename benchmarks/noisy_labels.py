@@ -28,7 +28,7 @@ from core.entrypoint import run_script
 from core.errors import UserError
 from core.paths import RunPaths
 from predict.inference.dataset_clips import predict_stored_clips
-from predict.inference.tagger import load_run
+from predict.inference.run_loader import load_run
 from preprocess.dataset.clip_table import read_clip_table
 from preprocess.dataset.labels import to_multi_hot
 from preprocess.features import main as make_features
@@ -74,7 +74,6 @@ RankingMetrics = tuple[float, float]
 VIEWS: dict[str, dict[str, Any]] = {
     "shifts of 0.2 s": {"view_shifts_s": [-0.2, 0.2]},
     "gains of 6 dB": {"view_gains_db": [-6.0, 6.0]},
-    "windows of 1 and 2.5 s": {"view_windows_s": [1.0, 2.5]},
 }
 """Test-time augmentation, by what of `prediction` it sets."""
 

@@ -30,19 +30,24 @@ from benchmarks.machine import describe_machine
 from benchmarks.random_store import MEAN_DB, STD_DB
 from core.device import pick_device
 from core.entrypoint import run_script
+from core.parallel import run_parallel
 from core.resources import available_cores
-from predict.decoding.decoder_pool import DecoderPool
-from predict.inference.batching import FrameStream, group_by_clip, score_in_batches
+from core.sandbox import cancel_sandboxes
+from predict.inference.dataset_clips import dequantise, score_side_by_side
 from predict.inference.fuse_conv_bn import fuse_conv_bn
 from predict.inference.input_files import InputFile, find_input_files
-from predict.inference.recordings import dequantise_blocks, predict_files
+from predict.inference.recordings import predict_files
 from predict.inference.score_cache import ScoreCache
 from predict.inference.tagger import Tagger
 from predict.output.submission import write_submission, write_windows
+from preprocess.audio.isolated import decoder_limits, read_isolated
+from preprocess.build.frame_stream import RecordingEnd, stream_frames
 from preprocess.store.encoding import encoding_for
+from preprocess.store.schema import EncodedFrames
 from recipe import Recipe
 from recipe.cli import Command, parse_command
 from train.evaluate.score_table import ScoreTable
+from train.evaluate.window_scorer import WindowScorer
 from train.networks.factory import build_network_from_recipe
 from train.runs.run_folder import find_best_checkpoints
 
@@ -55,7 +60,7 @@ BENCHMARKS = ("windows", "files", "scores")
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
     parser.add_argument("--only", type=str, default=",".join(BENCHMARKS), help=f"Some of {', '.join(BENCHMARKS)}.")
-    parser.add_argument("--jobs", type=PositiveInt, default=available_cores(), help="Processes that decode.")
+    parser.add_argument("--jobs", type=PositiveInt, default=available_cores(), help="Cores to keep busy.")
     parser.add_argument("--minutes", type=PositiveFloat, default=2.0, help="Length of the recording of windows.")
     parser.add_argument(
         "--recordings", type=PositiveInt, default=300, help=f"Recordings of {CLIP_SECONDS:g} s in the folder."
@@ -90,7 +95,8 @@ def make_untrained_tagger(recipe: Recipe, n_networks: int, device: torch.device)
             )
         )
     labels = [f"label {index}" for index in range(N_LABELS)]
-    return Tagger(networks, labels, recipe.prediction, encoding.frames_per_second, recipe.training.precision)
+    scorer = WindowScorer(networks, recipe.prediction, encoding.frames_per_second, recipe.training.precision)
+    return Tagger(scorer, labels)
 
 
 def measure_rates(contenders: Mapping[str, Callable[[], int]], device: torch.device, n_rounds: int) -> dict[str, float]:
@@ -108,14 +114,15 @@ def measure_rates(contenders: Mapping[str, Callable[[], int]], device: torch.dev
 
 def time_windows(command: Command, tagger: Tagger, device: torch.device) -> None:
     """Windows a second, dense and exact, of one long recording's frames."""
-    n_frames = round(command.options.minutes * 60 * tagger.frames_per_second)
+    n_frames = round(command.options.minutes * 60 * tagger.scorer.frames_per_second)
     generator = torch.Generator().manual_seed(0)
     shape = (n_frames, encoding_for(command.recipe.features).n_bins)
     frames = (torch.randn(shape, generator=generator) * STD_DB + MEAN_DB).to(device)
 
     def contender(mode: str) -> Callable[[], int]:
-        chosen = replace(tagger, prediction=replace(tagger.prediction, mode=mode))  # type: ignore[arg-type]
-        return lambda: len(chosen.tag(frames).windows)
+        prediction = replace(tagger.scorer.prediction, mode=mode)  # type: ignore[arg-type]
+        chosen = replace(tagger, scorer=replace(tagger.scorer, prediction=prediction))
+        return lambda: len(chosen.predict(frames).windows)
 
     rates = measure_rates({mode: contender(mode) for mode in ("exact", "dense")}, device, command.options.rounds)
     for name, rate in rates.items():
@@ -129,26 +136,33 @@ def time_recordings(command: Command, tagger: Tagger, device: torch.device) -> N
     slower of the two the fastest; and both in turn, each on all cores.
     """
     features, n_jobs = command.recipe.features, command.options.jobs
+    encoding, limits = encoding_for(features), decoder_limits(command.recipe.data)
+
+    def decode_one(recording: InputFile) -> EncodedFrames:
+        blocks = read_isolated(stream_frames, str(recording.path), features, limits=limits)
+        return np.concatenate([block for block in blocks if not isinstance(block, RecordingEnd)])
+
     with TemporaryDirectory() as folder:
         recordings = write_noise(Path(folder) / "noise", command.options.recordings, features.sample_rate_hz)
-        with DecoderPool(features, n_jobs) as decoder_pool:
-            stored = [list(job) for job in decoder_pool.decode_in_order([str(each.path) for each in recordings])]
+        stored = list(run_parallel(decode_one, recordings, n_jobs))
         score_caches = (ScoreCache(Path(folder) / str(number)) for number in itertools.count())
 
         def decode(n_cores: int) -> int:
-            with limit_cores(n_cores), DecoderPool(features, n_cores) as decoder_pool:
-                jobs = decoder_pool.decode_in_order([str(each.path) for each in recordings])
-                return sum(1 for job in jobs if [len(block) for block in job])
+            with limit_cores(n_cores):
+                return sum(1 for frames in run_parallel(decode_one, recordings, n_cores) if len(frames))
+
+        def read(number: int) -> torch.Tensor:
+            return dequantise(stored[number], encoding.scale, encoding.offset, device)
 
         def score(n_cores: int) -> int:
-            streams = (
-                FrameStream(number, dequantise_blocks(blocks, features, device)) for number, blocks in enumerate(stored)
-            )
             with limit_cores(n_cores):
-                return len(list(group_by_clip(score_in_batches(tagger, streams, device, n_cores))))
+                return len(list(score_side_by_side(tagger.scorer, range(len(stored)), read, device, n_cores)))
 
         def predict_to_csv(n_cores: int) -> int:
-            clip_predictions, _ = predict_files(recordings, tagger, features, next(score_caches), device, n_cores)
+            with limit_cores(n_cores):
+                clip_predictions, _ = predict_files(
+                    recordings, tagger, features, next(score_caches), limits, device, n_cores
+                )
             values = np.stack([prediction.scores for prediction in clip_predictions.values()])
             write_submission(
                 Path(folder) / "scores.csv", ScoreTable(list(clip_predictions), tagger.labels, values), None
@@ -179,6 +193,8 @@ def time_recordings(command: Command, tagger: Tagger, device: torch.device) -> N
 def limit_cores(n_cores: int) -> Iterator[None]:
     """This thread, and the threads and processes it starts, on so many cores and no other, where the system can."""
     allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
+    with cancel_sandboxes():  # those that idle keep to the cores of before
+        pass
     if allowed:
         os.sched_setaffinity(0, sorted(allowed)[:n_cores])
     try:

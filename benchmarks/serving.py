@@ -42,7 +42,7 @@ import io, sys, librosa, numpy as np, torch, uvicorn
 from pathlib import Path
 from fastapi import FastAPI, Request
 from starlette.concurrency import run_in_threadpool
-from predict.inference.tagger import load_run
+from predict.inference.run_loader import load_run
 from recipe import Prediction
 
 run = load_run(Path(sys.argv[1]), Prediction(window_seconds=3, hop_seconds=1))

@@ -10,7 +10,10 @@ import torch
 
 from benchmarks.machine import describe_machine
 from core.resources import available_cores
-from preprocess.build.worker_pool import WORKER_ENVIRONMENT
+from core.sandbox import THREAD_VARIABLES
+
+WORKER_ENVIRONMENT = dict.fromkeys(THREAD_VARIABLES, "1")
+"""Of a sandbox: one thread, since each core has a sandbox of its own."""
 
 
 def min_time(work: Callable[[], object], n_times: int = 5) -> float:
@@ -42,7 +45,7 @@ def report_turns(what: str, ours_s: Sequence[float], theirs_s: Sequence[float], 
 
 
 def reexec_as_worker(module: str) -> None:
-    """Begin again in the environment of a worker, if this process is not in it."""
+    """Begin again in the environment of a sandbox, if this process is not in it."""
     if any(os.environ.get(name) != value for name, value in WORKER_ENVIRONMENT.items()):
         os.execve(sys.executable, [sys.executable, "-m", module, *sys.argv[1:]], os.environ | WORKER_ENVIRONMENT)
 

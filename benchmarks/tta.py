@@ -18,11 +18,8 @@ from core.device import pick_device
 from core.entrypoint import run_script
 from core.errors import UserError
 from core.resources import available_cores
-from predict.inference.dataset_clips import StoredClips
-from preprocess.dataset.clip_table import read_clip_table
-from preprocess.store.reader import open_store
 from recipe import Prediction
-from recipe.cli import Command, parse_command
+from recipe.cli import parse_command
 from train.runs.run_folder import find_best_checkpoints
 
 
@@ -38,44 +35,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     window_s, hop_s = base_prediction.window_seconds, base_prediction.hop_seconds
     print(f"{command.run_paths.run_dir}, windows of {window_s:g} s every {hop_s:g} s")
     base: dict[str, tuple[float, float]] = {}
-    for name, changed in tta_variants(base_prediction, offline_variants=has_offline_variants(command)).items():
+    if not find_best_checkpoints(command.run_paths.run_dir):
+        raise UserError(f"{command.run_paths.run_dir} holds no networks: run make train first")
+    for name, changed in tta_variants(base_prediction).items():
         groups = predict_labelled_clips(command, replace(base_prediction, **changed), device)
         for clips, group in groups.items():
             metrics = compute_ranking_metrics(group, base_prediction)
             base.setdefault(clips, metrics)
             print(format_row(clips, name, metrics, base[clips]), flush=True)
-            for pooling in ("mean", "max", "top_k", "power", "center") if not changed else ():
+            for pooling in ("mean", "max", "center") if not changed else ():
                 pooled = compute_ranking_metrics(group, replace(base_prediction, pooling=pooling))
                 print(format_row(clips, f"pooling {pooling}", pooled, base[clips]), flush=True)
 
 
-def tta_variants(base_prediction: Prediction, *, offline_variants: bool) -> dict[str, dict[str, Any]]:
+def tta_variants(base_prediction: Prediction) -> dict[str, dict[str, Any]]:
     """Ways to predict, by name: the keys of `prediction` in which they differ."""
-    window_s, hop_s = base_prediction.window_seconds, base_prediction.hop_seconds
+    hop_s = base_prediction.hop_seconds
     shifts: dict[str, Any] = {"view_shifts_s": [-hop_s / 2, hop_s / 2]}
     gains: dict[str, Any] = {"view_gains_db": [-6.0, 6.0]}
-    lengths: dict[str, Any] = {"view_windows_s": [round(window_s * 2 / 3, 3), round(window_s * 4 / 3, 3)]}
-    variants: dict[str, dict[str, Any]] = {
+    return {
         "as it is": {},
         f"shifted {hop_s / 2:g} s either way": shifts,
         "6 dB quieter and louder": gains,
-        f"windows of {lengths['view_windows_s'][0]:g} s, too": {"view_windows_s": lengths["view_windows_s"][:1]},
-        f"windows of {lengths['view_windows_s'][1]:g} s, too": {"view_windows_s": lengths["view_windows_s"][1:]},
-        "all of these": {**shifts, **gains, **lengths},
+        "both": {**shifts, **gains},
         f"a window every {hop_s / 2:g} s": {"hop_seconds": hop_s / 2},
         "networks by geometric mean": {"blend": "geometric"},
     }
-    return variants | ({"offline copies": {"view_offline_augment": True}} if offline_variants else {})
-
-
-def has_offline_variants(command: Command) -> bool:
-    """Whether the store has offline copies of all clips. Raises UserError where there is no trained run."""
-    if not find_best_checkpoints(command.run_paths.run_dir):
-        raise UserError(f"{command.run_paths.run_dir} holds no networks: run make train first")
-    table = read_clip_table(command.run_paths.clips_csv)
-    with open_store(command.run_paths.store) as store:
-        frames = StoredClips(store, pick_device("cpu"))
-        return all(frames.n_augmented(clip) for clip in table["clip"] if clip in frames.rows)
 
 
 def format_row(clips: str, name: str, metrics: tuple[float, float], base: tuple[float, float]) -> str:

@@ -1,18 +1,13 @@
 """Where a network runs and in which arithmetic."""
 
-import ctypes
 import resource
 import sys
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 
 import torch
 
 from core.errors import UserError
 from core.resources import available_cores
-
-# Of glibc's malloc.h.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
 COMPILER = ("torch._dynamo", "torch._inductor")
 """Where torch.compile's own errors are defined."""
@@ -21,8 +16,8 @@ COMPILER = ("torch._dynamo", "torch._inductor")
 def pick_device(name: str) -> torch.device:
     """The device `name` means: auto is the GPU where there is one. Raises UserError for one that is not there.
 
-    A GPU may then choose its fastest convolutions, and TF32 where float32 is asked for; beside a CPU, freed memory is
-    kept for the next step, and there are no more threads than cores that may be used.
+    A GPU may then choose its fastest convolutions, and TF32 where float32 is asked for; on a CPU there are no more
+    threads than cores that may be used.
     """
     try:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
@@ -35,7 +30,6 @@ def pick_device(name: str) -> torch.device:
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
     else:
-        _tune_malloc()
         _limit_torch_threads()
     return device
 
@@ -76,33 +70,11 @@ def autocast_context(device: torch.device, precision: str) -> AbstractContextMan
     return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
 
 
-def _tune_malloc() -> None:
-    """Have glibc keep what is freed: the page faults of getting it back took a quarter of a step's processor time."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt:
-        for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
-            mallopt(option, 1 << 30)
-
-
 def _limit_torch_threads() -> None:
     """Have PyTorch keep to a container's quota: it counts the cores of the machine."""
     n_cores = available_cores()
     if n_cores < torch.get_num_threads():
         torch.set_num_threads(n_cores)
-
-
-@contextmanager
-def limit_to_one_thread() -> Iterator[None]:
-    """Have this thread's tensors computed by it alone.
-
-    OpenMP's threads go on spinning for a while after each operation they share, on cores that others want.
-    """
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -1,10 +1,15 @@
-"""How a script starts and ends: streams open, files enough, and one line for what users can mend."""
+"""How a script starts, logs and ends: errors that users can mend become one line and an exit status."""
 
+import logging
 import os
 import resource
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
+
+from tqdm import tqdm
 
 from core.errors import UserError, is_out_of_memory
 
@@ -19,19 +24,27 @@ def exit_with_error(message: str, status: int = 2) -> NoReturn:
     raise SystemExit(status)
 
 
+class StderrHandler(logging.Handler):
+    """Writes messages to the current standard error, above a progress bar there, with "warning: " before warnings."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        prefix = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        tqdm.write(prefix + record.getMessage(), file=sys.stderr)
+
+
+def get_logger() -> logging.Logger:
+    """The logger of all scripts; the first call sets it up."""
+    logger = logging.getLogger("earmark")
+    if not logger.handlers:
+        logger.addHandler(StderrHandler())
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+    return logger
+
+
 def log_warning(message: str) -> None:
-    """Print `message` as one line on standard error, and go on."""
-    print(f"warning: {message}", file=sys.stderr)
-
-
-def reopen_closed_streams() -> None:
-    """Open what the caller has closed of standard input, output and error: another file would get its number."""
-    for number, name in enumerate(("stdin", "stdout", "stderr")):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free: this one
-            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
+    """Log a warning."""
+    get_logger().warning(message)
 
 
 def raise_open_file_limit() -> None:
@@ -42,16 +55,46 @@ def raise_open_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
 
 
-def run_script(main: Callable[[], int | None]) -> NoReturn:
-    """Run a script's `main`; UserError, a full disk and full memory become one line and exit 2, an interrupt 130."""
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a script as Ctrl-C does."""
+
+
+@contextmanager
+def raise_at_sigterm() -> Iterator[None]:
+    """Have SIGTERM raise Terminated, unless it is handled or ignored already. Forked processes end as without this."""
+    owner, before = os.getpid(), signal.getsignal(signal.SIGTERM)
+
+    def handle(number: int, _: object) -> None:
+        if os.getpid() == owner:
+            raise Terminated
+        signal.signal(number, signal.SIG_DFL)
+        signal.raise_signal(number)
+
+    if before is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, handle)
     try:
-        reopen_closed_streams()
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def run_script(main: Callable[[], int | None]) -> NoReturn:
+    """Run a script's `main`; UserError, a full disk and full memory become one line and exit 2.
+
+    So do Ctrl-C and SIGTERM, which exit as in a shell: 130 and 143.
+    """
+    try:
         raise_open_file_limit()
-        status = main()
+        with raise_at_sigterm():
+            status = main()
     except UserError as error:
         exit_with_error(str(error))
-    except KeyboardInterrupt:
-        exit_with_error("interrupted; what was finished is kept, run the same command again to go on", 130)
+    except KeyboardInterrupt as interrupt:
+        signal_number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
+        message = "interrupted; what was finished is kept, run the same command again to go on"
+        exit_with_error(message, 128 + signal_number)
     except BrokenPipeError:  # the reader of a pipe, as head, has had enough; the exit must not write to it again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None

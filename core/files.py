@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,6 +43,27 @@ def atomic_write(path: Path, fsync: bool = True) -> Iterator[Path]:
         raise
     if fsync:
         fsync_path(path.parent)
+
+
+@contextmanager
+def replace_files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Yield a new folder in `folder`, whose files replace those in `folder` at the end; absent ones of `names` go.
+
+    The last of `names` tells that the others are whole: it is removed before they move, and moves after them. After an
+    exception `folder` is as it was.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as name:
+        temporary = Path(name)
+        yield temporary
+        (folder / names[-1]).unlink(missing_ok=True)
+        written = {str(path.relative_to(temporary)) for path in temporary.rglob("*") if path.is_file()}
+        for path in sorted(written, key=lambda path: (path == names[-1], path)):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (temporary / path).replace(folder / path)
+        for path in set(names) - written:
+            (folder / path).unlink(missing_ok=True)
+    fsync_path(folder)
 
 
 def hash_files(paths: Iterable[Path]) -> str:

@@ -1,25 +1,21 @@
 """Where everything lands: what each step writes, and where the next one finds it."""
 
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-CALIBRATION_NAME = "calibration.json"
-THRESHOLDS_NAME, CENTER_THRESHOLDS_NAME = "thresholds.json", "thresholds_centre.json"
-"""Beside a run's checkpoints, fitted on its out-of-fold scores: thresholds for a clip's windows, and for the one in its
-middle alone."""
-
-FITTED_PARAMS_NAMES = (THRESHOLDS_NAME, CENTER_THRESHOLDS_NAME, CALIBRATION_NAME)
+THRESHOLDS_NAME, CALIBRATION_NAME = "thresholds.json", "calibration.json"
+"""Beside a run's checkpoints, fitted on its out-of-fold scores."""
+FITTED_PARAMS_NAMES = (THRESHOLDS_NAME, CALIBRATION_NAME)
 """All that is fitted to a run's weights."""
 RECIPE_NAME = "recipe.yaml"
-"""There, too, and in an export: everything that was set."""
-PROVENANCE_NAME = "provenance.json"
-"""There too: what the run's submission was predicted with; those of recordings of no dataset have one each."""
+"""Beside a run's checkpoints, and in an export: everything that was set."""
 
-SUBMISSION_SUFFIXES = ("_centre", "_labels", "_windows", "_failed")
-"""Of the CSVs beside a run's submission."""
-INPUT_INFIX = "_on_"
-"""In a submission's name, between the run and the recordings of no dataset that it is of."""
+SUBMISSION_NAME, WINDOWS_NAME, DECISIONS_NAME, FAILED_NAME = "submission.csv", "windows.csv", "labels.csv", "failed.csv"
+REPORT_NAME, PROVENANCE_NAME = "report.html", "provenance.json"
+PREDICTION_NAMES = (SUBMISSION_NAME, WINDOWS_NAME, DECISIONS_NAME, FAILED_NAME, REPORT_NAME, PROVENANCE_NAME)
+"""The files of a prediction, in a folder of submissions/."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +28,10 @@ class RunPaths:
     """The recipe's name."""
     run: str
     """The run's name; by default the recipe's."""
+
+    def absolute(self) -> "RunPaths":
+        """The same paths for a process in another folder."""
+        return replace(self, cache=self.cache.absolute(), submissions=self.submissions.absolute())
 
     @property
     def dataset_dir(self) -> Path:
@@ -74,15 +74,26 @@ class RunPaths:
         """Scores of training clips by the fold that never saw them."""
         return self.run_dir / "oof.csv"
 
-    def conflicting_run(self) -> str | None:
-        """Another run of the recipe, of which a file is named as this one's submission, or the other way round."""
-        beside = re.compile(f"({'|'.join(SUBMISSION_SUFFIXES)}|{INPUT_INFIX}.*)$", re.DOTALL)
-        for run_dir in sorted(self.run_dir.parent.glob("*/")):
-            shorter, longer = sorted((run_dir.name, self.run), key=len)
-            if longer.startswith(shorter) and beside.match(longer, len(shorter)):
-                return run_dir.name
-        return None
+    @property
+    def submission_dir(self) -> Path:
+        """submissions/<run>/: PREDICTION_NAMES of the dataset's clips, and exports."""
+        return self.submissions / self.run
 
-    def submission(self, suffix: str = ".csv") -> Path:
-        """submissions/<run><suffix>."""
-        return self.submissions / f"{self.run}{suffix}"
+    @property
+    def submission_csv(self) -> Path:
+        return self.submission_dir / SUBMISSION_NAME
+
+    @property
+    def model_dir(self) -> Path:
+        """submissions/<run>/model/: weights, ONNX and what they need."""
+        return self.submission_dir / "model"
+
+    def input_dir(self, source: Path) -> Path:
+        """submissions/<run>/inputs/<name>/: the same files of a recording of no dataset, or of a folder of them.
+
+        >>> RunPaths(Path("cache"), Path("submissions"), "esc50", "a").input_dir(Path("field trip/2024 é.wav"))
+        PosixPath('submissions/a/inputs/2024_é')
+        """
+        resolved = Path(os.path.realpath(source))  # Path.resolve raises where links go in a circle
+        name = re.sub(r"[^\w.-]+", "_", resolved.name if resolved.is_dir() else resolved.stem)
+        return self.submission_dir / "inputs" / (name if name.strip(".") else "recordings")

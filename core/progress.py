@@ -1,46 +1,34 @@
-"""Progress of many recordings: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of a long loop on standard error: a bar on a terminal, elsewhere a line now and then."""
 
 import sys
 import time
-from typing import Self
+from typing import Any
 
 from tqdm import tqdm
 
 LINE_INTERVAL_S = 10.0
 """Seconds between lines where there is no terminal."""
+LINE_FORMAT = "{desc}: {n_fmt}/{total_fmt}{unit}s, {rate_noinv_fmt}, {elapsed} elapsed, {remaining} left{postfix}"
 
 
-class RecordingProgress:
-    """Counts clips, hours of sound and failures on standard error."""
+class ProgressLines(tqdm):
+    """Prints a line at most every LINE_INTERVAL_S, and one at the end."""
 
-    def __init__(self, n_clips: int) -> None:
-        self.n_clips, self.n_done, self.n_failed, self.audio_s = n_clips, 0, 0, 0.0
-        self._began = self._last_line_at = time.monotonic()
-        self._bar = tqdm(total=n_clips, unit=" clips", disable=not sys.stderr.isatty(), dynamic_ncols=True)
+    def __init__(self, **options: Any) -> None:
+        self.printed_s = time.monotonic()
+        # A bar that does not stay is displayed with an empty message when it is closed.
+        super().__init__(**options, leave=False, bar_format=LINE_FORMAT, smoothing=0, miniters=1)
 
-    def __enter__(self) -> Self:
-        return self
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        if msg == "" or time.monotonic() - self.printed_s >= LINE_INTERVAL_S:
+            self.printed_s = time.monotonic()
+            print(self, file=self.fp, flush=True)
 
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
+    def clear(self, nolock: bool = False) -> None:
+        pass
 
-    def add(self, duration_s: float, failed: bool) -> None:
-        """One more clip is done with."""
-        self.n_done += 1
-        self.n_failed += failed
-        self.audio_s += duration_s
-        self._bar.set_postfix_str(f"{self.audio_s / 3600:.2f} h of sound, {self.n_failed} failed", refresh=False)
-        self._bar.update()
-        now = time.monotonic()
-        if self._bar.disable and now - self._last_line_at >= LINE_INTERVAL_S:
-            self._last_line_at = now
-            print(self.line(now - self._began), file=sys.stderr, flush=True)
 
-    def line(self, elapsed_s: float) -> str:
-        """Where things stand after some seconds."""
-        rate = self.n_done / elapsed_s
-        left_s = (self.n_clips - self.n_done) / rate
-        return (
-            f"{self.n_done}/{self.n_clips} clips, {self.audio_s / 3600:.2f} h of sound, {rate:.1f} clips/s, "
-            f"{left_s:.0f} s left, {self.n_failed} failed"
-        )
+def progress_bar(total: int, description: str, unit: str, *, position: int = 0) -> "tqdm[Any]":
+    """A bar of `total` steps on standard error; bars side by side each have a `position`, a line of the terminal."""
+    bar = tqdm if sys.stderr.isatty() else ProgressLines
+    return bar(desc=description, total=total, unit=f" {unit}", position=position, dynamic_ncols=True)

@@ -4,6 +4,7 @@ A sandbox runs one task at a time, a function or a generator function. What it y
 it has not hung. It ends when its parent does, whatever it is doing.
 """
 
+import atexit
 import fcntl
 import os
 import pickle
@@ -16,7 +17,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -29,10 +30,13 @@ STALL_TIMEOUT_S = 60.0
 """A task that yields nothing for so long has hung."""
 N_ATTEMPTS = 2
 PROGRESS_INTERVAL_S = 1.0
+CANCEL_POLL_S, MAX_POLL_S = 0.1, 3600.0
 KILL_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """Sent from outside, the system's for want of memory among them: another time the task may end well."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 ROOT = Path(__file__).parents[1]
+MAIN = "from core.sandbox import main; main()"
+"""Not -m: the exceptions that a child sends must be those of this module, and not of __main__."""
 
 
 @dataclass(frozen=True)
@@ -69,52 +73,68 @@ class Sandbox:
     """A child process that runs functions, one after the other."""
 
     def __init__(self, limits: SandboxLimits) -> None:
-        self.limits = limits
-        self._connection, theirs = Pipe()
-        alive, self._alive = os.pipe()
-        max_bytes = str(limits.max_memory_bytes or resource.RLIM_INFINITY)
-        try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "core.sandbox", str(theirs.fileno()), str(alive), max_bytes],
-                pass_fds=[theirs.fileno(), alive],
-                cwd=ROOT,
-                env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(limits.n_threads)),
-                stdin=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL if limits.quiet else None,
-            )
-        except OSError as error:
-            self._connection.close()
-            os.close(self._alive)
-            raise UserError(
-                f"no process can be started ({error.strerror}): end what else runs, or lower --jobs"
-            ) from None
-        finally:
-            theirs.close()
-            os.close(alive)
+        self.limits, self.cancelled = limits, False
+        max_bytes = limits.max_memory_bytes or resource.RLIM_INFINITY
+        with ExitStack() as ours, ExitStack() as theirs:
+            try:
+                self._connection, connection = Pipe()
+                ours.enter_context(self._connection), theirs.enter_context(connection)
+                alive, self._alive = Pipe(duplex=False)
+                ours.enter_context(self._alive), theirs.enter_context(alive)
+                files = [connection.fileno(), alive.fileno()]
+                self.process = subprocess.Popen(
+                    [sys.executable, "-c", MAIN, *map(str, files), str(max_bytes)],
+                    pass_fds=files,
+                    cwd=ROOT,
+                    env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(limits.n_threads)),
+                    stdin=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL if limits.quiet else None,
+                )
+            except OSError as error:
+                raise UserError(
+                    f"no process can be started ({error.strerror}): end what else runs, or lower --jobs"
+                ) from None
+            ours.pop_all()  # open for as long as the child lives
 
-    def run(self, function: Callable[..., Any], *arguments: Any, stall_timeout_s: float) -> Iterator[Any]:
+    def run(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        stall_timeout_s: float,
+        cancelled: threading.Event | None = None,
+    ) -> Iterator[Any]:
         """Yield what `function(*arguments)` yields, or returns, in the child, which an unread rest ends.
 
-        Raises what the function raises, and SandboxError where the child dies or yields nothing for so long.
+        Raises what the function raises, SandboxError where the child dies or yields nothing for so long, and Cancelled.
         """
         finished = False
         try:
             try:
                 self._connection.send((function, arguments))
                 while not finished:
-                    if not self._connection.poll(stall_timeout_s):
-                        raise SandboxError(f"it hung: no progress for {stall_timeout_s:g} s", transient=True)
+                    self._wait(stall_timeout_s, cancelled)
                     kind, value = self._connection.recv()
                     finished = kind in ("end", "error")
                     if kind == "item":
                         yield value
-            except (EOFError, ConnectionError):
-                raise self._describe_death() from None
+            except (EOFError, OSError):  # the second where it dies while it sends
+                raise Cancelled if self.cancelled else self._describe_death() from None
             if kind == "error":
                 raise value
         finally:
             if not finished:
                 self.close()
+
+    def _wait(self, stall_timeout_s: float, cancelled: threading.Event | None) -> None:
+        """Wait until the child has sent something, or ended. Raises SandboxError after so long, and Cancelled."""
+        deadline_s = time.monotonic() + stall_timeout_s
+        poll_s = CANCEL_POLL_S if cancelled else min(stall_timeout_s, MAX_POLL_S)
+        while not (cancelled and cancelled.is_set()):
+            if self._connection.poll(poll_s):
+                return
+            if time.monotonic() >= deadline_s:
+                raise SandboxError(f"it hung: no progress for {stall_timeout_s:g} s", transient=True)
+        raise Cancelled
 
     def _describe_death(self) -> SandboxError:
         status = self.process.wait()
@@ -127,8 +147,7 @@ class Sandbox:
         self.process.kill()
         self.process.wait()
         self._connection.close()
-        with suppress(OSError):
-            os.close(self._alive)
+        self._alive.close()
 
 
 class _Pool:
@@ -144,25 +163,36 @@ class _Pool:
 _pool = _Pool()
 
 
+def _take_idle(limits: SandboxLimits) -> Sandbox | None:
+    """An idle sandbox that still lives."""
+    with _pool.lock:
+        while _pool.idle[limits]:
+            sandbox = _pool.idle[limits].pop()
+            if sandbox.process.poll() is None:
+                return sandbox
+            sandbox.close()
+    return None
+
+
 @contextmanager
 def borrow_sandbox(limits: SandboxLimits) -> Iterator[Sandbox]:
     """A sandbox that is idle, or a new one; afterwards it is idle again, if it lives. Raises Cancelled."""
-    with _pool.lock:
-        sandbox = _pool.idle[limits].pop() if _pool.idle[limits] else None
-    sandbox = sandbox or Sandbox(limits)
+    sandbox = _take_idle(limits) or Sandbox(limits)
     with _pool.lock:
         _pool.busy.add(sandbox)
         cancelled = _pool.cancelled
     try:
         if cancelled:
-            sandbox.close()
             raise Cancelled
         yield sandbox
     finally:
         with _pool.lock:
             _pool.busy.discard(sandbox)
-            if sandbox.process.poll() is None and not _pool.cancelled:
+            is_usable = sandbox.process.poll() is None and not _pool.cancelled
+            if is_usable:
                 _pool.idle[limits].append(sandbox)
+        if not is_usable:
+            sandbox.close()
 
 
 @contextmanager
@@ -170,14 +200,23 @@ def cancel_sandboxes() -> Iterator[None]:
     """End all sandboxes; within, whoever waits for one or wants another is told by Cancelled."""
     with _pool.lock:
         _pool.cancelled = True
-        sandboxes = [*_pool.busy, *(each for some in _pool.idle.values() for each in some)]
+        busy, idle = list(_pool.busy), [each for some in _pool.idle.values() for each in some]
         _pool.idle.clear()
-    for sandbox in sandboxes:
+    for sandbox in busy:
+        sandbox.cancelled = True
         sandbox.process.kill()  # its reader closes what is left of it
+    for sandbox in idle:
+        sandbox.close()
     try:
         yield
     finally:
         _pool.cancelled = False
+
+
+@atexit.register
+def _end_sandboxes() -> None:
+    with cancel_sandboxes():
+        pass
 
 
 def run_isolated(
@@ -185,17 +224,18 @@ def run_isolated(
     *arguments: Any,
     limits: SandboxLimits,
     stall_timeout_s: float = STALL_TIMEOUT_S,
+    cancelled: threading.Event | None = None,
 ) -> Iterator[Any]:
     """Yield what `function(*arguments)` yields, or returns, in a sandbox; one that dies is tried again.
 
     The second time, what was yielded before is passed over: the function must yield the same again. Raises what the
-    function raises, SandboxError, and Cancelled.
+    function raises, SandboxError, and Cancelled, also once the event `cancelled` is set.
     """
-    n_yielded = 0
+    n_yielded, transient = 0, False
     for attempt in range(1, N_ATTEMPTS + 1):
         try:
             with borrow_sandbox(limits) as sandbox:
-                items = sandbox.run(function, *arguments, stall_timeout_s=stall_timeout_s)
+                items = sandbox.run(function, *arguments, stall_timeout_s=stall_timeout_s, cancelled=cancelled)
                 try:
                     for index, item in enumerate(items):
                         if index >= n_yielded:
@@ -204,11 +244,10 @@ def run_isolated(
                 finally:
                     items.close()  # type: ignore[attr-defined]
             return
-        except SandboxError:
-            if _pool.cancelled:
-                raise Cancelled from None
+        except SandboxError as error:
+            transient = transient or error.transient
             if attempt == N_ATTEMPTS:
-                raise
+                raise SandboxError(error.reason, transient) from None
 
 
 class _Progress:
@@ -225,16 +264,15 @@ def report_progress() -> None:
         _Progress.connection.send(("progress", None))
 
 
-def _run_task(connection: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
-    """Send what a function yields or returns, and how it ended."""
+def _run_task(connection: Connection, task: bytes) -> None:
+    """Send what a function yields or returns, and how it ended. `task` is the function and its arguments, pickled."""
     try:
+        function, arguments = pickle.loads(task)
         result = function(*arguments)
         for item in result if isinstance(result, Iterator) else [result]:
             connection.send(("item", item))
         connection.send(("end", None))
-    except ConnectionError:
-        raise
-    except BaseException as error:
+    except Exception as error:
         if is_out_of_memory(error):
             error = SandboxError("it needs more memory than its process may use", transient=True)
         try:
@@ -246,10 +284,20 @@ def _run_task(connection: Connection, function: Callable[..., Any], arguments: t
 
 def _die_with_parent(alive: int) -> None:
     """Have the system end this process once the other end of a pipe is closed, even amid C code."""
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    if hasattr(fcntl, "F_SETSIG"):  # on Linux
+        fcntl.fcntl(alive, fcntl.F_SETSIG, signal.SIGKILL)  # instead of SIGIO, which a task may ignore
     fcntl.fcntl(alive, fcntl.F_SETOWN, os.getpid())
-    fcntl.fcntl(alive, fcntl.F_SETFL, fcntl.fcntl(alive, fcntl.F_GETFL) | os.O_ASYNC)  # SIGIO, which ends a process
+    fcntl.fcntl(alive, fcntl.F_SETFL, fcntl.fcntl(alive, fcntl.F_GETFL) | os.O_ASYNC)
     if select.select([alive], [], [], 0)[0]:  # it was closed before
         sys.exit(1)
+
+
+def _limit_memory(max_bytes: int) -> None:
+    """Let this process use so much private memory, or less where the user's own limits say so."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limits = [limit for limit in (max_bytes, soft, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(limits, default=resource.RLIM_INFINITY), hard))
 
 
 def main() -> None:
@@ -257,15 +305,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     connection = Connection(int(sys.argv[1]))
     _die_with_parent(int(sys.argv[2]))
-    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (int(sys.argv[3]), hard))
+    _limit_memory(int(sys.argv[3]))
     _Progress.connection = connection
     with suppress(EOFError, ConnectionError):
         while True:
-            _run_task(connection, *connection.recv())
-
-
-if __name__ == "__main__":
-    from core import sandbox  # by its own name, so that its exceptions are those of the parent
-
-    sandbox.main()
+            _run_task(connection, connection.recv_bytes())

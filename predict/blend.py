@@ -1,65 +1,76 @@
-"""SCRIPT make blend: the submissions of several runs become one."""
+"""SCRIPT make blend: one submission from those of several runs."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 from jsonargparse import ArgumentParser
 
 from core.entrypoint import run_script
 from core.errors import UserError
-from predict.decide.blend_weights import BLEND_FUNCTIONS, blend_tables, equal_weights
-from predict.output.align_tables import align_tables, join_truth, write_blend
-from predict.output.ground_truth import warn_if_stale
-from predict.output.submission import check_run_name_free, read_submission
-from recipe.cli import Command, parse_command
+from core.files import replace_files
+from core.paths import PREDICTION_NAMES, SUBMISSION_NAME, RunPaths
+from predict.decide.blend_weights import BLEND_FUNCTIONS, align_tables, blend_tables, cross_fit_blend, fit_weights
+from predict.output.ground_truth import find_oof_truth, warn_if_stale
+from predict.output.provenance import write_provenance
+from predict.output.submission import read_sample, read_submission, write_submission
+from predict.output.summary import named_metrics
+from preprocess.dataset.clip_table import read_clip_table
+from recipe.cli import parse_command
 from train.evaluate.score_table import ScoreTable, read_scores
+
+PRINTED_METRICS = ("lwlrap", "mAP", "accuracy")
 
 
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--runs", nargs="+", required=True, help="Names of runs that have been predicted.")
-    parser.add_argument("--by", choices=list(BLEND_FUNCTIONS), default="mean", help="What becomes of a score a run.")
+    parser.add_argument("--by", choices=list(BLEND_FUNCTIONS), default="mean", help="How the runs' scores become one.")
     parser.add_argument("--fit", action="store_true", help="Weigh runs by what is best on their out-of-fold scores.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     command = parse_command(arguments, "Blend the submissions of several runs.", add_options)
     runs, by, run_paths = command.options.runs, command.options.by, command.run_paths
-    check_run_name_free(run_paths.run_dir, runs)
-    paths = [run_paths.submissions / f"{run}.csv" for run in runs]
-    tables = align_tables(runs, [read_submission(path) for path in paths])
-    for run, path in zip(runs, paths, strict=True):
-        warn_if_stale(run_paths.dataset_dir / "runs" / run, path)
-    weights = fit_run_weights(command, runs, by) if command.options.fit else equal_weights(len(runs))
+    if run_paths.run in runs or any(run_paths.run_dir.glob("fold*")):
+        raise UserError(f"--run {run_paths.run} is a run of its own and would be replaced: name the blend, RUN=other")
+    members = [replace(run_paths, run=run) for run in runs]
+    tables = align_tables(runs, [read_submission(member.submission_csv) for member in members])
+    for member in members:
+        warn_if_stale(member, member.submission_csv)
+    weights = fit_run_weights(members, by) if command.options.fit else np.full(len(runs), 1 / len(runs))
     for run, weight in zip(runs, weights, strict=True):
         print(f"{weight:.3f}  {run}")
-    blended = ScoreTable(
-        tables[0].clips, tables[0].labels, blend_tables([table.values for table in tables], by, weights)
-    )
-    write_blend(run_paths, blended)
+    values = blend_tables([table.values for table in tables], by, weights)
+    blended, sample = ScoreTable(tables[0].clips, tables[0].labels, values), read_sample(run_paths.sample_csv)
+    with replace_files(run_paths.submission_dir, PREDICTION_NAMES) as folder:
+        path = folder / SUBMISSION_NAME
+        write_submission(path, blended, sample if sample and sample.clips == blended.clips else None)
+        write_provenance(path, run_paths.name, {"runs": runs, "by": by, "weights": weights.tolist()})
+    print(f"{len(blended.clips)} clips, {len(blended.labels)} labels: {run_paths.submission_csv}")
 
 
-def fit_run_weights(command: Command, runs: Sequence[str], by: str) -> np.ndarray:
-    """Weights [n_runs] fitted on the runs' out-of-fold scores of curated clips, and what they bring there."""
-    paths = [command.run_paths.dataset_dir / "runs" / run / "oof.csv" for run in runs]
-    tables = align_tables(runs, [read_out_of_fold(path) for path in paths])
-    oof_tables = join_truth(tables, command.run_paths.clips_csv, paths[0])
-    weights = oof_tables.weights(by)
-    oof_tables.print_metrics(
-        [
-            *zip(runs, oof_tables.scores, strict=True),
-            ("equal weights", blend_tables(oof_tables.scores, by, equal_weights(len(runs)))),
-            ("fitted weights, each fold by those of the others", oof_tables.blend(by)),
-        ]
-    )
-    return weights
-
-
-def read_out_of_fold(path: Path) -> ScoreTable:
-    """A run's out-of-fold scores."""
-    if not path.exists():
-        raise UserError(f"{path} is not there: run make train to its end, or leave --fit out")
-    return read_scores(path)
+def fit_run_weights(members: Sequence[RunPaths], by: str) -> np.ndarray:
+    """Weights [n_runs] fitted on the runs' out-of-fold scores of curated clips; prints their metrics there."""
+    runs, clips_csv = [member.run for member in members], members[0].clips_csv
+    for member in members:
+        if not member.oof_csv.exists():
+            raise UserError(f"{member.oof_csv} is not there: run make train to its end, or leave --fit out")
+    tables = align_tables(runs, [read_scores(member.oof_csv) for member in members])
+    truth = find_oof_truth(members[0], tables[0])
+    known = ~np.isnan(truth[:, 0])
+    if not known.any():
+        raise UserError(f"{clips_csv} has no checked labels of the out-of-fold clips: make blend without --fit needs none")
+    folds = read_clip_table(clips_csv).set_index("clip").loc[tables[0].clips, "fold"].to_numpy()[known]
+    scores, truth = [table.values[known] for table in tables], truth[known]
+    print(f"out of fold, {len(truth)} clips:")
+    for name, values in [
+        *zip(runs, scores, strict=True),
+        ("equal weights", blend_tables(scores, by, np.full(len(runs), 1 / len(runs)))),
+        ("fitted weights, each fold by those of the others", cross_fit_blend(scores, truth, folds, by)),
+    ]:
+        metrics = named_metrics(truth, values)
+        print("  " + "  ".join([*(f"{key} {metrics[key]:.4f}" for key in PRINTED_METRICS if key in metrics), name]))
+    return fit_weights(scores, truth, by)
 
 
 if __name__ == "__main__":

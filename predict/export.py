@@ -1,14 +1,15 @@
-"""SCRIPT make export: one folder to hand on, with weights, ONNX, recipe, labels, what was fitted, a model card."""
+"""SCRIPT make export: a folder to hand on, with weights, ONNX, recipe, labels, fitted parameters, a model card."""
 
 import json
+import os
 import re
 import shlex
 import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -17,39 +18,38 @@ from safetensors.torch import save_file
 
 from core.entrypoint import run_script
 from core.errors import UserError
-from core.paths import CALIBRATION_NAME, FITTED_PARAMS_NAMES, RECIPE_NAME
+from core.paths import CALIBRATION_NAME, FITTED_PARAMS_NAMES, RECIPE_NAME, THRESHOLDS_NAME, RunPaths
 from predict.decide.fitted_params import read_fitted_params
-from predict.decide.thresholds import read_thresholds, thresholds_filename, with_tuned_window_threshold
-from predict.inference.tagger import TrainedRun, load_run
+from predict.decide.thresholds import read_thresholds, with_tuned_window_threshold
+from predict.inference.run_loader import TrainedRun, load_run
 from predict.model_export.onnx import write_onnx
-from predict.output.ground_truth import oof_truth, scores_in_truth_order
+from predict.output.ground_truth import find_oof_truth
 from preprocess.dataset.clip_table import read_clip_table
 from preprocess.dataset.labels import write_vocabulary
-from recipe import Prediction, as_dict
+from recipe import as_dict
 from recipe.cli import Command, parse_command
 from train.evaluate.metrics import compute_metrics
-from train.evaluate.score_clips import window_and_hop_frames
 from train.evaluate.score_table import read_scores
+from train.evaluate.windows import window_and_hop_frames
 
 ONNX_NAME, LABELS_NAME, CARD_NAME = "model.onnx", "labels.csv", "README.md"
-CALIBRATION_KEYS = ("temperature", "temperature_by_fold", "clips", "before", "after")
 EXPORTED_NAMES = re.compile(
     r"fold\d+(_\d+)?\.safetensors|"
     + "|".join(map(re.escape, (ONNX_NAME, LABELS_NAME, CARD_NAME, RECIPE_NAME, *FITTED_PARAMS_NAMES)))
 )
-"""The names of what an export holds."""
+CALIBRATION_KINDS = {"temperature": int | float, "temperature_by_fold": dict, "clips": str, "before": dict, "after": dict}
+"""What the model card reads of calibration.json."""
 CARD_TEMPLATE = Path(__file__).parent / "model_export" / "model_card.md.j2"
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--out", type=str | None, help="The folder; by default submissions/<run>_model.")
+    parser.add_argument("--out", type=str | None, help="The folder; by default submissions/<run>/model.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     command = parse_command(arguments, "Write a run as one folder to hand on.", add_options)
-    folder = Path(command.options.out or command.run_paths.submission("_model"))
+    folder, run_dir = Path(command.options.out or command.run_paths.model_dir), command.run_paths.run_dir
     check_replaceable(folder)
-    run_dir = command.run_paths.run_dir
     run = load_run(run_dir, with_tuned_window_threshold(run_dir, command.recipe.prediction))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
@@ -65,94 +65,72 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def check_replaceable(folder: Path) -> None:
     """Raise UserError unless the folder is new, empty, or an earlier export and nothing else, which is replaced."""
-    if not (folder.exists() or folder.is_symlink()):
+    if not os.path.lexists(folder):
         return
     ours = folder.is_dir() and not folder.is_symlink() and folder.resolve() != Path.cwd()
     if not ours or (any(folder.iterdir()) and not all((folder / name).is_file() for name in (ONNX_NAME, RECIPE_NAME))):
-        raise UserError(f"--out {folder}: something else is there, and would be lost; name a new folder")
+        raise UserError(f"--out {folder}: it holds something else than an export; name a new folder")
     if other := sorted(path.name for path in folder.iterdir() if not EXPORTED_NAMES.fullmatch(path.name)):
-        raise UserError(f"--out {folder}: {other[0]!r} in it is no export's, and would be lost; move it elsewhere")
+        raise UserError(f"--out {folder}: {other[0]!r} in it is no file of an export; move it elsewhere")
 
 
 def write_export(folder: Path, command: Command, run: TrainedRun) -> None:
-    """Everything the folder holds."""
+    """Write all files of an export."""
     for fold, networks in run.folds.items():
         for number, network in enumerate(networks):
             weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-            suffix = f"_{number}" if number else ""
-            save_file(weights, folder / f"fold{fold}{suffix}.safetensors")
+            save_file(weights, folder / f"fold{fold}{f'_{number}' if number else ''}.safetensors")
     write_onnx(folder / ONNX_NAME, run)
     recipe = as_dict(run.recipe) | {"prediction": as_dict(run.prediction)}
     (folder / RECIPE_NAME).write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8")
     write_vocabulary(folder / LABELS_NAME, run.labels)
-    run_dir = command.run_paths.run_dir
-    tuned = run_dir / thresholds_filename(run.prediction)
-    is_tuned = read_thresholds(run_dir, run.labels, run.prediction).source == str(tuned)
+    tuned, calibration = (command.run_paths.run_dir / name for name in (THRESHOLDS_NAME, CALIBRATION_NAME))
+    is_tuned = read_thresholds(tuned.parent, run.labels, run.prediction).source == str(tuned)
     if is_tuned:
         shutil.copy(tuned, folder)
-    if (run_dir / CALIBRATION_NAME).exists():
-        shutil.copy(run_dir / CALIBRATION_NAME, folder)
+    if calibration.exists():
+        shutil.copy(calibration, folder)
     (folder / CARD_NAME).write_text(write_card(command, run, is_tuned=is_tuned), encoding="utf-8")
 
 
 def write_card(command: Command, run: TrainedRun, *, is_tuned: bool) -> str:
     """The model card, in Markdown; `is_tuned` says whether thresholds lie beside it."""
-    run_paths = command.run_paths
+    run_paths, table = command.run_paths, read_clip_table(command.run_paths.clips_csv)
     window, hop = window_and_hop_frames(run.prediction, run.frames_per_second)
+    views = {key: value for key, value in as_dict(run.prediction).items() if key.startswith("view_") and value}
     environment = Environment(
         loader=FileSystemLoader(CARD_TEMPLATE.parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.get_template(CARD_TEMPLATE.name).render(
         run=run,
         name=run_paths.run,
-        n_networks=sum(map(len, run.folds.values())),
         window_frames=window,
         hop_frames=hop,
         is_tuned=is_tuned,
-        thresholds_name=thresholds_filename(run.prediction),
-        views=views_not_exported(run.prediction),
-        calibration=read_fitted_params(run_paths.run_dir / CALIBRATION_NAME, CALIBRATION_KEYS, "make calibrate"),
+        views={f"prediction.{key}": json.dumps(value) for key, value in views.items()},
+        calibration=read_fitted_params(run_paths.run_dir / CALIBRATION_NAME, CALIBRATION_KINDS, "make calibrate"),
         command=predict_command(command),
-        **describe_training(command),
+        training=table[table["split"] == "train"],
+        metrics=oof_metrics(run_paths) if run_paths.oof_csv.exists() else {},
     )
 
 
-def views_not_exported(prediction: Prediction) -> dict[str, str]:
-    """The keys by which windows are heard otherwise as well, with their values as YAML: ONNX hears each once."""
-    keys = {f"prediction.{key}": value for key, value in as_dict(prediction).items() if key.startswith("view_")}
-    return {key: json.dumps(value) for key, value in keys.items() if value}
-
-
 def predict_command(command: Command) -> str:
-    """The command by which the run answers a recording."""
+    """The command that predicts a recording with the run."""
     name, files = command.recipe.name, command.options.recipe
     recipe = Path(files[-1].relative).stem if files else name
     also = f' ARGS="--name {shlex.quote(name)}"' if name != recipe else ""
     return f"make predict INPUT=recording.wav RECIPE={recipe} RUN={command.run_paths.run}{also}"
 
 
-def describe_training(command: Command) -> dict[str, Any]:
-    """The training clips of the dataset, and the run's out-of-fold metrics where every fold is finished."""
-    run_paths = command.run_paths
-    table = read_clip_table(run_paths.clips_csv)
-    training = table[table["split"] == "train"]
-    return {
-        "n_clips": len(training),
-        "n_noisy": int((training["label_quality"] == "noisy").sum()),
-        "n_groups": int(training["group"].nunique()),
-        "n_folds": int(training["fold"].nunique()),
-        "metrics": oof_metrics(command) if run_paths.oof_csv.exists() else {},
-    }
-
-
-def oof_metrics(command: Command) -> dict[str, float]:
+def oof_metrics(run_paths: RunPaths) -> dict[str, float]:
     """Metrics of the out-of-fold scores on curated clips."""
-    run_paths = command.run_paths
     scores = read_scores(run_paths.oof_csv)
-    truth = oof_truth(run_paths.clips_csv, run_paths.oof_csv, scores)
-    if truth is None:
+    truth = find_oof_truth(run_paths, scores)
+    known = ~np.isnan(truth[:, 0])
+    if not known.any():
         return {}
-    return compute_metrics(torch.from_numpy(truth.values), torch.from_numpy(scores_in_truth_order(truth, scores)))
+    return compute_metrics(torch.from_numpy(truth[known]), torch.from_numpy(scores.values[known]))
 
 
 if __name__ == "__main__":

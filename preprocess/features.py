@@ -1,7 +1,6 @@
 """SCRIPT  make features: recordings → clips.csv, labels.csv and features.h5. Only what is missing is computed."""
 
 import shutil
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -9,16 +8,16 @@ from errno import EDQUOT, EFBIG, ENOSPC
 from itertools import chain
 from secrets import token_hex
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import ClosedUnitInterval
 
 from core.csv_tables import write_table
-from core.entrypoint import run_script
+from core.entrypoint import get_logger, run_script
 from core.errors import UserError
 from core.file_lock import file_lock
 from core.parallel import run_parallel
 from core.paths import RunPaths
-from core.progress import RecordingProgress
+from core.progress import progress_bar
 from core.sandbox import SandboxLimits
 from preprocess.audio.isolated import ErrorTally, decoder_limits
 from preprocess.build.failures import Failure, read_failures, write_failures
@@ -35,16 +34,14 @@ from preprocess.store.writer import write_store
 from recipe import Features, Recipe
 from recipe.cli import parse_command, resolve_n_jobs
 
-
-def log_line(line: str) -> None:
-    """A line for people, at once."""
-    print(line, file=sys.stderr, flush=True)
+MAX_CLUSTER_JOBS = 256
+"""Tasks are cut as for so many workers, where a cluster has an unknown number."""
 
 
 def write_tables(dataset: Dataset, run_paths: RunPaths) -> None:
     """Write what is known of the clips beside their frames."""
     for warning in dataset.warnings:
-        log_line(warning)
+        get_logger().warning(warning)
     write_clip_table(run_paths.clips_csv, dataset.table)
     write_vocabulary(run_paths.labels_csv, dataset.vocabulary)
     if dataset.sample is not None:
@@ -53,14 +50,12 @@ def write_tables(dataset: Dataset, run_paths: RunPaths) -> None:
         run_paths.sample_csv.unlink(missing_ok=True)  # of another dataset
 
 
-def plan_clips(dataset: Dataset, features: Features, *, augment_all: bool) -> dict[str, PlannedClip]:
-    """The clips of a dataset by name, with offline copies of those to train on, or of all."""
+def plan_clips(dataset: Dataset, features: Features) -> dict[str, PlannedClip]:
+    """The clips of a dataset by name, with offline copies of those to train on."""
     n_augmentations = len(features.pitch_shifts) + len(features.time_stretches) + len(features.noise_snrs_db)
     columns = (dataset.table[name] for name in ("clip", "path", "split"))
     return {
-        clip: PlannedClip(
-            ClipJob(clip, path, n_augmentations if augment_all or split == "train" else 0), stat_fingerprint(path)
-        )
+        clip: PlannedClip(ClipJob(clip, path, n_augmentations if split == "train" else 0), stat_fingerprint(path))
         for clip, path, split in zip(*columns, strict=True)
     }
 
@@ -85,13 +80,13 @@ def load_reusable_rows(reusable: ReusableRows, run_paths: RunPaths) -> list[Row]
             rows, corrupt = (reusable.add_store if path == run_paths.store else reusable.add_shard)(path)
         except RecipeMismatch as error:
             if path == run_paths.store:
-                log_line(f"the recipe has changed ({error.changes}): every clip is computed again")
+                get_logger().info(f"the recipe has changed ({error.changes}): every clip is computed again")
         except CorruptStore as error:
-            log_line(f"{path}: {error.reason}; its clips are computed again")
+            get_logger().warning(f"{path}: {error.reason}; its clips are computed again")
         else:
             stored = rows if path == run_paths.store and not corrupt else stored
             for clip in sorted(corrupt):
-                log_line(f"{path}: the frames of {clip!r} are damaged; they are computed again")
+                get_logger().warning(f"{path}: the frames of {clip!r} are damaged; they are computed again")
     return stored
 
 
@@ -101,6 +96,7 @@ def compute_missing(
     run_paths: RunPaths,
     n_workers: int,
     limits: SandboxLimits,
+    scheduler: str | None,
 ) -> Iterator[Failure]:
     """Compute the frames of clips, in shards that `reusable` keeps; yield the recordings that could not be read."""
     shards_dir, features = run_paths.shards_dir.absolute(), reusable.features
@@ -109,15 +105,17 @@ def compute_missing(
         ShardTask(shards_dir / f"{run}-{number}.shard", clips, features, limits)
         for number, clips in enumerate(split_into_tasks(missing, n_workers))
     )
-    tally = ErrorTally()
+    tally, audio_s, n_failed = ErrorTally(), 0.0, 0
     with (
-        RecordingProgress(len(missing)) as progress,
-        closing(run_parallel(compute_shards, tasks, n_workers)) as results,
+        progress_bar(len(missing), "features", "clip") as bar,
+        closing(run_parallel(compute_shards, tasks, n_workers, scheduler)) as results,
     ):
         for result in chain.from_iterable(results):
             reusable.add_rows(result.shard, result.rows)  # write_store checks them
             for clip in result.clip_results:
-                progress.add(clip.duration_s, clip.error is not None)
+                audio_s, n_failed = audio_s + clip.duration_s, n_failed + bool(clip.error)
+                bar.set_postfix_str(f"{audio_s / 3600:.2f} h of sound, {n_failed} failed", refresh=False)
+                bar.update()
                 tally.add(clip.error)
                 if clip.error:
                     yield Failure(clip.job.clip, clip.job.path, clip.error.reason, clip.source)
@@ -127,52 +125,53 @@ def warn_of_empty_bands(features: Features) -> None:
     """Say how many mel bands lie between two bins of the spectrum, and hold none."""
     n_empty = int((~mel_filterbank(features).any(axis=1)).sum()) if features.kind == "logmel" else 0
     if n_empty:
-        log_line(
+        get_logger().warning(
             f"{n_empty} of {features.n_bins} mel bands hold no bin of an n_fft of {features.n_fft}, and stay empty: "
             "lower features.n_bins, or raise n_fft"
         )
 
 
 def build_store(
-    planned: dict[str, PlannedClip], recipe: Recipe, run_paths: RunPaths, n_jobs: int, *, retry_failed: bool
+    planned: dict[str, PlannedClip], recipe: Recipe, run_paths: RunPaths, options: Namespace
 ) -> list[Failure]:
     """Bring the store up to date. The recordings that could not be read, now or, unchanged since, before."""
     began = time.monotonic()
     features = recipe.features
     reusable = ReusableRows(features, planned)
     stored = load_reusable_rows(reusable, run_paths)
-    known = [] if retry_failed else read_failures(run_paths.failed_csv, features)
+    known = [] if options.retry_failed else read_failures(run_paths.failed_csv, features)
     known = [one for one in known if one.clip in planned]
     failures = [one for one in known if planned[one.clip].matches_source(one.source)]
     skipped = {one.clip for one in failures} | reusable.row_sources.keys()
     missing = [one for clip, one in planned.items() if clip not in skipped]
     if missing:
         warn_of_empty_bands(features)
+        n_jobs = MAX_CLUSTER_JOBS if options.scheduler else resolve_n_jobs(options.jobs)
         n_workers = count_workers(missing, n_jobs)
         n_done = len(reusable.row_sources)
-        log_line(f"{len(planned)} clips: {n_done} are done, {len(missing)} to compute with {n_workers} jobs")
+        get_logger().info(f"{len(planned)} clips: {n_done} are done, {len(missing)} to compute with {n_workers} jobs")
     try:
         if missing:
             limits = decoder_limits(recipe.data)
-            failures.extend(compute_missing(missing, reusable, run_paths, n_workers, limits))
+            failures.extend(compute_missing(missing, reusable, run_paths, n_workers, limits, options.scheduler))
     finally:  # a decoder that hangs has cost a minute: whatever ends this, it need not be tried again
         write_failures(run_paths.failed_csv, features, failures)
     changed = sorted(planned.keys() - reusable.row_sources.keys() - {one.clip for one in failures})
     if changed:
-        log_line(
-            f"warning: {len(changed)} of {len(planned)} recordings changed while they were read and are left out, "
+        get_logger().warning(
+            f"{len(changed)} of {len(planned)} recordings changed while they were read and are left out, "
             f"the first {changed[0]!r}: run the same command again"
         )
     row_sources = reusable.ordered_row_sources()
     if not row_sources:
         raise UserError(f"none of the {len(planned)} recordings could be read; see {run_paths.failed_csv}")
     if [row_source.row for row_source in row_sources] == stored:
-        log_line(f"nothing to do: {run_paths.store} is up to date ({len(reusable.row_sources)} clips)")
+        get_logger().info(f"nothing to do: {run_paths.store} is up to date ({len(reusable.row_sources)} clips)")
     else:
         write_store(run_paths.store, features, encoding_for(features), row_sources)
         hours = sum(row_source.row.duration_s for row_source in row_sources) / 3600
         elapsed_s = time.monotonic() - began
-        log_line(
+        get_logger().info(
             f"wrote {run_paths.store}: {len(reusable.row_sources)} clips, {hours:.2f} h of sound, in {elapsed_s:.1f} s"
         )
     shutil.rmtree(run_paths.shards_dir, ignore_errors=True)
@@ -184,12 +183,12 @@ def report_failures(failures: Iterable[Failure], run_paths: RunPaths, n_clips: i
     n_failed = len(list(failures))
     if not n_failed:
         return 0
-    log_line(
-        f"warning: {n_failed} of {n_clips} recordings could not be read and are left out; see {run_paths.failed_csv}"
+    get_logger().warning(
+        f"{n_failed} of {n_clips} recordings could not be read and are left out; see {run_paths.failed_csv}"
     )
     if n_failed <= max_failures * n_clips:
         return 0
-    log_line(f"that is more than --max_failures {max_failures:g}: mend them, take them out, or allow more")
+    get_logger().warning(f"that is more than --max_failures {max_failures:g}: mend them, take them out, or allow more")
     return 1
 
 
@@ -197,6 +196,7 @@ def add_options(parser: ArgumentParser) -> None:
     """The script's own options."""
     parser.add_argument("--jobs", type=int, default=-1, help="Processes that compute; -1 is one a core.")
     parser.add_argument("--max_failures", type=ClosedUnitInterval, default=0.05, help="Share that may fail.")
+    parser.add_argument("--scheduler", type=str | None, help="Compute on the dask cluster of this address.")
     parser.add_argument("--retry_failed", action="store_true", help="Try what failed.csv names as well.")
 
 
@@ -204,14 +204,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Read the dataset, write the tables, and bring the store up to date."""
     command = parse_command(arguments, "Turn recordings into features, once.", add_options)
     run_paths, options = command.run_paths, command.options
-    n_jobs = resolve_n_jobs(options.jobs)
+    resolve_n_jobs(options.jobs)  # refuses a bad number before anything is read
     dataset = read_dataset(command.recipe.data)
     features = command.recipe.features
     try:
         with file_lock(run_paths.dataset_dir / ".lock", "make features"):
             write_tables(dataset, run_paths)
-            planned = plan_clips(dataset, features, augment_all=command.recipe.prediction.view_offline_augment)
-            failures = build_store(planned, command.recipe, run_paths, n_jobs, retry_failed=options.retry_failed)
+            planned = plan_clips(dataset, features)
+            failures = build_store(planned, command.recipe, run_paths, options)
     except OSError as error:
         advice = "make room" if error.errno in (ENOSPC, EDQUOT, EFBIG) else "mend that"
         raise UserError(

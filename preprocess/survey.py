@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser
 from core.entrypoint import run_script
 from core.errors import UserError
 from core.files import atomic_write
-from core.progress import RecordingProgress
+from core.progress import progress_bar
 from core.sandbox import SandboxLimits
 from preprocess.audio.blocks import DecodeError
 from preprocess.audio.isolated import decoder_limits, read_each
@@ -23,13 +23,19 @@ from recipe.cli import parse_command, resolve_n_jobs
 def measure_recordings(paths: Sequence[str], n_jobs: int, limits: SandboxLimits) -> list[AudioStats | DecodeError]:
     """Measure every recording, in the order of `paths`."""
     measured: dict[int, AudioStats | DecodeError] = {}
+    audio_s, n_failed = 0.0, 0
     with (
-        RecordingProgress(len(paths)) as progress,
+        progress_bar(len(paths), "survey", "clip") as bar,
         closing(read_each(measure_recording, paths, n_jobs=n_jobs, limits=limits)) as results,
     ):
         for index, result in results:
             measured[index] = result
-            progress.add(0.0 if isinstance(result, DecodeError) else result.duration_s, isinstance(result, DecodeError))
+            if isinstance(result, DecodeError):
+                n_failed += 1
+            else:
+                audio_s += result.duration_s
+            bar.set_postfix_str(f"{audio_s / 3600:.2f} h of sound, {n_failed} failed", refresh=False)
+            bar.update()
     return [measured[index] for index in range(len(paths))]
 
 

@@ -1,7 +1,7 @@
-"""The recipe of a system: what it reads, hears, learns with and answers, as frozen dataclasses."""
+"""The recipe of a system: data, features, network, training and prediction, as frozen dataclasses."""
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, get_type_hints
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from recipe.bounds import Section
 from recipe.data import Data
@@ -27,7 +27,7 @@ class Recipe:
 
 
 SECTIONS: dict[str, type[Section]] = {
-    f.name: get_type_hints(Recipe)[f.name] for f in fields(Recipe) if f.name != "name"
+    section.__name__.lower(): section for section in (Data, Features, Network, Training, Prediction, Tuning)
 }
 
 

@@ -2,14 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 from core.errors import UserError
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Bounds of a number in a recipe, both inclusive."""
+    """Inclusive bounds of a number in a recipe."""
 
     low: float
     high: float = math.inf
@@ -24,21 +24,21 @@ Fraction = Annotated[float, Bounds(0, 1)]
 Seconds = Annotated[float, Bounds(0.001, 86_400)]
 
 
-def _bounds(annotation: Any) -> Bounds | None:
-    """The Bounds of `X`, `X | None` or `list[X]`."""
-    if get_origin(annotation) is Annotated:
-        return next((extra for extra in annotation.__metadata__ if isinstance(extra, Bounds)), None)
-    return next((bounds for part in get_args(annotation) if (bounds := _bounds(part))), None)
+def _find_bounds(annotation: Any) -> Bounds | None:
+    """The Bounds within `X`, `X | None`, `list[X]` or `tuple[X, X]`."""
+    if isinstance(annotation, Bounds):
+        return annotation
+    return next((bounds for part in get_args(annotation) if (bounds := _find_bounds(part))), None)
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a recipe that refuses numbers out of their bounds."""
+    """A part of a recipe; raises UserError for numbers out of bounds."""
 
     def __post_init__(self) -> None:
         section = type(self).__name__.lower()
         for name, annotation in get_type_hints(type(self), include_extras=True).items():
-            bounds, value = _bounds(annotation), getattr(self, name)
+            bounds, value = _find_bounds(annotation), getattr(self, name)
             for number in value if isinstance(value, list | tuple) else [value]:
                 if bounds and isinstance(number, int | float) and not bounds.low <= number <= bounds.high:
                     raise UserError(f"{section}.{name} = {number}: must be {bounds}")

@@ -28,50 +28,59 @@ RENAMED_KEYS = {
     "training.masks": "training.max_masks",
     "training.teacher_keeps": "training.teacher_keep_threshold",
     "training.teacher_adds": "training.teacher_add_threshold",
-    "prediction.view_copies": "prediction.view_offline_augment",
     "tuning.entries": "tuning.intermittent_probability",
 }
 """Keys of earlier versions, and what they are called now."""
+REMOVED_KEYS = {
+    "prediction.top_k": "use prediction.pooling mean or max",
+    "prediction.power": "use prediction.pooling mean or max",
+    "prediction.view_copies": "use prediction.view_shifts_s or prediction.view_gains_db",
+    "prediction.view_offline_augment": "use prediction.view_shifts_s or prediction.view_gains_db",
+    "prediction.view_windows_s": "use prediction.view_shifts_s or prediction.view_gains_db",
+}
+"""Keys of earlier versions that are gone, and what to do instead."""
+
+
+AddOptions = Callable[[ArgumentParser], Any]
 
 
 @dataclass(frozen=True)
 class Command:
-    """What a script was asked to do."""
+    """A parsed command line; `options` holds the script's own."""
 
     recipe: Recipe
     run_paths: RunPaths
     options: Namespace
-    """The script's own options, by name."""
 
 
 def resolve_n_jobs(jobs: int) -> int:
-    """Processes that `--jobs` asks for: -1 is one a core. Raises UserError."""
+    """The number of processes for `--jobs`; -1 is one a core. Raises UserError."""
     if jobs != -1 and jobs < 1:
         raise UserError(f"--jobs {jobs}: give a number of processes, or -1 for one a core")
     return jobs if jobs > 0 else available_cores()
 
 
 def add_device_options(parser: ArgumentParser) -> None:
-    """Where networks answer, and with how many cores: of the scripts in which they do."""
+    """Add the options of scripts that run networks: the device and the number of cores."""
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
     parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
 
 
 class OptionParser(argparse.ArgumentParser):
-    """For scripts that take no recipe's keys: argparse's own, whose complaints are UserError."""
+    """The parser of scripts that take no recipe; its errors are UserError."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see --help")
 
 
-def build_parser(description: str, add_options: Callable[[ArgumentParser], Any] | None = None) -> ArgumentParser:
+def _build_parser(description: str, add_options: AddOptions | None) -> ArgumentParser:
     """The parser of a script: the recipe's sections, the paths, and the script's own options."""
     parser = ArgumentParser(description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--recipe", action="config", help="YAML file of the recipe.")
     parser.add_argument("--name", type=str | None, help="Name of the cache folder; by default the recipe file's.")
     parser.add_argument("--run", type=str | None, help="Name of the run; by default the recipe's.")
     parser.add_argument("--cache", type=str, default="cache", help="Folder of stores and runs.")
-    parser.add_argument("--submissions", type=str, default="submissions", help="Folder of CSVs.")
+    parser.add_argument("--submissions", type=str, default="submissions", help="Folder of submissions, a folder a run.")
     for name, section in SECTIONS.items():
         parser.add_class_arguments(section, name)
     if add_options:
@@ -79,56 +88,46 @@ def build_parser(description: str, add_options: Callable[[ArgumentParser], Any] 
     return parser
 
 
-def parse_command(
-    arguments: Sequence[str] | None,
-    description: str,
-    add_options: Callable[[ArgumentParser], Any] | None = None,
-) -> Command:
+def parse_command(arguments: Sequence[str] | None, description: str, add_options: AddOptions | None = None) -> Command:
     """Read a command line (None: the process's own). Raises UserError that names the key, the value and the bounds."""
-    parser = build_parser(description, add_options)
+    parser = _build_parser(description, add_options)
     arguments = [_normalize_option(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
-    try:
-        values = parser.parse_args(arguments)
-        parts = parser.instantiate(values)
-    except (ArgumentError, UnicodeDecodeError) as error:
-        _check_recipe_files(arguments)
-        raise UserError(
-            f"{error}{_new_names(str(error))}; see --help for the keys and --print_config for their values"
-        ) from None
     _check_recipe_files(arguments)
+    try:
+        parts = parser.instantiate(parser.parse_args(arguments))
+    except (ArgumentError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{error}{_explain_old_keys(str(error))}; see --help for the keys and --print_config for their values"
+        ) from None
     files = [file.relative for file in parts.recipe or [] if file]
     name = parts.name or (Path(files[-1]).stem if files else "recipe")
     run = parts.run or name
     for key, value in (("--name", name), ("--run", run)):
         if not value or value.startswith(".") or set(value) & set("/\\\0\n"):
             raise UserError(f"{key} {value!r} cannot name a folder: use letters, digits, '-' and '_'")
-    run_paths = RunPaths(Path(parts.cache), Path(parts.submissions), name, run)
-    if conflicting_run := run_paths.conflicting_run():
-        raise UserError(
-            f"--run {run!r}: its files would take the place of those of run {conflicting_run!r}: choose another name"
-        )
     recipe = Recipe(name=name, **{section: parts[section] for section in SECTIONS})
-    return Command(recipe, run_paths, parts)
+    return Command(recipe, RunPaths(Path(parts.cache), Path(parts.submissions), name, run), parts)
 
 
-def _new_names(message: str) -> str:
-    """What keys that a parser's message does not know are called now, for those of earlier versions."""
-    named = []
-    for old, new in RENAMED_KEYS.items():
+def _explain_old_keys(message: str) -> str:
+    """What became of the keys of earlier versions that a parser's message does not know."""
+    explained = []
+    changes = {old: f"is called {new} now" for old, new in RENAMED_KEYS.items()}
+    for old, change in (changes | {old: f"is gone: {advice}" for old, advice in REMOVED_KEYS.items()}).items():
         section, _, key = old.partition(".")
         if re.search(rf"--{old}\b|'{section}' does not accept option '{key}'", message):
-            named.append(f" ({old} is called {new} now)")
-    return "".join(named)
+            explained.append(f" ({old} {change})")
+    return "".join(explained)
 
 
 def _normalize_option(argument: str) -> str:
-    """An option's name as the parser knows it: `--max-failures` is `--max_failures`. Values stay as they are."""
+    """An argument with underscores in the option's name: `--max-failures` is `--max_failures`."""
     name, equals, value = argument.partition("=")
     return f"--{name[2:].replace('-', '_')}{equals}{value}" if name.startswith("--") else argument
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML in which no key stands twice: of two, the first would be lost without a word."""
+    """A loader that refuses duplicate keys; PyYAML keeps the last one in silence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
@@ -139,20 +138,17 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 def _check_recipe_files(arguments: Sequence[str]) -> None:
-    """Raise UserError that names a recipe's file where it is no YAML of keys: of those the parser says no name."""
-    for before, argument in pairwise(["", *arguments]):
-        path = Path(argument.removeprefix("--recipe=") if argument.startswith("--recipe=") else argument)
-        # Path.is_file raises OSError for a recipe given as text that is longer than a name may be.
-        is_file = os.path.isfile(path)  # noqa: PTH113
-        if (before != "--recipe" and not argument.startswith("--recipe=")) or not is_file:
-            continue
+    """Raise UserError for a recipe file without a mapping in YAML; the parser's own messages do not name the file."""
+    named = [name for before, name in pairwise(["", *arguments]) if before == "--recipe"]
+    named += [argument.removeprefix("--recipe=") for argument in arguments if argument.startswith("--recipe=")]
+    for name in filter(os.path.isfile, named):  # unlike Path.is_file, false for a recipe as text of any length
         try:
-            values = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)
+            values = yaml.load(Path(name).read_text(encoding="utf-8"), _UniqueKeyLoader)
         except UnicodeDecodeError as error:
-            raise UserError(f"--recipe {path} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
+            raise UserError(f"--recipe {name} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
         except yaml.YAMLError as error:
-            where = getattr(error, "problem_mark", None)
-            line = f" in line {where.line + 1}" if where else ""
-            raise UserError(f"--recipe {path} is no YAML ({getattr(error, 'problem', None) or error}{line})") from None
+            mark = getattr(error, "problem_mark", None)
+            line = f" in line {mark.line + 1}" if mark else ""
+            raise UserError(f"--recipe {name} is no YAML ({getattr(error, 'problem', None) or error}{line})") from None
         if not isinstance(values, dict):
-            raise UserError(f"--recipe {path} holds no keys: write sections, as the files in recipes/ have them")
+            raise UserError(f"--recipe {name} holds no keys: write sections, as the files in recipes/ have them")

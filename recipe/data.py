@@ -11,21 +11,20 @@ class Data(Section):
     """Which recordings there are and what is known of them."""
 
     layout: Literal["folders", "csv", "esc50", "fsdkaggle2019", "irmas", "notes"] = "folders"
-    """How the folder is laid out: a folder a class, a table of labels, as a known dataset is, or named by its notes."""
+    """Layout of the folder: a folder a class, a table of labels, a known dataset's, or recordings named by notes."""
     folder: str = ""
     """The dataset's folder."""
     table: str | None = None
     """The CSV of layout `csv` (fname,labels[,fold,group,split,label_quality]); by default labels.csv in the folder."""
     labels: list[str] | None = None
-    """The vocabulary, in order; a sample submission's takes its place. By default the dataset's own, or every label
-    found, sorted."""
+    """The vocabulary, in order; by default the sample submission's, the dataset's own, or all labels sorted."""
     note_octaves: bool = True
     """Labels of layout `notes`: notes with their octaves (A3), or pitch classes (A)."""
     folds: Annotated[int, Bounds(2, 100)] = 5
-    """Number of folds, where the dataset brings none of its own; groups stay whole, labels are spread evenly."""
+    """Number of folds where the dataset has none; groups stay whole, labels are spread evenly."""
     seed: NonNegativeInt = 0
-    """Seed of the folds that are chosen here."""
+    """Seed of these folds."""
     irmas_share: Fraction = 0.0
-    """Share of IRMAS's testing parts, whole pieces from the first on, that is for training; the rest is the test."""
+    """Share of IRMAS's testing parts, whole pieces from the first on, that is for training; the rest is for testing."""
     decoder_memory_gb: Annotated[float, Bounds(0.25, 1024)] = 2.0
     """Memory that the process which reads a recording may use, in GiB; a recording that needs more is left out."""

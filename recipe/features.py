@@ -15,7 +15,7 @@ class Features(Section):
     """How a recording becomes frames. A store belongs to exactly one of these."""
 
     kind: Literal["logmel", "stft", "cqt", "cqt_chroma", "waveform"] = "logmel"
-    """Frames of what: mel bands, STFT bins or constant-Q bins in dB, chroma from 0 to 1, or samples."""
+    """Content of the frames: mel bands, STFT bins or constant-Q bins in dB, chroma from 0 to 1, or samples."""
     sample_rate_hz: Annotated[int, Bounds(1_000, 384_000)] = 44_100
     """Recordings are resampled to this rate."""
     n_fft: Annotated[int, Bounds(16, 1 << 20)] = 2048
@@ -29,15 +29,15 @@ class Features(Section):
     fmax_hz: Annotated[float, Bounds(1)] | None = None
     """Upper edge of logmel's highest band; by default half the rate."""
     mel_scale: Literal["slaney", "htk"] = "slaney"
-    """Where logmel's bands lie."""
+    """Spacing of logmel's bands."""
     center: bool = True
-    """Frame i of logmel and stft lies around sample i * hop_length, silence beyond the ends; else it begins there."""
+    """Frame i of logmel and stft is centred on sample i * hop_length, silence beyond the ends; else it begins there."""
     bins_per_octave: Annotated[int, Bounds(1, 96)] = 12
-    """Of cqt, and of the constant-Q bins that cqt_chroma folds into n_bins."""
+    """Bins per octave of cqt, and of the constant-Q bins that cqt_chroma folds into n_bins."""
     frames_per_second: Annotated[float, Bounds(0.1, 10_000)] | None = None
-    """stft is resized to as many; by default sample_rate_hz / hop_length."""
+    """Frame rate to which stft is resized; by default sample_rate_hz / hop_length."""
     top_db: Annotated[float, Bounds(1, 200)] | None = None
-    """Values in dB are raised to this much below the clip's highest; by default not."""
+    """Range in dB below the clip's highest value, to whose floor lower values are raised; by default none."""
     trim_top_db: Annotated[float, Bounds(1, 200)] | None = None
     """Silence this much below the clip's loudest is cut off at both ends; by default not."""
     min_seconds: Annotated[float, Bounds(0, 3600)] = 0.0
@@ -53,34 +53,31 @@ class Features(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        nyquist_hz = self.sample_rate_hz / 2
+        fmax_hz = self.fmax_hz or nyquist_hz
         if (self.storage == "int16") != (self.kind == "waveform"):
             raise UserError(f"features.storage = {self.storage}: int16 is for waveform alone, and waveform for int16")
         if self.frames_per_second and self.kind != "stft":
             raise UserError(f"features.frames_per_second = {self.frames_per_second:g}: only stft is resized in time")
         if self.top_db is not None and self.kind in ("waveform", "cqt_chroma"):
             raise UserError(f"features.top_db = {self.top_db:g}: {self.kind} is not in decibels; leave it out")
-        if self.kind == "logmel":
-            self._check_mel_range(self.fmax_hz or self.sample_rate_hz / 2)
-        elif self.kind == "stft" and self.n_bins > self.n_fft // 2 + 1:
+        if self.kind == "stft" and self.n_bins > self.n_fft // 2 + 1:
             raise UserError(f"features.n_bins = {self.n_bins}: an n_fft of {self.n_fft} has {self.n_fft // 2 + 1} bins")
-        elif self.kind in ("cqt", "cqt_chroma"):
-            self._check_octaves()
-
-    def _check_mel_range(self, fmax_hz: float) -> None:
-        if not self.fmin_hz < fmax_hz <= self.sample_rate_hz / 2:
+        if self.kind == "logmel" and not self.fmin_hz < fmax_hz <= nyquist_hz:
             raise UserError(
-                f"features.fmin_hz = {self.fmin_hz:g} and fmax_hz = {fmax_hz:g}: must rise, to "
-                f"{self.sample_rate_hz / 2:g} at most, half of features.sample_rate_hz"
+                f"features.fmin_hz = {self.fmin_hz:g} and fmax_hz = {fmax_hz:g}: must rise, to {nyquist_hz:g} at most, "
+                "half of features.sample_rate_hz"
             )
+        if self.kind in ("cqt", "cqt_chroma"):
+            self._check_octaves(nyquist_hz)
 
-    def _check_octaves(self) -> None:
+    def _check_octaves(self, nyquist_hz: float) -> None:
         n_octaves = CHROMA_OCTAVES if self.kind == "cqt_chroma" else self.n_bins / self.bins_per_octave
-        if not 0 < self.fmin_hz * 2**n_octaves <= self.sample_rate_hz / 2:
+        if not 0 < self.fmin_hz * 2**n_octaves <= nyquist_hz:
             raise UserError(
-                f"features.fmin_hz = {self.fmin_hz:g}: {n_octaves:.3g} octaves of {self.kind} from there "
-                f"do not fit between 0 and {self.sample_rate_hz / 2:g} Hz, half of features.sample_rate_hz"
+                f"features.fmin_hz = {self.fmin_hz:g}: {n_octaves:.3g} octaves of {self.kind} from there do not fit "
+                f"between 0 and {nyquist_hz:g} Hz, half of features.sample_rate_hz"
             )
         if self.kind == "cqt_chroma" and self.bins_per_octave % self.n_bins:
-            raise UserError(
-                f"features.bins_per_octave = {self.bins_per_octave}: must be a multiple of n_bins, {self.n_bins}"
-            )
+            bins = self.bins_per_octave
+            raise UserError(f"features.bins_per_octave = {bins}: must be a multiple of n_bins, {self.n_bins}")

@@ -1,44 +1,34 @@
-"""Section `network`: what learns."""
+"""Section `network`: the architecture."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from recipe.bounds import Bounds, Fraction, Section
 
+OwnNetwork = Literal["cnn_small", "resnet_small", "waveform"]
+ResNet = Literal["resnet18", "resnet34", "resnet50", "resnext50_32x4d"]
+OtherTorchvisionNetwork = Literal[
+    "alexnet", "vgg16_bn", "densenet121", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny"
+]
+
 
 @dataclass(frozen=True)
 class Network(Section):
-    """What learns."""
+    """The architecture of a network."""
 
-    name: Literal[
-        "cnn_small",
-        "resnet_small",
-        "waveform",
-        "resnet18",
-        "resnet34",
-        "resnet50",
-        "resnext50_32x4d",
-        "alexnet",
-        "vgg16_bn",
-        "densenet121",
-        "mobilenet_v3_small",
-        "mobilenet_v3_large",
-        "efficientnet_b0",
-        "convnext_tiny",
-    ] = "cnn_small"
+    name: Literal[OwnNetwork, ResNet, OtherTorchvisionNetwork] = "cnn_small"
     """A small network for CPUs, a residual one, 1-D convolutions for raw waveforms, or one of torchvision's."""
     weights: str | None = None
-    """Where a torchvision network starts: `imagenet` (downloaded once), or a file of such weights."""
+    """First weights of a torchvision network: `imagenet` (downloaded once), or a file of such weights."""
     channels: Literal["one", "copies", "deltas"] = "one"
-    """What the first layer sees: frames (weights summed over RGB), three copies, or frames and two derivatives; of
-    waveform samples, one."""
+    """Input of the first layer: frames (its weights summed over RGB), three copies, or frames and two derivatives."""
     normalise: Literal["overall", "bins", "imagenet"] = "overall"
-    """By one mean and deviation, by those of each bin, or to ImageNet's brightness and colours (three copies only)."""
+    """By one mean and deviation, by those of each bin, or to ImageNet's mean and deviation (three copies only)."""
     pooling: Literal["mean", "mean_max", "attention"] = "mean_max"
     """How columns of time become one vector; alexnet and vgg16_bn keep their own."""
     hidden: Annotated[int, Bounds(0, 65_536)] = 0
     """Units of a hidden layer before the last; 0 is none. alexnet and vgg16_bn keep their own."""
     dropout: Fraction = 0.2
-    """Dropout before each layer of the head; in those of alexnet and vgg16_bn, where theirs is."""
+    """Dropout before each layer of the head; alexnet and vgg16_bn keep the places of theirs."""
     modulation_units: Annotated[int, Bounds(0, 4096)] = 0
-    """Units beside the trunk that hear how fast each band's loudness swings over a whole window; 0 is none."""
+    """Units beside the trunk for the modulation spectrum of each band over a whole window; 0 is none."""

@@ -1,14 +1,14 @@
-"""Sections `prediction` and `tuning`: how a run answers, and how its thresholds are chosen."""
+"""Sections `prediction` and `tuning`: how a run scores recordings, and how its thresholds are chosen."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from recipe.bounds import Bounds, Fraction, NonNegativeInt, PositiveInt, Seconds, Section
+from recipe.bounds import Bounds, Fraction, NonNegativeInt, Seconds, Section
 
 
 @dataclass(frozen=True)
 class Prediction(Section):
-    """How it answers new recordings. oof.csv has its windows, pooling and blend; no views, dense mode, calibration."""
+    """How recordings are scored. oof.csv has its windows, pooling and blend; no views, dense mode, calibration."""
 
     window_seconds: Seconds = 3.0
     """Length of a window."""
@@ -17,27 +17,19 @@ class Prediction(Section):
     mode: Literal["dense", "exact"] = "exact"
     """dense: the network passes over a clip once and windows share its columns, where it can; network.modulation_units
     cannot. exact: over each window by itself."""
-    pooling: Literal["mean", "max", "top_k", "power", "vote_fraction", "center"] = "mean"
+    pooling: Literal["mean", "max", "vote_fraction", "center"] = "mean"
     """How a clip's windows become one score a label; vote_fraction is the share of windows above `window_threshold`,
     center takes the middle window alone."""
-    top_k: PositiveInt = 3
-    """Windows whose mean is taken, the highest of each label, for top_k."""
-    power: Annotated[float, Bounds(1, 100)] = 3.0
-    """Exponent of the power mean: 1 is the mean, 100 almost the maximum."""
     window_threshold: Fraction = 0.5
     """Score above which a window has a label, for vote_fraction."""
     blend: Literal["mean", "geometric"] = "mean"
     """How the networks of a run become one."""
     calibrate: bool = False
-    """Soften or sharpen scores by the temperature that make calibrate fitted, so that they are as often right."""
-    view_offline_augment: bool = False
-    """Views: hear a clip's offline copies as well, and average; make features then copies test clips, too."""
+    """Scale scores by the temperature that make calibrate fitted, so that they are as often right as they say."""
     view_shifts_s: list[Annotated[float, Bounds(-60, 60)]] = field(default_factory=list)
-    """Views: hear each window so much later (below 0: earlier) as well, and average."""
+    """Views: score each window so much later (below 0: earlier) as well, and average."""
     view_gains_db: list[Annotated[float, Bounds(-60, 60)]] = field(default_factory=list)
-    """Views: hear each window so much louder (below 0: quieter) as well, and average."""
-    view_windows_s: list[Seconds] = field(default_factory=list)
-    """Views: hear so much about each window's middle as well, and average."""
+    """Views: score each window so much louder (below 0: quieter) as well, and average."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Section `training`: how it learns."""
+"""Section `training`: how a network is trained."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -9,7 +9,7 @@ from recipe.bounds import Bounds, Fraction, NonNegativeInt, PositiveInt, Seconds
 
 @dataclass(frozen=True)
 class Training(Section):
-    """How it learns."""
+    """How a network is trained."""
 
     epochs: PositiveInt = 60
     """Passes over the training clips."""
@@ -18,26 +18,24 @@ class Training(Section):
     crop_seconds: Seconds = 3.0
     """Length of a random crop."""
     progressive: list[Annotated[float, Bounds(0.05, 1)]] | None = None
-    """Shares of crop length and of bins, as [0.5, 1], each for an equal part of the epochs, of which there are as many
-    or more; by default all of both."""
+    """Shares of crop length and of bins, as [0.5, 1], each for an equal part of the epochs; by default all of both."""
     seed: NonNegativeInt = 0
     """Seed of weights, crops and mixing; each fold draws its own from it."""
     seeds: PositiveInt = 1
     """Networks a fold, from as many seeds on; their scores of windows become one by `prediction.blend`."""
     metric: Literal["lwlrap", "map", "accuracy", "f1_micro", "f1_macro", "last"] = "lwlrap"
-    """The score of the held-out fold that names the best epoch; last takes the last one, so that nothing is chosen."""
+    """The held-out fold's score that selects the best epoch; last keeps the last epoch, so nothing is selected."""
 
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    """Who steps; weight decay is decoupled in adamw only, and spares biases and normalisation layers in all."""
+    """The optimizer; weight decay is decoupled in adamw only, and excludes biases and normalisation layers in all."""
     max_lr: Annotated[float, Bounds(1e-8, 100)] | str = 3e-3
     """Highest learning rate; of a slice, as 1e-4..1e-2, the first layers have the lower and the head the higher."""
     schedule: Literal["one_cycle", "cosine", "plateau", "constant"] = "one_cycle"
-    """Learning rate by the step; plateau divides it by ten when `metric` (lwlrap where that is last) has not risen for
-    `patience` epochs. With fewer than ten steps in all one_cycle keeps its rate."""
+    """Learning rate by the step (one_cycle is constant below ten steps); plateau divides it by ten without progress."""
     warmup: Fraction = 0.3
     """Share of the steps in which the rate rises, for one_cycle and cosine."""
     patience: PositiveInt = 5
-    """Epochs in a row without a better score after which plateau lowers the rate."""
+    """Epochs in a row without a better `metric` (lwlrap where that is last) after which plateau lowers the rate."""
     momentum: Annotated[float, Bounds(0, 0.9999)] = 0.9
     """Momentum of sgd, first beta of adam and adamw; one_cycle moves it between 0.85 and 0.95 instead, but for 0."""
     weight_decay: Annotated[float, Bounds(0, 10)] = 0.01
@@ -53,30 +51,30 @@ class Training(Section):
     start_from: str | None = None
     """Fine-tune from the weights of another run: its folder (fold k from its fold k), or one checkpoint of it."""
     freeze_epochs: NonNegativeInt = 0
-    """For so many epochs only the head and the modulation units learn; as many as `epochs` keeps the trunk as it is."""
+    """Epochs in which only the head and the modulation units are trained; as many as `epochs` freezes the trunk."""
 
     loss: Literal["bce", "focal", "cross_entropy"] = "bce"
-    """A yes or no for each label; the same with easy ones counting less; or one label a clip."""
+    """bce: each label by itself; focal: the same with a lower weight for easy ones; cross_entropy: one label a clip."""
     focal_gamma: Annotated[float, Bounds(0, 10)] = 2.0
-    """How much less easy ones count, for focal."""
+    """Exponent of focal: the higher, the lower the weight of easy labels."""
     label_smoothing: Fraction = 0.0
     """Share of each target that is spread evenly: over yes and no, or over labels for cross_entropy."""
     noisy_weight: Annotated[float, Bounds(0, 10)] = 1.0
     """Weight of a noisy clip's loss beside a curated one's 1; 0 leaves noisy clips out."""
     bootstrap_beta: Fraction = 1.0
-    """Share of a noisy clip's target that is its label, the rest being what the network says (soft bootstrap)."""
+    """Share of a noisy clip's target that is its label; the rest is the network's own score (soft bootstrap)."""
     corrections: str | None = None
     """CSV `clip,labels` of better labels for training clips; the word drop for labels leaves a clip out."""
     teacher: str | None = None
-    """Folder of another run: its network of the same fold, which never saw the clips held out, judges noisy labels."""
+    """Folder of another run, whose network of the same fold, trained without the held-out clips, scores noisy clips."""
     teacher_keep_threshold: Fraction = 0.2
-    """A noisy clip keeps a label that the teacher scores so high; where it keeps and gains none, it is left out."""
+    """A noisy clip keeps labels with at least this teacher score; a clip that keeps and gains none is left out."""
     teacher_add_threshold: Fraction = 0.8
-    """A noisy clip gains a label that the teacher scores so high."""
+    """A noisy clip gains labels with at least this teacher score."""
 
     # augmentation
     short_clip_padding: Literal["random_tile", "pad", "tile"] = "random_tile"
-    """Clips shorter than a crop run round from any point, lie anywhere in silence, or repeat from their beginning."""
+    """Clips shorter than a crop repeat from a random point, lie at random in silence, or repeat from their start."""
     variant_probability: Fraction = 0.5
     """How often an offline copy of a clip is drawn instead of the recording, where the store has copies."""
     noisy_rate: Annotated[float, Bounds(0, 100)] = 1.0
@@ -90,11 +88,11 @@ class Training(Section):
     mixup_max_share: Fraction = 0.5
     """Largest share of the other, by which the draw is multiplied."""
     power_mix_probability: Fraction = 0.0
-    """Clips that sound together with others, added as power."""
+    """Clips mixed with others by adding power."""
     power_mix_clips: Annotated[int, Bounds(2, 5)] = 3
-    """Most clips that sound together; 2 to so many are equally likely."""
+    """Most clips in such a mixture; 2 to this many are equally likely."""
     power_mix_db: Annotated[float, Bounds(0, 60)] = 6.0
-    """The others are quieter by up to so many decibels."""
+    """Largest attenuation of the others."""
     crossfade_probability: Fraction = 0.0
     """Clips faded into another in time; the probabilities of the three ways of mixing add up to 1 at most."""
     crossfade_share: Fraction = 0.5
@@ -108,7 +106,7 @@ class Training(Section):
     resized_crop_scale: Annotated[float, Bounds(0.05, 1)] = 0.8
     """Smallest part, as a share of frames and of bins."""
     time_roll_probability: Fraction = 0.0
-    """Crops turned round in time."""
+    """Crops rolled in time."""
     silence_probability: Fraction = 0.0
     """Clips with a span of silence, before mixing."""
     silence_share: Fraction = 0.3
@@ -132,17 +130,13 @@ class Training(Section):
     max_masks: Annotated[int, Bounds(1, 20)] = 2
     """Most spans hidden in each direction."""
     mask_fill: Literal["mean", "floor", "zero"] = "mean"
-    """What stands in hidden spans: the crop's mean, its lowest value, or 0; in a waveform always 0."""
+    """Value in hidden spans: the crop's mean, its lowest value, or 0; in a waveform always 0."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _ = self.lr_range
-        self._check_augmentation()
-
-    def _check_augmentation(self) -> None:
         mixing = ("mixup_probability", "power_mix_probability", "crossfade_probability")
-        total = sum(getattr(self, key) for key in mixing)
-        if total > 1 + 1e-9:
+        if (total := sum(getattr(self, key) for key in mixing)) > 1 + 1e-9:
             keys = " + ".join(f"training.{key}" for key in mixing)
             raise UserError(f"{keys} = {total:g}: a clip is mixed in one way at most, so together they are at most 1")
         low_db, high_db = self.noise_snr_db

@@ -52,7 +52,7 @@ def build_clip_cards(
     clip_media: ClipMedia,
     mapper: SaliencyMapper | None = None,
 ) -> list[dict[str, Any]]:
-    """What the page shows of each chosen clip: picture, sound, highest scores, true labels, where they were heard."""
+    """What the page shows of each chosen clip: picture, sound, highest scores, true labels, saliency maps."""
     cards = []
     for index, reasons in tqdm(chosen.items(), "page", unit="clip", disable=None):
         clip, labels = summary.clips[index], summary.top_labels(index, N_TOP_LABELS)
@@ -66,7 +66,7 @@ def build_clip_cards(
                 "reasons": reasons,
                 "picture": None if frames is None else picture_uri(frames),
                 "duration_s": clip_media.duration_s(clip),
-                # Without frames its decoder may have died of it, which only workers survive.
+                # Without frames its decoder may have crashed, and this process would too.
                 "audio": None if frames is None else _audio_uri(clip_media.path(clip)),
                 "has_truth": bool(summary.has_truth[index]),
                 "labels": labels,

@@ -1,4 +1,4 @@
-"""What the page shows of clips: the frames of a dataset's store, or of recordings' beginnings; and their sound."""
+"""Pictures and sound of clips for the page: from a dataset's store, or from the beginnings of recordings."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,13 +12,13 @@ from predict.inference.input_files import InputFile
 from preprocess.audio.blocks import DecodeError
 from preprocess.audio.decode import decode_blocks
 from preprocess.audio.trimming import take_samples
+from preprocess.frames import build_transform
 from preprocess.frames.framing import Frames, Samples
-from preprocess.frames.kinds import build_transform
 from preprocess.store.reader import Store
 from recipe import Features
 
 PREVIEW_S = 60.0
-"""Of a recording of no dataset, as much is shown as a picture."""
+"""Of a recording of no dataset, the picture shows so much."""
 
 
 class ClipMedia(Protocol):
@@ -41,7 +41,7 @@ class StoredClipMedia:
         self.stored, self.paths = StoredClips(store, torch.device("cpu")), paths
 
     def frames(self, clip: str) -> Frames | None:
-        """The clip's frames as the networks hear them."""
+        """The clip's frames, as networks get them."""
         return self.stored.read(clip).numpy() if clip in self.stored.rows else None
 
     def duration_s(self, clip: str) -> float | None:

@@ -1,4 +1,4 @@
-"""Where a submission errs: which label is taken for which, and the clips of the highest loss."""
+"""Errors of a submission: the confusion matrix, and the clips with the highest losses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,25 +13,25 @@ from train.evaluate import metrics
 EPSILON = 1e-7
 """Scores count as at least so far from 0 and 1, or one clip's loss would be infinite."""
 MAX_LABELS_PRINTED, MAX_LABELS_ON_PAGE = 24, 60
-"""Labels of a confusion matrix that a terminal, and a page, have room for."""
+"""Most labels of a confusion matrix in a terminal, and on a page."""
 
 
 @dataclass(frozen=True)
 class ClipLoss:
-    """A clip, what it is, what it was taken for, and what that costs."""
+    """A clip with its true labels, its top-1 label, and its loss."""
 
     clip: str
     labels: str
     predicted_label: str
     score: float
-    """Of the label that wins."""
+    """Of the top-1 label."""
     loss: float
     correct: bool
-    """Whether the winner is one of its labels."""
+    """Whether the top-1 label is true."""
 
 
 def confusion_matrix(summary: SubmissionSummary) -> np.ndarray | None:
-    """Clips with exactly one label, by label (row) and label that wins (column); None where there is no such clip."""
+    """Clips with exactly one label, by label (row) and top-1 label (column); None where there is no such clip."""
     rows = summary.truth[summary.has_truth]
     if not (rows.sum(axis=1) == 1).any():
         return None
@@ -39,7 +39,7 @@ def confusion_matrix(summary: SubmissionSummary) -> np.ndarray | None:
 
 
 def most_confused(labels: Sequence[str], matrix: np.ndarray) -> list[tuple[str, str, int]]:
-    """(label, label that wins instead, clips) of a confusion matrix, off its diagonal, the most frequent first."""
+    """(label, top-1 label instead, clips) of a confusion matrix, off its diagonal, the most frequent first."""
     cells = np.argwhere(matrix * ~np.eye(len(labels), dtype=bool)).tolist()
     wrong = [(labels[true], labels[predicted], int(matrix[true, predicted])) for true, predicted in cells]
     return sorted(wrong, key=lambda pair: (-pair[2], pair[:2]))
@@ -59,7 +59,7 @@ def clip_losses(summary: SubmissionSummary) -> np.ndarray:
 
 
 def top_losses(summary: SubmissionSummary, count: int) -> list[ClipLoss]:
-    """The clips of the highest loss: mistakes first, the surest of them before the others."""
+    """The clips with the highest losses, the highest first."""
     loss = clip_losses(summary)
     predicted = summary.scores.argmax(axis=1)
     order = np.argsort(-np.where(summary.has_truth, loss, -np.inf), kind="stable")
@@ -82,7 +82,7 @@ def format_errors(summary: SubmissionSummary, count: int) -> str:
     lines: list[str] = []
     matrix = confusion_matrix(summary)
     if matrix is not None and len(summary.labels) <= MAX_LABELS_PRINTED:
-        lines += ["", "clips by label (a row) and by the label that wins (a column):", *_matrix_lines(summary, matrix)]
+        lines += ["", "clips by label (a row) and by top-1 label (a column):", *_matrix_lines(summary, matrix)]
     if losses := top_losses(summary, count):
         lines += ["", "highest losses:"]
         lines += [

@@ -1,4 +1,4 @@
-"""Templates into pages, each one file that needs no other; style.css, which they include, is how all of them look."""
+"""Renders templates as pages that are one file each; all include style.css."""
 
 from pathlib import Path
 

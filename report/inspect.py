@@ -1,6 +1,5 @@
-"""SCRIPT make inspect: a submission at a glance, in the terminal and as one self-contained HTML page."""
+"""SCRIPT make inspect: the summary of a submission, in the terminal and as one self-contained HTML page."""
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,12 +10,13 @@ import pandas as pd
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
-from core.entrypoint import run_script
+from core.entrypoint import log_warning, run_script
 from core.errors import UserError
 from core.files import atomic_write
+from core.paths import REPORT_NAME
 from predict.decide.thresholds import read_thresholds
 from predict.inference.input_files import find_input_files
-from predict.inference.tagger import load_run
+from predict.inference.run_loader import load_run
 from predict.output.ground_truth import add_submission_options, find_truth, submission_path, warn_if_predicted_otherwise
 from predict.output.submission import read_submission
 from predict.output.summary import SubmissionSummary, format_summary, summarise_submission
@@ -38,7 +38,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--clips", type=PositiveInt, default=60, help="Most clips on the page, each with picture and sound."
     )
-    parser.add_argument("--no_maps", action="store_true", help="Do not ask the networks where they hear each label.")
+    parser.add_argument("--no_maps", action="store_true", help="Leave out the saliency maps.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -57,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with open_clip_media(command) as clip_media:
         mapper = None if options.no_maps else open_saliency_mapper(command, summary.labels)
         cards = build_clip_cards(summary, select_clips(summary, options.clips), clip_media, mapper)
-    page = path.with_suffix(".html")
-    write_page(page, path.stem, thresholds.source, summary, cards, PREVIEW_S if options.input else None)
+    page = path.with_suffix(".html") if options.submission else path.with_name(REPORT_NAME)
+    write_page(page, page_title(command, path), thresholds.source, summary, cards, PREVIEW_S if options.input else None)
     print(f"\nthe page: {page}")
 
 
@@ -75,7 +75,7 @@ def open_clip_media(command: Command) -> Iterator[ClipMedia]:
 
 
 def open_saliency_mapper(command: Command, labels: list[str]) -> SaliencyMapper | None:
-    """The run's networks, to be asked where they hear labels; None, and a line, where they cannot be."""
+    """The saliency mapper of the run's networks; None, and a warning, if they do not fit the submission."""
     run_paths, recipe = command.run_paths, command.recipe
     if not find_best_checkpoints(run_paths.run_dir):  # a blend
         return None
@@ -85,29 +85,36 @@ def open_saliency_mapper(command: Command, labels: list[str]) -> SaliencyMapper 
         if run.labels != labels:
             raise UserError("the run's networks have other labels")
         if command.options.input and run.recipe.features != recipe.features:
-            raise UserError("the run's networks know other features: give the same ARGS as to make predict")
+            raise UserError("the run's networks have other features: give the same ARGS as to make predict")
         if not command.options.input:
             with open_store(run_paths.store, run.recipe.features):
-                pass  # its frames are what the networks know
+                pass  # raises UserError unless its features are those of the networks
     except UserError as error:
-        print(f"without maps of where labels were heard: {error}", file=sys.stderr)
+        log_warning(f"the page has no saliency maps: {error}")
         return None
     return SaliencyMapper(run, dict(zip(table["clip"], table["fold"], strict=True)))
 
 
+def page_title(command: Command, path: Path) -> str:
+    """The run, and the recordings of no dataset; or the file that `--submission` names."""
+    if command.options.submission:
+        return path.stem
+    return f"{command.run_paths.run}, {path.parent.name}" if command.options.input else command.run_paths.run
+
+
 def write_page(
     page: Path,
-    run: str,
+    title: str,
     thresholds_source: str,
     summary: SubmissionSummary,
     cards: list[dict[str, Any]],
     picture_s: float | None = None,
 ) -> None:
-    """Render the template into one file that needs no other; pictures are of whole clips, or of `picture_s` of them."""
+    """Render the template into one file that needs no other; pictures show whole clips, or `picture_s` of them."""
     matrix = confusion_matrix(summary)
     html = render_page(
         TEMPLATE,
-        run=run,
+        title=title,
         thresholds_source=thresholds_source,
         summary=summary,
         has_truth=bool(summary.has_truth.any()),

@@ -16,7 +16,7 @@ WIDTH, HEIGHT = 320, 96
 DYNAMIC_RANGE_DB = 80.0
 """Below the loudest point of a picture, everything is black."""
 MAX_OPACITY = 0.85
-"""Opacity of a map where nothing is heard."""
+"""Opacity of a saliency map where it is 0."""
 MP3_RATE_HZ = 32_000
 """The highest of the rates that MP3 codes at half the size of 48 kHz."""
 MAX_PEAK = 0.99

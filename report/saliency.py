@@ -1,4 +1,4 @@
-"""Class activation maps: where in a spectrogram the networks hear a label."""
+"""Class activation maps: which places of a spectrogram raise the score of a label."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,15 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from predict.inference.tagger import TrainedRun
-from train.evaluate.score_clips import window_and_hop_frames
-from train.evaluate.windows import slice_windows, window_starts
+from predict.inference.run_loader import TrainedRun
+from train.evaluate.windows import slice_windows, window_and_hop_frames, window_starts
 from train.networks.cnn import MeanOverFrequency
 from train.networks.factory import AudioNetwork
-from train.networks.torchvision_trunks import FlattenFrequency
 
-POOLING_LAYERS = (MeanOverFrequency, FlattenFrequency, nn.AdaptiveAvgPool2d)
-"""What trunks do to their last map."""
+POOLING_LAYERS = (MeanOverFrequency, nn.Flatten, nn.AdaptiveAvgPool2d)
+"""The layers of trunks behind their last map."""
 BATCH_WINDOWS = 32
 MAX_COLUMNS = 80
 """Of a clip's map: a picture of 320 columns shows no more."""
@@ -24,15 +22,15 @@ MAX_COLUMNS = 80
 
 @dataclass(frozen=True)
 class SaliencyMapper:
-    """A run's networks, asked where they hear labels; training clips by those that never saw their fold."""
+    """A run's networks; training clips are mapped by those that were not trained on their fold."""
 
     run: TrainedRun
     folds: Mapping[str, int] = field(default_factory=dict)
-    """Of the training clips, by name; all networks together answer for any other."""
+    """Of the training clips, by name; any other clip is mapped by all networks."""
 
     def __post_init__(self) -> None:
         for network in self._all():
-            network.requires_grad_(False)  # slopes of activations are asked for, and none of weights
+            network.requires_grad_(False)  # only gradients of activations are needed
 
     def _all(self) -> list[AudioNetwork]:
         return [network for group in self.run.folds.values() for network in group]
@@ -40,7 +38,7 @@ class SaliencyMapper:
     def saliency(self, clip: str, frames: Tensor, labels: Sequence[str]) -> np.ndarray:
         """Maps [n_labels, n_rows, n_columns] over a clip's frames [n_frames, n_bins], low bins in the first row.
 
-        From 0 to 1, where 1 is the place that says most for any of the labels.
+        From 0 to 1, the highest value over all labels.
         """
         networks = self.run.folds.get(self.folds.get(clip, -1)) or self._all()
         window, _ = window_and_hop_frames(self.run.prediction, self.run.frames_per_second)
@@ -70,7 +68,7 @@ def clip_saliency(network: AudioNetwork, frames: Tensor, labels: Sequence[int], 
 def hires_cam(network: AudioNetwork, x: Tensor, labels: Sequence[int]) -> Tensor:
     """What each place of the trunk's last map adds to labels' logits [n_labels, B, n_rows, n_columns].
 
-    It is the activations there times the logit's slope, summed over the channels; with mean pooling and one linear
+    It is the activations there times the logit's gradient, summed over the channels; with mean pooling and one linear
     layer all places together are the logit less its bias. HiResCAM: Draelos and Carin, "Use HiResCAM instead of
     Grad-CAM for faithful explanations of convolutional neural networks", 2020; with such a head the class activation
     maps of Zhou et al., "Learning deep features for discriminative localization", 2016.

@@ -1,8 +1,13 @@
-"""A run's networks that answer one recording after another, while other processes decode the next ones."""
+"""Predictions for recordings as they are uploaded: each decoded in a sandbox, all scored by one run in turns."""
 
 import asyncio
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
@@ -11,19 +16,19 @@ import numpy as np
 import torch
 
 from core.errors import UserError
+from core.sandbox import CANCEL_POLL_S, Cancelled, SandboxLimits
 from predict.decide.thresholds import Thresholds, window_min_scores
-from predict.decoding.decoder_pool import CANCELLED, DecoderPool, DecodingJob
-from predict.inference.recordings import dequantise_blocks
-from predict.inference.tagger import ClipPrediction, TrainedRun
+from predict.inference.recordings import score_recording
+from predict.inference.run_loader import TrainedRun
+from predict.inference.tagger import ClipPrediction
 from predict.output.detections import Detection, DetectionFilter, detect
 
-N_DECODERS = 2
-"""Processes: one decodes while the networks hear what another one has decoded."""
+ENDED = "the server is ending"
 
 
 @dataclass(frozen=True)
 class WindowTable:
-    """What was heard in each window of a recording; a score a window for every label."""
+    """The windows of a recording, and for every label a score a window."""
 
     start_s: list[float]
     end_s: list[float]
@@ -32,7 +37,7 @@ class WindowTable:
 
 @dataclass(frozen=True)
 class TagResponse:
-    """What a run says of one recording; scores are probabilities, times seconds of the recording."""
+    """The prediction for one recording; scores are probabilities, times seconds of the recording."""
 
     clip: str
     duration_s: float
@@ -44,17 +49,56 @@ class TagResponse:
     windows: WindowTable | None = None
 
 
+class ScoringTurns:
+    """Lets one recording at a time score a chunk of its windows: the one of which the fewest have been scored."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: list[tuple[int, int]] = []
+        self._numbers, self._scoring = count(), False
+
+    @contextmanager
+    def take(self, n_scored: int, cancelled: threading.Event) -> Iterator[None]:
+        """Wait for one's turn, with so many windows scored. Raises Cancelled by the event."""
+        ticket = (n_scored, next(self._numbers))
+        with self._changed:
+            self._waiting.append(ticket)
+            try:
+                while not self._changed.wait_for(lambda: self._is_next(ticket), CANCEL_POLL_S):
+                    if cancelled.is_set():
+                        raise Cancelled
+            finally:
+                self._waiting.remove(ticket)
+            self._scoring = True
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._scoring = False
+                self._changed.notify_all()
+
+    def _is_next(self, ticket: tuple[int, int]) -> bool:
+        return not self._scoring and min(self._waiting) == ticket
+
+
 class InferenceService:
-    """Networks, and the processes that decode for them. Leaving `with` ends these, and what is being answered."""
+    """A run's networks, and a folder for uploads. Leaving `with` ends what is under way, and removes the folder."""
 
     def __init__(
-        self, run: TrainedRun, thresholds: Thresholds, device: torch.device, n_jobs: int, max_duration_s: float
+        self,
+        run: TrainedRun,
+        thresholds: Thresholds,
+        device: torch.device,
+        limits: SandboxLimits,
+        *,
+        n_jobs: int,
+        max_duration_s: float,
+        max_pending: int,
     ) -> None:
         self.run, self.thresholds, self.max_duration_s = run, thresholds, max_duration_s
-        self._device, self._tagger = device, run.tagger()
-        self._decoders = DecoderPool(run.recipe.features, min(n_jobs, N_DECODERS), max_duration_s=max_duration_s)
-        # One recording at a time, with all cores: networks side by side would only wait for each other.
-        self._networks = ThreadPoolExecutor(1, "networks", torch.set_num_threads, (n_jobs,))
+        self._device, self._limits, self._tagger, self._turns = device, limits, run.tagger(), ScoringTurns()
+        self._threads = ThreadPoolExecutor(max_pending, "recording", torch.set_num_threads, (n_jobs,))
+        self._pending: set[threading.Event] = set()
         self._folder: TemporaryDirectory[str]
 
     def __enter__(self) -> Self:
@@ -62,36 +106,49 @@ class InferenceService:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._decoders.close()
-        self._networks.shutdown(cancel_futures=True)
+        for cancelled in self._pending:
+            cancelled.set()
+        self._threads.shutdown(cancel_futures=True)
         self._folder.cleanup()
 
     @property
     def folder(self) -> Path:
-        """Where recordings may lie while they are heard; it goes with the service."""
+        """Where uploads lie while they are scored; it goes with the service."""
         return Path(self._folder.name)
 
     async def tag(self, clip: str, path: Path) -> TagResponse:
-        """What the networks say of a recording, called `clip` in the answer.
+        """The prediction for a recording, named `clip` in the response.
 
-        Raises DecodeError where it cannot be read or is too long, and UserError where no process can be had.
+        Raises DecodeError where it cannot be read or is too long, and UserError where the service has ended.
         """
-        job = self._decoders.submit(str(path))
+        cancelled = threading.Event()
+        self._pending.add(cancelled)
         try:
-            await asyncio.wrap_future(job.started)  # one whose decoder hangs keeps no other from the networks
-            if job.cancelled.is_set():  # the service has ended
-                raise UserError(CANCELLED)
-            return await asyncio.get_running_loop().run_in_executor(self._networks, self._tag, clip, job)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._tag, clip, path, cancelled)
+        except (Cancelled, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not self._threads._shutdown:
+                raise
+            raise UserError(ENDED) from None
         finally:
-            job.cancel()  # which does nothing to one that has been heard to its end
+            cancelled.set()
+            self._pending.discard(cancelled)
 
-    def _tag(self, clip: str, job: DecodingJob) -> TagResponse:
-        window_scores = self._tagger.score_blocks(dequantise_blocks(job, self.run.recipe.features, self._device))
-        clip_prediction = self._tagger.pool_clip(window_scores, job.end.start_s, job.end.duration_s)
-        return self._to_response(clip, clip_prediction, job.end.duration_s)
+    def _tag(self, clip: str, path: Path, cancelled: threading.Event) -> TagResponse:
+        scores = score_recording(
+            path,
+            self._tagger.scorer,
+            self.run.recipe.features,
+            self._limits,
+            self._device,
+            max_duration_s=self.max_duration_s,
+            turn=partial(self._turns.take, cancelled=cancelled),
+            cancelled=cancelled,
+        )
+        prediction = self._tagger.pool_clip(scores.windows, scores.start_s, scores.duration_s)
+        return self._to_response(clip, prediction, scores.duration_s)
 
     def _to_response(self, clip: str, clip_prediction: ClipPrediction, duration_s: float) -> TagResponse:
-        """An answer by the names of labels, and what is decided from it."""
+        """A prediction by the names of labels, and what is decided from it."""
         labels, decided = self.run.labels, self.thresholds.decide(clip_prediction.scores)
         filters = DetectionFilter(window_min_scores(self.thresholds, self.run.prediction), merge=True)
         columns = np.round(clip_prediction.windows.T.astype(float), 6).tolist()

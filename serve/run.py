@@ -15,8 +15,8 @@ from core.device import pick_device
 from core.entrypoint import run_script
 from core.errors import UserError
 from predict.decide.thresholds import read_thresholds, with_tuned_window_threshold
-from predict.inference.recordings import warn_if_no_augmented
-from predict.inference.tagger import load_run, warn_if_unfinished
+from predict.inference.run_loader import load_run, warn_if_unfinished
+from preprocess.audio.isolated import decoder_limits
 from recipe.cli import Command, add_device_options, parse_command, resolve_n_jobs
 from serve.app import RequestLimits, build_app
 from serve.inference_service import InferenceService
@@ -55,9 +55,16 @@ def build_service(command: Command) -> InferenceService:
     device, n_jobs = pick_device(options.device), resolve_n_jobs(options.jobs)
     run = load_run(run_dir, with_tuned_window_threshold(run_dir, command.recipe.prediction), device)
     warn_if_unfinished(run_dir, run.recipe.training.epochs)
-    warn_if_no_augmented(run.prediction)
     thresholds = read_thresholds(run_dir, run.labels, run.prediction)
-    return InferenceService(run, thresholds, device, n_jobs, options.max_minutes * 60)
+    return InferenceService(
+        run,
+        thresholds,
+        device,
+        decoder_limits(command.recipe.data),
+        n_jobs=n_jobs,
+        max_duration_s=options.max_minutes * 60,
+        max_pending=options.max_pending,
+    )
 
 
 class _Server(uvicorn.Server):

@@ -1,114 +1,112 @@
-"""Sets of single notes and chords to render: which instruments play which keys, and who is kept for the test."""
+"""Sets of single notes and chords to render: the keys of each training and test instrument."""
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.random import Generator
 
-from preprocess.dataset.note_names import note_name
-from synth.melodies import MidiProgram
+from preprocess.dataset.layouts.notes import note_name
+from synth.melodies import Patch
 
+Keys = tuple[int, ...]
 NATURALS = (0, 2, 4, 5, 7, 9, 11)
 OCTAVE_3 = 48
 """The key of C3."""
 MAX_CHORD_NOTES, MAX_CHORD_SPAN = 4, 24
-"""Of a chord: notes of different pitch classes, at most so many keys apart."""
+"""Notes of a chord, of different pitch classes, and the keys between them."""
 
 TRAIN = {
-    "piano": MidiProgram(0, 36, 96),
-    "electric_piano": MidiProgram(4, 36, 84),
-    "harpsichord": MidiProgram(6, 36, 84),
-    "vibraphone": MidiProgram(11, 53, 89),
-    "marimba": MidiProgram(12, 45, 89),
-    "organ": MidiProgram(16, 36, 84),
-    "harmonica": MidiProgram(22, 48, 84),
-    "jazz_guitar": MidiProgram(26, 40, 84),
-    "clean_guitar": MidiProgram(27, 40, 84),
-    "violin": MidiProgram(40, 55, 91),
-    "pizzicato": MidiProgram(45, 43, 84),
-    "harp": MidiProgram(46, 36, 91),
-    "strings": MidiProgram(48, 36, 84),
-    "choir": MidiProgram(52, 45, 79),
-    "trombone": MidiProgram(57, 40, 72),
-    "soprano_sax": MidiProgram(64, 54, 86),
-    "english_horn": MidiProgram(69, 52, 81),
-    "bassoon": MidiProgram(70, 36, 72),
-    "clarinet": MidiProgram(71, 50, 86),
-    "recorder": MidiProgram(74, 60, 91),
-    "pan_flute": MidiProgram(75, 60, 91),
-    "synthesizer": MidiProgram(81, 36, 84),
-    "banjo": MidiProgram(105, 48, 86),
-    "koto": MidiProgram(107, 43, 84),
+    "piano": Patch(0, 36, 96),
+    "electric_piano": Patch(4, 36, 84),
+    "harpsichord": Patch(6, 36, 84),
+    "vibraphone": Patch(11, 53, 89),
+    "marimba": Patch(12, 45, 89),
+    "organ": Patch(16, 36, 84),
+    "harmonica": Patch(22, 48, 84),
+    "jazz_guitar": Patch(26, 40, 84),
+    "clean_guitar": Patch(27, 40, 84),
+    "violin": Patch(40, 55, 91),
+    "pizzicato": Patch(45, 43, 84),
+    "harp": Patch(46, 36, 91),
+    "strings": Patch(48, 36, 84),
+    "choir": Patch(52, 45, 79),
+    "trombone": Patch(57, 40, 72),
+    "soprano_sax": Patch(64, 54, 86),
+    "english_horn": Patch(69, 52, 81),
+    "bassoon": Patch(70, 36, 72),
+    "clarinet": Patch(71, 50, 86),
+    "recorder": Patch(74, 60, 91),
+    "pan_flute": Patch(75, 60, 91),
+    "synthesizer": Patch(81, 36, 84),
+    "banjo": Patch(105, 48, 86),
+    "koto": Patch(107, 43, 84),
 }
 TEST = {
-    "fm_piano": MidiProgram(5, 36, 84),
-    "accordion": MidiProgram(21, 48, 72),
-    "nylon_guitar": MidiProgram(24, 40, 79),
-    "cello": MidiProgram(42, 36, 74),
-    "trumpet": MidiProgram(56, 54, 82),
-    "tenor_sax": MidiProgram(66, 44, 76),
-    "oboe": MidiProgram(68, 58, 88),
-    "flute": MidiProgram(73, 60, 91),
+    "fm_piano": Patch(5, 36, 84),
+    "accordion": Patch(21, 48, 72),
+    "nylon_guitar": Patch(24, 40, 79),
+    "cello": Patch(42, 36, 74),
+    "trumpet": Patch(56, 54, 82),
+    "tenor_sax": Patch(66, 44, 76),
+    "oboe": Patch(68, 58, 88),
+    "flute": Patch(73, 60, 91),
 }
-"""Chosen before anything was trained. No sample of the soundfont sounds in two instruments of either table; the
-accordion is out of tune above key 72."""
+"""No two instruments of the tables share a sample of the soundfont; the accordion is out of tune above key 72."""
 
 
 @dataclass(frozen=True)
 class NoteClip:
-    """One recording: the file, relative to its set, the program, and the keys pressed at once."""
+    """One recording: the file, relative to its set, the patch, and the keys pressed at once."""
 
     file: Path
-    midi_program: MidiProgram
-    keys: tuple[int, ...]
+    patch: Patch
+    keys: Keys
     seed: tuple[int, ...]
 
 
-def _naturals(midi_program: MidiProgram, repetitions: int, generator: np.random.Generator) -> Iterator[tuple[int, ...]]:
+def _draw_naturals(patch: Patch, generator: Generator) -> list[Keys]:
     """The seven naturals of octave 3, whatever the instrument's range."""
-    for _ in range(repetitions):
-        yield from ((OCTAVE_3 + natural,) for natural in NATURALS)
+    return [(OCTAVE_3 + natural,) for natural in NATURALS]
 
 
-def _chromatic(
-    midi_program: MidiProgram, repetitions: int, generator: np.random.Generator
-) -> Iterator[tuple[int, ...]]:
-    """Each pitch class, in any octave of the instrument's range."""
-    for _ in range(repetitions):
-        for pitch_class in range(12):
-            keys = [key for key in range(midi_program.low, midi_program.high + 1) if key % 12 == pitch_class]
-            yield (int(generator.choice(keys)),)
+def _draw_chromatic(patch: Patch, generator: Generator) -> list[Keys]:
+    """Each pitch class, in a random octave of the instrument's range."""
+    keys = np.arange(patch.low, patch.high + 1)
+    return [(int(generator.choice(keys[keys % 12 == pitch_class])),) for pitch_class in range(12)]
 
 
-def _chords(midi_program: MidiProgram, repetitions: int, generator: np.random.Generator) -> Iterator[tuple[int, ...]]:
-    """One to four notes of different pitch classes, in any place of the instrument's range."""
-    for _ in range(repetitions):
-        lowest = int(generator.integers(midi_program.low, midi_program.high - MAX_CHORD_SPAN // 2))
-        keys = generator.permutation(np.arange(lowest, min(lowest + MAX_CHORD_SPAN, midi_program.high) + 1))
-        _, first = np.unique(keys % 12, return_index=True)
-        keys = keys[np.sort(first)][: int(generator.integers(1, MAX_CHORD_NOTES + 1))]
-        yield tuple(sorted(keys.tolist()))
+def _draw_chord(patch: Patch, generator: Generator) -> list[Keys]:
+    """One to four notes of different pitch classes, at a random place of the instrument's range."""
+    lowest = int(generator.integers(patch.low, patch.high - MAX_CHORD_SPAN // 2))
+    keys = generator.permutation(np.arange(lowest, min(lowest + MAX_CHORD_SPAN, patch.high) + 1))
+    _, first = np.unique(keys % 12, return_index=True)
+    keys = keys[np.sort(first)][: int(generator.integers(1, MAX_CHORD_NOTES + 1))]
+    return [tuple(sorted(keys.tolist()))]
 
 
-SETS: dict[str, tuple[int, Callable[[MidiProgram, int, np.random.Generator], Iterator[tuple[int, ...]]]]] = {
-    "naturals": (4, _naturals),
-    "twelve": (5, _chromatic),
-    "chords": (72, _chords),
+SETS: dict[str, tuple[int, Callable[[Patch, Generator], list[Keys]]]] = {
+    "naturals": (4, _draw_naturals),
+    "twelve": (5, _draw_chromatic),
+    "chords": (72, _draw_chord),
 }
-"""How often each instrument plays all notes of a set (of chords: how many), and which they are."""
+"""How often an instrument plays all notes of a set (of chords: how many), and a function that draws them once."""
 
 
 def plan_note_clips(name: str, seed: int, repetitions: int) -> list[NoteClip]:
     """Every clip of a set: train/ and test/, a folder an instrument, files named by their notes and numbered."""
     note_clips = []
-    for half, (split, midi_programs) in enumerate((("train", TRAIN), ("test", TEST))):
-        for index, (instrument, midi_program) in enumerate(midi_programs.items()):
+    for half, (split, patches) in enumerate((("train", TRAIN), ("test", TEST))):
+        for index, (instrument, patch) in enumerate(patches.items()):
             seed_prefix = (seed, list(SETS).index(name), half, index)
-            times: dict[str, int] = {}
-            for number, keys in enumerate(SETS[name][1](midi_program, repetitions, np.random.default_rng(seed_prefix))):
+            generator = np.random.default_rng(seed_prefix)
+            drawn = [keys for _ in range(repetitions) for keys in SETS[name][1](patch, generator)]
+            times: Counter[str] = Counter()
+            for number, keys in enumerate(drawn):
                 notes = "+".join(map(note_name, keys))
-                times[notes] = times.get(notes, 0) + 1
+                times[notes] += 1
                 file = Path(split, instrument, f"{notes}_{times[notes]}.wav")
-                note_clips.append(NoteClip(file, midi_program, keys, (*seed_prefix, number)))
+                note_clips.append(NoteClip(file, patch, keys, (*seed_prefix, number)))
     return note_clips

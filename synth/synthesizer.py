@@ -1,4 +1,4 @@
-"""How rendered notes sound: a General MIDI soundfont, then a room, a microphone, noise and a level."""
+"""Turns notes into audio: a General MIDI soundfont, then a room, a microphone, noise and a level."""
 
 import math
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from numpy.random import Generator
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.signal import fftconvolve, lfilter
 from tinysoundfont import Synth
@@ -21,38 +22,38 @@ BEND_SEMITONES = 2.0
 LEVEL_DB = (-32.0, -14.0)
 PEAK = 0.97
 NOISE_FROM_HZ = 20.0
-"""Coloured noise is flat below."""
+"""Below, coloured noise is flat."""
+NOTE_OFF, NOTE_ON, CONTROLS = range(3)
+"""Events of one sample, in this order."""
 
 
 @dataclass(frozen=True)
 class Performer:
-    """How one musician plays throughout a piece."""
+    """A musician's playing throughout a piece; the swell is a slow periodic crescendo, of a depth from 0 to 1."""
 
     program: int
     tuning_semitones: float
     vibrato_semitones: float
     vibrato_hz: float
     swell_hz: float
-    """How often a slow crescendo comes and goes."""
     swell_depth: float
-    """0 is none; 1 falls to silence."""
 
 
 @dataclass(frozen=True)
 class RecordingConditions:
-    """Where a piece was recorded, and how well."""
+    """The room, the microphone and the noise of a recording."""
 
     response: np.ndarray
     """Impulse response of the room, float64 [n_samples]."""
     tilt: float
-    """Gain of what lies below the corner: below 0 thin, above 0 dull."""
+    """Gain of frequencies below the corner: below 0 thin, above 0 dull."""
     corner_hz: float
     noise_slope: float
-    """Power of the noise falls as 1 / f**slope: 0 white, 1 pink, 2 brown."""
+    """Exponent in the noise's power 1 / f**slope: 0 white, 1 pink, 2 brown."""
     noise_db: float
     """Level of the noise against the music."""
     hum_hz: float
-    """Mains hum at a tenth of the noise's level upwards; 0 is none."""
+    """Mains hum; 0 is none."""
 
 
 def find_soundfont() -> Path:
@@ -64,7 +65,7 @@ def find_soundfont() -> Path:
     return path
 
 
-def draw_performer(program: int, vibrato_semitones: float, generator: np.random.Generator) -> Performer:
+def draw_performer(program: int, vibrato_semitones: float, generator: Generator) -> Performer:
     """A musician of `program` with vibrato up to a depth, slightly out of tune."""
     return Performer(
         program,
@@ -76,8 +77,8 @@ def draw_performer(program: int, vibrato_semitones: float, generator: np.random.
     )
 
 
-def draw_conditions(generator: np.random.Generator) -> RecordingConditions:
-    """A room that rings 0.15 to 1.5 s, a microphone, and noise 18 to 50 dB below the music."""
+def draw_conditions(generator: Generator) -> RecordingConditions:
+    """A room with a reverberation time of 0.15 to 1.5 s, a microphone, and noise 18 to 50 dB below the music."""
     rt60_s = generator.uniform(0.15, 1.5)
     time_s = np.arange(int(rt60_s * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     tail = generator.normal(size=len(time_s)) * 10 ** (-3 * time_s / rt60_s)
@@ -97,30 +98,27 @@ def draw_conditions(generator: np.random.Generator) -> RecordingConditions:
 
 
 def synthesize(performer: Performer, notes: Sequence[Note], length_s: float) -> np.ndarray:
-    """The dry sound of a part, float64 [n_samples]. A synthesizer of its own, so that no earlier note is left in it."""
+    """The dry audio of a part, float64 [n_samples], from a new synthesizer without the tails of earlier notes."""
     synth = Synth(samplerate=SAMPLE_RATE_HZ)
-    font = synth.sfload(str(find_soundfont()))
-    synth.program_select(0, font, 0, performer.program)
+    synth.program_select(0, synth.sfload(str(find_soundfont())), 0, performer.program)
     synth.set_tuning(0, performer.tuning_semitones)
-    events: list[tuple[int, int, int, int]] = []
-    for note in notes:
-        events.append((round(note.start_s * SAMPLE_RATE_HZ), 1, note.key, note.velocity))
-        events.append((round(note.end_s * SAMPLE_RATE_HZ), 0, note.key, 0))
     n_samples = round(length_s * SAMPLE_RATE_HZ)
-    events += [(sample, 2, 0, 0) for sample in range(0, n_samples, CONTROL_SAMPLES)]
-    sound, now = bytearray(), 0
+    events = [(round(note.start_s * SAMPLE_RATE_HZ), NOTE_ON, note.key, note.velocity) for note in notes]
+    events += [(round(note.end_s * SAMPLE_RATE_HZ), NOTE_OFF, note.key, 0) for note in notes]
+    events += [(sample, CONTROLS, 0, 0) for sample in range(0, n_samples, CONTROL_SAMPLES)]
+    audio, now = bytearray(), 0
     for sample, kind, key, velocity in sorted(events):
         if min(sample, n_samples) > now:
-            sound += synth.generate(min(sample, n_samples) - now)
+            audio += synth.generate(min(sample, n_samples) - now)
             now = min(sample, n_samples)
-        if kind == 0:
+        if kind == NOTE_OFF:
             synth.noteoff(0, key)
-        elif kind == 1:
+        elif kind == NOTE_ON:
             synth.noteon(0, key, velocity)
         else:
             _set_controls(synth, performer, sample / SAMPLE_RATE_HZ)
-    sound += synth.generate(n_samples - now)
-    return np.frombuffer(sound, dtype=np.float32).reshape(-1, 2).mean(axis=1, dtype=np.float64)
+    audio += synth.generate(n_samples - now)
+    return np.frombuffer(audio, dtype=np.float32).reshape(-1, 2).mean(axis=1, dtype=np.float64)
 
 
 def _set_controls(synth: Synth, performer: Performer, time_s: float) -> None:
@@ -131,25 +129,23 @@ def _set_controls(synth: Synth, performer: Performer, time_s: float) -> None:
     synth.control_change(0, 11, int(127 * swell))
 
 
-def mix_recording(
-    conditions: RecordingConditions, parts: Sequence[np.ndarray], generator: np.random.Generator
-) -> np.ndarray:
-    """Parts of equal length played together under the same conditions, float64 [n_samples], between -1 and 1.
+def mix_recording(conditions: RecordingConditions, parts: Sequence[np.ndarray], generator: Generator) -> np.ndarray:
+    """Parts of equal length mixed under the same conditions, float64 [n_samples], between -1 and 1.
 
-    Each part is brought to the same level, then up to 8 dB below it, so that none is drowned by the soundfont's levels.
+    The parts' levels differ by at most 8 dB, whatever the soundfont's, so that each is audible.
     """
     gains = 10 ** (generator.uniform(-8, 0, len(parts)) / 20)
     music = np.sum([gain * part / max(_rms(part), 1e-9) for gain, part in zip(gains, parts, strict=True)], axis=0)
     wet = fftconvolve(music, conditions.response)[: len(music)]
     pole = np.exp(-2 * np.pi * conditions.corner_hz / SAMPLE_RATE_HZ)
-    sound = wet + conditions.tilt * lfilter([1 - pole], [1, -pole], wet)
-    sound = sound + _rms(sound) * 10 ** (conditions.noise_db / 20) * _noise(conditions, len(sound), generator)
-    sound *= 10 ** (generator.uniform(*LEVEL_DB) / 20) / max(_rms(sound), 1e-9)
-    return sound * min(1.0, PEAK / np.abs(sound).max())
+    audio = wet + conditions.tilt * lfilter([1 - pole], [1, -pole], wet)
+    audio = audio + _rms(audio) * 10 ** (conditions.noise_db / 20) * _noise(conditions, len(audio), generator)
+    audio *= 10 ** (generator.uniform(*LEVEL_DB) / 20) / max(_rms(audio), 1e-9)
+    return audio * min(1.0, PEAK / np.abs(audio).max())
 
 
-def _noise(conditions: RecordingConditions, n_samples: int, generator: np.random.Generator) -> np.ndarray:
-    """Coloured noise with hum, at a level of 1."""
+def _noise(conditions: RecordingConditions, n_samples: int, generator: Generator) -> np.ndarray:
+    """Coloured noise of level 1, and hum of 0.1 to 1 of its level."""
     n_fft = next_fast_len(n_samples, real=True)
     spectrum = rfft(generator.normal(size=n_fft))
     bottom = n_fft * NOISE_FROM_HZ / SAMPLE_RATE_HZ
@@ -157,12 +153,10 @@ def _noise(conditions: RecordingConditions, n_samples: int, generator: np.random
     noise = irfft(spectrum, n_fft)[:n_samples]
     noise /= _rms(noise)
     if conditions.hum_hz:
-        hum = np.sin(
-            2 * np.pi * conditions.hum_hz * np.arange(n_samples) / SAMPLE_RATE_HZ + generator.uniform(0, 2 * np.pi)
-        )
-        noise += generator.uniform(0.1, 1.0) * hum
+        phase = 2 * np.pi * conditions.hum_hz * np.arange(n_samples) / SAMPLE_RATE_HZ + generator.uniform(0, 2 * np.pi)
+        noise += generator.uniform(0.1, 1.0) * np.sin(phase)
     return noise
 
 
-def _rms(sound: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(sound**2)))
+def _rms(audio: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(audio**2)))

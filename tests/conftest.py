@@ -2,13 +2,14 @@
 
 import os
 import signal
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+
+from core.sandbox import cancel_sandboxes, run_isolated
 
 ROOT = Path(__file__).parent.parent
 REAL_SOUND = ROOT.parent / "shared" / "data"
@@ -38,16 +39,26 @@ def real_sound() -> Callable[[str], Path]:
 
 
 @pytest.fixture
-def as_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[str, str]]:
-    """The command of a process that runs some Python of a test, with the project's modules."""
+def faulty_decoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Sandboxes fail at recordings named for it (tests/decoder_faults.py); none of before is used, none is left."""
+    (tmp_path / "python").mkdir()
+    (tmp_path / "python" / "sitecustomize.py").write_text("from tests.decoder_faults import install\n\ninstall()\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'python'}{os.pathsep}{ROOT}")
+    with cancel_sandboxes():
+        pass
+    yield
+    with cancel_sandboxes():
+        pass
 
-    def command(text: str) -> tuple[str, str]:
-        monkeypatch.setenv("PYTHONPATH", str(ROOT))
-        path = tmp_path / "process.py"
-        path.write_text(text)
-        return sys.executable, str(path)
 
-    return command
+@pytest.fixture
+def short_stall(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Seconds, a few, after which a sandbox that shows no progress has hung; it is not tried again."""
+    timeout_s = 4.0
+    assert run_isolated.__kwdefaults__
+    monkeypatch.setitem(run_isolated.__kwdefaults__, "stall_timeout_s", timeout_s)
+    monkeypatch.setattr("core.sandbox.N_ATTEMPTS", 1)
+    return timeout_s
 
 
 @pytest.fixture

@@ -29,7 +29,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with two predicted runs of two folds on curated and noisy clips; their recordings, and a long one."""
     root = tmp_path_factory.mktemp("trained")
     noise = np.random.default_rng(0).standard_normal(16_000 * SECONDS)
-    soundfile.write(root / "long.flac", 0.1 * noise, 16_000)
+    (root / "field").mkdir()
+    for name in ("1.flac", "2.flac", "3.flac", "long.flac"):
+        soundfile.write(root / "field" / name, 0.1 * noise, 16_000)
     data = str(freesound_folder(root / "freesound"))
     features.main([*keys(root, "one"), "--data.folder", data, "--jobs", "1"])
     for seed, name in enumerate(("one", "other")):
@@ -43,7 +45,7 @@ def keys(root: Path, name: str) -> list[str]:
 
 
 def scores_of(root: Path, name: str) -> pd.DataFrame:
-    return pd.read_csv(root / "submissions" / f"{name}.csv", index_col=0)
+    return pd.read_csv(root / "submissions" / name / "submission.csv", index_col=0)
 
 
 def test_calibrated_scores_are_tuned_predicted_and_handed_on(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,7 +59,7 @@ def test_calibrated_scores_are_tuned_predicted_and_handed_on(trained: Path, caps
     scores = scores_of(trained, "one")
     assert list(scores.index) == list(plain.index)
     assert (scores - plain).abs().to_numpy().max() > 1e-3
-    folder = trained / "submissions" / "one_model"
+    folder = trained / "submissions" / "one" / "model"
     assert {"calibration.json", "thresholds.json", "model.onnx", "README.md"} <= {
         path.name for path in folder.iterdir()
     }
@@ -76,35 +78,28 @@ def test_runs_are_blended_with_fitted_weights(trained: Path) -> None:
     assert scores.columns.tolist() == ["Zip", "Bark"]
 
 
-def test_copies_of_test_clips_are_views(trained: Path) -> None:
-    plain = scores_of(trained, "other")
-    more = f"{KEYS} --prediction.view_offline_augment true"
-    make(trained, "features predict", more, DATA=trained / "freesound", RUN="other")
-    scores = scores_of(trained, "other")
-    assert list(scores.index) == list(plain.index)
-    assert (scores - plain).abs().to_numpy().max() > 1e-4
-
-
-def test_a_killed_prediction_goes_on_and_its_recording_is_looked_at(trained: Path) -> None:
-    recording, cache = str(trained / "long.flac"), trained / "cache" / "demo" / "runs" / "other" / "score_cache"
-    command = [sys.executable, "-m", "predict.run", *keys(trained, "other"), "--input", recording, "--jobs", "1"]
+def test_a_killed_prediction_goes_on_and_its_recordings_are_inspected(trained: Path) -> None:
+    field, cache = str(trained / "field"), trained / "cache" / "demo" / "runs" / "other" / "score_cache"
+    command = [sys.executable, "-m", "predict.run", *keys(trained, "other"), "--input", field, "--jobs", "1"]
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
-    while process.poll() is None and sum(part.stat().st_size for part in cache.rglob("*.part")) < 10_000:
+    while process.poll() is None and not list(cache.rglob("*.npz")):
         time.sleep(0.005)
     assert process.poll() is None, "it was done before it could be killed"
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    (partial,) = cache.rglob("*.part")
+    finished = {path: path.stat().st_mtime_ns for path in cache.rglob("*.npz")}
+    assert 0 < len(finished) < 4
     exports = " --export audacity raven json parquet --merge"
-    make(trained, "predict", KEYS + exports, RUN="other", INPUT=recording)
-    assert not partial.exists()
-    submissions = trained / "submissions"
-    windows = pd.read_csv(submissions / "other_on_long_windows.csv")
+    make(trained, "predict", KEYS + exports, RUN="other", INPUT=field)
+    assert len(list(cache.rglob("*.npz"))) == 4
+    assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in finished.items())
+    folder = trained / "submissions" / "other" / "inputs" / "field"
+    windows = pd.read_csv(folder / "windows.csv").query("clip == 'long.flac'")
     assert windows["end_s"].max() == pytest.approx(SECONDS, abs=0.1)
     assert windows["start_s"].nunique() == len(windows) / 2
     assert windows["start_s"].drop_duplicates().diff().max() == pytest.approx(0.25, abs=0.01)
-    names = {path.name.removeprefix("other_on_long") for path in submissions.glob("other_on_long*")}
-    tables = {".csv", "_windows.csv", "_labels.csv", "_centre.csv"}
-    assert names == tables | {".json", ".parquet", "_audacity", "_raven"}
-    printed = make(trained, "inspect", KEYS, RUN="other", INPUT=recording)
-    assert str(submissions / "other_on_long.html") in printed
+    tables = {"submission.csv", "windows.csv", "labels.csv", "provenance.json"}
+    exported = {"detections.json", "detections.parquet", "audacity", "raven"}
+    assert {path.name for path in folder.iterdir()} == tables | exported
+    printed = make(trained, "inspect", KEYS, RUN="other", INPUT=field)
+    assert str(folder / "report.html") in printed

@@ -19,27 +19,27 @@ def test_four_make_commands_go_from_recordings_to_a_scored_csv(
     (data / "mid" / "broken.wav").write_bytes(b"<html>not found</html>")  # costs itself alone
     printed = make(tmp_path, "features train predict inspect", f"{SMALL_RECIPE} --training.epochs 12", DATA=data)
     assert list(pd.read_csv(tmp_path / "cache" / "demo" / "failed.csv")["clip"]) == ["mid/broken.wav"]
-    submission = pd.read_csv(tmp_path / "submissions" / "demo.csv")
+    submission = pd.read_csv(tmp_path / "submissions" / "demo" / "submission.csv")
     assert list(submission.columns) == ["clip", "low, deep", "mid", "高い"]
     assert len(submission) == 30
     clips = pd.read_csv(tmp_path / "cache" / "demo" / "clips.csv").set_index("clip").loc[submission["clip"]]
     best = submission.iloc[:, 1:].idxmax(axis=1)
     assert (best.to_numpy() == clips["labels"].to_numpy()).mean() > 0.9
     assert "lwlrap" in printed
-    page = (tmp_path / "submissions" / "demo.html").read_text(encoding="utf-8")
+    page = (tmp_path / "submissions" / "demo" / "report.html").read_text(encoding="utf-8")
     assert "<audio" in page
     assert "data:image/" in page
     assert 'src="http' not in page
     run_dir = tmp_path / "cache" / "demo" / "runs" / "demo"
     assert {"recipe.yaml", "oof.csv"} <= {path.name for path in run_dir.iterdir()}
     assert {"best.pt", "last.pt", "log.csv"} <= {path.name for path in (run_dir / "fold0").iterdir()}
-    windows = pd.read_csv(tmp_path / "submissions" / "demo_windows.csv")
+    windows = pd.read_csv(tmp_path / "submissions" / "demo" / "windows.csv")
     assert list(windows.columns) == ["clip", "start_s", "end_s", "label", "score"]
 
 
 def test_same_seed_gives_identical_features_and_scores_whatever_the_jobs(prepared: Path, tmp_path: Path) -> None:
     make(tmp_path, "features train predict", f"{SMALL_RECIPE} --training.epochs 1", DATA=prepared / "tones", JOBS=2)
-    for name in ("cache/demo/features.h5", "submissions/demo.csv", "submissions/demo_windows.csv"):
+    for name in ("cache/demo/features.h5", "submissions/demo/submission.csv", "submissions/demo/windows.csv"):
         assert (prepared / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
@@ -49,7 +49,7 @@ def test_test_clips_of_any_length_are_predicted_in_the_sample_s_order(tmp_path: 
         tmp_path, "features train predict", f"{SMALL_RECIPE} --training.epochs 2 --data.layout fsdkaggle2019", data=data
     )
     sample = pd.read_csv(data / "sample_submission.csv")
-    submission = pd.read_csv(tmp_path / "submissions" / "demo.csv")
+    submission = pd.read_csv(tmp_path / "submissions" / "demo" / "submission.csv")
     assert list(submission.columns) == list(sample.columns)
     assert list(submission["fname"]) == list(sample["fname"])
     assert np.isfinite(submission.iloc[:, 1:].to_numpy()).all()

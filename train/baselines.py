@@ -1,10 +1,10 @@
-"""SCRIPT make baselines: what simple models make of simple inputs, out of fold, before any network is trained."""
+"""SCRIPT make baselines: out-of-fold scores of simple models on simple inputs."""
 
-import sys
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,12 +13,12 @@ from joblib import Parallel, delayed
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from core.csv_tables import write_table
-from core.entrypoint import run_script
+from core.entrypoint import get_logger, run_script
 from core.errors import UserError
 from core.files import atomic_write
+from core.progress import progress_bar
 from preprocess.audio.blocks import DecodeError
 from preprocess.audio.isolated import decoder_limits, read_each
 from preprocess.dataset.labels import is_single_label, to_multi_hot
@@ -35,7 +35,7 @@ COLUMNS = ("input", "model", "k", "score", "lowest_fold", "highest_fold", "lwlra
 
 @dataclass(frozen=True)
 class BaselineDataset:
-    """Clips as simple models see them."""
+    """Clips with the inputs of simple models."""
 
     inputs: dict[str, np.ndarray]
     """[n_clips, n_values] float32 of each input."""
@@ -46,15 +46,16 @@ class BaselineDataset:
 
     @cached_property
     def metric(self) -> str:
-        """What is compared: accuracy where each clip has one label, otherwise lwlrap."""
-        return "accuracy" if is_single_label(torch.from_numpy(self.multi_hot)) else "lwlrap"
+        """The compared metric: accuracy where each clip has one label, otherwise lwlrap."""
+        return "accuracy" if is_single_label(self.multi_hot) else "lwlrap"
 
-    def metrics_row(self, scores: np.ndarray, clips: np.ndarray | slice = slice(None)) -> dict[str, float]:
-        """Every metric of scores [n_clips, n_labels] of some clips."""
-        return compute_metrics(torch.from_numpy(self.multi_hot[clips]), torch.from_numpy(scores))
+    @cached_property
+    def clips_by_fold(self) -> list[np.ndarray]:
+        """Indices of each fold's clips."""
+        return [np.flatnonzero(self.folds == fold) for fold in np.unique(self.folds)]
 
     def score(self, scores: np.ndarray, clips: np.ndarray | slice = slice(None)) -> float:
-        """`metric` alone of scores [n_clips, n_labels] of some clips."""
+        """`metric` of scores [n_clips, n_labels] of some clips."""
         compare = accuracy if self.metric == "accuracy" else lwlrap
         return compare(torch.from_numpy(self.multi_hot[clips]), torch.from_numpy(scores))
 
@@ -70,24 +71,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     recipe, dataset_dir, options = command.recipe, command.run_paths.dataset_dir, command.options
     n_jobs = resolve_n_jobs(options.jobs)
     dataset = load_baseline_dataset(recipe, options.clips, n_jobs)
-    fewest_training_clips = min(
-        len(dataset.folds) - int(count) for count in np.unique(dataset.folds, return_counts=True)[1]
-    )
+    fewest_training_clips = len(dataset.folds) - max(map(len, dataset.clips_by_fold))
     results = evaluate(dataset, min(options.neighbours, fewest_training_clips), n_jobs)
     rows, curves = tabulate(dataset, results)
     print(pd.DataFrame(rows, columns=COLUMNS).dropna(axis=1, how="all").to_string(index=False, float_format="%.3f"))
     print(f"score: {dataset.metric} of all clips out of fold; k of a fold's clips is what serves the others best")
+    table_path, plot_path = dataset_dir / "baselines.csv", dataset_dir / "baselines.png"
     try:
-        write_table(
-            dataset_dir / "baselines.csv", COLUMNS, [["" if value is None else value for value in row] for row in rows]
-        )
-        with atomic_write(dataset_dir / "baselines.png") as temporary:
+        write_table(table_path, COLUMNS, [["" if value is None else value for value in row] for row in rows])
+        with atomic_write(plot_path) as temporary:
             plot_score_over_k(curves, rows, dataset.metric).savefig(temporary, format="png", dpi=120)
     except OSError as error:
         raise UserError(
             f"{dataset_dir} cannot be written ({error.strerror}): make room, or name another --cache"
         ) from None
-    print(f"{dataset_dir / 'baselines.csv'}: this table; {dataset_dir / 'baselines.png'}: {dataset.metric} over k")
+    print(f"{table_path}: this table; {plot_path}: {dataset.metric} over k")
 
 
 def load_baseline_dataset(recipe: Recipe, max_clips: int | None, n_jobs: int) -> BaselineDataset:
@@ -97,48 +95,46 @@ def load_baseline_dataset(recipe: Recipe, max_clips: int | None, n_jobs: int) ->
     if max_clips and max_clips < len(table):
         chosen = np.random.default_rng(recipe.data.seed).choice(len(table), max_clips, replace=False)
         table = table.iloc[np.sort(chosen)]
-    inputs = {name: np.empty((len(table), size), np.float32) for name, size in INPUT_SIZES.items()}
     arguments = (recipe.features, recipe.training.crop_seconds)
     results = read_each(read_inputs, list(table["path"]), *arguments, n_jobs=n_jobs, limits=decoder_limits(recipe.data))
-    failed_rows: list[int] = []
-    with closing(results):
-        for row, result in tqdm(results, "inputs", len(table), unit="clip", disable=None):
+    inputs: dict[int, dict[str, np.ndarray]] = {}
+    with closing(results), progress_bar(len(table), "inputs", "clip") as bar:
+        for row, result in results:
+            bar.update()
             if isinstance(result, DecodeError):
-                failed_rows.append(row)
-                print(f"{table['clip'].iloc[row]} is left out: {result.reason}", file=sys.stderr)
+                get_logger().warning(f"{table['clip'].iloc[row]} is left out: {result.reason}")
             else:
-                for name, values in result.items():
-                    inputs[name][row] = values
-    kept = np.setdiff1d(np.arange(len(table)), failed_rows)
-    folds = table["fold"].to_numpy()[kept]
-    if len(np.unique(folds)) < 2:
-        raise UserError(f"the {len(kept)} clips that could be read are of fewer than two folds: give more, or --clips")
-    multi_hot = to_multi_hot(table["labels"].iloc[kept], dataset.vocabulary)
-    print(f"{len(kept)} clips, {len(dataset.vocabulary)} labels, {len(np.unique(folds))} folds")
-    return BaselineDataset({name: values[kept] for name, values in inputs.items()}, multi_hot, folds)
+                inputs[row] = result
+    rows = sorted(inputs)
+    table = table.iloc[rows]
+    folds = table["fold"].to_numpy()
+    n_folds = len(np.unique(folds))
+    if n_folds < 2:
+        raise UserError(f"the {len(table)} clips that could be read are of fewer than two folds: give more, or --clips")
+    print(f"{len(table)} clips, {len(dataset.vocabulary)} labels, {n_folds} folds")
+    stacked = {name: np.stack([inputs[row][name] for row in rows]) for name in INPUT_SIZES}
+    return BaselineDataset(stacked, to_multi_hot(table["labels"], dataset.vocabulary), folds)
 
 
 def evaluate(dataset: BaselineDataset, max_k: int, n_jobs: int) -> dict[tuple[str, str], np.ndarray]:
-    """Out of fold, by input and model: scores [n_clips, n_labels]; of neighbours their rows [n_clips, max_k]."""
+    """Out of fold, by input and model: scores [n_clips, n_labels], or indices of neighbours [n_clips, max_k]."""
     tasks = [(name, fold) for name in dataset.inputs for fold in np.unique(dataset.folds)]
     results_by_task = Parallel(n_jobs, return_as="generator")(
         delayed(_score_fold)(dataset.inputs[name], dataset.multi_hot, dataset.folds == fold, max_k)
         for name, fold in tasks
     )
     results: dict[tuple[str, str], np.ndarray] = {}
-    for (name, fold), scored in zip(
-        tasks, tqdm(results_by_task, "models", len(tasks), unit="fold", disable=None), strict=True
-    ):
-        for model, values in scored.items():
-            out_of_fold_scores = results.setdefault(
-                (name, model), np.empty((len(dataset.folds), values.shape[1]), values.dtype)
-            )
-            out_of_fold_scores[dataset.folds == fold] = values
+    with progress_bar(len(tasks), "models", "fold") as bar:
+        for (name, fold), scored in zip(tasks, results_by_task, strict=True):
+            bar.update()
+            for model, values in scored.items():
+                empty = np.empty((len(dataset.folds), values.shape[1]), values.dtype)
+                results.setdefault((name, model), empty)[dataset.folds == fold] = values
     return results
 
 
 def _score_fold(x: np.ndarray, multi_hot: np.ndarray, held_out: np.ndarray, max_k: int) -> dict[str, np.ndarray]:
-    """What each model, having learnt from the other clips, makes of those held out, and which are nearest to them."""
+    """Scores of the held-out clips by each model, fitted to the others, and the indices of their neighbours there."""
     x_train, x_test = standardise(x[~held_out], x[held_out])
     scores = {name: model(x_train, multi_hot[~held_out], x_test) for name, model in MODELS.items()}
     return scores | {NEIGHBOURS: np.flatnonzero(~held_out)[nearest_neighbours(x_train, x_test, max_k)]}
@@ -146,29 +142,27 @@ def _score_fold(x: np.ndarray, multi_hot: np.ndarray, held_out: np.ndarray, max_
 
 def tabulate(
     dataset: BaselineDataset, results: dict[tuple[str, str], np.ndarray]
-) -> tuple[list[tuple[object, ...]], dict[str, list[float]]]:
-    """Rows of COLUMNS, and of each input the score over k."""
-    rows: list[tuple[object, ...]] = []
+) -> tuple[list[tuple[Any, ...]], dict[str, list[float]]]:
+    """Rows of COLUMNS, and the score over k of each input."""
+    rows: list[tuple[Any, ...]] = []
     curves: dict[str, list[float]] = {}
     for (name, model), scores in results.items():
         k: str | None = None
         if model == NEIGHBOURS:
             scores, k, curves[name] = choose_k(dataset, vote_by_k(dataset.multi_hot, scores))
-        metrics_row = dataset.metrics_row(scores)
-        by_fold = [dataset.score(scores[clips], clips) for clips in _clips_by_fold(dataset.folds)]
-        score = metrics_row[dataset.metric]
-        rows.append(
-            (name, model, k, score, min(by_fold), max(by_fold), *(metrics_row.get(key) for key in COLUMNS[-3:]))
-        )
+        metrics = compute_metrics(torch.from_numpy(dataset.multi_hot), torch.from_numpy(scores))
+        by_fold = [dataset.score(scores[clips], clips) for clips in dataset.clips_by_fold]
+        last = (metrics.get(column) for column in COLUMNS[-3:])
+        rows.append((name, model, k, metrics[dataset.metric], min(by_fold), max(by_fold), *last))
     return rows, curves
 
 
 def choose_k(dataset: BaselineDataset, by_k: Iterable[np.ndarray]) -> tuple[np.ndarray, str, list[float]]:
-    """Each fold's scores by the k that is best for the other folds' clips: no clip chooses its own.
+    """Each fold's scores by the k that is best for the clips of the other folds, so that no clip chooses its own.
 
-    From scores [n_clips, n_labels] of each k from 1; also those ks, and the score of all clips over k.
+    `by_k` are scores [n_clips, n_labels] of each k from 1. Also returns the chosen ks, and the score of all clips by k.
     """
-    folds, curve = _clips_by_fold(dataset.folds), []
+    folds, curve = dataset.clips_by_fold, []
     chosen, ks, highest = np.empty(dataset.multi_hot.shape), [0] * len(folds), [-np.inf] * len(folds)
     for k, scores in enumerate(by_k, start=1):
         curve.append(dataset.score(scores))
@@ -180,23 +174,17 @@ def choose_k(dataset: BaselineDataset, by_k: Iterable[np.ndarray]) -> tuple[np.n
     return chosen, " ".join(map(str, sorted(set(ks)))), curve
 
 
-def _clips_by_fold(folds: np.ndarray) -> list[np.ndarray]:
-    """Of each fold, which clips it holds."""
-    return [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
-
-
-def plot_score_over_k(curves: dict[str, list[float]], rows: Sequence[tuple[object, ...]], metric: str) -> Figure:
+def plot_score_over_k(curves: dict[str, list[float]], rows: Sequence[tuple[Any, ...]], metric: str) -> Figure:
     """The score of k nearest neighbours over k, a line an input; its other models as dashes and dots."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     styles = {"nearest centroid": ":", "logistic regression": "--"}
-    for number, (name, curve) in enumerate(curves.items()):
-        axes.plot(range(1, len(curve) + 1), curve, color=f"C{number}", label=name)
-        for row in rows:
-            if row[0] == name and str(row[1]) in styles:
-                axes.axhline(
-                    float(str(row[3])), color=f"C{number}", linestyle=styles[str(row[1])], linewidth=1, alpha=0.6
-                )
+    colors = {name: f"C{number}" for number, name in enumerate(curves)}
+    for name, curve in curves.items():
+        axes.plot(range(1, len(curve) + 1), curve, color=colors[name], label=name)
+    for name, model, _, score, *_ in rows:
+        if model in styles:
+            axes.axhline(score, color=colors[name], linestyle=styles[model], linewidth=1, alpha=0.6)
     for model, style in styles.items():
         axes.plot([], [], color="0.5", linestyle=style, linewidth=1, label=model)
     axes.set(xlabel="k nearest neighbours", ylabel=f"{metric}, out of fold", ylim=(0, 1))

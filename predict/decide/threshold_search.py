@@ -1,4 +1,4 @@
-"""Thresholds that make the most of a metric on clips whose truth is known."""
+"""Thresholds that maximise a metric on clips whose truth is known."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,34 +24,27 @@ MAX_PASSES = 10
 
 @dataclass(frozen=True)
 class DecisionCounts:
-    """For every label and candidate threshold, what would be decided. Arrays [n_labels, n_candidates]."""
+    """Decisions for every label and candidate threshold, counted over `n_clips`."""
 
-    true_positives: np.ndarray
-    """Clips rightly given the label."""
-    false_positives: np.ndarray
-    """Clips wrongly given it."""
+    given: np.ndarray
+    """[2, n_labels, n_candidates]: clips rightly given the label, and all clips given it."""
     present: np.ndarray
-    """Clips that have it [n_labels, 1]."""
+    """Clips that have the label [n_labels]."""
     n_clips: int
 
-    def score(self, metric: Metric, true_positives: np.ndarray, false_positives: np.ndarray) -> np.ndarray:
-        """The metric [...] of decisions with these counts [n_labels, ...], labels first."""
-        present = self.present.reshape(-1, *[1] * (true_positives.ndim - 1))
+    def score(self, metric: Metric, given: np.ndarray) -> np.ndarray:
+        """The metric [n] of decisions with counts `given` [2, n_labels, n]."""
+        right, total = given[0], given[1] + self.present[:, None]
         if metric == "hamming":
-            wrong = (false_positives + present - true_positives).sum(axis=0)
-            return 1 - wrong / (self.n_clips * len(present))
+            return 1 - (total - 2 * right).sum(axis=0) / (self.n_clips * len(total))
         if metric == "f1_micro":
-            return (
-                2 * true_positives.sum(axis=0) / np.maximum((true_positives + false_positives + present).sum(axis=0), 1)
-            )
-        defined = (true_positives + false_positives + present) > 0
-        f1 = 2 * true_positives / np.maximum(true_positives + false_positives + present, 1)
-        return f1.sum(axis=0) / np.maximum(defined.sum(axis=0), 1)
+            return 2 * right.sum(axis=0) / np.maximum(total.sum(axis=0), 1)
+        return (2 * right / np.maximum(total, 1)).sum(axis=0) / np.maximum((total > 0).sum(axis=0), 1)
 
 
 @dataclass(frozen=True)
 class TunedThresholds:
-    """What clips are decided by: a threshold a label on their scores, and of what windows count as having a label."""
+    """A threshold a label for the scores of clips, and the threshold above which a window counts."""
 
     window_threshold: float
     values: np.ndarray
@@ -65,7 +58,7 @@ ScoresAtThreshold = Mapping[float, np.ndarray]
 def search_with_window_threshold(
     scores_at: ScoresAtThreshold, truth: np.ndarray, metric: Metric, *, per_label: bool
 ) -> TunedThresholds:
-    """The window threshold and the thresholds that together make the most of `metric`.
+    """The window threshold and the thresholds that together maximise `metric`.
 
     Of equally good window thresholds, the one nearest to 0.5.
     """
@@ -81,13 +74,12 @@ def search_with_window_threshold(
 def cross_fit_decisions(
     scores_at: ScoresAtThreshold, truth: np.ndarray, folds: np.ndarray, metric: Metric, *, per_label: bool
 ) -> np.ndarray:
-    """Decisions [n_clips, n_labels] on each fold's clips by what was tuned on the other folds', of which there are."""
+    """Decisions [n_clips, n_labels] on each fold's clips by thresholds tuned on the clips of the other folds."""
     decisions = np.zeros(truth.shape, bool)
     for fold in np.unique(folds):
         in_fold = folds == fold
-        others = ~in_fold
-        rest = {at: scores[others] for at, scores in scores_at.items()}
-        tuned = search_with_window_threshold(rest, truth[others], metric, per_label=per_label)
+        rest = {at: scores[~in_fold] for at, scores in scores_at.items()}
+        tuned = search_with_window_threshold(rest, truth[~in_fold], metric, per_label=per_label)
         decisions[in_fold] = scores_at[tuned.window_threshold][in_fold] >= tuned.values
     return decisions
 
@@ -98,14 +90,14 @@ def compute_metric(metric: Metric, truth: np.ndarray, decisions: np.ndarray) -> 
 
 
 def search_thresholds(scores: np.ndarray, truth: np.ndarray, metric: Metric, *, per_label: bool) -> np.ndarray:
-    """Thresholds [n_labels] that make the most of `metric` on scores float32 and truth [n_clips, n_labels].
+    """Thresholds [n_labels] that maximise `metric` on scores float32 and truth [n_clips, n_labels].
 
     One for all labels; or from there one a label in turn, as long as any of them gains. A label that no clip has
     keeps the common one. Of equally good thresholds, the one nearest to 0.5.
     """
     common = np.unique(_candidates(scores, truth))
     together = _count_decisions(scores, truth, np.broadcast_to(common, (scores.shape[1], len(common))))
-    best = common[_argbest(together.score(metric, together.true_positives, together.false_positives), common)]
+    best = common[_argbest(together.score(metric, together.given), common)]
     values = np.full(scores.shape[1], best)
     return _search_per_label(scores, truth, metric, values) if per_label else values
 
@@ -115,19 +107,17 @@ def _search_per_label(scores: np.ndarray, truth: np.ndarray, metric: Metric, val
     columns = zip(scores.T, truth.T, values, strict=True)
     own = np.stack([np.append(_candidates(column, positives), value) for column, positives, value in columns])
     counts = _count_decisions(scores, truth, own)
-    chosen = np.full(len(own), own.shape[1] - 1)
-    labels = np.flatnonzero(counts.present[:, 0])
+    n_labels, n_candidates = own.shape
+    every, chosen = np.arange(n_labels), np.full(n_labels, n_candidates - 1)
     for _ in range(MAX_PASSES):
         before = chosen.copy()
-        for label in labels:
-            every = np.arange(len(own))
-            true_positives = np.repeat(counts.true_positives[every, chosen][:, None], own.shape[1], axis=1)
-            false_positives = np.repeat(counts.false_positives[every, chosen][:, None], own.shape[1], axis=1)
-            true_positives[label], false_positives[label] = counts.true_positives[label], counts.false_positives[label]
-            chosen[label] = _argbest(counts.score(metric, true_positives, false_positives), own[label])
+        for label in np.flatnonzero(counts.present):
+            given = np.repeat(counts.given[:, every, chosen, None], n_candidates, axis=2)
+            given[:, label] = counts.given[:, label]
+            chosen[label] = _argbest(counts.score(metric, given), own[label])
         if (chosen == before).all():
             break
-    return own[np.arange(len(own)), chosen]
+    return own[every, chosen]
 
 
 def _candidates(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -149,15 +139,13 @@ def _candidates(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def _count_decisions(scores: np.ndarray, truth: np.ndarray, thresholds: np.ndarray) -> DecisionCounts:
-    """What would be decided at `thresholds` [n_labels, n_candidates]."""
-    true_positives, given = np.empty(thresholds.shape, np.int64), np.empty(thresholds.shape, np.int64)
+    """The counts at `thresholds` [n_labels, n_candidates]."""
+    given = np.empty((2, *thresholds.shape), np.int64)
     for label, candidates in enumerate(thresholds):
-        positives = np.sort(scores[truth[:, label] > 0.5, label].astype(np.float64))
-        every = np.sort(scores[:, label].astype(np.float64))
-        true_positives[label] = len(positives) - np.searchsorted(positives, candidates)
-        given[label] = len(every) - np.searchsorted(every, candidates)
-    present = (truth > 0.5).sum(axis=0)[:, None]
-    return DecisionCounts(true_positives, given - true_positives, present, len(scores))
+        every = scores[:, label].astype(np.float64)
+        for counts, counted in zip(given[:, label], (every[truth[:, label] > 0.5], every), strict=True):
+            counts[:] = len(counted) - np.searchsorted(np.sort(counted), candidates)
+    return DecisionCounts(given, (truth > 0.5).sum(axis=0), len(scores))
 
 
 def _argbest(values: np.ndarray, thresholds: np.ndarray) -> int:

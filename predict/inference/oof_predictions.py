@@ -1,24 +1,29 @@
 """Clips as the networks that never saw them answer: what thresholds and calibration may be fitted on."""
 
 from dataclasses import dataclass, replace
-from itertools import islice
 
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
+from torch import Tensor
 
 from core.errors import UserError
 from core.paths import RunPaths
 from predict.decide.calibration import apply_temperature
-from predict.inference.batching import FrameStream, group_by_clip, score_in_batches
-from predict.inference.dataset_clips import StoredClips, choose_oof_clips, predict_stored_clips
+from predict.inference.dataset_clips import (
+    StoredClips,
+    choose_oof_clips,
+    predict_stored_clips,
+    score_side_by_side,
+)
+from predict.inference.run_loader import TrainedRun
 from predict.inference.synthetic_mixtures import make_mixture
-from predict.inference.tagger import ClipPrediction, TrainedRun, pool_views
+from predict.inference.tagger import ClipPrediction
 from preprocess.dataset.clip_table import read_clip_table
 from preprocess.dataset.labels import to_multi_hot
 from preprocess.store.reader import open_store
 from recipe import Prediction, Tuning
+from train.evaluate.windows import pool_windows
 from train.networks.factory import Activation
 
 
@@ -37,12 +42,9 @@ class OofPredictions:
 
     def pool_scores(self, prediction: Prediction, temperature: float = 1.0) -> np.ndarray:
         """Scores [n_clips, n_labels] of the clips, pooled over their windows at a temperature."""
-        views = [clip_prediction.views for clip_prediction in self.clip_predictions]
-        together = torch.from_numpy(np.concatenate([view for clip in views for view in clip]))
-        windows = iter(
-            apply_temperature(together, temperature, self.activation).split([len(v) for clip in views for v in clip])
-        )
-        return np.stack([pool_views(list(islice(windows, len(clip))), prediction).numpy() for clip in views])
+        windows = [torch.from_numpy(each.windows) for each in self.clip_predictions]
+        calibrated = apply_temperature(torch.cat(windows), temperature, self.activation).split(list(map(len, windows)))
+        return np.stack([pool_windows(each, prediction).numpy() for each in calibrated])
 
     def select(self, chosen: np.ndarray) -> "OofPredictions":
         """Some of the clips, by a boolean [n_clips]."""
@@ -82,18 +84,17 @@ def predict_mixtures(
             raise UserError(f"{run_paths.store} has no curated training clip to mix: see {run_paths.failed_csv}")
         folds = np.sort(np.resize(np.unique(clips["fold"]), tuning.mixtures))
         for fold in np.unique(folds).tolist():
-            tagger, fold_clips = run.tagger(fold), clips[clips["fold"] == fold]
+            tagger, fold_clips, texts = run.tagger(fold), clips[clips["fold"] == fold], dict[int, str]()
+
+            def mix(number: int) -> Tensor:
+                seed = [fold, number]  # noqa: B023 (called before the next fold)
+                texts[number], mixture = make_mixture(fold_clips, frames.read, recipe, run.frames_per_second, seed)  # noqa: B023
+                return mixture
+
             numbers = range(int((folds == fold).sum()))
-            mixed = (
-                make_mixture(fold_clips, frames.read, recipe, run.frames_per_second, [fold, number])
-                for number in numbers
-            )
-            streams = (FrameStream(labels_text, [mixture]) for labels_text, mixture in mixed)
-            for labels_text, window_scores in tqdm(
-                group_by_clip(score_in_batches(tagger, streams, device, n_jobs)), f"fold {fold}", disable=None
-            ):
-                clip_predictions.append(tagger.pool_clip(window_scores, 0.0, np.inf))
-                labels.append(labels_text)
+            windows = dict(score_side_by_side(tagger.scorer, numbers, mix, device, n_jobs))
+            clip_predictions += [tagger.pool_clip(windows[number], 0.0, np.inf) for number in numbers]
+            labels += [texts[number] for number in numbers]
     description = f"{tuning.mixtures} mixtures of out-of-fold clips"
     return OofPredictions(clip_predictions, to_multi_hot(labels, run.labels), folds, run.activation, description)
 

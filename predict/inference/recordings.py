@@ -1,28 +1,64 @@
-"""Recordings of no dataset, answered as they are heard: decoding, features and networks at once."""
+"""Recordings of no dataset: decoded in sandboxes and scored as their frames arrive."""
 
-import sys
-import time
-from collections.abc import Iterable, Iterator, Sequence
+import math
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from core.entrypoint import log_warning
-from predict.decoding.decoder_pool import DecoderPool, DecodingJob
-from predict.inference.batching import FrameStream, score_in_batches
+from core.parallel import run_parallel
+from core.progress import progress_bar
+from core.sandbox import Cancelled, SandboxLimits
 from predict.inference.dataset_clips import dequantise
 from predict.inference.input_files import InputFile
-from predict.inference.score_cache import CachedRecording, ScoreCache
-from predict.inference.tagger import ClipPrediction, Tagger, WindowScores
+from predict.inference.score_cache import CachedRecording, RecordingScores, ScoreCache
+from predict.inference.tagger import ClipPrediction, Tagger
+from preprocess.audio.blocks import DecodeError
+from preprocess.audio.isolated import ErrorTally, read_isolated
+from preprocess.build.frame_stream import RecordingEnd, stream_frames
 from preprocess.store.encoding import encoding_for
-from preprocess.store.schema import EncodedFrames
-from recipe import Features, Prediction
+from recipe import Features
+from train.evaluate.window_scorer import WindowScorer, WindowScores, join_windows
 
-PROGRESS_INTERVAL_S = 10.0
-"""Seconds between lines where there is no terminal."""
-CHANGED_REASON = "it changed while it was heard: run the same command again"
+CHANGED_REASON = "it changed while it was read: run the same command again"
+
+Turn = Callable[[int], AbstractContextManager[object]]
+"""What to enter before a chunk of windows is scored, given how many windows of the recording have been."""
+
+
+def score_recording(
+    path: Path,
+    scorer: WindowScorer,
+    features: Features,
+    limits: SandboxLimits,
+    device: torch.device,
+    *,
+    max_duration_s: float = math.inf,
+    turn: Turn = lambda _: nullcontext(),
+    cancelled: threading.Event | None = None,
+) -> RecordingScores:
+    """The windows of a recording, scored as a sandbox decodes it. Raises DecodeError, and Cancelled by the event."""
+    encoding, end = encoding_for(features), RecordingEnd(0.0, 0.0)
+
+    def blocks() -> Iterator[Tensor]:
+        nonlocal end
+        arguments = (str(path.absolute()), features, max_duration_s)  # a sandbox is in a folder of its own
+        for item in read_isolated(stream_frames, *arguments, limits=limits, cancelled=cancelled):
+            if isinstance(item, RecordingEnd):
+                end = item
+            else:
+                yield dequantise(item, encoding.scale, encoding.offset, device)
+
+    parts: list[WindowScores] = []
+    for chunk in scorer.iter_chunks(blocks()):
+        with turn(sum(len(part.scores) for part in parts)):
+            if cancelled and cancelled.is_set():
+                raise Cancelled
+            parts += scorer.score_chunks([chunk])
+    return RecordingScores(join_windows(parts), end.start_s, end.duration_s)
 
 
 def predict_files(
@@ -30,98 +66,47 @@ def predict_files(
     tagger: Tagger,
     features: Features,
     score_cache: ScoreCache,
+    limits: SandboxLimits,
     device: torch.device,
     n_jobs: int,
 ) -> tuple[dict[str, ClipPrediction], list[tuple[str, str]]]:
-    """The answer for each recording, and (clip, reason) of those that cannot be read.
+    """The prediction for each recording, and (clip, reason) of those that cannot be read.
 
-    What the journal has is not heard again, and it is kept up to date, so that an interrupted run can go on.
+    Recordings whose scores are in the cache are not decoded again; those of the others are added to it.
     """
-    # Taken before any is decoded: what changes from here on is noticed when it ends.
-    cached_recordings = {each.clip: score_cache.lookup(each.path) for each in recordings}
-    # A link and its target share a page: heard once.
-    names = {cached.path: clip for clip, cached in cached_recordings.items()}
-    unique_entries = {cached.path: cached for cached in cached_recordings.values()}
-    finished = {path: cached.load_finished() for path, cached in unique_entries.items()}
-    missing = [cached for path, cached in unique_entries.items() if finished[path] is None]
-    reasons: dict[Path, str] = {}
+    cached = {each.clip: score_cache.lookup(each.path) for each in recordings}
+    done: dict[Path, RecordingScores | DecodeError] = {}
+    tally = ErrorTally()
+    for entry in cached.values():
+        if scores := entry.load():
+            done[entry.path] = scores
+            tally.add(None)
+    missing = list({entry.path: entry for entry in cached.values() if entry.path not in done}.values())
+    n_parallel = max(1, min(n_jobs, len(missing)))
+    turn = threading.Lock() if device.type == "cuda" else nullcontext()  # a GPU's memory may have room for but one
+
+    def score(entry: CachedRecording) -> tuple[CachedRecording, RecordingScores | DecodeError]:
+        torch.set_num_threads(max(1, n_jobs // n_parallel))  # of this thread
+        try:
+            scores = score_recording(entry.recording, tagger.scorer, features, limits, device, turn=lambda _: turn)
+        except DecodeError as error:
+            return entry, error
+        return entry, scores if entry.save(scores) else DecodeError(entry.recording, CHANGED_REASON)
+
     with (
-        DecoderPool(features, n_jobs) as pool,
-        _Progress(len(unique_entries), len(unique_entries) - len(missing)) as progress,
+        progress_bar(len(cached), "predict", "clip") as progress,
+        closing(run_parallel(score, missing, n_parallel)) as results,
     ):
-        jobs = zip(missing, pool.decode_in_order([str(each.recording) for each in missing]), strict=True)
-        streams = (_make_stream(cached, job, features, device) for cached, job in jobs)
-        for (cached, job), window_scores in score_in_batches(tagger, streams, device, n_jobs):
-            match window_scores:
-                case WindowScores():
-                    cached.add(window_scores)
-                    progress.update_position(
-                        names[cached.path], window_scores.start_frames[-1] / tagger.frames_per_second
-                    )
-                case None:
-                    finished[cached.path] = cached.finish(job.end)
-                    if finished[cached.path] is None:
-                        reasons[cached.path] = CHANGED_REASON
-                    progress.advance(len(reasons))
-                case error:
-                    reasons[cached.path] = error.reason
-                    progress.advance(len(reasons))
-    recording_scores = {clip: finished[cached.path] for clip, cached in cached_recordings.items()}
-    clip_predictions = {
-        clip: tagger.pool_clip(scores.window_scores, scores.start_s, scores.duration_s)
-        for clip, scores in recording_scores.items()
-        if scores
-    }
-    return clip_predictions, [
-        (clip, reasons[cached.path]) for clip, cached in cached_recordings.items() if cached.path in reasons
-    ]
-
-
-def warn_if_no_augmented(prediction: Prediction) -> None:
-    """Say which of the keys asks for what recordings of no dataset do not have."""
-    if prediction.view_offline_augment:
-        log_warning("prediction.view_offline_augment is for clips of a dataset: recordings are heard without copies")
-
-
-def _make_stream(
-    cached: CachedRecording, job: DecodingJob, features: Features, device: torch.device
-) -> FrameStream[tuple[CachedRecording, DecodingJob]]:
-    """A recording as it is heard, from where the journal ends."""
-    return FrameStream((cached, job), dequantise_blocks(job, features, device), len(cached.load_partial()))
-
-
-def dequantise_blocks(blocks: Iterable[EncodedFrames], features: Features, device: torch.device) -> Iterator[Tensor]:
-    """Stored blocks [n_frames, n_bins] as float32 on the device, in the features' unit."""
-    encoding = encoding_for(features)
-    for block in blocks:
-        yield dequantise(block, encoding.scale, encoding.offset, device)
-
-
-class _Progress:
-    """Recordings, and how far into a long one: a bar on a terminal, a line now and then elsewhere."""
-
-    def __init__(self, n_recordings: int, n_done: int) -> None:
-        self.bar = tqdm(total=n_recordings, initial=n_done, desc="predict", unit="clip", disable=None)
-        self.n_recordings, self.n_done, self.n_failed = n_recordings, n_done, 0
-        self.printed_at_s = time.monotonic()
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.close()
-
-    def update_position(self, clip: str, position_s: float) -> None:
-        """So much of a recording has been heard."""
-        where = f"{clip} at {position_s / 60:.0f} min, {self.n_failed} failed"
-        self.bar.set_postfix_str(where, refresh=False)
-        self.bar.update(0)
-        if self.bar.disable and time.monotonic() - self.printed_at_s >= PROGRESS_INTERVAL_S:
-            self.printed_at_s = time.monotonic()
-            print(f"{self.n_done} of {self.n_recordings} recordings, {where}", file=sys.stderr, flush=True)
-
-    def advance(self, n_failed: int) -> None:
-        """One more recording is done with, and so many cannot be read."""
-        self.n_failed = n_failed
-        self.n_done += 1
-        self.bar.update()
+        progress.update(len(cached) - len(missing))
+        for entry, result in results:
+            done[entry.path] = result
+            tally.add(result if isinstance(result, DecodeError) else None)
+            progress.update()
+    predictions, failed = dict[str, ClipPrediction](), list[tuple[str, str]]()
+    for clip, entry in cached.items():
+        match done[entry.path]:
+            case DecodeError() as error:
+                failed.append((clip, error.reason))
+            case scores:
+                predictions[clip] = tagger.pool_clip(scores.windows, scores.start_s, scores.duration_s)
+    return predictions, failed

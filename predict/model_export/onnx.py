@@ -7,12 +7,11 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-from core.files import atomic_write
 from predict.decide.calibration import apply_temperature
-from predict.inference.tagger import TrainedRun
+from predict.inference.run_loader import TrainedRun
 from preprocess.store.encoding import encoding_for
 from train.evaluate.blend import Blend, blend
-from train.evaluate.score_clips import window_and_hop_frames
+from train.evaluate.windows import window_and_hop_frames
 from train.networks.factory import AudioNetwork
 
 
@@ -37,17 +36,15 @@ def write_onnx(path: Path, run: TrainedRun) -> None:
     networks = [each for group in run.folds.values() for each in group]
     module = EnsembleModule(networks, run.prediction.blend, run.temperature).eval()
     window, _ = window_and_hop_frames(run.prediction, run.frames_per_second)
-    example = torch.zeros(2, window, encoding_for(run.recipe.features).n_bins)
-    with atomic_write(path) as temporary:
-        program = torch.onnx.export(
-            module,
-            (example,),
-            input_names=["frames"],
-            output_names=["scores"],
-            dynamic_shapes={"frames": {0: "n_windows"}},
-            dynamo=True,
-            verbose=False,
-        )
-        assert program is not None
-        program.save(temporary)
-        onnx.checker.check_model(temporary)
+    program = torch.onnx.export(
+        module,
+        (torch.zeros(2, window, encoding_for(run.recipe.features).n_bins),),
+        input_names=["frames"],
+        output_names=["scores"],
+        dynamic_shapes={"frames": {0: "n_windows"}},
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None
+    program.save(path)
+    onnx.checker.check_model(path)

@@ -24,16 +24,15 @@ Detections = Mapping[str, list[Detection]]
 """By clip; an empty list where nothing was found."""
 
 
-def write_audacity(folder: Path, detections: Detections, scores: ScoreTable, fmax_hz: float) -> Path:
+def write_audacity(folder: Path, detections: Detections, scores: ScoreTable, fmax_hz: float) -> None:
     """A label track a clip, for File > Import > Labels: start, end, and the label with its score."""
     for clip, found in detections.items():
         lines = [f"{one.start_s:.6f}\t{one.end_s:.6f}\t{_cell(one.label)} {one.score:.3f}\n" for one in found]
         _write(folder / _file_name(clip, CLIP_FILE_SUFFIXES["audacity"]), "".join(lines))
-    return folder
 
 
-def write_raven(folder: Path, detections: Detections, scores: ScoreTable, fmax_hz: float) -> Path:
-    """A selection table a clip, for File > Open Selection Table; selections are as high as the features hear."""
+def write_raven(folder: Path, detections: Detections, scores: ScoreTable, fmax_hz: float) -> None:
+    """A selection table a clip, for File > Open Selection Table; selections are as high as the features reach."""
     header = "\t".join([*RAVEN_COLUMNS, "Label", "Score"]) + "\n"
     for clip, found in detections.items():
         lines = [
@@ -42,10 +41,9 @@ def write_raven(folder: Path, detections: Detections, scores: ScoreTable, fmax_h
             for number, one in enumerate(found, start=1)
         ]
         _write(folder / _file_name(clip, CLIP_FILE_SUFFIXES["raven"]), header + "".join(lines))
-    return folder
 
 
-def write_json(path: Path, detections: Detections, scores: ScoreTable, fmax_hz: float) -> Path:
+def write_json(path: Path, detections: Detections, scores: ScoreTable, fmax_hz: float) -> None:
     """One object a clip: its scores by label, and its detections."""
     rows = dict(zip(scores.clips, scores.values.tolist(), strict=True))
     clips = [
@@ -57,26 +55,24 @@ def write_json(path: Path, detections: Detections, scores: ScoreTable, fmax_hz: 
         for clip, found in detections.items()
     ]
     _write(path, json.dumps({"labels": scores.labels, "clips": clips}, ensure_ascii=False, indent=1) + "\n")
-    return path
 
 
-def write_parquet(path: Path, detections: Detections, scores: ScoreTable, fmax_hz: float) -> Path:
+def write_parquet(path: Path, detections: Detections, scores: ScoreTable, fmax_hz: float) -> None:
     """The detections of all clips as one table, the columns of the window table."""
     rows = [(clip, *astuple(one.rounded())) for clip, found in detections.items() for one in found]
     types = {"clip": "str", "start_s": "float64", "end_s": "float64", "label": "str", "score": "float32"}
     with atomic_write(path) as temporary:
         pd.DataFrame(rows, columns=WINDOW_COLUMNS).astype(types).to_parquet(temporary, index=False)
-    return path
 
 
-Writer = Callable[[Path, Detections, ScoreTable, float], Path]
+Writer = Callable[[Path, Detections, ScoreTable, float], None]
 FORMATS: dict[str, tuple[str, Writer]] = {
-    "audacity": ("_audacity", write_audacity),
-    "raven": ("_raven", write_raven),
-    "json": (".json", write_json),
-    "parquet": (".parquet", write_parquet),
+    "audacity": ("audacity", write_audacity),
+    "raven": ("raven", write_raven),
+    "json": ("detections.json", write_json),
+    "parquet": ("detections.parquet", write_parquet),
 }
-"""What is added to a submission's name, and who writes it."""
+"""The name of each format's file or folder beside a submission, and the function that writes it."""
 
 
 def stale_exports(name: str, path: Path, clips: Collection[str]) -> list[Path]:

@@ -27,9 +27,9 @@ class Detection:
 
 @dataclass(frozen=True)
 class DetectionFilter:
-    """Which of a window's labels are shown: those of at least a score, and of them the highest."""
+    """Which of a window's labels are shown: those from `min_scores` on, at most `top_labels` of them."""
 
-    min_scores: np.ndarray
+    min_scores: np.ndarray | float = 0.0
     """[n_labels], or one for all."""
     top_labels: int | None = None
     merge: bool = False
@@ -45,9 +45,9 @@ class DetectionFilter:
 
 
 def has_duration(clip_prediction: ClipPrediction) -> np.ndarray:
-    """Which windows have a length in the recording, boolean [n_windows]: some lie in silence put around it.
+    """Which windows have a length in the recording, boolean [n_windows]: windows in the padding around it have none.
 
-    They have a say in a clip's scores, but are nowhere. All of them where none has a length.
+    These count in a clip's scores, but no table shows them. If none has a length, all are true.
     """
     some = clip_prediction.end_s - clip_prediction.start_s >= TIME_RESOLUTION_S
     return some | ~some.any()
@@ -56,25 +56,12 @@ def has_duration(clip_prediction: ClipPrediction) -> np.ndarray:
 def detect(clip_prediction: ClipPrediction, labels: list[str], filters: DetectionFilter) -> list[Detection]:
     """A clip's detections, by start, then by label."""
     selected = filters.select(clip_prediction.windows) & has_duration(clip_prediction)[:, None]
-    detections = []
-    for column, label in enumerate(labels):
-        for first, last in _consecutive_runs(clip_prediction, selected[:, column], filters.merge):
-            score = float(clip_prediction.windows[first : last + 1, column].max())
+    start_s, end_s, detections = clip_prediction.start_s, clip_prediction.end_s, []
+    for label, windows, here in zip(labels, clip_prediction.windows.T, selected.T, strict=True):
+        rows = np.flatnonzero(here)
+        joined = filters.merge & (np.diff(rows) == 1) & (start_s[rows[1:]] <= end_s[rows[:-1]])
+        for run in np.split(rows, np.flatnonzero(~joined) + 1) if len(rows) else []:
             detections.append(
-                Detection(float(clip_prediction.start_s[first]), float(clip_prediction.end_s[last]), label, score)
+                Detection(float(start_s[run[0]]), float(end_s[run[-1]]), label, float(windows[run].max()))
             )
     return sorted(detections, key=lambda found: found.start_s)  # which leaves labels in their order
-
-
-def _consecutive_runs(clip_prediction: ClipPrediction, selected: np.ndarray, merge: bool) -> list[tuple[int, int]]:
-    """(first, last) window of each run of shown ones with nothing unheard between them, or of each by itself."""
-    indices = np.flatnonzero(selected).tolist()
-    if not merge:
-        return [(index, index) for index in indices]
-    runs: list[tuple[int, int]] = []
-    for index in indices:
-        if runs and runs[-1][1] == index - 1 and clip_prediction.start_s[index] <= clip_prediction.end_s[index - 1]:
-            runs[-1] = (runs[-1][0], index)
-        else:
-            runs.append((index, index))
-    return runs

@@ -1,7 +1,6 @@
 """Which submission is meant, and what is known of its clips: from a truth table, or from the table of clips."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from jsonargparse import ArgumentParser
 from core.csv_tables import read_table
 from core.entrypoint import log_warning
 from core.errors import UserError
-from predict.inference.input_files import input_suffix
+from core.paths import SUBMISSION_NAME, RunPaths
 from predict.output.provenance import changed_prediction_keys, source_name, why_stale
 from preprocess.dataset.clip_table import read_clip_table
 from preprocess.dataset.labels import join_labels, split_labels, to_multi_hot
@@ -22,44 +21,32 @@ ID_COLUMNS = ("clip", "fname", "filename")
 LABELS_COLUMN = "labels"
 
 
-@dataclass(frozen=True)
-class Truth:
-    """Labels present, float32 [n_clips, n_labels], a row a clip of `clips`."""
+def read_truth(path: Path, labels: Sequence[str]) -> pd.DataFrame:
+    """A truth table: 0 or 1 of each of `labels` (a column) for each clip (a row).
 
-    clips: list[str]
-    values: np.ndarray
-    source: str
-    """Where it was read, in words."""
-
-
-def read_truth(path: Path, labels: Sequence[str]) -> Truth:
-    """A truth table over `labels`: a clip column, and either `labels` (joined by ';' or ',') or a 0/1 column a label.
-
-    Raises UserError that names the first clip, label or value that cannot be used.
+    The file has a clip column, and either `labels` (joined by ';' or ',') or a 0/1 column a label. Raises UserError
+    that names the first clip, label or value that cannot be used.
     """
     table = read_table(path, hint="TRUTH= names a CSV with the columns clip and labels")
-    id_column = next((name for name in ID_COLUMNS if name in table), table.columns[0])
-    clips = list(table[id_column])
-    if twice := table.loc[table[id_column].duplicated(), id_column].tolist():
+    table = table.set_index(next((name for name in ID_COLUMNS if name in table), table.columns[0]))
+    if len(twice := table.index[table.index.duplicated()]):
         raise UserError(f"{path} names clip {twice[0]!r} twice: keep one row")
-    if LABELS_COLUMN in table and LABELS_COLUMN not in labels:
-        joined = [_join(text, labels) for text in table[LABELS_COLUMN]]
-        values = to_multi_hot(joined, labels, clips=[f"{path}: clip {clip!r}" for clip in clips])
-    else:
-        values = _read_columns(path, table.drop(columns=id_column), clips, labels)
-    return Truth(clips, values, str(path))
+    if LABELS_COLUMN not in table or LABELS_COLUMN in labels:
+        return _read_columns(path, table, labels)
+    joined = [_join(text, labels) for text in table[LABELS_COLUMN]]
+    values = to_multi_hot(joined, labels, clips=[f"{path}: clip {clip!r}" for clip in table.index])
+    return pd.DataFrame(values, table.index, labels)
 
 
 def _join(text: str, labels: Sequence[str]) -> str:
     """A cell's labels joined by ';'. A ',' separates labels too, unless it stands within a label that is known."""
-    known = set(labels)
-    parts = [[part] if part in known else part.split(",") for part in split_labels(text)]
+    parts = [[part] if part in labels else part.split(",") for part in split_labels(text)]
     return join_labels(label.strip() for names in parts for label in names if label.strip())
 
 
-def _read_columns(path: Path, table: pd.DataFrame, clips: Sequence[str], labels: Sequence[str]) -> np.ndarray:
+def _read_columns(path: Path, table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
     """Truth from a column a label, each value 0 or 1."""
-    if odd := [name for name in labels if name not in table] or [name for name in table.columns if name not in labels]:
+    if odd := [name for name in labels if name not in table] or [name for name in table if name not in labels]:
         fault = "is missing" if odd[0] in labels else "is no label of the submission"
         raise UserError(
             f"{path}: column {odd[0]!r} {fault}: "
@@ -67,8 +54,9 @@ def _read_columns(path: Path, table: pd.DataFrame, clips: Sequence[str], labels:
         )
     values = table[list(labels)].map(str.strip)
     for row, column in np.argwhere(~values.isin(["0", "1", "0.0", "1.0"]).to_numpy()):
-        raise UserError(f"{path}: clip {clips[row]!r}, {labels[column]!r} is {values.iat[row, column]!r}: use 0 or 1")
-    return values.astype("float32").to_numpy()
+        clip, value = values.index[row], values.iat[row, column]
+        raise UserError(f"{path}: clip {clip!r}, {labels[column]!r} is {value!r}: use 0 or 1")
+    return values.astype("float32")
 
 
 def add_submission_options(parser: ArgumentParser) -> None:
@@ -79,71 +67,64 @@ def add_submission_options(parser: ArgumentParser) -> None:
 
 
 def submission_path(command: Command) -> Path:
-    """The run's submission, of its dataset or of the recordings that `--input` names, unless `--submission` is said."""
-    options = command.options
-    of_input = input_suffix(Path(options.input)) + ".csv" if options.input else ".csv"
-    return Path(options.get("submission") or command.run_paths.submission(of_input))
+    """The CSV that `--submission` names, or else the run's, of its dataset or of the recordings of `--input`."""
+    run_paths, options = command.run_paths, command.options
+    if submission := options.get("submission"):
+        return Path(submission)
+    return run_paths.input_dir(Path(options.input)) / SUBMISSION_NAME if options.input else run_paths.submission_csv
 
 
 def warn_if_predicted_otherwise(command: Command, path: Path) -> None:
-    """Say where the run's submission is not its networks', or was predicted otherwise than the recipe now says."""
-    run_dir, options = command.run_paths.run_dir, command.options
+    """Warn of a submission that is not by the run's networks, or by other keys of `prediction` than the recipe's."""
+    run_paths, options = command.run_paths, command.options
     if not options.submission:
-        warn_if_stale(run_dir, path, source_name(options.input))
-    if keys := changed_prediction_keys(run_dir, path, command.recipe.prediction):
-        warning = f"{path} was predicted with {keys}: give the same ARGS, or these decisions are not its own"
-        log_warning(warning)
+        warn_if_stale(run_paths, path, source_name(options.input))
+    if keys := changed_prediction_keys(run_paths, path, command.recipe.prediction):
+        log_warning(f"{path} was predicted with {keys}: give the same ARGS, or these decisions are not its own")
 
 
-def warn_if_stale(run_dir: Path, path: Path, source: str | None = None) -> None:
-    """Say where a submission may not be what a run's networks answer."""
-    if reason := why_stale(run_dir, path, source):
+def warn_if_stale(run_paths: RunPaths, path: Path, source: str | None = None) -> None:
+    """Warn of a submission that may not be the prediction of the run's networks."""
+    if reason := why_stale(run_paths, path, source):
         log_warning(f"{path} {reason}: run make predict again")
 
 
-def find_truth(truth_csv: str | None, clips_csv: Path | None, scores: ScoreTable) -> Truth | None:
-    """The truth of a submission: a truth table with exactly its clips, or failing one what the table of clips knows.
+def find_truth(truth_csv: str | None, clips_csv: Path | None, scores: ScoreTable) -> np.ndarray:
+    """The truth of a submission [n_clips, n_labels], NaN in the rows of clips of which nothing is known.
 
-    Raises UserError that names the first clip in only one of the two.
+    It is a truth table with exactly the submission's clips, or failing one the table of clips. Raises UserError that
+    names the first clip in only one of the two.
     """
+    if not truth_csv and clips_csv:
+        return truth_from_clip_table(clips_csv, scores, "it is another dataset's, give TRUTH=")
     if not truth_csv:
-        return truth_from_clip_table(read_clip_table(clips_csv), scores, str(clips_csv)) if clips_csv else None
+        return np.full_like(scores.values, np.nan)
     truth = read_truth(Path(truth_csv), scores.labels)
     for clips, others, fault in (
-        (scores.clips, truth.clips, f"of the submission has no row in {truth_csv}"),
-        (truth.clips, scores.clips, f"of {truth_csv} has no row in the submission"),
+        (scores.clips, truth.index, f"of the submission has no row in {truth_csv}"),
+        (truth.index, scores.clips, f"of {truth_csv} has no row in the submission"),
     ):
         if absent := sorted(set(clips) - set(others)):
             raise UserError(f"clip {absent[0]!r} {fault} (one of {len(absent)}): give the truth of the clips predicted")
-    return truth
+    return truth.loc[scores.clips].to_numpy()
 
 
-def truth_from_clip_table(table: pd.DataFrame, scores: ScoreTable, source: str) -> Truth | None:
-    """The labels that the table of clips has for the clips of a submission; None where it knows none of them.
+def find_oof_truth(run_paths: RunPaths, scores: ScoreTable) -> np.ndarray:
+    """As `find_truth`, of a run's out-of-fold scores."""
+    advice = f"{run_paths.oof_csv} is of other clips, run make train again"
+    return truth_from_clip_table(run_paths.clips_csv, scores, advice)
 
-    Noisy labels are no truth. Raises UserError for a submission's clip that is not in the table.
+
+def truth_from_clip_table(clips_csv: Path, scores: ScoreTable, advice: str) -> np.ndarray:
+    """The curated labels that the table of clips has for the clips of `scores`, as `find_truth`.
+
+    Raises UserError, with `advice`, for a clip that is not in the table.
     """
-    listed = table.set_index("clip")
-    if unknown := [clip for clip in scores.clips if clip not in listed.index]:
-        raise UserError(
-            f"clip {unknown[0]!r} of the submission is not in {source}: it is another dataset's, give TRUTH="
-        )
-    rows = listed.loc[scores.clips]
-    rows = rows[(rows["labels"] != "") & (rows["label_quality"] == "curated")]
-    if rows.empty:
-        return None
-    return Truth(list(rows.index), to_multi_hot(rows["labels"], scores.labels, clips=rows.index), source)
-
-
-def oof_truth(clips_csv: Path, oof_csv: Path, scores: ScoreTable) -> Truth | None:
-    """The labels of the clips of a run's out-of-fold scores. Raises UserError where the dataset has changed since."""
-    table = read_clip_table(clips_csv)
-    if gone := sorted(set(scores.clips) - set(table["clip"])):
-        raise UserError(f"{oof_csv} is of other clips than {clips_csv}, {gone[0]!r} for one: run make train again")
-    return truth_from_clip_table(table, scores, str(clips_csv))
-
-
-def scores_in_truth_order(truth: Truth, scores: ScoreTable) -> np.ndarray:
-    """The submission's scores in the truth's rows, float32 [n_clips, n_labels]."""
-    row_of = {clip: row for row, clip in enumerate(scores.clips)}
-    return scores.values[[row_of[clip] for clip in truth.clips]]
+    table = read_clip_table(clips_csv).set_index("clip")
+    if unknown := sorted(set(scores.clips) - set(table.index)):
+        raise UserError(f"clip {unknown[0]!r} of the submission is not in {clips_csv}: {advice}")
+    rows = table.loc[scores.clips]
+    known = ((rows["labels"] != "") & (rows["label_quality"] == "curated")).to_numpy()
+    truth = np.full_like(scores.values, np.nan)
+    truth[known] = to_multi_hot(rows["labels"][known], scores.labels, clips=rows.index[known])
+    return truth

@@ -1,13 +1,12 @@
 """The CSVs of a submission: scores of clips, the windows behind them, the decisions; written whole, and checked."""
 
 import csv
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from core.csv_tables import read_table, write_table
 from core.errors import UserError
@@ -17,8 +16,6 @@ from predict.output.detections import DetectionFilter, has_duration
 from preprocess.dataset.labels import join_labels
 from train.evaluate.score_table import ScoreTable, read_scores, write_scores
 
-CENTER_SUFFIX = "_centre.csv"
-"""Of the scores by each clip's middle window alone."""
 WINDOW_COLUMNS = ["clip", "start_s", "end_s", "label", "score"]
 
 
@@ -45,24 +42,24 @@ def align_to_sample(scores: ScoreTable, sample: SampleSubmission) -> tuple[Score
 
     Raises UserError for a clip that the sample does not list, and where the labels are not the sample's.
     """
-    wanted = set(sample.clips)
-    if unknown := [clip for clip in scores.clips if clip not in wanted]:
+    if unknown := sorted(set(scores.clips) - set(sample.clips)):
         raise UserError(f"clip {unknown[0]!r} is not in the sample submission: run make features again")
     if odd := sorted(set(scores.labels) ^ set(sample.labels)):
         raise UserError(f"label {odd[0]!r} is not in both the networks and the sample submission: run make train again")
-    columns = [scores.labels.index(label) for label in sample.labels]
-    row_of = {clip: row for row, clip in enumerate(scores.clips)}
-    mean = scores.values.mean(axis=0, dtype=np.float64).astype(np.float32)
-    rows = [scores.values[row_of[clip]] if clip in row_of else mean for clip in sample.clips]
-    missing = [clip for clip in sample.clips if clip not in row_of]
-    return ScoreTable(sample.clips, sample.labels, np.stack(rows)[:, columns]), missing
+    table = pd.DataFrame(scores.values, scores.clips, scores.labels).reindex(sample.clips)[sample.labels]
+    missing = table.index[table.isna().any(axis=1)].tolist()
+    table = table.fillna(table.astype(np.float64).mean())
+    return ScoreTable(sample.clips, sample.labels, table.to_numpy(np.float32)), missing
 
 
-def check_run_name_free(run_dir: Path, members: Sequence[str]) -> None:
-    """Raise UserError where a blend of that run's name would replace what networks answered."""
-    run = run_dir.name
-    if run in members or any(run_dir.glob("fold*")):
-        raise UserError(f"--run {run} is a run of its own and would be replaced: name the blend, RUN=other")
+def check_finite(clip_predictions: Mapping[str, ClipPrediction], labels: Sequence[str]) -> None:
+    """Raise UserError naming the first clip with a score that is no finite number."""
+    for clip, clip_prediction in clip_predictions.items():
+        for row, column in np.argwhere(~np.isfinite(clip_prediction.windows)):
+            raise UserError(
+                f"clip {clip!r} has the score {clip_prediction.windows[row, column]} for label {labels[column]!r}, "
+                "and nothing is written: the networks' weights are damaged, run make train again"
+            )
 
 
 def write_submission(path: Path, scores: ScoreTable, sample: SampleSubmission | None) -> None:
@@ -70,19 +67,10 @@ def write_submission(path: Path, scores: ScoreTable, sample: SampleSubmission | 
     with atomic_write(path) as temporary:
         id_column = sample.id_column if sample else "clip"
         write_scores(temporary, scores.clips, scores.labels, scores.values, id_column)
-        check_submission(temporary, sample)
-
-
-def check_submission(path: Path, sample: SampleSubmission | None) -> ScoreTable:
-    """The scores of a submission.
-
-    Raises UserError unless rows, columns and order are the sample's, values in [0, 1].
-    """
-    scores = read_scores(path)
-    if sample:
-        _check_order(path, "row", scores.clips, sample.clips)
-        _check_order(path, "column", scores.labels, sample.labels)
-    return scores
+        written = read_scores(temporary)
+        if sample:
+            _check_order(path, "row", written.clips, sample.clips)
+            _check_order(path, "column", written.labels, sample.labels)
 
 
 def _check_order(path: Path, kind: str, found: Sequence[str], wanted: Sequence[str]) -> None:
@@ -106,66 +94,33 @@ def write_windows(
     clip_predictions: Mapping[str, ClipPrediction],
     labels: Sequence[str],
     filters: DetectionFilter | None = None,
+    *,
+    wide: bool = False,
 ) -> None:
-    """Write the windows of each clip as `clip,start_s,end_s,label,score`, a row a window and label that is shown."""
-    # All rows of a window by one format: half the time of formatting them one by one.
-    endings = [f",{_as_cell(label)},".replace("%", "%%") + "%.6g\n" for label in labels]
-    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
-        lines.write(",".join(WINDOW_COLUMNS) + "\n")
-        for clip, clip_prediction in clip_predictions.items():
-            for start, scores, here in _window_rows(clip, clip_prediction, filters):
-                if here.any():
-                    start = start.replace("%", "%%")
-                    rows = start + start.join(itertools.compress(endings, here))
-                    lines.write(rows % tuple(scores[here].tolist()))
+    """Write the windows of each clip that have a length: a row a window and label that `filters` select.
 
-
-def write_windows_wide(
-    path: Path,
-    clip_predictions: Mapping[str, ClipPrediction],
-    labels: Sequence[str],
-    filters: DetectionFilter | None = None,
-) -> None:
-    """Write the windows of each clip as `clip,start_s,end_s,<label>,<label>…`, a row a window; what is not shown is
-    blank.
+    `wide`: a row a window and a column a label, blank where it is not selected.
     """
+    filters = filters or DetectionFilter()
+    # Python 3.11's writer leaves a lone carriage return unquoted.
+    quoting = csv.QUOTE_ALL if any("\r" in name for name in [*clip_predictions, *labels]) else csv.QUOTE_MINIMAL
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
-        lines.write(",".join([*WINDOW_COLUMNS[:3], *map(_as_cell, labels)]) + "\n")
-        for clip, clip_prediction in clip_predictions.items():
-            for start, scores, here in _window_rows(clip, clip_prediction, filters):
-                cells = [
-                    f"{score:.6g}" if is_shown else "" for score, is_shown in zip(scores.tolist(), here, strict=True)
-                ]
-                lines.write(",".join([start, *cells]) + "\n")
-
-
-def _window_rows(
-    clip: str, clip_prediction: ClipPrediction, filters: DetectionFilter | None
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Of each window that has a length what its rows begin with, its scores [n_labels], and which of them are shown.
-
-    Times are in milliseconds, finer than a window's place is known.
-    """
-    cell = _as_cell(clip)
-    selected = filters.select(clip_prediction.windows) if filters else np.ones(clip_prediction.windows.shape, bool)
-    times = zip(clip_prediction.start_s.tolist(), clip_prediction.end_s.tolist(), strict=True)
-    windows = zip(times, clip_prediction.windows, selected, strict=True)
-    for (start_s, end_s), scores, here in itertools.compress(windows, has_duration(clip_prediction)):
-        yield f"{cell},{start_s:.3f},{end_s:.3f}", scores, here
-
-
-def _as_cell(text: str) -> str:
-    """A cell of a CSV, in quotes where it needs them."""
-    line = StringIO()
-    # With lines that end in nothing, Python 3.11's writer leaves line breaks unquoted.
-    breaks = "\n" in text or "\r" in text
-    csv.writer(line, quoting=csv.QUOTE_ALL if breaks else csv.QUOTE_MINIMAL, lineterminator="").writerow([text])
-    return line.getvalue()
+        writer = csv.writer(lines, quoting=quoting, lineterminator="\n")
+        writer.writerow([*WINDOW_COLUMNS[:3], *labels] if wide else WINDOW_COLUMNS)
+        for clip, prediction in clip_predictions.items():
+            selected = filters.select(prediction.windows).tolist()
+            for row in np.flatnonzero(has_duration(prediction)):
+                place = clip, f"{prediction.start_s[row]:.3f}", f"{prediction.end_s[row]:.3f}"
+                scores = zip(prediction.windows[row].tolist(), selected[row], strict=True)
+                cells = [f"{score:.6g}" if is_selected else "" for score, is_selected in scores]
+                if wide:
+                    writer.writerow([*place, *cells])
+                else:
+                    writer.writerows([*place, label, cell] for label, cell in zip(labels, cells, strict=True) if cell)
 
 
 def write_decisions(path: Path, scores: ScoreTable, decisions: np.ndarray) -> None:
     """Write the labels decided on as `clip,labels`; decisions is boolean [n_clips, n_labels]."""
     names = np.array(scores.labels, dtype=object)
-    write_table(
-        path, ["clip", "labels"], zip(scores.clips, (join_labels(names[row]) for row in decisions), strict=True)
-    )
+    rows = zip(scores.clips, (join_labels(names[row]) for row in decisions), strict=True)
+    write_table(path, ["clip", "labels"], rows)

@@ -18,6 +18,8 @@ def read_ffmpeg_header(path: str) -> tuple[int, int, str] | None:
             if not container.streams.audio:
                 return None
             context = container.streams.audio[0].codec_context
+            if context is None:  # of a codec that it does not know
+                return None
             return context.sample_rate, context.channels, f"{container.format.name} {context.name}"
     except (av.FFmpegError, OSError, ValueError):
         return None
@@ -32,6 +34,8 @@ def decode_with_ffmpeg(file: FileIO, soundfile_error: str) -> Iterator[Block]:
     with container:
         if not container.streams.audio:
             raise InvalidAudio("there is no sound in it")
+        if container.streams.audio[0].codec_context is None:  # of a codec that it does not know
+            raise InvalidAudio(f"neither soundfile nor PyAV can read it ({soundfile_error})")
         yield from _decode_packets(container)
 
 

@@ -1,5 +1,6 @@
 """Recordings read in sandboxes: one that crashes, hangs or exhausts its decoder costs itself alone."""
 
+import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any, TypeVar
@@ -21,14 +22,20 @@ def decoder_limits(data: Data) -> SandboxLimits:
     return SandboxLimits(max_memory_bytes=round(data.decoder_memory_gb * 2**30))
 
 
-def read_isolated(function: Callable[..., Any], path: str, *arguments: Any, limits: SandboxLimits) -> Iterator[Any]:
+def read_isolated(
+    function: Callable[..., Any],
+    path: str,
+    *arguments: Any,
+    limits: SandboxLimits,
+    cancelled: threading.Event | None = None,
+) -> Iterator[Any]:
     """Yield what `function(path, *arguments)` yields, or returns, in a sandbox.
 
     Raises DecodeError: what the function raises, or that its process died; UnexpectedError for any other exception but
     OSError, which is the disk's; Cancelled.
     """
     try:
-        yield from run_isolated(function, path, *arguments, limits=limits)
+        yield from run_isolated(function, path, *arguments, limits=limits, cancelled=cancelled)
     except SandboxError as error:
         raise DecodeError(path, error.reason, error.transient) from None
     except (DecodeError, OSError, UserError, Cancelled, GeneratorExit):
@@ -45,8 +52,8 @@ class ErrorTally:
         self.n_read, self.errors = 0, list[UnexpectedError]()
 
     def add(self, error: DecodeError | None) -> None:
-        """One more recording is done with. Raises UserError where all so far have met an unexpected error."""
-        self.n_read += not isinstance(error, UnexpectedError)
+        """One more recording is done with. Raises UserError where none was read, and some met an unexpected error."""
+        self.n_read += error is None
         if isinstance(error, UnexpectedError):
             self.errors.append(error)
         if not self.n_read and len(self.errors) >= MIN_ERRORS:

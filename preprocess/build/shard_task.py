@@ -11,8 +11,8 @@ from preprocess.audio.blocks import DecodeError
 from preprocess.audio.clip_audio import ClipAudio
 from preprocess.audio.isolated import read_isolated
 from preprocess.audio.offline_augment import offline_augmentations
+from preprocess.build.frame_stream import get_transform
 from preprocess.frames.framing import Samples
-from preprocess.frames.kinds import Transform, build_transform
 from preprocess.store.file_identity import file_fingerprint, is_same_file, stat_fingerprint
 from preprocess.store.schema import Row
 from preprocess.store.shards import RowWriter, count_frame_bytes, write_shard_table
@@ -81,12 +81,14 @@ def _compute_shard(task: ShardTask, waiting: list[ClipJob]) -> ShardResult:
         temporary.touch()
         while waiting and (not clip_results or time.monotonic() - began < SHARD_TIME_S):
             job = waiting.pop()
+            before = stat_fingerprint(job.path)
             arguments = (job, str(temporary), count_frame_bytes(rows, task.features), task.features)
             try:
                 ((clip_rows, duration_s),) = read_isolated(append_clip, job.path, *arguments, limits=task.limits)
             except DecodeError as error:
-                source = "" if error.transient else file_fingerprint(job.path)
-                clip_results.append(ClipResult(job, error=error, source=source))
+                source = file_fingerprint(job.path)
+                is_to_blame = not error.transient and is_same_file(source, before, job.path)
+                clip_results.append(ClipResult(job, error=error, source=source if is_to_blame else ""))
             else:
                 rows += clip_rows
                 clip_results.append(ClipResult(job, duration_s))
@@ -110,18 +112,8 @@ def append_clip(
         file.seek(position)
         writer = RowWriter(file, features)
         for variant, sound in enumerate(variants):
-            for frames in _transform(features)(sound):
+            for frames in get_transform(features)(sound):
                 writer.add(frames)
             writer.end_row(job.clip, variant, source, clip_audio.start_s, clip_audio.duration_s)
     unchanged = is_same_file(source, stat_fingerprint(path), path)
     yield (writer.rows if unchanged else [], clip_audio.duration_s)
-
-
-_last_transform: list[tuple[Features, Transform]] = []
-
-
-def _transform(features: Features) -> Transform:
-    """The transform of these features, made once a process."""
-    if not _last_transform or _last_transform[0][0] != features:
-        _last_transform[:] = [(features, build_transform(features))]
-    return _last_transform[0][1]

@@ -1,5 +1,6 @@
 """The table of clips: one row a recording, the only thing later steps know of a dataset."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
@@ -14,16 +15,12 @@ CHOICES = {"split": ("train", "test"), "label_quality": ("curated", "noisy")}
 
 
 def write_clip_table(path: Path, table: pd.DataFrame) -> None:
-    """Write the table of clips as CSV, whole or not at all; one that says the same stays, with its time of change."""
-    if not _is_unchanged(path, table[COLUMNS]):
-        write_table(path, COLUMNS, table[COLUMNS].itertuples(index=False))
-
-
-def _is_unchanged(path: Path, table: pd.DataFrame) -> bool:
-    try:
-        return read_table(path, COLUMNS).equals(table.astype("str").reset_index(drop=True))
-    except UserError:
-        return False
+    """Write the table of clips as a CSV, atomically; a file of the same content keeps its modification time."""
+    table = table[COLUMNS].reset_index(drop=True)
+    with suppress(UserError):
+        if read_table(path, COLUMNS).equals(table.astype("str")):
+            return
+    write_table(path, COLUMNS, table.itertuples(index=False))
 
 
 def read_clip_table(path: Path) -> pd.DataFrame:
@@ -44,45 +41,26 @@ def check_clip_table(table: pd.DataFrame) -> None:
 
 
 def check_rows(table: pd.DataFrame) -> None:
-    """Raise UserError, naming clip and value, for anything but folds, which may not be chosen yet."""
+    """Raise UserError, naming clip and value, for an error in any column but `fold`."""
     if table.empty:
         raise UserError("the dataset is empty, no recording was found: check data.folder and data.layout")
-    _check_names(table)
-    _check_choices(table)
-    _check_labels(table)
-
-
-def _check_names(table: pd.DataFrame) -> None:
-    """Every clip has a name of its own, and one that a file can have."""
-    twice = table[table["clip"].duplicated(keep=False)]
-    if len(twice):
-        name = twice["clip"].iloc[0]
-        first, second, *_ = twice.loc[twice["clip"] == name, "path"]
+    if len(repeated := table.loc[table["clip"].duplicated(), "clip"]):
+        name = repeated.iloc[0]
+        first, second, *_ = table.loc[table["clip"] == name, "path"]
         raise UserError(f"two clips are named {name!r} ({first} and {second}): rename one or drop one")
-    for clip, path in zip(table["clip"], table["path"], strict=True):
+    for clip, path, labels in table[["clip", "path", "labels"]].itertuples(index=False):
         if not clip.strip() or "\0" in clip:
             raise UserError(f"clip {clip!r} ({path!r}) has no name, or one with a zero byte: name it")
-
-
-def _check_choices(table: pd.DataFrame) -> None:
-    """split and label_quality are known words."""
+        if labels and labels != join_labels(split_labels(labels)):
+            raise UserError(f"{clip} has labels {labels!r}: join them with {SEPARATOR!r} and nothing else")
     for column, words in CHOICES.items():
-        invalid = table[~table[column].isin(words)]
-        if len(invalid):
-            clip, value = invalid[["clip", column]].iloc[0]
+        if len(invalid := table.loc[~table[column].isin(words), ["clip", column]]):
+            clip, value = invalid.iloc[0]
             raise UserError(f"{clip} has {column} {value!r}: it must be {' or '.join(words)}")
-
-
-def _check_labels(table: pd.DataFrame) -> None:
-    """Training clips are labelled; there are some."""
     training = table[table["split"] == "train"]
     if training.empty:
         raise UserError("no clip is for training: give some clips labels, and split 'train'")
-    for clip, labels in zip(table["clip"], table["labels"], strict=True):
-        if labels and labels != join_labels(split_labels(labels)):
-            raise UserError(f"{clip} has labels {labels!r}: join them with {SEPARATOR!r} and nothing else")
-    unlabelled = training.loc[training["labels"] == "", "clip"]
-    if len(unlabelled):
+    if len(unlabelled := training.loc[training["labels"] == "", "clip"]):
         raise UserError(f"{unlabelled.iloc[0]} is for training but has no label: label it, or give it split 'test'")
 
 
@@ -93,15 +71,13 @@ def _check_folds(training: pd.DataFrame) -> None:
         clip = training.loc[training["fold"] < 0, "clip"].iloc[0]
         raise UserError(f"{clip} is for training but has fold {folds[0]}: folds count from 0")
     if len(folds) < 2:
-        raise UserError(
-            f"every training clip is in fold {folds[0]}: use at least two folds, or leave the fold column out"
-        )
+        advice = "use at least two folds, or leave the fold column out"
+        raise UserError(f"every training clip is in fold {folds[0]}: {advice}")
     scored = set(training.loc[training["label_quality"] == "curated", "fold"])
-    if empty := [fold for fold in folds if fold not in scored]:
+    if unscored := [fold for fold in folds if fold not in scored]:
         advice = "use fewer folds, or others" if scored else "no clip is, so give some label_quality 'curated'"
-        raise UserError(f"fold {empty[0]} has no curated clip to be scored on: {advice}")
-    split = training.groupby("group")["fold"].agg(["min", "max"])
-    split_groups = split[split["min"] != split["max"]]
-    if len(split_groups):
-        low, high = split_groups.iloc[0]
-        raise UserError(f"group {split_groups.index[0]!r} is in folds {low} and {high}: keep a group in one fold")
+        raise UserError(f"fold {unscored[0]} has no curated clip to be scored on: {advice}")
+    ranges = training.groupby("group")["fold"].agg(["min", "max"])
+    if len(split := ranges[ranges["min"] != ranges["max"]]):
+        low, high = split.iloc[0]
+        raise UserError(f"group {split.index[0]!r} is in folds {low} and {high}: keep a group in one fold")

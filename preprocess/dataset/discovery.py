@@ -1,9 +1,8 @@
-"""What a layout's reader hands over: the recordings it found, and what the dataset says of their labels."""
+"""What a layout's reader returns, and what the readers share: finding recordings, and cleaning names and labels."""
 
 import os
 import re
 import unicodedata
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,22 +24,14 @@ class RawDataset:
     """The recordings of a dataset before folds are chosen."""
 
     clips: pd.DataFrame
-    """Columns clip, path, labels, and where the dataset has them fold, split, group, label_quality; '' is not known."""
+    """Columns clip, path, labels, and where known fold, split, group, label_quality, all as text."""
     vocabulary: list[str] | None = None
-    """The labels in the dataset's own order, where it names them."""
     vocabulary_source: str = "the dataset"
-    """What in the dataset names the vocabulary, for messages."""
+    """The part of the dataset that names the vocabulary, for messages."""
     sample: pd.DataFrame | None = None
     """The sample submission: the first column names the clip, the others are the labels."""
     warnings: list[str] = field(default_factory=list)
-    """What was left out and why, a sentence each."""
-
-
-def clips_table(rows: list[dict[str, str]]) -> pd.DataFrame:
-    """Clips from dictionaries of one shape; raises UserError when there is none."""
-    if not rows:
-        raise UserError("the dataset is empty, no recording was found: check data.folder and data.layout")
-    return pd.DataFrame(rows, dtype="str")
+    """What is left out and why, a sentence each."""
 
 
 def expand_user(path: str, key: str) -> Path:
@@ -52,25 +43,33 @@ def expand_user(path: str, key: str) -> Path:
 
 
 def require_folder(path: Path, hint: str) -> Path:
-    """`path` if it is a folder, otherwise a UserError that ends in `hint`."""
+    """`path` if it is a folder; otherwise raises UserError that ends in `hint`."""
     if not path.is_dir():
         raise UserError(f"{path} is {'not a folder' if path.exists() else 'not there'}: {hint}")
     return path
 
 
+def require_utf8_name(path: Path) -> Path:
+    """`path` if its name is UTF-8; otherwise raises UserError."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{os.fsencode(path)!r}: the name is not UTF-8, rename the file or folder") from None
+    return path
+
+
 def list_subfolders(folder: Path) -> list[Path]:
-    """Folders and links to folders in `folder`, sorted; hidden ones and links to what holds them left out."""
-    holders = (folder.resolve(), *folder.resolve().parents)
+    """Folders and links to folders in `folder`, sorted, without hidden ones and links to its parents."""
+    parents = (folder.resolve(), *folder.resolve().parents)
     shown = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    return sorted(require_utf8_name(path) for path in shown if path.resolve() not in holders)
+    return sorted(require_utf8_name(path) for path in shown if path.resolve() not in parents)
 
 
 def find_audio_files(folder: Path, *, allow_non_utf8: bool = False) -> list[Path]:
-    """Files below `folder` whose names look like recordings, sorted; hidden files and folders left out.
+    """Files below `folder` whose names look like recordings, sorted, without hidden files and folders.
 
-    Raises UserError for a name that is not UTF-8, unless `allow_non_utf8` will do.
-
-    Links to folders are not followed, so a loop of links ends. Raises OSError for a folder that cannot be listed.
+    Links to folders are not followed, so a loop of links ends. Raises OSError for a folder that cannot be listed, and
+    UserError for a name that is not UTF-8 unless `allow_non_utf8`.
     """
     found = []
     for parent, folders, names in os.walk(folder, onerror=_raise):
@@ -79,24 +78,24 @@ def find_audio_files(folder: Path, *, allow_non_utf8: bool = False) -> list[Path
     return sorted(found if allow_non_utf8 else map(require_utf8_name, found))
 
 
-def unique_clip_names(files: list[Path], folder: Path) -> list[str]:
-    """The files' names; where several share one, each its path within `folder`.
-
-    For datasets that do not grow: one more file of a name that is there gives another clip another name.
-    """
-    times = Counter(file.name for file in files)
-    return [file.name if times[file.name] == 1 else file.relative_to(folder).as_posix() for file in files]
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def find_recording(folder: Path, name: str) -> str:
-    """The path of the recording that a table calls `name`: spaces about it, or another form of Unicode, do no harm."""
+    """The path of the recording that a table calls `name`, which may differ in outer spaces or Unicode form."""
     forms = (name, name.strip(), *(unicodedata.normalize(form, name.strip()) for form in ("NFC", "NFD")))
     paths = [str(folder / form) for form in forms]
     return next((path for path in paths if "\0" not in path and os.path.lexists(path)), paths[0])
 
 
+def normalize_label(text: str) -> str:
+    """A label in one form of Unicode, so that a folder's name equals the same word in a CSV."""
+    return unicodedata.normalize("NFC", text.strip())
+
+
 def join_clean_labels(where: object, labels: Iterable[str]) -> str:
-    """One text of the labels that stand `where`, which the UserError names if one of them is no label."""
+    """One text of normalised labels. Raises UserError that names `where` for an invalid one."""
     cleaned = [normalize_label(label) for label in labels]
     if quoted := [label for label in cleaned if label[:1] == label[-1:] == '"']:
         raise UserError(f"{where}: label {quoted[0]} stands in quotes: leave no space before them, or take them away")
@@ -104,21 +103,3 @@ def join_clean_labels(where: object, labels: Iterable[str]) -> str:
         return join_labels(cleaned)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
-
-
-def require_utf8_name(path: Path) -> Path:
-    """`path` if it can be written down as text, otherwise a UserError."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        raise UserError(f"{os.fsencode(path)!r}: the name is not UTF-8, rename the file or folder") from None
-    return path
-
-
-def normalize_label(text: str) -> str:
-    """A label as one form of Unicode, so that a folder's name equals the same word in a CSV."""
-    return unicodedata.normalize("NFC", text.strip())
-
-
-def _raise(error: OSError) -> None:
-    raise error

@@ -6,15 +6,15 @@ from core.errors import UserError
 
 MAX_PASSES = 10
 MAX_ORDERS, MAX_GROUPS_TRIED = 20, 4000
-"""Few groups weigh much each, and are tried in up to 20 orders; in all about so many groups are placed."""
+"""Orders of placement to try, and groups to place in all of them; each of few groups matters much."""
 
 
 def assign_folds(targets: np.ndarray, groups: np.ndarray, n_folds: int, seed: int) -> np.ndarray:
     """A fold 0..n_folds-1 for each clip, int64 [n_clips]; deterministic in `seed`.
 
     Greedy, as in iterative stratification (Sechidis et al. 2011) but by whole groups: the groups of the rarest label
-    come first, the largest of them before the others, and each goes to the fold that has least of what it brings. Then
-    single groups move wherever that evens the folds out. Of several orders the most even wins.
+    come first, the largest of them before the others, and each goes to the fold that has least of its labels. Then
+    single groups move wherever that evens the folds out. The most even of several orders is returned.
 
     Args: targets [n_clips, n_labels] multi-hot; groups [n_clips], clips of one value stay together.
     Raises UserError when there are fewer groups than folds, which would leave a fold empty.
@@ -23,80 +23,62 @@ def assign_folds(targets: np.ndarray, groups: np.ndarray, n_folds: int, seed: in
     if len(names) < n_folds:
         advice = f"set data.folds to {len(names)} or less" if len(names) > 1 else "folds need at least two groups"
         raise UserError(f"data.folds = {n_folds}, but the training clips are of {len(names)} group(s): {advice}")
-    counts = _count_by_group(targets, group_of, len(names))
+    counts = _sum_rows(np.column_stack([targets, np.ones(len(targets))]), group_of, len(names))
+    counts /= np.maximum(counts.sum(axis=0), 1)
     generator = np.random.default_rng(seed)
-    tries = [
-        _assign_once(counts, n_folds, generator) for _ in range(max(1, min(MAX_ORDERS, MAX_GROUPS_TRIED // len(names))))
-    ]
-    return min(tries, key=lambda fold_of: _imbalance(counts, fold_of, n_folds))[group_of]
+    n_orders = max(1, min(MAX_ORDERS, MAX_GROUPS_TRIED // len(names)))
+    tries = [_assign_groups(counts, n_folds, generator) for _ in range(n_orders)]
+    return min(tries, key=lambda fold_of: (_sum_rows(counts, fold_of, n_folds) ** 2).sum())[group_of]
 
 
-def _assign_once(counts: np.ndarray, n_folds: int, generator: np.random.Generator) -> np.ndarray:
-    """The fold of each group, by one order of placing."""
+def _sum_rows(rows: np.ndarray, index: np.ndarray, n_sums: int) -> np.ndarray:
+    """The sum of the rows of each index, float64 [n_sums, n_columns]."""
+    sums = np.zeros((n_sums, rows.shape[1]))
+    np.add.at(sums, index, rows)
+    return sums
+
+
+def _assign_groups(counts: np.ndarray, n_folds: int, generator: np.random.Generator) -> np.ndarray:
+    """The fold of each group, of one order: by the groups' rarest labels, then by their randomly reduced sizes."""
     size = counts.max(axis=1) * generator.uniform(0.5, 1, len(counts))
-    return _improve_by_moves(counts, _place(counts, _order(counts, size), n_folds), n_folds)
-
-
-def _count_by_group(targets: np.ndarray, group_of: np.ndarray, n_groups: int) -> np.ndarray:
-    """Labels of each group and its number of clips, float64 [n_groups, n_labels + 1], as shares of their totals."""
-    counts = np.zeros((n_groups, targets.shape[1] + 1))
-    np.add.at(counts, group_of, np.column_stack([targets, np.ones(len(targets))]))
-    return counts / np.maximum(counts.sum(axis=0), 1)
-
-
-def _order(counts: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """Groups in the order of placing: by their rarest label, then the largest first."""
     rarity = np.where(counts > 0, (counts > 0).sum(axis=0), len(counts) + 1).min(axis=1)
-    return np.lexsort((-size, rarity))
-
-
-def _place(counts: np.ndarray, order: np.ndarray, n_folds: int) -> np.ndarray:
-    """The fold of each group: the one that overlaps it least, while groups enough are left to fill every fold."""
-    loads = np.zeros((n_folds, counts.shape[1]))
-    size = np.zeros(n_folds, dtype=np.int64)
-    fold_of = np.empty(len(counts), dtype=np.int64)
-    for left, group in zip(range(len(order), 0, -1), order, strict=True):
-        overlap = loads @ counts[group]
-        if left <= (size == 0).sum():
-            overlap[size > 0] = np.inf
-        fold = int(overlap.argmin())
-        fold_of[group] = fold
-        loads[fold] += counts[group]
-        size[fold] += 1
+    fold_of = _place_groups(counts, np.lexsort((-size, rarity)), n_folds)
+    _improve_by_moves(counts, fold_of, n_folds)
     return fold_of
 
 
-def _loads(counts: np.ndarray, fold_of: np.ndarray, n_folds: int) -> np.ndarray:
-    """Shares of each label in each fold, float64 [n_folds, n_labels + 1]."""
+def _place_groups(counts: np.ndarray, order: np.ndarray, n_folds: int) -> np.ndarray:
+    """The fold of each group: the one that overlaps it least, or an empty one when no more groups are left."""
     loads = np.zeros((n_folds, counts.shape[1]))
-    np.add.at(loads, fold_of, counts)
-    return loads
+    n_groups = np.zeros(n_folds, dtype=np.int64)
+    fold_of = np.empty(len(counts), dtype=np.int64)
+    for position, group in enumerate(order):
+        overlap = loads @ counts[group]
+        if len(order) - position <= (n_groups == 0).sum():
+            overlap[n_groups > 0] = np.inf
+        fold = int(overlap.argmin())
+        fold_of[group] = fold
+        loads[fold] += counts[group]
+        n_groups[fold] += 1
+    return fold_of
 
 
-def _imbalance(counts: np.ndarray, fold_of: np.ndarray, n_folds: int) -> float:
-    """What moves lower: the sum of squared loads."""
-    return float((_loads(counts, fold_of, n_folds) ** 2).sum())
-
-
-def _improve_by_moves(counts: np.ndarray, fold_of: np.ndarray, n_folds: int) -> np.ndarray:
-    """Move single groups while that lowers the sum of squared loads, and empties no fold."""
-    loads = _loads(counts, fold_of, n_folds)
-    size = np.bincount(fold_of, minlength=n_folds)
+def _improve_by_moves(counts: np.ndarray, fold_of: np.ndarray, n_folds: int) -> None:
+    """Move single groups in `fold_of` while that lowers the sum of squared loads and empties no fold."""
+    loads = _sum_rows(counts, fold_of, n_folds)
+    n_groups = np.bincount(fold_of, minlength=n_folds)
     for _ in range(MAX_PASSES):
-        moved = False
+        any_moved = False
         for group, group_counts in enumerate(counts):
             here = fold_of[group]
-            if size[here] == 1:
+            if n_groups[here] == 1:
                 continue
             gain = (loads[here] - group_counts - loads) @ group_counts
             gain[here] = 0
             there = int(gain.argmax())
             if gain[there] > 1e-12:
-                loads[here] -= group_counts
-                loads[there] += group_counts
-                size[here] -= 1
-                size[there] += 1
-                fold_of[group], moved = there, True
-        if not moved:
-            break
-    return fold_of
+                loads[[here, there]] += [-group_counts, group_counts]
+                n_groups[[here, there]] += [-1, 1]
+                fold_of[group], any_moved = there, True
+        if not any_moved:
+            return

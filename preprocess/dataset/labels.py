@@ -13,11 +13,11 @@ from core.errors import UserError
 
 SEPARATOR = ";"
 COLUMN_NAMES = ("clip", "fname", "labels", "start_s", "end_s")
-"""Of columns that stand beside those of labels in the CSVs that are read or written."""
+"""Names of other columns in CSVs with a column a label."""
 
 
 def split_labels(joined: str) -> list[str]:
-    """The labels of a clip from their joined text; none for ''.
+    """The labels of a clip from their joined text.
 
     >>> split_labels("bark; rain, heavy")
     ['bark', 'rain, heavy']
@@ -26,7 +26,7 @@ def split_labels(joined: str) -> list[str]:
 
 
 def join_labels(labels: Iterable[str]) -> str:
-    """One text of a clip's labels. Raises UserError for a label that would not come back from it."""
+    """One text of a clip's labels. Raises UserError for a label that `split_labels` would not return."""
     kept = list(dict.fromkeys(labels))
     for label in kept:
         check_label(label)
@@ -43,11 +43,11 @@ def check_label(label: str) -> None:
 
 def read_vocabulary(path: Path) -> list[str]:
     """The labels of a vocabulary file, in order."""
-    return check_vocabulary(list(read_table(path, ["label"], hint="run make features first")["label"]), str(path))
+    return check_vocabulary(read_table(path, ["label"], hint="run make features first")["label"].tolist(), str(path))
 
 
 def write_vocabulary(path: Path, labels: Sequence[str]) -> None:
-    """Write a vocabulary, a label a row."""
+    """Write a vocabulary as a CSV, a label a row."""
     write_table(path, ["label"], ([label] for label in labels))
 
 
@@ -66,54 +66,43 @@ def check_vocabulary(labels: list[str], source: str) -> list[str]:
 
 
 def choose_vocabulary(
-    table: pd.DataFrame,
-    requested: list[str] | None = None,
-    sample_columns: list[str] | None = None,
-    vocabulary_source: str = "data.labels",
+    table: pd.DataFrame, requested: list[str] | None, sample_columns: list[str] | None, requested_by: str
 ) -> list[str]:
     """The vocabulary: the sample submission's columns, else `requested`, else all labels of training clips, sorted.
 
-    Raises UserError if `requested` and `sample_columns` differ, if they make no vocabulary (`vocabulary_source` says
-    who named the requested ones), or a clip of `table` has a label in no vocabulary.
+    Raises UserError if `requested` (of `requested_by`) and `sample_columns` differ, for a bad vocabulary, or a clip of
+    `table` with another label.
     """
-    if requested is not None and sample_columns is not None and set(requested) != set(sample_columns):
-        differing = sorted(set(requested) ^ set(sample_columns))[0]
-        raise UserError(f"data.labels and the sample submission differ in label {differing!r}: leave data.labels out")
     if sample_columns is not None:
-        vocabulary = check_vocabulary(sample_columns, "the sample submission")
+        if requested is not None and (others := sorted(set(requested) ^ set(sample_columns))):
+            raise UserError(f"data.labels differs from the sample submission in label {others[0]!r}: leave it out")
+        vocabulary, source = sample_columns, "the sample submission"
     elif requested is not None:
-        vocabulary = check_vocabulary(requested, vocabulary_source)
+        vocabulary, source = requested, requested_by
     else:
         training = table.loc[table["split"] == "train", "labels"]
-        found = {label for joined in training for label in split_labels(joined)}
-        vocabulary = check_vocabulary(sorted(found), "the training clips")
-    to_multi_hot(table["labels"], vocabulary, clips=table["clip"])
+        vocabulary, source = sorted(set(split_labels(SEPARATOR.join(training)))), "the training clips"
+    to_multi_hot(table["labels"], check_vocabulary(vocabulary, source), clips=table["clip"])
     return vocabulary
 
 
 def to_multi_hot(labels: Iterable[str], vocabulary: Sequence[str], *, clips: Iterable[str] | None = None) -> np.ndarray:
     """Multi-hot rows, float32 [n_clips, n_labels], of joined labels.
 
-    Raises UserError for a label in no vocabulary, naming its clip where `clips` are given.
+    Raises UserError for a label that is not in the vocabulary, naming its clip where `clips` are given.
     """
     joined = list(labels)
-    names = list(clips) if clips is not None else [f"row {row}" for row in range(len(joined))]
+    names = [f"row {row}" for row in range(len(joined))] if clips is None else list(clips)
     column = {label: index for index, label in enumerate(vocabulary)}
     multi_hot = np.zeros((len(joined), len(vocabulary)), dtype=np.float32)
     for row, text in enumerate(joined):
         for label in split_labels(text):
             if label not in column:
-                raise UserError(
-                    f"{names[row]} has label {label!r}, which is not in the vocabulary "
-                    f"({_shortened(vocabulary)}): correct the label, or add it to data.labels"
-                )
+                known = ", ".join(vocabulary[:8]) + (", …" if len(vocabulary) > 8 else "")
+                advice = "correct the label, or add it to data.labels"
+                raise UserError(f"{names[row]} has label {label!r}, which is not in the vocabulary ({known}): {advice}")
             multi_hot[row, column[label]] = 1
     return multi_hot
-
-
-def _shortened(labels: Sequence[str]) -> str:
-    """The first labels, for a message."""
-    return ", ".join(labels[:8]) + (", …" if len(labels) > 8 else "")
 
 
 def is_single_label(multi_hot: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The mel filterbank, as librosa defines it, and its product with spectra at the cost of its few non-zero weights."""
+"""The mel filterbank, as librosa defines it, and its sparse product with spectra."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,7 +12,7 @@ Scale = Literal["slaney", "htk"]
 Floats = npt.NDArray[np.float32]
 
 BANDS_PER_BLOCK = 16
-"""Bands multiplied at once. Measured for 128 bands of 1281 bins: 16 bands 0.5 ms, 4 bands 1.3 ms, CSR 0.7 ms."""
+"""Bands of one matrix product: fewer make more calls, more multiply more zeros."""
 
 BREAK_HZ, BREAK_MEL, STEP = 1000.0, 15.0, np.log(6.4) / 27.0
 """Slaney's scale is linear, 3 mel in 200 Hz, up to BREAK_HZ, and logarithmic above: 27 mel to a factor of 6.4."""
@@ -79,7 +79,7 @@ def split_filterbank(filters: Floats) -> list[FilterBlock]:
 
 
 def apply_filterbank(power: Floats, filter_blocks: list[FilterBlock]) -> Floats:
-    """Spectra [n_frames, n_bins] → [n_frames, n_bands]."""
+    """Spectra [n_frames, n_bins] times a filterbank → [n_frames, n_bands]."""
     out = np.empty((len(power), filter_blocks[-1].rows.stop), np.float32)
     for block in filter_blocks:
         np.matmul(power[:, block.columns], block.weights, out=out[:, block.rows])

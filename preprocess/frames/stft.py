@@ -10,18 +10,18 @@ import numpy as np
 import numpy.typing as npt
 
 from preprocess.frames.filterbank import apply_filterbank, split_filterbank
-from preprocess.frames.framing import Frames, Samples, _in_float64, hann, iter_windows, power_spectra, power_to_db
+from preprocess.frames.framing import Frames, Samples, hann, iter_windows, power_spectra, power_to_db
 from recipe import Features
 
 BATCH_SIZE = 256
-"""Outputs made by one product; their weights are of every input for every output."""
+"""Outputs of one matrix product; it bounds the memory of their weights [n_out, n_in]."""
 
 
 class Stft:
     """The short-time spectrum in dB, resized like an image to a chosen number of bins and of frames a second."""
 
     def __init__(self, features: Features) -> None:
-        self.features, self.window = features, hann(features.n_fft)
+        self.features, self.taper = features, hann(features.n_fft)
         self.filter_blocks = split_filterbank(resize_weights(features.n_fft // 2 + 1, features.n_bins))
 
     def __call__(self, blocks: Iterable[Samples]) -> Iterator[Frames]:
@@ -33,8 +33,9 @@ class Stft:
         return frames
 
     def _resize_frequency(self, blocks: Iterable[Samples]) -> Iterator[Frames]:
-        for view in iter_windows(blocks, self.features.n_fft, self.features.hop_length, self.features.center):
-            yield apply_filterbank(power_to_db(power_spectra(_in_float64(view), self.window)), self.filter_blocks)
+        features = self.features
+        for windows in iter_windows(blocks, features.n_fft, features.hop_length, features.center):
+            yield apply_filterbank(power_to_db(power_spectra(windows, self.taper)), self.filter_blocks)
 
 
 def resize_weights(n_in: int, n_out: int, ratio: float | None = None, first_out: int = 0, first_in: int = 0) -> Frames:
@@ -67,7 +68,7 @@ def resize_time(blocks: Iterable[Frames], ratio: float) -> Iterator[Frames]:
 
 
 def _outputs(inputs: Frames, first_in: int, start: int, stop: int, ratio: float) -> Iterator[Frames]:
-    """Outputs `start` to `stop` of inputs `first_in`.., some at a time, of the inputs that those reach."""
+    """Yield outputs `start` to `stop` of inputs `first_in`.., BATCH_SIZE at a time."""
     for first in range(start, stop, BATCH_SIZE):
         n_out = min(BATCH_SIZE, stop - first)
         here = _first_input(first, ratio, first_in)
@@ -77,5 +78,5 @@ def _outputs(inputs: Frames, first_in: int, start: int, stop: int, ratio: float)
 
 
 def _first_input(output: int, ratio: float, first_in: int) -> int:
-    """Which of the inputs from `first_in` on is the first that an output or a later one reaches."""
+    """Index, among the inputs from `first_in` on, of the first that an output or a later one depends on."""
     return max(0, int((output + 0.5) * ratio - max(1.0, ratio)) - first_in)

@@ -1,4 +1,4 @@
-"""How values of frames become stored numbers: float16 as they are, or steps of a scale that the recipe decides."""
+"""The encoding of stored frames: values in float16, or whole steps of a scale that the recipe decides."""
 
 import math
 
@@ -10,7 +10,7 @@ from recipe import Features
 
 
 def encoding_for(features: Features) -> FrameEncoding:
-    """What the frames of a recipe are stored as."""
+    """The encoding of a recipe's frames."""
     scale, offset = 1.0, 0.0
     if features.kind == "waveform":
         return FrameEncoding(
@@ -26,7 +26,7 @@ def encoding_for(features: Features) -> FrameEncoding:
 
 
 def _highest_db(features: Features) -> float:
-    """What no sound of full scale can pass."""
+    """A level in dB that no sound of full scale exceeds."""
     if features.kind != "cqt":
         return 20 * math.log10(features.n_fft / 2)  # a square wave under a Hann window, whose sum is n_fft / 2
     # librosa multiplies a filter whose values add up to 1 by the root of its length. The longest is the lowest bin's.
@@ -35,42 +35,10 @@ def _highest_db(features: Features) -> float:
 
 
 def quantise(frames: Frames, encoding: FrameEncoding, floor: float = -math.inf) -> EncodedFrames:
-    """Values [n_frames, n_bins], raised to `floor`, as stored numbers; what the type cannot hold is its nearest."""
+    """Values [n_frames, n_bins], raised to `floor`, → stored numbers, clipped to the range of their type."""
     if encoding.dtype == np.float16:
-        highest = np.finfo(np.float16).max
-        return _to_float16(np.clip(frames, max(np.float32(floor), -np.float32(highest)), np.float32(highest)))
+        highest = float(np.finfo(np.float16).max)
+        return np.clip(frames, max(floor, -highest), highest).astype(np.float16)
     limits = np.iinfo(encoding.dtype)
     steps = np.rint((np.maximum(frames, np.float32(floor)) - np.float32(encoding.offset)) / np.float32(encoding.scale))
     return np.clip(steps, limits.min, limits.max).astype(encoding.dtype)
-
-
-def _to_float16(values: Frames) -> EncodedFrames:
-    """`values.astype(np.float16)` of finite values, to the bit, in three quarters of its time: it goes one by one."""
-    bits = np.ascontiguousarray(values).view(np.uint32)
-    # Round half to even at the 13th bit, move the exponent's bias from 127 to 15, and put the sign back.
-    rounded = bits >> np.uint32(13)
-    rounded &= np.uint32(1)
-    rounded += bits
-    rounded += np.uint32(0xFFF)
-    rounded >>= np.uint32(13)
-    rounded -= np.uint32(112 << 10)
-    halves = rounded.astype(np.uint16)
-    halves &= np.uint16(0x7FFF)
-    halves |= (bits >> np.uint32(16)).astype(np.uint16) & np.uint16(0x8000)
-    stored = halves.view(np.float16)
-    tiny = np.abs(values) < np.finfo(np.float16).smallest_normal
-    stored[tiny] = values[tiny]
-    return stored
-
-
-def to_float32(stored: EncodedFrames) -> Frames:
-    """`stored.astype(np.float32)` of finite numbers, to the bit; of float16 in a third of numpy's time."""
-    if stored.dtype != np.float16:
-        return stored.astype(np.float32)
-    # Sign, exponent and fraction to where float32 has them; the product moves the exponent's bias from 15 to 127.
-    bits = np.ascontiguousarray(stored).view(np.int16).astype(np.int32)
-    bits <<= 13
-    bits &= np.int32(0x0FFFFFFF - (1 << 31))
-    values = bits.view(np.float32)
-    values *= np.float32(2.0**112)
-    return values

@@ -14,8 +14,7 @@ import numpy as np
 import xxhash
 
 from core.files import atomic_write
-from core.hdf5_file import DeferredErrorFile
-from preprocess.store.encoding import to_float32
+from preprocess.store.hdf5_file import DeferredErrorFile
 from preprocess.store.integrity import HEADER_BYTES, write_integrity_header
 from preprocess.store.schema import READ_BYTES, SCHEMA, CorruptStore, EncodedFrames, FrameEncoding, Row, features_digest
 from recipe import Features, as_dict
@@ -61,7 +60,7 @@ class _RunningMoments:
 
     def add(self, stored: EncodedFrames) -> None:
         for start in range(0, len(stored), CACHED_FRAMES):
-            values = to_float32(stored[start : start + CACHED_FRAMES])
+            values = stored[start : start + CACHED_FRAMES].astype(np.float32)
             if not self.n_frames:
                 self.first = values[0].copy()
             values -= self.first

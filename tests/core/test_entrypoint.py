@@ -1,19 +1,17 @@
 """How a script starts and ends: one line and a status for what users can mend, a traceback for mistakes of ours."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import NoReturn
 
-import pandas as pd
 import pytest
 import torch
 
-from core.entrypoint import run_script
+from core.entrypoint import get_logger, log_warning, run_script
 from core.errors import UserError
-from preprocess.store.reader import open_store
-from tests.make_commands import ROOT, SMALL_RECIPE, output_options
+from tests.make_commands import ROOT
 
 
 def raising(error: BaseException) -> Callable[[], NoReturn]:
@@ -35,6 +33,7 @@ def fill_memory() -> None:
         (raising(UserError("no\n such file")), 2, "earmark: no such file"),
         (raising(OSError(28, "No space left on device", "a.csv")), 2, "earmark: a.csv: No space left on device; make "),
         (raising(KeyboardInterrupt()), 130, "earmark: interrupted; "),
+        (lambda: signal.raise_signal(signal.SIGTERM), 143, "earmark: interrupted; "),
         (raising(MemoryError()), 2, "earmark: too little memory (of this machine): end what else fills it, "),
         (raising(torch.OutOfMemoryError("CUDA out of memory.\nSee")), 2, "earmark: too little memory (CUDA out of mem"),
         (fill_memory, 2, "earmark: too little memory ("),
@@ -53,20 +52,47 @@ def test_a_script_ends_in_one_line(
     assert said.count("\n") == bool(line)
 
 
+FORKED_AND_IGNORED = """
+import os, signal
+from core.entrypoint import run_script
+
+def main():
+    child = os.fork()
+    if not child:
+        signal.raise_signal(signal.SIGTERM)
+        os._exit(1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+def run(main):
+    try:
+        run_script(main)
+    except SystemExit as ended:
+        print(ended.code)
+
+run(main)
+print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+run(lambda: signal.raise_signal(signal.SIGTERM))
+"""
+
+
+def test_sigterm_is_handled_in_the_script_s_own_process_alone() -> None:
+    """Forked processes end of it, where it was ignored it still is, and afterwards all is as before."""
+    command = [sys.executable, "-c", FORKED_AND_IGNORED]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["-15", "0", "True", "0"]
+
+
 def test_mistakes_keep_their_traceback() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
         run_script(raising(RuntimeError("shapes cannot be multiplied")))
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
-def test_streams_that_are_closed_cost_nothing(tmp_path: Path, closed: str, tone_folders: Callable[..., Path]) -> None:
-    options = f"--data.folder {tone_folders(clips=1)} --name tones --jobs 2 {SMALL_RECIPE} {output_options(tmp_path)}"
-    command = f"{sys.executable} -m preprocess.features --recipe recipes/esc50.yaml {options} {closed}"
-    ended = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-    assert len(pd.read_csv(tmp_path / "cache/tones/clips.csv")) == 3
-    with open_store(tmp_path / "cache/tones/features.h5") as store:
-        assert store.corrupt_rows() == []
+def test_messages_are_lines_on_the_standard_error_of_the_moment(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        get_logger().info("3 clips are 50% done")
+        log_warning("1 is left out")
+        assert capsys.readouterr() == ("", "3 clips are 50% done\nwarning: 1 is left out\n")
 
 
 def test_files_enough_for_a_worker_a_core() -> None:

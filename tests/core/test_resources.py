@@ -5,12 +5,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import psutil
 import pytest
-import torch
 
 from core import resources
 from core.resources import available_bytes, available_cores
@@ -19,9 +16,7 @@ from recipe.cli import resolve_n_jobs
 from tests.make_commands import ROOT
 from tests.train.store_factories import write_small_store
 from train.data.frame_bank import load_frame_bank
-from train.loop.parallel_folds import count_parallel_jobs
 
-MIB = 1 << 20
 GIB = 1 << 30
 N_CORES, FREE_BYTES = 64, 256 * GIB
 """Of the machine, in these tests."""
@@ -91,17 +86,13 @@ def test_what_the_machine_has_is_not_passed(write_cgroups: WriteCgroups) -> None
     assert (available_cores(), available_bytes()) == (N_CORES, FREE_BYTES)
 
 
-@pytest.mark.parametrize("tight", ["", "jobs.slice/", "jobs.slice/job-7.scope/"])
-def test_the_tightest_of_a_group_and_those_above_it_counts(write_cgroups: WriteCgroups, tight: str) -> None:
-    write_cgroups("0::/jobs.slice/job-7.scope\n", v2("max", "max", group="jobs.slice/job-7.scope/"))
-    write_cgroups("0::/jobs.slice/job-7.scope\n", v2("1600000", str(16 * GIB), group="jobs.slice/"))
-    write_cgroups("0::/jobs.slice/job-7.scope\n", v2("300000", str(4 * GIB), group=tight))
-    assert (available_cores(), available_bytes()) == (3, 4 * GIB)
-
-
-def test_groups_of_others_limit_nothing(write_cgroups: WriteCgroups) -> None:
-    write_cgroups("0::/jobs.slice/job-7.scope\n", v2("100000", str(GIB), group="jobs.slice/job-8.scope/"))
+def test_the_group_of_the_process_counts_alone(write_cgroups: WriteCgroups) -> None:
+    own = "0::/jobs.slice/job-7.scope\n"
+    write_cgroups(own, v2("100000", str(GIB), group="jobs.slice/job-8.scope/"))
+    write_cgroups(own, v2("max", "max", group="jobs.slice/job-7.scope/"))
     assert (available_cores(), available_bytes()) == (N_CORES, FREE_BYTES)
+    write_cgroups(own, v2("300000", str(4 * GIB), group="jobs.slice/job-7.scope/"))
+    assert (available_cores(), available_bytes()) == (3, 4 * GIB)
 
 
 @pytest.mark.parametrize("own", ["0::/system.slice/docker-1f2e.scope\n", "0::/\n", "0::/../../elsewhere\n", ""])
@@ -110,44 +101,21 @@ def test_in_a_container_the_mount_s_root_is_the_group(write_cgroups: WriteCgroup
     assert (available_cores(), available_bytes()) == (3, GIB)
 
 
-V1_OWN = "12:cpu,cpuacct:{0}\n7:memory:{0}\n1:name=systemd:/elsewhere\n0::/elsewhere\n"
+V1_OWN = "12:cpu,cpuacct:/docker/1f2e\n7:memory:/docker/1f2e\n1:name=systemd:/elsewhere\n0::/elsewhere\n"
 V1_UNLIMITED = (1 << 63) - 4096
 
 
 @pytest.mark.parametrize("group", ["", "docker/1f2e/"])
-def test_version_1_counts_as_well_in_a_container_and_out_of_it(write_cgroups: WriteCgroups, group: str) -> None:
-    write_cgroups(V1_OWN.format("/docker/1f2e"), v1(-1, V1_UNLIMITED, used=99 * GIB))
-    write_cgroups(V1_OWN.format("/docker/1f2e"), v1(350_000, 5 * GIB, used=2 * GIB, inactive_file=GIB, group=group))
+def test_version_1_counts_in_a_container_and_out_of_it(write_cgroups: WriteCgroups, group: str) -> None:
+    write_cgroups(V1_OWN, v1(-1, V1_UNLIMITED, used=99 * GIB, group=group))
+    assert (available_cores(), available_bytes()) == (N_CORES, FREE_BYTES)
+    write_cgroups(V1_OWN, v1(350_000, 5 * GIB, used=2 * GIB, inactive_file=GIB, group=group))
     assert (available_cores(), available_bytes()) == (4, 4 * GIB)
 
 
-def test_version_1_may_limit_nothing(write_cgroups: WriteCgroups) -> None:
-    write_cgroups(V1_OWN.format("/"), v1(-1, V1_UNLIMITED, used=99 * GIB))
-    assert (available_cores(), available_bytes()) == (N_CORES, FREE_BYTES)
-
-
-def test_a_folder_is_found_by_all_its_controllers_names(write_cgroups: WriteCgroups) -> None:
-    files = {"cpu.cfs_quota_us": "200000", "cpu.cfs_period_us": "100000"}
-    write_cgroups(V1_OWN.format("/a"), {f"cpu,cpuacct/a/{name}": content for name, content in files.items()})
-    assert available_cores() == 2
-
-
-@pytest.mark.parametrize("odd", ["", "max", "-5", "0", "0 0", "1.5 x", "9" * 5_000, "1 2 3", "\x00\x01", "a:b:c"])
+@pytest.mark.parametrize("odd", ["", "max", "-5", "0", "0 0", "1.5 x", "1 2 3", "\x00\x01", "a:b:c"])
 def test_odd_files_limit_nothing(write_cgroups: WriteCgroups, odd: str) -> None:
-    names = [f"{group}{name}" for group in ("", "a/") for name in [*v2("", ""), *v1(0, 0)]]
-    write_cgroups(f"{odd}\n0::/a\n4:memory:/a\n3:cpu\n0::/\x00", dict.fromkeys(names, odd))
-    assert (available_cores(), available_bytes()) == (N_CORES, FREE_BYTES)
-
-
-def test_a_limit_without_its_usage_is_still_a_limit(write_cgroups: WriteCgroups) -> None:
-    write_cgroups("0::/\n", {"memory.max": str(GIB)})
-    assert available_bytes() == GIB
-
-
-def test_where_there_are_no_control_groups_the_machine_is_all_there_is(
-    write_cgroups: WriteCgroups, tmp_path: Path
-) -> None:
-    assert not list(tmp_path.iterdir())
+    write_cgroups(f"{odd}\n0::/a", dict.fromkeys([f"a/{name}" for name in v2("", "")], odd))
     assert (available_cores(), available_bytes()) == (N_CORES, FREE_BYTES)
 
 
@@ -161,14 +129,6 @@ def test_frames_that_pass_a_container_s_memory_are_read_from_the_file(
         assert frame_bank.frames.nbytes == 1_200
         assert capsys.readouterr().err.endswith(line)
         assert frame_bank.offloaded == bool(line)
-
-
-def test_as_many_networks_are_trained_at_once_as_a_container_has_memory_for(write_cgroups: WriteCgroups) -> None:
-    training_set = SimpleNamespace(frame_bank=SimpleNamespace(frames=torch.zeros(MIB, dtype=torch.uint8)))
-    jobs: list[Any] = [SimpleNamespace(device=torch.device("cpu"), training_set=training_set)] * 9
-    for limit, n_networks in ((10 * MIB, 7), (3 * MIB, 2), (MIB, 1)):
-        write_cgroups("0::/\n", v2("max", str(limit)))
-        assert count_parallel_jobs(8, jobs) == n_networks
 
 
 def test_cores_are_counted_without_what_takes_long_to_import() -> None:

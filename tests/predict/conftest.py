@@ -13,7 +13,7 @@ import torch
 from core.paths import RunPaths
 from preprocess.dataset.clip_table import write_clip_table
 from preprocess.dataset.labels import write_vocabulary
-from preprocess.frames.kinds import compute_frames
+from preprocess.frames import compute_frames
 from preprocess.store.reader import open_store
 from preprocess.store.schema import FrameEncoding, Row, frames_digest
 from preprocess.store.writer import RowSource, write_store

@@ -9,7 +9,7 @@ from scipy.stats import gmean
 
 from core.errors import UserError
 from predict.blend import main
-from predict.decide.blend_weights import blend_tables, fit_weights
+from predict.decide.blend_weights import blend_tables, cross_fit_blend, fit_weights
 from tests.predict.conftest import LABELS, TinyRun
 from train.evaluate.score_table import read_scores, write_scores
 
@@ -47,6 +47,23 @@ def test_a_good_run_weighs_more_than_a_bad_one() -> None:
     assert weights[0] > 0.9
 
 
+def test_a_fold_is_blended_by_weights_of_the_others() -> None:
+    truth = (RANDOM.uniform(size=(60, 2)) < 0.4).astype(np.float32)
+    good = np.clip(0.2 + 0.6 * truth + 0.1 * RANDOM.standard_normal(truth.shape), 0, 1).astype(np.float32)
+    tables = [good, RANDOM.uniform(size=truth.shape).astype(np.float32)]
+    folds = np.arange(60) % 3
+    blended = cross_fit_blend(tables, truth, folds, "mean")
+    weights = fit_weights([table[folds != 1] for table in tables], truth[folds != 1], "mean")
+    np.testing.assert_array_equal(
+        blended[folds == 1], blend_tables([table[folds == 1] for table in tables], "mean", weights)
+    )
+    ranked = cross_fit_blend(tables, truth, folds, "rank")
+    np.testing.assert_array_equal(ranked[folds == 1], blend_tables(tables, "rank", weights)[folds == 1])
+    changed = truth.copy()
+    changed[folds == 1] = 1 - changed[folds == 1]
+    np.testing.assert_array_equal(cross_fit_blend(tables, changed, folds, "mean")[folds == 1], blended[folds == 1])
+
+
 def cross_entropy(tables: np.ndarray, truth: np.ndarray, weights: np.ndarray, by: str) -> float:
     if by == "mean":
         blended = np.average(tables, axis=0, weights=weights)
@@ -68,6 +85,10 @@ def test_of_eight_tables_no_weights_are_better(by: str, seed: int) -> None:
         assert cross_entropy(tables, truth, 0.999 * weights + 0.001 * towards, by) > least * (1 - 1e-6)
 
 
+def submission_csv(tiny_run: TinyRun, name: str) -> Path:
+    return tiny_run.run_paths.submissions / name / "submission.csv"
+
+
 @pytest.fixture
 def runs(tiny_run: TinyRun) -> TinyRun:
     """Submissions `a` and `b` of the test clips, and their out-of-fold scores: `a` is right, `b` guesses."""
@@ -77,14 +98,14 @@ def runs(tiny_run: TinyRun) -> TinyRun:
     random = np.random.default_rng(1)
     for name, out_of_fold in (("a", 0.1 + 0.8 * truth), ("b", random.uniform(size=truth.shape))):
         scores = random.uniform(size=(len(test), 3)).astype(np.float32)
-        write_scores(tiny_run.run_paths.submissions / f"{name}.csv", test["clip"].tolist(), LABELS, scores)
+        write_scores(submission_csv(tiny_run, name), test["clip"].tolist(), LABELS, scores)
         path = tiny_run.run_paths.dataset_dir / "runs" / name / "oof.csv"
         write_scores(path, train["clip"].tolist(), LABELS, out_of_fold.astype(np.float32))
     return tiny_run
 
 
 def submission(tiny_run: TinyRun, name: str) -> np.ndarray:
-    return read_scores(tiny_run.run_paths.submissions / f"{name}.csv").values
+    return read_scores(submission_csv(tiny_run, name)).values
 
 
 def test_runs_blend_equally_unless_asked(runs: TinyRun) -> None:
@@ -96,7 +117,7 @@ def test_runs_blend_equally_unless_asked(runs: TinyRun) -> None:
 def test_rows_and_columns_in_another_order_are_matched(runs: TinyRun) -> None:
     main([*runs.arguments, "--run", "both", "--runs", "a", "b"])
     expected = submission(runs, "both")
-    for path in (runs.run_paths.submissions / "b.csv", runs.run_paths.dataset_dir / "runs" / "b" / "oof.csv"):
+    for path in (submission_csv(runs, "b"), runs.run_paths.dataset_dir / "runs" / "b" / "oof.csv"):
         table = read_scores(path)
         write_scores(path, table.clips[::-1], table.labels[::-1], table.values[::-1, ::-1])
     main([*runs.arguments, "--run", "both", "--runs", "a", "b"])
@@ -120,16 +141,16 @@ def test_clips_that_are_gone_since_training_are_told(runs: TinyRun) -> None:
 
 
 def test_a_blend_keeps_the_sample_s_form(runs: TinyRun) -> None:
-    clips = read_scores(runs.run_paths.submissions / "a.csv").clips
+    clips = read_scores(submission_csv(runs, "a")).clips
     pd.DataFrame({"fname": clips} | dict.fromkeys(LABELS, 0)).to_csv(runs.run_paths.sample_csv, index=False)
     main([*runs.arguments, "--run", "both", "--runs", "a", "b"])
-    assert (runs.run_paths.submissions / "both.csv").read_text().startswith("fname,")
+    assert submission_csv(runs, "both").read_text().startswith("fname,")
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--runs", "a", "none"], ["none.csv", "make predict"]),
+        (["--runs", "a", "none"], ["none/submission.csv", "make predict"]),
         (["--runs", "a", "other"], ["other has no scores of clip", "test10", "which a has"]),
         (["--runs", "a", "b", "--run", "b"], ["--run b"]),
         (["--runs", "a", "b", "--run", "tiny"], ["--run tiny", "RUN=other"]),
@@ -137,9 +158,9 @@ def test_a_blend_keeps_the_sample_s_form(runs: TinyRun) -> None:
     ],
 )
 def test_runs_that_do_not_match_are_named(runs: TinyRun, options: list[str], words: list[str]) -> None:
-    write_scores(runs.run_paths.submissions / "other.csv", ["x.wav"], LABELS, np.zeros((1, 3), np.float32))
-    table = read_scores(runs.run_paths.submissions / "a.csv")
-    write_scores(runs.run_paths.submissions / "bare.csv", table.clips, table.labels, table.values)
+    write_scores(submission_csv(runs, "other"), ["x.wav"], LABELS, np.zeros((1, 3), np.float32))
+    table = read_scores(submission_csv(runs, "a"))
+    write_scores(submission_csv(runs, "bare"), table.clips, table.labels, table.values)
     before = sorted(Path(runs.run_paths.submissions).iterdir())
     with pytest.raises(UserError) as caught:
         main([*runs.arguments, "--run", "both", *options])

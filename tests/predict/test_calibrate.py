@@ -12,7 +12,7 @@ from core.errors import UserError
 from predict import run, tune
 from predict.calibrate import main
 from predict.decide.thresholds import read_thresholds
-from predict.inference.tagger import load_run
+from predict.inference.run_loader import load_run
 from recipe import Prediction, Training
 from tests.predict.conftest import LABELS, TinyRun
 
@@ -22,7 +22,7 @@ PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25, calibrate=True)
 
 def windows_of(tiny_run: TinyRun) -> np.ndarray:
     """Scores [n_windows, n_labels] of the window table."""
-    return pd.read_csv(tiny_run.run_paths.submission("_windows.csv"))["score"].to_numpy().reshape(-1, len(LABELS))
+    return pd.read_csv(tiny_run.run_paths.submission_dir / "windows.csv")["score"].to_numpy().reshape(-1, len(LABELS))
 
 
 def fitted(tiny_run: TinyRun) -> Any:
@@ -57,7 +57,7 @@ def test_temperatures_that_serve_other_folds_ill_are_told(
     table = tiny_run.table.copy()
     networks = load_run(tiny_run.run_paths.run_dir, replace(PREDICTION, calibrate=False))
     for row, fold in enumerate(table["fold"].tolist()[:6]):
-        scores = networks.tagger(fold).tag(tiny_run.frames(row)).scores
+        scores = networks.tagger(fold).predict(tiny_run.frames(row)).scores
         table.loc[row, "labels"] = LABELS[int(scores.argmin() if is_wrong and fold else scores.argmax())]
     tiny_run.write_table(table)
     main(tiny_run.arguments)

@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 
 from core.errors import UserError
 from predict import calibrate, export, run, tune
-from predict.inference.tagger import Tagger, load_run
+from predict.inference.run_loader import load_run
+from predict.inference.tagger import Tagger
 from recipe import Prediction
 from recipe.cli import parse_command
 from tests.predict.conftest import LABELS, TinyRun
@@ -35,7 +36,7 @@ def test_an_export_can_be_used_without_the_run(tiny_run: TinyRun) -> None:
     truth = torch.tensor([[label == each for each in LABELS] for label in train["labels"]]).float().numpy()
     write_scores(tiny_run.run_paths.oof_csv, train["clip"].tolist(), LABELS, truth)
     export.main(geometric)
-    folder = tiny_run.run_paths.submission("_model")
+    folder = tiny_run.run_paths.model_dir
     files = ["README.md", "calibration.json", "labels.csv", "model.onnx", "recipe.yaml", "thresholds.json"]
     weights = [f"{name}.safetensors" for name in ("fold0", "fold1")]
     assert sorted(path.name for path in folder.iterdir()) == sorted([*files, *weights])
@@ -45,16 +46,15 @@ def test_an_export_can_be_used_without_the_run(tiny_run: TinyRun) -> None:
     check_papers(folder)
 
 
-def test_thresholds_of_the_middle_window_and_what_one_fold_cannot_say_are_handed_on(tiny_run: TinyRun) -> None:
+def test_thresholds_of_the_middle_window_and_a_calibration_of_one_fold_are_handed_on(tiny_run: TinyRun) -> None:
     shutil.rmtree(tiny_run.run_paths.run_dir / "fold1")
-    calibrate.main(tiny_run.arguments)
     center = [*tiny_run.arguments, "--prediction.pooling", "center"]
+    calibrate.main(center)
     tune.main(center)
     export.main(center)
-    folder = tiny_run.run_paths.submission("_model")
-    assert (folder / "thresholds_centre.json").exists()
-    assert not (folder / "thresholds.json").exists()
-    assert "thresholds_centre.json" in (folder / "README.md").read_text(encoding="utf-8")
+    folder = tiny_run.run_paths.model_dir
+    assert json.loads((folder / "thresholds.json").read_text())["prediction"]["pooling"] == "center"
+    assert "thresholds.json" in (folder / "README.md").read_text(encoding="utf-8")
     assert json.loads((folder / "calibration.json").read_text())["clips"] == "the 3 out-of-fold clips of one fold"
 
 
@@ -63,7 +63,7 @@ def check_onnx(path: Path, tagger: Tagger) -> None:
     for n_windows in (1, 5):
         frames = torch.randn(n_windows, 40, 24, generator=torch.Generator().manual_seed(n_windows)) * 20 - 40
         (scores,) = session.run(None, {"frames": frames.numpy()})
-        expected = torch.stack([torch.from_numpy(tagger.tag(window).scores) for window in frames])
+        expected = torch.stack([torch.from_numpy(tagger.predict(window).scores) for window in frames])
         torch.testing.assert_close(torch.from_numpy(scores), expected, atol=1e-4, rtol=0)
 
 
@@ -91,14 +91,13 @@ def test_an_export_replaces_the_one_before_whole_or_not_at_all(
     tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
-    folder = tiny_run.run_paths.submission("_model")
+    folder = tiny_run.run_paths.model_dir
     folder.mkdir(parents=True)
     export.main(tiny_run.arguments)
-    for old in ("fold7_1.safetensors", "thresholds_centre.json"):
+    for old in ("fold7_1.safetensors", "thresholds.json"):
         (folder / old).write_text("old")
     export.main(tiny_run.arguments)
     assert not (folder / "fold7_1.safetensors").exists()
-    assert not (folder / "thresholds_centre.json").exists()
     assert not (folder / "thresholds.json").exists()
     assert "no out-of-fold scores" in (folder / "README.md").read_text(encoding="utf-8")
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
@@ -119,7 +118,7 @@ def test_what_is_no_earlier_export_is_not_replaced(tiny_run: TinyRun, tmp_path: 
     for path in (file, folder / "a.wav"):
         path.write_text("mine")
     for out in (folder, file, Path.cwd()):
-        with pytest.raises(UserError, match=r"--out .*something else is there"):
+        with pytest.raises(UserError, match=r"--out .*it holds something else"):
             export.main([*tiny_run.arguments, "--out", str(out)])
     assert file.read_text() == (folder / "a.wav").read_text() == "mine"
 
@@ -127,9 +126,9 @@ def test_what_is_no_earlier_export_is_not_replaced(tiny_run: TinyRun, tmp_path: 
 def test_what_was_put_into_an_export_is_not_lost(tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
     export.main(tiny_run.arguments)
-    notes = tiny_run.run_paths.submission("_model") / "folder.safetensors"
+    notes = tiny_run.run_paths.model_dir / "folder.safetensors"
     notes.write_text("mine")
-    with pytest.raises(UserError, match=r"--out .*tiny_model: 'folder.safetensors' in it is no export's"):
+    with pytest.raises(UserError, match=r"--out .*tiny/model: 'folder.safetensors' in it is no file of an export"):
         export.main(tiny_run.arguments)
     assert notes.read_text() == "mine"
 
@@ -146,7 +145,7 @@ def test_the_card_s_command_finds_the_run(
             shutil.copytree(run_paths.dataset_dir, run_dir.parent.parent, dirs_exist_ok=True)
             (run_dir.parent / "tiny").rename(run_dir)
         export.main(["--recipe", "recipes/esc50.yaml", "--name", name, "--run", run_name, *where])
-        card = (run_paths.submissions / f"{run_name}_model" / "README.md").read_text(encoding="utf-8")
+        card = (run_paths.submissions / run_name / "model" / "README.md").read_text(encoding="utf-8")
         (command,) = re.findall(r"`(make predict .*?)`", card)
         made = subprocess.run(
             ["make", "-n", "-o", ".venv/.ready", *shlex.split(command)[1:]],
@@ -162,13 +161,13 @@ def test_the_card_s_command_finds_the_run(
 
 def test_the_card_says_which_views_the_onnx_file_lacks(tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
-    card = tiny_run.run_paths.submission("_model") / "README.md"
+    card = tiny_run.run_paths.model_dir / "README.md"
     export.main(tiny_run.arguments)
     assert "views" not in card.read_text(encoding="utf-8")
     export.main(
-        [*tiny_run.arguments, "--prediction.view_shifts_s", "[-0.1, 0.1]", "--prediction.view_offline_augment", "true"]
+        [*tiny_run.arguments, "--prediction.view_shifts_s", "[-0.1, 0.1]", "--prediction.view_gains_db", "[6.0]"]
     )
-    views = "`prediction.view_offline_augment: true`, `prediction.view_shifts_s: [-0.1, 0.1]`"
+    views = "`prediction.view_shifts_s: [-0.1, 0.1]`, `prediction.view_gains_db: [6.0]`"
     assert f"Not in it are the views of {views}\nin `recipe.yaml`" in card.read_text(encoding="utf-8")
 
 
@@ -185,4 +184,4 @@ def test_thresholds_for_another_prediction_stay_behind(tiny_run: TinyRun, monkey
     monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
     tune.main([*tiny_run.arguments, "--prediction.pooling", "max"])
     export.main(tiny_run.arguments)
-    assert not (tiny_run.run_paths.submission("_model") / "thresholds.json").exists()
+    assert not (tiny_run.run_paths.model_dir / "thresholds.json").exists()

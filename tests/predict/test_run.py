@@ -11,17 +11,22 @@ import pytest
 
 from core.errors import UserError
 from predict import score
-from predict.inference.tagger import load_run
+from predict.inference.run_loader import load_run
 from predict.run import main
 from recipe import Prediction
 from tests.predict.conftest import FEATURES, LABELS, TinyRun
 from train.loop.epoch_log import EpochLog
+from train.runs.checkpoint import load_checkpoint, save_checkpoint
 
 ROOT = Path(__file__).parents[2]
 
 
-def read(tiny_run: TinyRun, suffix: str = ".csv") -> pd.DataFrame:
-    return pd.read_csv(tiny_run.run_paths.submission(suffix), keep_default_na=False)
+def read(tiny_run: TinyRun, name: str = "submission.csv") -> pd.DataFrame:
+    return pd.read_csv(tiny_run.run_paths.submission_dir / name, keep_default_na=False)
+
+
+def files_in(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_test_clips_of_every_length_are_scored_through_the_command(tiny_run: TinyRun) -> None:
@@ -33,7 +38,7 @@ def test_test_clips_of_every_length_are_scored_through_the_command(tiny_run: Tin
     )
     assert ended.returncode == 0, ended.stderr
     test = tiny_run.table[tiny_run.table["split"] == "test"]
-    submission, windows, decided = read(tiny_run), read(tiny_run, "_windows.csv"), read(tiny_run, "_labels.csv")
+    submission, windows, decided = read(tiny_run), read(tiny_run, "windows.csv"), read(tiny_run, "labels.csv")
     assert submission.columns.tolist() == ["clip", *LABELS]
     assert submission["clip"].tolist() == decided["clip"].tolist() == test["clip"].tolist()
     assert windows.groupby("clip", sort=False)["start_s"].nunique().tolist() == [1, 1, 2, 2, 5, 8]
@@ -46,32 +51,16 @@ def test_test_clips_of_every_length_are_scored_through_the_command(tiny_run: Tin
         )
     above = [";".join(label for label in LABELS if row[label] >= 0.5) for _, row in submission.iterrows()]
     assert decided["labels"].tolist() == above
-    assert not tiny_run.run_paths.submission("_failed.csv").exists()
-    assert all(
-        str(tiny_run.run_paths.submission(suffix)) in ended.stdout for suffix in (".csv", "_windows.csv", "_labels.csv")
-    )
+    written = ["submission.csv", "windows.csv", "labels.csv"]
+    assert sorted(files_in(tiny_run.run_paths.submission_dir)) == sorted([*written, "provenance.json"])
+    assert all(str(tiny_run.run_paths.submission_dir / name) in ended.stdout for name in written)
 
 
-def test_the_middle_window_alone_is_written_beside_sliding_windows(tiny_run: TinyRun) -> None:
-    main(tiny_run.arguments)
-    center, windows = read(tiny_run, "_centre.csv"), read(tiny_run, "_windows.csv")
-    assert center["clip"].tolist() == read(tiny_run)["clip"].tolist()
+def test_center_pooling_gives_the_middle_window(tiny_run: TinyRun) -> None:
+    main([*tiny_run.arguments, "--prediction.pooling", "center"])
+    center, windows = read(tiny_run), read(tiny_run, "windows.csv")
     longest = windows[(windows["clip"] == center["clip"].iloc[-1]) & (windows["start_s"] == 0.75)]
     np.testing.assert_allclose(center[LABELS].iloc[-1].astype(float), longest["score"], atol=1e-6)
-    main([*tiny_run.arguments, "--prediction.pooling", "center"])
-    np.testing.assert_allclose(read(tiny_run)[LABELS], center[LABELS], atol=1e-6)
-    assert not tiny_run.run_paths.submission("_centre.csv").exists()
-
-
-def test_the_middle_window_is_one_of_the_copies_too(tiny_run: TinyRun) -> None:
-    tiny_run.write_store(louder_db=[6.0, -9.0])
-    main(tiny_run.arguments)
-    of_recordings = read(tiny_run, "_centre.csv")
-    main([*tiny_run.arguments, "--prediction.view_offline_augment", "true"])
-    center = read(tiny_run, "_centre.csv")
-    main([*tiny_run.arguments, "--prediction.view_offline_augment", "true", "--prediction.pooling", "center"])
-    np.testing.assert_allclose(center[LABELS], read(tiny_run)[LABELS], atol=1e-6)
-    assert not np.allclose(center[LABELS], of_recordings[LABELS], atol=1e-3)
 
 
 def test_networks_whose_training_was_interrupted_answer_but_are_named(
@@ -85,7 +74,7 @@ def test_networks_whose_training_was_interrupted_answer_but_are_named(
     main(tiny_run.arguments)
     (line,) = [line for line in capsys.readouterr().err.splitlines() if "epochs" in line]
     assert "fold1" in line
-    assert f"{n_epochs - 1} epochs of {n_epochs}" in line
+    assert f"{n_epochs - 1} of {n_epochs} epochs" in line
 
 
 def test_without_test_clips_each_fold_is_scored_by_the_networks_that_never_saw_it(
@@ -93,19 +82,19 @@ def test_without_test_clips_each_fold_is_scored_by_the_networks_that_never_saw_i
 ) -> None:
     tiny_run.write_table(tiny_run.table[tiny_run.table["split"] == "train"])
     main(tiny_run.arguments)
-    assert "never saw" in capsys.readouterr().out
+    assert "were not trained on its fold" in capsys.readouterr().out
     submission = read(tiny_run)
     assert len(submission) == 6
     run = load_run(tiny_run.run_paths.run_dir, Prediction(window_seconds=0.5, hop_seconds=0.25))
     for index, fold in enumerate([0, 1, 0, 1, 0, 1]):
-        clip_prediction = run.tagger(fold).tag(tiny_run.frames(index))
+        clip_prediction = run.tagger(fold).predict(tiny_run.frames(index))
         np.testing.assert_allclose(submission.loc[index, LABELS].astype(float), clip_prediction.scores, atol=1e-6)
 
 
 def test_seconds_trimmed_off_the_start_are_added_to_times(tiny_run: TinyRun) -> None:
     tiny_run.write_store(start_s=0.05)
     main(tiny_run.arguments)
-    windows = read(tiny_run, "_windows.csv")
+    windows = read(tiny_run, "windows.csv")
     last = windows[windows["clip"] == tiny_run.table["clip"].iloc[-1]]
     assert (last["start_s"].min(), last["end_s"].max()) == (0.05, 2.0)
 
@@ -114,7 +103,7 @@ def test_thresholds_of_the_run_decide(tiny_run: TinyRun) -> None:
     values = ", ".join(f'"{label}": {value}' for label, value in zip(LABELS, (0.0, 1.0, 0.0), strict=True))
     (tiny_run.run_paths.run_dir / "thresholds.json").write_text(f'{{"thresholds": {{{values}}}}}', encoding="utf-8")
     main(tiny_run.arguments)
-    assert set(read(tiny_run, "_labels.csv")["labels"]) == {f"{LABELS[0]};{LABELS[2]}"}
+    assert set(read(tiny_run, "labels.csv")["labels"]) == {f"{LABELS[0]};{LABELS[2]}"}
 
 
 def test_an_unreadable_clip_is_left_out_and_listed(tiny_run: TinyRun) -> None:
@@ -122,10 +111,10 @@ def test_an_unreadable_clip_is_left_out_and_listed(tiny_run: TinyRun) -> None:
     tiny_run.write_store(unreadable=[lost])
     main(tiny_run.arguments)
     assert lost not in set(read(tiny_run)["clip"])
-    assert read(tiny_run, "_failed.csv")["clip"].tolist() == [lost]
+    assert read(tiny_run, "failed.csv")["clip"].tolist() == [lost]
     tiny_run.write_store()
     main(tiny_run.arguments)
-    assert not tiny_run.run_paths.submission("_failed.csv").exists()
+    assert not (tiny_run.run_paths.submission_dir / "failed.csv").exists()
 
 
 def test_an_unreadable_clip_of_the_sample_gets_the_mean_and_a_warning(
@@ -142,22 +131,47 @@ def test_an_unreadable_clip_of_the_sample_gets_the_mean_and_a_warning(
     np.testing.assert_allclose(scores[2], np.delete(scores, 2, axis=0).mean(axis=0), atol=1e-6)
     captured = capsys.readouterr()
     assert any("warning" in line and test[2] in line for line in captured.err.splitlines())
-    assert test[2] not in set(read(tiny_run, "_labels.csv")["clip"])
-    center = read(tiny_run, "_centre.csv")
-    assert (center.columns.tolist(), center["fname"].tolist()) == (submission.columns.tolist(), test)
-    truth = tiny_run.run_paths.submissions / "truth.csv"
+    assert test[2] not in set(read(tiny_run, "labels.csv")["clip"])
+    truth = tiny_run.run_paths.cache / "truth.csv"
     pd.DataFrame({"fname": test, "labels": LABELS[0]}).to_csv(truth, index=False)
     capsys.readouterr()
     score.main([*tiny_run.arguments, "--truth", str(truth)])
-    assert capsys.readouterr().out.count("6 of 6 clips") == 2
+    assert capsys.readouterr().out.count("6 of 6 clips") == 1
 
 
 def test_the_same_command_writes_the_same_bytes(tiny_run: TinyRun) -> None:
     main(tiny_run.arguments)
-    suffixes = (".csv", "_windows.csv", "_labels.csv")
-    first = [tiny_run.run_paths.submission(suffix).read_bytes() for suffix in suffixes]
+    first = files_in(tiny_run.run_paths.submission_dir)
     main(tiny_run.arguments)
-    assert first == [tiny_run.run_paths.submission(suffix).read_bytes() for suffix in suffixes]
+    assert files_in(tiny_run.run_paths.submission_dir) == first
+
+
+def test_files_are_replaced_together_or_not_at_all(tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    main(tiny_run.arguments)
+    folder = tiny_run.run_paths.submission_dir
+    (folder / "report.html").touch()
+    before = files_in(folder)
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    for step in ("write_submission", "write_exports", "write_provenance"):
+        with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
+            patch.setattr(f"predict.run.{step}", fail)
+            main([*tiny_run.arguments, "--prediction.pooling", "max", "--export", "json"])
+        assert files_in(folder) == before
+        assert not list(folder.glob(".new*"))
+
+
+def test_scores_that_are_not_finite_are_refused_before_anything_is_written(tiny_run: TinyRun) -> None:
+    path = tiny_run.run_paths.run_dir / "fold1" / "best.pt"
+    checkpoint = load_checkpoint(path)
+    last = [name for name in checkpoint.network if name.endswith("bias")][-1]
+    checkpoint.network[last][1] = float("nan")
+    save_checkpoint(path, checkpoint)
+    message = refusal_message(tiny_run)
+    assert message.startswith(f"clip {tiny_run.table['clip'].iloc[6]!r} has the score nan for label {LABELS[1]!r}")
+    assert "make train" in message
 
 
 def test_detections_are_sought_for_exports_alone(
@@ -177,9 +191,9 @@ def test_detections_are_sought_for_exports_alone(
 def test_a_page_of_an_earlier_prediction_goes(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
     main(tiny_run.arguments)
     assert "warning" not in capsys.readouterr().err
-    tiny_run.run_paths.submission(".html").touch()
+    (tiny_run.run_paths.submission_dir / "report.html").touch()
     main(tiny_run.arguments)
-    assert not tiny_run.run_paths.submission(".html").exists()
+    assert not (tiny_run.run_paths.submission_dir / "report.html").exists()
 
 
 def refusal_message(tiny_run: TinyRun, *more: str) -> str:

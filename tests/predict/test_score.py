@@ -26,8 +26,8 @@ def scored(tiny_run: TinyRun) -> tuple[np.ndarray, np.ndarray, Path]:
     truth = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1], [1, 1, 1], [0, 1, 0]])
     scores = np.random.default_rng(0).uniform(size=(5, 3)).astype(np.float32)
     clips = [f"{number}.wav" for number in range(5)]
-    write_scores(tiny_run.run_paths.submission(), clips, LABELS, scores, "fname")
-    path = tiny_run.run_paths.submissions / "truth.csv"
+    write_scores(tiny_run.run_paths.submission_csv, clips, LABELS, scores, "fname")
+    path = tiny_run.run_paths.cache / "truth.csv"
     order = [3, 1, 0, 4, 2]
     joined = [";".join(LABELS[column] for column in np.flatnonzero(truth[row])) for row in order]
     pd.DataFrame({"fname": [clips[row] for row in order], "labels": joined}).to_csv(path, index=False)
@@ -67,40 +67,37 @@ def test_the_table_of_clips_is_the_truth_when_none_is_given(
 ) -> None:
     test = tiny_run.table[tiny_run.table["split"] == "test"]
     scores = np.array([[0.9, 0.2, 0.1]] * len(test), np.float32)
-    write_scores(tiny_run.run_paths.submission(), test["clip"].tolist(), LABELS, scores)
+    write_scores(tiny_run.run_paths.submission_csv, test["clip"].tolist(), LABELS, scores)
     main(tiny_run.arguments)
     printed = capsys.readouterr().out
     accuracy = (test["labels"] == LABELS[0]).mean()
     assert re.search(rf"^accuracy +{accuracy:.4f}$", printed, flags=re.M), printed
 
 
-def test_the_middle_window_alone_is_scored_beside_sliding_windows(
-    tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("pooling", ["mean", "center"])
+def test_sliding_windows_and_the_middle_one_are_scored_by_the_same_commands(
+    tiny_run: TinyRun, pooling: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run.main(tiny_run.arguments)
+    arguments = [*tiny_run.arguments, "--prediction.pooling", pooling]
+    run.main(arguments)
     capsys.readouterr()
-    main(tiny_run.arguments)
-    sliding, _, center = capsys.readouterr().out.partition("without sliding windows")
+    main(arguments)
     test = tiny_run.table[tiny_run.table["split"] == "test"]
     truth = np.array([[label == one for label in LABELS] for one in test["labels"]])
-    for printed, suffix in ((sliding, ".csv"), (center, "_centre.csv")):
-        decided = pd.read_csv(tiny_run.run_paths.submission(suffix))[LABELS].to_numpy() >= 0.5
-        assert f"Hamming score  {1 - hamming_loss(truth, decided):.4f}" in printed
+    decided = pd.read_csv(tiny_run.run_paths.submission_csv)[LABELS].to_numpy() >= 0.5
+    assert f"Hamming score  {1 - hamming_loss(truth, decided):.4f}" in capsys.readouterr().out
 
 
-def test_recordings_are_scored_by_their_middle_window_too(
-    tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_recordings_of_no_dataset_are_scored(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
     recordings = Path(tiny_run.table["path"].iloc[0]).parent
     arguments = [*tiny_run.arguments, "--input", str(recordings)]
     run.main([*arguments, "--jobs", "1"])
-    of_recordings = tiny_run.run_paths.submission("_on_sound_centre.csv")
-    names, truth = pd.read_csv(of_recordings)["clip"], tiny_run.run_paths.submissions / "truth.csv"
+    submission = tiny_run.run_paths.submission_dir / "inputs" / "sound" / "submission.csv"
+    names, truth = pd.read_csv(submission)["clip"], tiny_run.run_paths.cache / "truth.csv"
     pd.DataFrame({"clip": names, "labels": LABELS[0]}).to_csv(truth, index=False)
     capsys.readouterr()
     main([*arguments, "--truth", str(truth)])
-    _, _, center = capsys.readouterr().out.partition("without sliding windows")
-    assert f"{of_recordings} against {truth}: 12 of 12 clips" in center
+    assert f"{submission} against {truth}: 12 of 12 clips" in capsys.readouterr().out
 
 
 def test_decisions_are_at_the_run_s_thresholds(
@@ -133,5 +130,5 @@ def test_a_submission_of_other_clips_is_refused(tiny_run: TinyRun, scored: tuple
 
 
 def test_a_missing_submission_says_what_to_run(tiny_run: TinyRun) -> None:
-    with pytest.raises(UserError, match=r"tiny\.csv.*make predict"):
+    with pytest.raises(UserError, match=r"tiny/submission\.csv.*make predict"):
         main(tiny_run.arguments)

@@ -33,8 +33,8 @@ def test_thresholds_are_tuned_on_training_clips_and_decide_test_clips(
     assert list(content["thresholds"]) == LABELS
     run.main(tiny_run.arguments)
     assert "thresholds.json" in capsys.readouterr().out
-    scores = pd.read_csv(tiny_run.run_paths.submission())[LABELS].to_numpy()
-    decided = pd.read_csv(tiny_run.run_paths.submission("_labels.csv"), keep_default_na=False)["labels"]
+    scores = pd.read_csv(tiny_run.run_paths.submission_csv)[LABELS].to_numpy()
+    decided = pd.read_csv(tiny_run.run_paths.submission_dir / "labels.csv", keep_default_na=False)["labels"]
     expected = scores >= np.array(list(content["thresholds"].values()), np.float32)
     assert decided.tolist() == [";".join(np.array(LABELS)[row]) for row in expected]
 
@@ -66,14 +66,12 @@ def test_the_recipe_says_how_and_options_say_otherwise(tiny_run: TinyRun, capsys
     assert "f1_micro on 6 out-of-fold clips" in capsys.readouterr().out
 
 
-def test_the_middle_window_has_thresholds_of_its_own(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
-    main([*tiny_run.arguments, "--mixtures", "6", "--prediction.pooling", "vote_fraction"])
-    assert "without sliding windows" in capsys.readouterr().out
-    center = replace(PREDICTION, pooling="center")
-    thresholds = read_thresholds(tiny_run.run_paths.run_dir, LABELS, center)
-    assert thresholds.source.endswith("thresholds_centre.json")
-    content = json.loads((tiny_run.run_paths.run_dir / "thresholds.json").read_text(encoding="utf-8"))
-    assert content["prediction"]["pooling"] == "vote_fraction"
+def test_the_middle_window_is_tuned_by_the_same_command(tiny_run: TinyRun) -> None:
+    main([*tiny_run.arguments, "--mixtures", "6", "--prediction.pooling", "center"])
+    for prediction, is_tuned in ((replace(PREDICTION, pooling="center"), True), (PREDICTION, False)):
+        source = read_thresholds(tiny_run.run_paths.run_dir, LABELS, prediction).source
+        assert source.endswith("thresholds.json") is is_tuned
+        assert ("thresholds.json is for prediction.pooling center: run make tune" in source) is not is_tuned
 
 
 def test_window_threshold_and_share_are_tuned_together_and_used(tiny_run: TinyRun) -> None:
@@ -82,12 +80,12 @@ def test_window_threshold_and_share_are_tuned_together_and_used(tiny_run: TinyRu
     content = json.loads((tiny_run.run_paths.run_dir / "thresholds.json").read_text(encoding="utf-8"))
     tuned = content["prediction"]["window_threshold"]
     run.main([*tiny_run.arguments, *vote_fraction, "--export", "json"])
-    exported = json.loads(tiny_run.run_paths.submission(".json").read_text(encoding="utf-8"))
+    exported = json.loads((tiny_run.run_paths.submission_dir / "detections.json").read_text(encoding="utf-8"))
     found = [one["score"] for clip in exported["clips"] for one in clip["detections"]]
-    windows = pd.read_csv(tiny_run.run_paths.submission("_windows.csv"))
+    windows = pd.read_csv(tiny_run.run_paths.submission_dir / "windows.csv")
     fractions = (windows["score"] > tuned).groupby([windows["clip"], windows["label"]]).mean()
     assert sorted(found) == pytest.approx(sorted(windows["score"][windows["score"] > tuned]), abs=1e-6)
-    submission = pd.read_csv(tiny_run.run_paths.submission())
+    submission = pd.read_csv(tiny_run.run_paths.submission_csv)
     expected = [[fractions[clip, label] for label in LABELS] for clip in submission["clip"]]
     np.testing.assert_allclose(submission[LABELS].to_numpy(), expected, atol=1e-6)
 
@@ -118,8 +116,8 @@ def test_networks_that_cannot_share_windows_have_the_same_thresholds_everywhere(
             script.main([*dense, *options])
             printed = capsys.readouterr().out
             assert script is export or str(tiny_run.run_paths.run_dir / "thresholds.json") in printed
-        assert (tiny_run.run_paths.submission("_model") / "thresholds.json").exists()
-    recipe = yaml.safe_load((tiny_run.run_paths.submission("_model") / "recipe.yaml").read_text(encoding="utf-8"))
+        assert (tiny_run.run_paths.model_dir / "thresholds.json").exists()
+    recipe = yaml.safe_load((tiny_run.run_paths.model_dir / "recipe.yaml").read_text(encoding="utf-8"))
     assert recipe["prediction"]["window_threshold"] == content["prediction"]["window_threshold"] != 0.5
 
 
@@ -149,7 +147,7 @@ def test_one_window_clips_are_told_and_mixtures_are_longer(
 def test_with_one_fold_nothing_is_said_of_other_clips(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(tiny_run.run_paths.run_dir / "fold1")
     main(tiny_run.arguments)
-    assert "only one fold is trained" in capsys.readouterr().out
+    assert "only one fold is trained: there is no estimate" in capsys.readouterr().out
     content = json.loads((tiny_run.run_paths.run_dir / "thresholds.json").read_text(encoding="utf-8"))
     assert "tuned_on_other_folds" not in content
 

@@ -38,7 +38,8 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def many(recordings: Path) -> Path:
     """300 recordings, links to the few: enough to be stopped among."""
+    sources = sorted(recordings.rglob("??.wav"))
     for number in range(300):
-        source = sorted(recordings.rglob("??.wav"))[number % 18]
+        source = sources[number % 18]
         (source.parent / f"link{number}.wav").hardlink_to(source)
     return recordings

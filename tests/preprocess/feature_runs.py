@@ -1,10 +1,11 @@
 """Runs of make features on a small set, and what they leave."""
 
+import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from preprocess import features as script
@@ -42,10 +43,21 @@ def same_bytes_as_clean(folder: Path, *more: str) -> bool:
     return store_path(folder).read_bytes() == store_path(folder, "clean").read_bytes()
 
 
-def start(folder: Path, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "preprocess.features", *arguments(folder)]
+def start(
+    folder: Path,
+    *more: str,
+    before: Callable[[], None] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[str]:
+    """The real command, in a session of its own."""
     return subprocess.Popen(
-        command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=before
+        [sys.executable, "-m", "preprocess.features", *arguments(folder, "made", *more)],
+        cwd=ROOT,
+        env=os.environ | (environment or {}),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=before,
     )
 
 

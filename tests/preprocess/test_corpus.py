@@ -1,24 +1,27 @@
-"""Files as they should not be, through real workers: a bad one costs itself alone, whatever its bytes."""
+"""Files as they should not be, read in sandboxes: a bad one costs itself alone, whatever its bytes."""
 
 import os
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from preprocess.build.messages import ClipJob, ShardJob
-from preprocess.build.worker_pool import WorkerPool
+from core.parallel import run_parallel
+from preprocess.audio.blocks import UnexpectedError
+from preprocess.audio.isolated import decoder_limits
+from preprocess.build.shard_task import ClipJob, ShardTask, compute_shards
 from preprocess.store.shards import read_shard
-from recipe import Features
+from recipe import Data, Features
 
 FEATURES = Features(sample_rate_hz=16_000, n_fft=256, hop_length=128, n_bins=16)
+LIMITS = decoder_limits(Data())
 WRITTEN = {
     "WAV": ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM"),
     "AIFF": ("PCM_S8", "PCM_16", "PCM_24", "FLOAT"),
@@ -40,7 +43,7 @@ NAMES = (
     " .wav",
     "x" * 240 + ".wav",
 )
-MOST_S = 10.0
+MAX_DECODE_S = 10.0
 
 
 def encoded(form: str = "WAV", subtype: str | None = None, n_channels: int = 1, sample_rate_hz: int = 16_000) -> bytes:
@@ -138,20 +141,19 @@ def make_no_files(folder: Path) -> set[str]:
 def computed(folder: Path, names: list[str], shards: Path) -> tuple[dict[str, str], dict[str, str]]:
     """The digests of clips that could be read, and the reasons of those that could not."""
     clips = tuple(ClipJob(name, str(folder / name)) for name in names)
-    jobs = [ShardJob(shards / f"{start}.shard", clips[start : start + 10]) for start in range(0, len(clips), 10)]
+    tasks = [
+        ShardTask(shards / f"{start}.shard", clips[start : start + 10], FEATURES, LIMITS)
+        for start in range(0, len(clips), 10)
+    ]
     digests: dict[str, str] = {}
     reasons: dict[str, str] = {}
-    with WorkerPool(FEATURES, 2) as worker_pool:
-        for shard_result in worker_pool.compute(jobs):
-            reasons |= {
-                clip_result.failure.clip: clip_result.failure.reason
-                for clip_result in shard_result.clip_results
-                if clip_result.failure
-            }
-            if shard_result.shard:
-                rows, corrupt = read_shard(shard_result.shard, FEATURES)
-                assert not corrupt
-                digests |= {row.clip: row.digest for row in rows}
+    for result in chain.from_iterable(run_parallel(compute_shards, tasks, 2)):
+        errors = [clip.error for clip in result.clip_results if clip.error]
+        assert not any(isinstance(error, UnexpectedError) for error in errors), errors
+        reasons |= {clip.job.clip: clip.error.reason for clip in result.clip_results if clip.error}
+        rows, corrupt = read_shard(result.shard, FEATURES)
+        assert not corrupt
+        digests |= {row.clip: row.digest for row in rows}
     return digests, reasons
 
 
@@ -193,13 +195,6 @@ def originals() -> list[bytes]:
     return [encoded(form, subtype) for form, subtype in [*forms, ("AIFF", None), ("CAF", None), ("W64", None)]]
 
 
-@pytest.fixture(scope="module")
-def worker_pool() -> Iterator[WorkerPool]:
-    """One worker for all mutations; the crew replaces it where it dies."""
-    with WorkerPool(FEATURES, 1) as worker_pool:
-        yield worker_pool
-
-
 @given(
     original=st.sampled_from(originals()),
     changes=st.lists(st.tuples(st.integers(0, 120), st.binary(min_size=1, max_size=8)), min_size=1, max_size=4),
@@ -207,7 +202,7 @@ def worker_pool() -> Iterator[WorkerPool]:
 )
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_300_mutated_headers_harm_nobody(
-    worker_pool: WorkerPool, tmp_path: Path, original: bytes, changes: list[tuple[int, bytes]], length: float
+    tmp_path: Path, original: bytes, changes: list[tuple[int, bytes]], length: float
 ) -> None:
     content = original[: int(length * len(original))]
     for at, new in changes:
@@ -215,10 +210,8 @@ def test_300_mutated_headers_harm_nobody(
     path = tmp_path / "mutated.wav"
     path.write_bytes(content)
     began = time.monotonic()
-    clip_results = [
-        clip_result
-        for shard_result in worker_pool.compute([ShardJob(tmp_path / "0.h5", (ClipJob("a", str(path)),))])
-        for clip_result in shard_result.clip_results
-    ]
-    assert time.monotonic() - began < MOST_S
-    assert len(clip_results) == 1
+    task = ShardTask(tmp_path / "0.shard", (ClipJob("a", str(path)),), FEATURES, LIMITS)
+    (result,) = compute_shards(task)
+    assert time.monotonic() - began < MAX_DECODE_S
+    (clip_result,) = result.clip_results
+    assert not isinstance(clip_result.error, UnexpectedError), clip_result.error

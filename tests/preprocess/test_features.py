@@ -1,9 +1,10 @@
 """make features from the command line: repairable, the same for any number of jobs."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,15 +13,13 @@ import soundfile
 
 from core.errors import UserError
 from core.file_lock import file_lock
+from core.parallel import run_parallel
 from preprocess import features as script
-from preprocess.build.messages import ClipJob, Failure, ShardJob, ShardResult, WorkerMessage
-from preprocess.build.worker import Worker
-from preprocess.build.worker_pool import WorkerPool
-from preprocess.frames.framing import Frames, Samples
+from preprocess.build.shard_task import ShardResult
 from preprocess.store.file_identity import stat_fingerprint
 from preprocess.store.reader import open_store
-from recipe import Features
-from tests.preprocess.feature_runs import make, same_bytes_as_clean, store_path
+from tests.preprocess.bad_recordings import REASONS, TO_BLAME, let_recordings_be_bad, write_noise
+from tests.preprocess.feature_runs import make, same_bytes_as_clean, start, store_path
 
 
 def test_the_store_is_the_same_for_one_job_and_two(recordings: Path) -> None:
@@ -44,7 +43,7 @@ def test_nothing_to_do_is_said_and_nothing_is_written(
 ) -> None:
     make(recordings)
     before = store_path(recordings).stat()
-    monkeypatch.setattr(WorkerPool, "__init__", None)
+    monkeypatch.setattr(script, "run_parallel", None)
     assert make(recordings) == 0
     assert "nothing to do" in capsys.readouterr().err
     after = store_path(recordings).stat()
@@ -64,40 +63,6 @@ def test_a_recording_that_changes_meanwhile_is_named_and_read_the_next_time(
         assert len(store.clips) == 17
     make(recordings)
     assert same_bytes_as_clean(recordings)
-
-
-def test_a_recording_that_changes_under_its_worker_is_left_out(
-    recordings: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    path, sent = sorted(recordings.rglob("*.wav"))[0], list[WorkerMessage]()
-    worker = Worker(Features(), sent.append)
-    transform = worker.transform
-
-    def meanwhile(sound: Iterable[Samples]) -> Iterator[Frames]:
-        yield from transform(sound)
-        path.write_bytes(path.read_bytes() + b"more")
-
-    monkeypatch.setattr(worker, "transform", meanwhile)
-    worker.compute(ShardJob(tmp_path / "0.shard", (ClipJob("a", str(path)),)))
-    assert isinstance(sent[0], ShardResult)
-    assert sent[0].rows == ()
-
-
-@pytest.mark.parametrize("error", [MemoryError("too much"), type("OutOfMemoryError", (RuntimeError,), {})("CUDA")])
-def test_want_of_memory_is_no_recording_s_fault(
-    recordings: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
-) -> None:
-    sent = list[WorkerMessage]()
-    worker = Worker(Features(), sent.append)
-
-    def fail(_: object) -> NoReturn:
-        raise error
-
-    monkeypatch.setattr(worker, "transform", fail)
-    clip = ClipJob("a", str(sorted(recordings.rglob("*.wav"))[0]))
-    worker.compute(ShardJob(tmp_path / "0.shard", (clip,)))
-    assert isinstance(sent[0], ShardResult)
-    assert sent[0].clip_results[0].failure == Failure("a", clip.path, f"{type(error).__name__}: {error}", "")
 
 
 def test_a_sample_submission_of_another_dataset_is_gone(recordings: Path) -> None:
@@ -189,27 +154,93 @@ def test_unreadable_recordings_are_reported_once_and_tried_when_they_change(
     assert same_bytes_as_clean(recordings)
 
 
+def read_sources(folder: Path) -> dict[str, str]:
+    """The column `source` of failed.csv by clip."""
+    table = pd.read_csv(store_path(folder).with_name("failed.csv"), keep_default_na=False)
+    return dict(zip(table["clip"], table["source"], strict=True))
+
+
+def test_recordings_are_tried_again_unless_they_are_to_blame(
+    recordings: Path, computed: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    expected = {f"cat/{name}.wav": reason for name, reason in REASONS.items()}
+    to_blame = {f"cat/{name}.wav" for name in (*TO_BLAME, "damaged")}
+    for seed, clip in enumerate(expected):
+        write_noise(recordings / clip, seed)
+    (recordings / "cat" / "damaged.wav").write_bytes(b"no sound")
+    with monkeypatch.context() as bad:
+        let_recordings_be_bad(bad)
+        assert make(recordings, "made", "--max_failures", "0.5") == 0
+    assert "warning: 7 of 25 recordings could not be read" in capsys.readouterr().err
+    failed = pd.read_csv(store_path(recordings).with_name("failed.csv"))
+    reasons = dict(zip(failed["clip"], failed["reason"], strict=True))
+    assert reasons == expected | {"cat/damaged.wav": "neither soundfile nor PyAV can read it (Format not recognised)"}
+    assert {clip for clip, source in read_sources(recordings).items() if source} == to_blame
+    computed.clear()
+    assert make(recordings, "made", "--max_failures", "0.5") == 0
+    assert sorted(computed) == sorted(reasons.keys() - to_blame)
+    assert read_sources(recordings).keys() == to_blame
+    computed.clear()
+    assert make(recordings, "made", "--max_failures", "0.5", "--retry_failed") == 0
+    assert sorted(computed) == sorted(to_blame)
+    assert read_sources(recordings).keys() == {"cat/damaged.wav"}
+    assert same_bytes_as_clean(recordings, "--max_failures", "0.5")
+
+
+def test_failures_of_another_recipe_are_tried_again(recordings: Path, computed: list[str]) -> None:
+    (recordings / "cat" / "bad.wav").write_bytes(b"no sound")
+    make(recordings, "made", "--max_failures", "0.1")
+    computed.clear()
+    make(recordings, "made", "--max_failures", "0.1", "--features.n_bins", "20")
+    assert "cat/bad.wav" in computed
+
+
 def test_what_could_not_be_read_before_an_interrupt_is_not_tried_again(
     recordings: Path, computed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = recordings / "cat" / "bad.wav"
     bad.write_bytes(b"no sound")
-    original = WorkerPool.compute
 
-    def interrupted(self: WorkerPool, jobs: Sequence[ShardJob]) -> Iterator[ShardResult]:
-        for shard_result in original(self, jobs):
-            yield shard_result
-            if any(clip_result.failure for clip_result in shard_result.clip_results):
-                raise KeyboardInterrupt
+    def interrupted(*arguments: Any) -> Iterator[list[ShardResult]]:
+        with closing(run_parallel(*arguments)) as results:
+            for result in results:
+                yield result
+                if any(clip_result.error for shard in result for clip_result in shard.clip_results):
+                    raise KeyboardInterrupt
 
     with monkeypatch.context() as first, pytest.raises(KeyboardInterrupt):
-        first.setattr(WorkerPool, "compute", interrupted)
+        first.setattr(script, "run_parallel", interrupted)
         make(recordings)
-    assert pd.read_csv(store_path(recordings).with_name("failed.csv"))["clip"].tolist() == [f"cat/{bad.name}"]
+    assert read_sources(recordings).keys() == {f"cat/{bad.name}"}
     computed.clear()
     assert make(recordings, "made", "--max_failures", "0.1") == 0
     assert f"cat/{bad.name}" not in computed
-    assert pd.read_csv(store_path(recordings).with_name("failed.csv"))["clip"].tolist() == [f"cat/{bad.name}"]
+    assert read_sources(recordings).keys() == {f"cat/{bad.name}"}
+
+
+def test_an_error_that_every_recording_meets_stops_the_command_and_blames_none(
+    recordings: Path, computed: list[str], tmp_path: Path
+) -> None:
+    """As where a package is broken that only the decoding processes import."""
+    (tmp_path / "broken" / "librosa").mkdir(parents=True)
+    (tmp_path / "broken" / "librosa" / "__init__.py").write_text("raise ImportError('librosa is broken')")
+    (recordings / "cat" / "damaged.wav").write_bytes(b"no sound" * 5_000)  # it comes first
+    cqt = ["--features.kind", "cqt", "--features.n_bins", "24", "--max_failures", "0.1", "--jobs", "1"]
+    process = start(recordings, *cqt, environment={"PYTHONPATH": str(tmp_path / "broken")})
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2, errors
+    last = errors.splitlines()[-1]
+    assert last.startswith("earmark: every recording fails, so the fault is not theirs; the first: ")
+    assert last.endswith(": ImportError: librosa is broken")
+    assert "Traceback" not in errors
+    assert not store_path(recordings).exists()
+    failed_csv = store_path(recordings).with_name("failed.csv")
+    assert not failed_csv.exists() or not any(read_sources(recordings).values())
+    assert make(recordings, "made", *cqt) == 0
+    assert len(computed) == 19
+    assert read_sources(recordings).keys() == {"cat/damaged.wav"}
+    with open_store(store_path(recordings)) as store:
+        assert len(store.clips) == 18
 
 
 def test_as_many_jobs_are_said_as_start(recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -240,7 +271,7 @@ def test_two_at_once_in_one_folder_are_refused(recordings: Path) -> None:
         make(recordings)
 
 
-def test_copies_are_made_of_training_clips_alone_or_of_all_as_views(tmp_path: Path) -> None:
+def test_copies_are_made_of_training_clips_alone(tmp_path: Path) -> None:
     names = [f"{number}.wav" for number in range(6)]
     for seed, name in enumerate(names):
         soundfile.write(tmp_path / name, np.random.default_rng(seed).uniform(-0.5, 0.5, 8_000), 16_000)
@@ -262,9 +293,3 @@ def test_copies_are_made_of_training_clips_alone_or_of_all_as_views(tmp_path: Pa
         assert store.variants.tolist() == [0, 1, 2, 3, 4] * 4 + [0, 0]
         assert np.diff(store.offsets).tolist() == [51, 51, 51, 26, 51] * 4 + [51, 51]
         assert len(set(store.digests)) == 22
-        training = store.digests[:20]
-    make(tmp_path, "made", "--data.layout", "csv", *augmentations, "--prediction.view_offline_augment", "true")
-    with open_store(store_path(tmp_path)) as store:
-        assert store.clips == [name for name in names for _ in range(5)]
-        assert store.digests[:20] == training
-        assert len(set(store.digests)) == 30

@@ -1,37 +1,185 @@
 """make features stopped in the middle goes on where it was, and ends as if it had not been stopped."""
 
 import os
+import random
 import resource
 import signal
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.preprocess.feature_runs import make, same_bytes_as_clean, start, store_path, wait_for_shards
 
+STOP_S = 2.0
+"""A command that is told to stop has ended after so long."""
+DEATH_S = 5.0
+"""What a killed command leaves has ended after so long."""
+N_KILLS = 12
+"""Random points at which something is killed; raise it to look for rare faults."""
+SEED = 0
+HANGING_PYAV = """
+import ctypes, os, pathlib
+(pathlib.Path(__file__).parent / f"hangs{os.getpid()}").touch()
+ctypes.PyDLL(None).sleep(600)  # holds the interpreter
+"""
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_what_was_finished_before_a_stop_is_not_repeated(many: Path, computed: list[str], how: signal.Signals) -> None:
     process = start(many)
     wait_for_shards(many, process)
     os.killpg(process.pid, how)
-    _, errors = process.communicate(timeout=20)
+    check_interrupted(process, how)
     assert not store_path(many).exists()
-    assert process.returncode == (-9 if how == signal.SIGKILL else 130), errors
-    assert "Traceback" not in errors
-    assert how == signal.SIGKILL or "interrupted; what was finished is kept" in errors
     make(many)
     assert 0 < len(computed) < 318
     assert same_bytes_as_clean(many)
     assert not store_path(many).with_name("shards").exists()
 
 
+def check_interrupted(process: subprocess.Popen[str], how: signal.Signals) -> None:
+    """One line, and the exit status that a shell gives."""
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[how], errors
+    assert "Traceback" not in errors and "Warning" not in errors
+    if how != signal.SIGKILL:
+        last = errors.splitlines()[-1]
+        assert last == "earmark: interrupted; what was finished is kept, run the same command again to go on"
+
+
+def children_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def all_ended(processes: list[psutil.Process]) -> bool:
+    """Whether they have, within DEATH_S; whoever adopts them may not have asked for their exit status yet."""
+    deadline = time.monotonic() + DEATH_S
+    while any(is_running(process) for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def is_running(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def wait_for_children(process: subprocess.Popen[str]) -> None:
+    while not children_of(process) and process.poll() is None:
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def start_hanging(many: Path, tmp_path: Path) -> Callable[[], subprocess.Popen[str]]:
+    """Start the command on recordings of which one, the first, hangs in its decoder, and wait until it does."""
+    fake = tmp_path / "fake"
+    fake.mkdir()
+    (fake / "av.py").write_text(HANGING_PYAV)
+    (many / "cat" / "hangs.wav").write_bytes(b"no sound, so that soundfile refuses it" * 1_000)
+
+    def start_until_it_hangs() -> subprocess.Popen[str]:
+        process = start(many, environment={"PYTHONPATH": str(fake)})
+        wait_for_shards(many, process)
+        while not list(fake.glob("hangs*")) and process.poll() is None:
+            time.sleep(0.01)
+        return process
+
+    return start_until_it_hangs
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("send", [os.kill, os.killpg], ids=["alone", "group"])
+def test_a_stop_ends_a_decoder_that_hangs(
+    start_hanging: Callable[[], subprocess.Popen[str]], send: Callable[[int, int], None], how: signal.Signals
+) -> None:
+    process = start_hanging()
+    children = children_of(process)
+    assert children
+    began = time.monotonic()
+    send(process.pid, how)
+    check_interrupted(process, how)
+    assert time.monotonic() - began < STOP_S
+    assert all_ended(children)
+
+
+def test_a_killed_command_leaves_no_process(
+    many: Path, start_hanging: Callable[[], subprocess.Popen[str]], computed: list[str]
+) -> None:
+    process = start_hanging()
+    children = children_of(process)
+    assert len(children) == 2
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate(timeout=20)
+    assert all_ended(children)
+    (many / "cat" / "hangs.wav").unlink()
+    make(many)
+    assert 0 < len(computed) < 318
+    assert same_bytes_as_clean(many)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
+def test_a_sandbox_that_is_killed_costs_nothing(many: Path, how: signal.Signals) -> None:
+    process = start(many)
+    wait_for_shards(many, process)
+    for child in children_of(process):
+        with suppress(psutil.NoSuchProcess):
+            child.send_signal(how)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert not store_path(many).with_name("failed.csv").exists()
+    assert same_bytes_as_clean(many)
+
+
+def test_the_store_is_the_same_whatever_was_killed_and_whenever(many: Path) -> None:
+    """The command, all of its processes, or one sandbox; what is not done is done by the next, killed or not."""
+    make(many, "clean")
+    expected, store, generator = store_path(many, "clean").read_bytes(), store_path(many), random.Random(SEED)
+    process = start(many)
+    wait_for_children(process)
+    began = time.monotonic()
+    process.communicate(timeout=60)
+    duration_s = time.monotonic() - began
+    for number in range(N_KILLS):
+        where = f"kill {number} of seed {SEED}"
+        if store.exists():
+            assert store.read_bytes() == expected, where
+            store.unlink()
+        process = start(many)
+        wait_for_children(process)
+        time.sleep(generator.uniform(0, duration_s))
+        victim = ("command", "group", "sandbox")[number % 3]
+        children = children_of(process)
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):  # it was quicker
+            if victim == "command":
+                process.kill()
+            elif victim == "group":
+                os.killpg(process.pid, signal.SIGKILL)
+            elif children:
+                generator.choice(children).kill()
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode in ((0,) if victim == "sandbox" else (0, -9)), f"{where}: {errors}"
+    make(many)
+    assert store.read_bytes() == expected
+    assert not store.with_name("failed.csv").exists()
+    assert not [path for path in store.parent.rglob("*") if path.name.endswith(".tmp")]
+
+
 @pytest.mark.parametrize("n_bytes", [60_000, 300_000])
 def test_a_full_disk_stops_in_a_line_and_is_resumed(many: Path, n_bytes: int) -> None:
-    """Files that may not grow stand in for the disk: first the parts do not fit, then the whole."""
-    process = start(many, lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, n_bytes)))
+    """Files that may not grow stand in for the disk: first the shards do not fit, then the whole."""
+    process = start(many, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, n_bytes)))
     check_halted(process, many, "File too large")
     make(many)
     assert same_bytes_as_clean(many)
@@ -41,7 +189,7 @@ def test_a_full_disk_stops_in_a_line_and_is_resumed(many: Path, n_bytes: int) ->
 def small_disk(many: Path) -> Iterator[Path]:
     """A disk of 500 kB where the cache lies; where none can be mounted the test is skipped, saying so.
 
-    It has room for the first part of each worker, and none for all frames, which are 690 kB.
+    It has room for the first shard of each sandbox, and none for all frames, which are 690 kB.
     """
     cache = store_path(many).parent.parent
     cache.mkdir()

@@ -44,7 +44,7 @@ def test_the_spectrogram_goes_from_the_unpacked_archive_to_scores_of_every_clip(
     printed = capsys.readouterr().out
     make(tmp_path, "predict", SHORT, RECIPE="esc50", DATA=esc50)
     assert "250 clips, 50 labels, folds [1, 2, 3, 4, 5]" in printed
-    submission = pd.read_csv(tmp_path / "submissions" / "esc50.csv")
+    submission = pd.read_csv(tmp_path / "submissions" / "esc50" / "submission.csv")
     assert list(submission.columns) == ["clip", *(f"class_{number:02}" for number in range(N_CLASSES))]
     assert sorted(submission["clip"]) == sorted(path.name for path in (esc50 / "audio").iterdir())
     out_of_fold = pd.read_csv(tmp_path / "cache" / "esc50" / "runs" / "esc50" / "oof.csv")

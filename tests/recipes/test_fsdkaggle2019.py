@@ -54,7 +54,7 @@ def test_a_teacher_then_its_pupil_fill_the_sample_submission(
     run_in_process(tmp_path, "train", pupil, recipe, data=freesound)
     assert "fold0 the teacher keeps " in capsys.readouterr().out
     make(tmp_path, "predict", pupil, RECIPE=recipe, DATA=freesound)
-    submission = pd.read_csv(tmp_path / "submissions" / f"{recipe}.csv")
+    submission = pd.read_csv(tmp_path / "submissions" / recipe / "submission.csv")
     sample = pd.read_csv(freesound / "sample_submission.csv")
     assert list(submission.columns) == list(sample.columns) == SAMPLE
     assert list(submission["fname"]) == list(sample["fname"])

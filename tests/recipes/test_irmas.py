@@ -50,23 +50,23 @@ def write_tones(path: Path, instruments: list[int], seconds: float, random: np.r
     )
 
 
-def test_irmas_goes_from_its_archives_to_scores_with_and_without_sliding_windows(
+def test_irmas_goes_from_its_archives_to_scores_of_sliding_windows_and_of_the_middle_one(
     irmas: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_in_process(tmp_path, "features train", SHORT, "irmas", data=irmas)
     assert "13 clips, 3 labels, folds [0, 1]" in capsys.readouterr().out
     printed = make(tmp_path, "tune predict score", SHORT, RECIPE="irmas", DATA=irmas)
     assert "f1_macro on 4 mixtures" in printed
-    submission = pd.read_csv(tmp_path / "submissions" / "irmas.csv")
+    submission = pd.read_csv(tmp_path / "submissions" / "irmas" / "submission.csv")
     assert list(submission.columns) == ["clip", *CODES]
     assert submission["clip"].tolist() == ["01 - A Piece - Opus 1-1.wav", "01 - A Piece - Opus 1-2.wav", *LAST]
-    sliding, _, center = printed.partition(".csv against")[2].partition("without sliding windows")
-    for table in (sliding, center):
+    center = make(tmp_path, "predict score", f"{SHORT} --prediction.pooling center", RECIPE="irmas", DATA=irmas)
+    for table in (printed.partition(".csv against")[2], center.partition(".csv against")[2]):
         assert "Hamming score" in table and "macro F1" in table
-        header, *rows = table[table.index("label ") :].strip().splitlines()
+        header, *rows = table[table.index("\nlabel ") :].strip().splitlines()
         assert header.split()[:5] == ["label", "clips", "decided", "false", "missed"]
         assert [row.split()[:2] for row in rows[:3]] == [["cel", "3"], ["flu", "3"], ["voi", "1"]]
-    assert "thresholds.json" in sliding and "thresholds_centre.json" in center
+    assert "decisions at 0.5 for every label" in center and "decisions at 0.5" not in printed
 
 
 def test_resnet18_learns_from_images_of_short_time_spectra(irmas: Path, tmp_path: Path) -> None:
@@ -75,4 +75,4 @@ def test_resnet18_learns_from_images_of_short_time_spectra(irmas: Path, tmp_path
     run_dir = tmp_path / "cache" / "irmas_resnet18" / "runs" / "irmas_resnet18"
     checkpoint = load_checkpoint(run_dir / "fold0" / "best.pt")
     assert (checkpoint.n_bins, checkpoint.frames_per_second) == (256, 52)
-    assert len(pd.read_csv(tmp_path / "submissions" / "irmas_resnet18.csv")) == 5
+    assert len(pd.read_csv(tmp_path / "submissions" / "irmas_resnet18" / "submission.csv")) == 5

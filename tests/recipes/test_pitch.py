@@ -40,11 +40,11 @@ def test_notes_by_their_names_become_a_submission_and_a_page(
     run_in_process(tmp_path, "features train", SMALL_RECIPE, "pitch", data=data)
     printed = capsys.readouterr().out
     make(tmp_path, "predict inspect", SMALL_RECIPE, RECIPE="pitch", DATA=data)
-    submission = pd.read_csv(tmp_path / "submissions" / "pitch.csv")
+    submission = pd.read_csv(tmp_path / "submissions" / "pitch" / "submission.csv")
     assert list(submission.columns) == ["clip", "C3", "G3", "A3"]
     assert set(submission["clip"]) == {f"test/oboe/{name}_1.wav" for name in ("A3", "C3", "G3")}
     assert "accuracy" in printed
-    page = (tmp_path / "submissions" / "pitch.html").read_text(encoding="utf-8")
+    page = (tmp_path / "submissions" / "pitch" / "report.html").read_text(encoding="utf-8")
     assert "Confusion matrix" in page
     assert "Top losses" in page
 

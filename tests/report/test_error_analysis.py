@@ -93,7 +93,7 @@ def test_the_page_has_the_matrix_and_the_losses(tiny_run: TinyRun, capsys: pytes
     main(tiny_run.arguments)
     printed = capsys.readouterr().out
     assert "highest losses:" in printed
-    html = tiny_run.run_paths.submission(".html").read_text(encoding="utf-8")
+    html = (tiny_run.run_paths.submission_dir / "report.html").read_text(encoding="utf-8")
     assert "<h2>Confusion matrix</h2>" in html
     assert "<h2>Top losses</h2>" in html
     assert html.count('<tr class="right">') + html.count('<tr class="wrong">') == 6

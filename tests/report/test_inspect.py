@@ -49,8 +49,8 @@ def page(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> Page:
     """The page of the run's submission of its test clips."""
     run.main(tiny_run.arguments)
     main(tiny_run.arguments)
-    assert str(tiny_run.run_paths.submission(".html")) in capsys.readouterr().out
-    return Page(tiny_run.run_paths.submission(".html").read_text(encoding="utf-8"))
+    assert str(tiny_run.run_paths.submission_dir / "report.html") in capsys.readouterr().out
+    return Page((tiny_run.run_paths.submission_dir / "report.html").read_text(encoding="utf-8"))
 
 
 def decode_uri(uri: str | None) -> io.BytesIO:
@@ -91,7 +91,9 @@ def test_truth_is_shown_beside_predictions(page: Page) -> None:
 def test_the_page_is_bounded(tiny_run: TinyRun) -> None:
     run.main(tiny_run.arguments)
     main([*tiny_run.arguments, "--clips", "2"])
-    assert len(Page(tiny_run.run_paths.submission(".html").read_text(encoding="utf-8")).all("article")) == 2
+    assert (
+        len(Page((tiny_run.run_paths.submission_dir / "report.html").read_text(encoding="utf-8")).all("article")) == 2
+    )
 
 
 def test_every_label_shown_has_a_saliency_map_unless_they_are_left_out(tiny_run: TinyRun, page: Page) -> None:
@@ -101,7 +103,7 @@ def test_every_label_shown_has_a_saliency_map_unless_they_are_left_out(tiny_run:
         with Image.open(decode_uri(attributes["data-saliency"])) as image:
             assert image.mode == "LA"
     main([*tiny_run.arguments, "--no_maps"])
-    assert "data-saliency=" not in tiny_run.run_paths.submission(".html").read_text(encoding="utf-8")
+    assert "data-saliency=" not in (tiny_run.run_paths.submission_dir / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_page_does_without_the_maps_of_other_networks(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,11 +111,11 @@ def test_a_page_does_without_the_maps_of_other_networks(tiny_run: TinyRun, capsy
     for fold in (0, 1):
         tiny_run.write_network(fold, labels=[*LABELS[1:], "other"])
     main(tiny_run.arguments)
-    assert "without maps of where labels were heard: the run's networks have other labels" in capsys.readouterr().err
+    assert "the page has no saliency maps: the run's networks have other labels" in capsys.readouterr().err
     shutil.rmtree(tiny_run.run_paths.run_dir)
     main(tiny_run.arguments)
-    assert "without maps" not in capsys.readouterr().err  # as of a blend
-    assert "data-saliency=" not in tiny_run.run_paths.submission(".html").read_text(encoding="utf-8")
+    assert "saliency maps" not in capsys.readouterr().err  # as of a blend
+    assert "data-saliency=" not in (tiny_run.run_paths.submission_dir / "report.html").read_text(encoding="utf-8")
 
 
 def test_previews_have_the_same_top_db_floor_as_network_inputs(tiny_run: TinyRun) -> None:
@@ -131,7 +133,7 @@ def test_recordings_that_are_gone_leave_the_picture(tiny_run: TinyRun) -> None:
     for path in tiny_run.table["path"]:
         tiny_run.run_paths.cache.parent.joinpath(path).unlink()
     main(tiny_run.arguments)
-    page = Page(tiny_run.run_paths.submission(".html").read_text(encoding="utf-8"))
+    page = Page((tiny_run.run_paths.submission_dir / "report.html").read_text(encoding="utf-8"))
     assert (len(page.all("img")), len(page.all("audio"))) == (6, 0)
 
 
@@ -139,7 +141,7 @@ def test_a_recording_that_has_no_frames_is_not_decoded_here(tiny_run: TinyRun) -
     run.main(tiny_run.arguments)
     tiny_run.write_store(unreadable=[tiny_run.table["clip"].iloc[8]])
     main(tiny_run.arguments)
-    page = Page(tiny_run.run_paths.submission(".html").read_text(encoding="utf-8"))
+    page = Page((tiny_run.run_paths.submission_dir / "report.html").read_text(encoding="utf-8"))
     assert (len(page.all("article")), len(page.all("img")), len(page.all("audio"))) == (6, 5, 5)
 
 
@@ -155,12 +157,12 @@ def test_recordings_of_no_dataset_have_a_page_too(
     tiny_run.run_paths.store.unlink()
     tiny_run.run_paths.clips_csv.unlink()
     main(arguments)
-    page = Page(tiny_run.run_paths.submission("_on_field.html").read_text(encoding="utf-8"))
+    page = Page((tiny_run.run_paths.submission_dir / "inputs" / "field" / "report.html").read_text(encoding="utf-8"))
     assert len(page.all("article")) == len(page.all("img")) == len(page.all("audio")) == 2
     assert "pictures: the first 60" in page.text
     with Image.open(decode_uri(page.all("img")[0]["src"])) as image:
         assert image.height == 24
-    assert "_on_field.csv: 2 clips" in capsys.readouterr().out
+    assert "inputs/field/submission.csv: 2 clips" in capsys.readouterr().out
     with pytest.raises(UserError, match="TRUTH="):
         score.main(arguments)
     truth = tmp_path / "truth.csv"
@@ -174,7 +176,7 @@ def test_recordings_of_no_dataset_have_a_page_too(
 def test_a_missing_submission_says_what_to_run(tiny_run: TinyRun) -> None:
     with pytest.raises(UserError, match="make predict"):
         main(tiny_run.arguments)
-    assert not tiny_run.run_paths.submission(".html").exists()
+    assert not (tiny_run.run_paths.submission_dir / "report.html").exists()
 
 
 def test_a_missing_store_says_what_to_run(tiny_run: TinyRun) -> None:

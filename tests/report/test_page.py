@@ -23,7 +23,7 @@ def script(browser: webdriver.Chrome, tiny_run: TinyRun) -> Callable[..., Any]:
     """The page of the run's submission is open: this runs a line of JavaScript in it."""
     run.main(tiny_run.arguments)
     inspect.main(tiny_run.arguments)
-    browser.get(tiny_run.run_paths.submission(".html").as_uri())
+    browser.get((tiny_run.run_paths.submission_dir / "report.html").as_uri())
     return lambda line, *given: browser.execute_script(f"return {line}", *given)
 
 

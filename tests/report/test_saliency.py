@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 import torch
 
-from predict.inference.tagger import load_run
+from predict.inference.run_loader import load_run
 from recipe import Features, Network, Prediction, Recipe
 from report.saliency import MAX_COLUMNS, SaliencyMapper, clip_saliency, hires_cam
 from tests.predict.conftest import LABELS, TinyRun
 from tests.train.networks.test_factory import NAMES
 from train.evaluate.windows import slice_windows, window_starts
-from train.networks.factory import AudioNetwork, build_network, build_network_from_recipe
+from train.networks.factory import AudioNetwork, build_network_from_recipe
 
 
 def build(n_bins: int = 64, **keys: object) -> AudioNetwork:
     torch.manual_seed(0)
     network = replace(Network(), dropout=0.0, **keys)  # type: ignore[arg-type]
-    return build_network(network, n_bins, 3, mean=-40.0, std=20.0, pretrained=False).eval()
+    return build_network_from_recipe(Recipe(network=network), n_bins, 3, mean=-40.0, std=20.0).eval()
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("alexnet", "vgg16_bn", "waveform")])

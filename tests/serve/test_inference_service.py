@@ -1,40 +1,29 @@
-"""Networks that answer one recording after another: what is given up costs the next one nothing."""
+"""Recordings scored as they come: in turns, and what is given up or fails costs the next one nothing."""
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import soundfile
 
 from core.errors import UserError
+from core.sandbox import Cancelled
 from predict import run
 from predict.decide.thresholds import write_thresholds
-from predict.decoding.decoder_pool import DecoderPool
 from preprocess.audio.blocks import DecodeError
 from recipe.cli import parse_command
-from serve.inference_service import InferenceService
+from serve.inference_service import ENDED, InferenceService, ScoringTurns
 from serve.run import add_options, build_service
 from tests.predict.conftest import LABELS, TinyRun, make_tiny_run
-
-HANGING = """
-import os, time
-from preprocess.audio import clip_audio
-from predict.decoding import decoder_process
-
-def decode_blocks(path, sample_rate_hz, good=clip_audio.decode_blocks):
-    while os.path.basename(path) == "hangs":
-        time.sleep(0.1)
-    yield from good(path, sample_rate_hz)
-
-clip_audio.decode_blocks = decode_blocks
-decoder_process.main()
-"""
 
 
 def open_service(tiny_run: TinyRun, *keys: str) -> InferenceService:
@@ -50,16 +39,15 @@ def open_service(tiny_run: TinyRun, *keys: str) -> InferenceService:
         ["--prediction.view_gains_db", "[-6,6]"],
     ],
 )
-def test_a_service_answers_what_make_predict_does(tiny_run: TinyRun, keys: list[str]) -> None:
+def test_a_service_predicts_what_make_predict_does(tiny_run: TinyRun, keys: list[str]) -> None:
     recipe = parse_command([*tiny_run.arguments, *keys], "test").recipe
     write_thresholds(tiny_run.run_paths.run_dir, LABELS, np.array([0.3, 0.5, 0.6], np.float32), recipe.prediction, {})
     folder = tiny_run.run_paths.cache.parent / "sound"
     run.main([*tiny_run.arguments, *keys, "--input", str(folder), "--export", "json", "--merge"])
-    exported = json.loads(tiny_run.run_paths.submission("_on_sound.json").read_text())["clips"]
-    decided = pd.read_csv(tiny_run.run_paths.submission("_on_sound_labels.csv"), keep_default_na=False).set_index(
-        "clip"
-    )
-    windows = pd.read_csv(tiny_run.run_paths.submission("_on_sound_windows.csv")).set_index(["clip", "label"])
+    written = tiny_run.run_paths.input_dir(folder)
+    exported = json.loads((written / "detections.json").read_text())["clips"]
+    decided = pd.read_csv(written / "labels.csv", keep_default_na=False).set_index("clip")
+    windows = pd.read_csv(written / "windows.csv").set_index(["clip", "label"])
     with open_service(tiny_run, *keys) as service:
         for predicted in exported:
             clip = predicted["clip"]
@@ -82,81 +70,258 @@ def test_what_make_predict_warns_of_is_said_here_too(tmp_path: Path, capsys: pyt
     (tiny_run.run_paths.run_dir / "fold0" / "log.csv").write_text("epoch,train_loss\n1,0.5\n")
     open_service(tiny_run)
     (unfinished,) = capsys.readouterr().err.splitlines()
-    assert unfinished.startswith(f"warning: {tiny_run.run_paths.run_dir}/fold0/best.pt is of 1 epochs of ")
-    run.main(
-        [*tiny_run.arguments, "--prediction.view_offline_augment", "true", "--input", tiny_run.table["path"].iloc[11]]
-    )
-    predicted = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
-    open_service(tiny_run, "--prediction.view_offline_augment", "true")
-    assert capsys.readouterr().err.splitlines() == predicted
-    assert len(predicted) == 2
-    assert "recordings are heard without copies" in predicted[1]
+    assert unfinished.startswith(f"warning: {tiny_run.run_paths.run_dir}/fold0/best.pt has 1 of ")
+    run.main([*tiny_run.arguments, "--input", tiny_run.table["path"].iloc[11]])
+    assert unfinished in capsys.readouterr().err.splitlines()
 
 
 def test_what_is_longer_than_allowed_is_refused_as_soon_as_it_is_known(tiny_run: TinyRun, tmp_path: Path) -> None:
-    path = tmp_path / "long.wav"
-    soundfile.write(path, np.random.default_rng(0).uniform(-0.1, 0.1, 600 * 8_000), 8_000)
+    path = make_noise(tmp_path / "long.wav", 600)
     longer = pytest.raises(DecodeError, match=r"it is longer than 2\.5 minutes")
     with open_service(tiny_run, "--max_minutes", "2.5") as service, longer as refused:
         asyncio.run(service.tag("long", path))
     assert refused.value.path == path
 
 
+def make_noise(path: Path, seconds: float) -> Path:
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.1, 0.1, round(seconds * 8_000)), 8_000)
+    return path
+
+
 @pytest.fixture
-def hanging(
-    tiny_run: TinyRun, tmp_path: Path, as_process: Callable[[str], tuple[str, str]], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[InferenceService, Path, Path]]:
-    """A service of two decoders, a recording of which they hang, and a good one."""
-    monkeypatch.setattr("serve.inference_service.DecoderPool", partial(DecoderPool, command=as_process(HANGING)))
-    good = Path(tiny_run.table["path"].iloc[11])
-    (tmp_path / "hangs").write_bytes(good.read_bytes())
-    with open_service(tiny_run, "--jobs", "2") as service:
-        yield service, tmp_path / "hangs", good
+def service(tiny_run: TinyRun, faulty_decoders: None) -> Iterator[InferenceService]:
+    """A service whose decoders fail at recordings named for it."""
+    with open_service(tiny_run) as service:
+        yield service
 
 
-def test_a_decoder_that_gives_no_sound_keeps_no_other_from_the_networks(
-    hanging: tuple[InferenceService, Path, Path],
+@pytest.fixture
+def good(tiny_run: TinyRun) -> Path:
+    return Path(tiny_run.table["path"].iloc[11])
+
+
+def decoders() -> list[psutil.Process]:
+    """Those that have not ended."""
+    return [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
+
+
+async def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it took too long"
+        await asyncio.sleep(0.01)
+
+
+async def begin(coroutine: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+    """A request that has been under way for a moment."""
+    task = asyncio.create_task(coroutine)
+    await asyncio.sleep(0.5)
+    assert not task.done()
+    return task
+
+
+def test_what_costs_a_sandbox_costs_one_request(
+    service: InferenceService, tmp_path: Path, good: Path, short_stall: float
 ) -> None:
-    service, hangs, good = hanging
+    reasons = {
+        "crashes.wav": r"it ended its process \(SIGSEGV\)",
+        "crashes3.wav": r"it ended its process \(SIGSEGV\)",
+        "hangs1.wav": f"it hung: no progress for {short_stall:g} s",
+        "has_a_fault0.wav": "ZeroDivisionError: division by zero",
+        "needs_memory2.wav": "it needs more memory than its process may use",
+    }
+    paths = [make_noise(tmp_path / name, 4.0) for name in reasons]
 
+    async def ask() -> list[Any]:
+        requests = [service.tag(path.name, path) for path in [*paths, good, good]]
+        return await asyncio.gather(*requests, return_exceptions=True)
+
+    *failed, one, other = asyncio.run(ask())
+    for error, (name, reason) in zip(failed, reasons.items(), strict=True):
+        with pytest.raises(DecodeError, match=reason):
+            raise error
+        assert error.path.name == name
+    assert one == other == asyncio.run(service.tag(good.name, good))
+
+
+def test_a_decoder_that_hangs_keeps_no_other_recording_waiting(
+    service: InferenceService, tmp_path: Path, good: Path
+) -> None:
     async def ask() -> None:
-        waiting = asyncio.create_task(service.tag("hangs", hangs))
-        await asyncio.sleep(0.1)
+        waiting = await begin(service.tag("hangs", make_noise(tmp_path / "hangs2.wav", 4.0)))
         assert (await service.tag("good", good)).duration_s == 2
         assert not waiting.done()
+        waiting.cancel()
 
     asyncio.run(ask())
 
 
-def test_answers_that_are_given_up_cost_the_next_one_nothing(hanging: tuple[InferenceService, Path, Path]) -> None:
-    service, hangs, good = hanging
+def test_requests_that_are_cancelled_end_their_decoders_and_cost_the_next_nothing(
+    service: InferenceService, tmp_path: Path, good: Path
+) -> None:
+    hangs = make_noise(tmp_path / "hangs0.wav", 4.0)
 
     async def ask() -> None:
         expected = await service.tag("good", good)
-        given_up = [asyncio.create_task(service.tag("hangs", hangs)) for _ in range(4)]
+        idle = len(decoders())
+        cancelled = [asyncio.create_task(service.tag("hangs", hangs)) for _ in range(4)]
         next_one = asyncio.create_task(service.tag("good", good))
-        await asyncio.sleep(0.1)
-        for task in given_up:
+        await wait_until(lambda: len(decoders()) >= idle + 3)
+        for task in cancelled:
             task.cancel()
+        began = time.monotonic()
+        await wait_until(lambda: len(decoders()) <= idle + 1)
+        assert time.monotonic() - began < 1
         assert (await next_one) == expected
-        for task in given_up:
+        for task in cancelled:
             with pytest.raises(asyncio.CancelledError):
                 await task
 
     asyncio.run(ask())
 
 
-def test_a_service_that_has_ended_answers_nothing(hanging: tuple[InferenceService, Path, Path]) -> None:
-    service, hangs, good = hanging
+def test_a_long_recording_that_is_cancelled_is_not_scored_to_its_end(
+    service: InferenceService, tmp_path: Path, good: Path
+) -> None:
+    """Its decoder has frames ready at any time, so that nothing is waited for."""
+    path = make_noise(tmp_path / "long.wav", 3_000)
 
     async def ask() -> None:
-        under_way = asyncio.create_task(service.tag("hangs", hangs))
-        await asyncio.sleep(0.1)
+        task = await begin(service.tag("long", path))
+        assert len(decoders()) == 1
+        task.cancel()
+        began = time.monotonic()
+        await wait_until(lambda: not decoders())
+        assert time.monotonic() - began < 1
+        assert (await service.tag("good", good)).duration_s == 2
+
+    asyncio.run(ask())
+
+
+def test_more_recordings_than_threads_wait_for_one(tiny_run: TinyRun, good: Path) -> None:
+    async def ask(service: InferenceService) -> list[Any]:
+        return await asyncio.gather(*(service.tag("good", good) for _ in range(5)))
+
+    with open_service(tiny_run, "--max_pending", "2") as service:
+        responses = asyncio.run(ask(service))
+    assert responses == [responses[0]] * 5
+
+
+def test_a_service_that_has_ended_refuses(service: InferenceService, tmp_path: Path, good: Path) -> None:
+    hangs = make_noise(tmp_path / "hangs1.wav", 4.0)
+
+    async def ask() -> None:
+        under_way = await begin(service.tag("hangs", hangs))
+        began = time.monotonic()
         service.__exit__()
-        with pytest.raises(UserError, match="decoding was cancelled"):
-            await under_way
-        with pytest.raises(UserError, match="no more recordings are to be heard"):
-            await service.tag("good", good)
+        assert time.monotonic() - began < 1
+        assert not decoders()
+        for request in (under_way, service.tag("good", good)):
+            with pytest.raises(UserError, match=ENDED):
+                await request
 
     asyncio.run(ask())
     assert not service.folder.exists()
+
+
+class Recording(threading.Thread):
+    """Scores some chunks of ten windows, in turns; leaves at the first that is cancelled."""
+
+    def __init__(self, turns: ScoringTurns, name: str, n_chunks: int, scored: list[str]) -> None:
+        super().__init__(name=name)
+        self.turns, self.n_chunks, self.scored = turns, n_chunks, scored
+        self.cancelled, self.was_cancelled = threading.Event(), False
+        self.start()
+
+    def run(self) -> None:
+        try:
+            for index in range(self.n_chunks):
+                with self.turns.take(10 * index, self.cancelled):
+                    self.scored.append(self.name)
+        except Cancelled:
+            self.was_cancelled = True
+
+
+def wait_for_tickets(turns: ScoringTurns, n: int) -> None:
+    deadline = time.monotonic() + 10
+    while len(turns._waiting) < n:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_the_recording_with_the_fewest_scored_windows_is_next() -> None:
+    turns, scored = ScoringTurns(), list[str]()
+    with turns.take(0, threading.Event()):
+        long = Recording(turns, "long", 4, scored)
+        wait_for_tickets(turns, 1)
+        short = Recording(turns, "short", 1, scored)
+        wait_for_tickets(turns, 2)
+        middle = Recording(turns, "middle", 2, scored)
+        wait_for_tickets(turns, 3)
+        assert scored == []
+    for thread in (long, short, middle):
+        thread.join(10)
+    assert scored[:3] == ["long", "short", "middle"]  # those that came first
+    assert sorted(scored) == ["long"] * 4 + ["middle"] * 2 + ["short"]
+
+
+def test_a_recording_waits_while_another_has_fewer_windows_scored() -> None:
+    turns, order = ScoringTurns(), list[int]()
+
+    def score(n_scored: int) -> None:
+        with turns.take(n_scored, threading.Event()):
+            order.append(n_scored)
+
+    with turns.take(0, threading.Event()):
+        threads = [threading.Thread(target=score, args=(n_scored,)) for n_scored in (300, 100, 200, 0)]
+        for number, thread in enumerate(threads):
+            thread.start()
+            wait_for_tickets(turns, number + 1)
+    for thread in threads:
+        thread.join(10)
+    assert order == [0, 100, 200, 300]
+
+
+def test_one_recording_is_scored_at_a_time() -> None:
+    turns, scoring, highest = ScoringTurns(), 0, 0
+
+    def score() -> None:
+        nonlocal scoring, highest
+        for index in range(5):
+            with turns.take(index, threading.Event()):
+                scoring += 1
+                highest = max(highest, scoring)
+                time.sleep(0.002)
+                scoring -= 1
+
+    threads = [threading.Thread(target=score) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert highest == 1
+
+
+def test_a_turn_that_ends_in_an_error_is_the_next_one_s() -> None:
+    turns, scored = ScoringTurns(), list[str]()
+    with pytest.raises(ValueError, match="of a network"), turns.take(0, threading.Event()):
+        waiting = Recording(turns, "waiting", 1, scored)
+        wait_for_tickets(turns, 1)
+        raise ValueError("of a network")
+    waiting.join(10)
+    assert scored == ["waiting"]
+
+
+def test_a_cancelled_recording_leaves_the_turns() -> None:
+    turns, scored = ScoringTurns(), list[str]()
+    with turns.take(0, threading.Event()):
+        cancelled = Recording(turns, "cancelled", 1, scored)
+        wait_for_tickets(turns, 1)
+        good = Recording(turns, "good", 1, scored)
+        wait_for_tickets(turns, 2)
+        cancelled.cancelled.set()
+        cancelled.join(1)
+        assert cancelled.was_cancelled
+        assert scored == []
+    good.join(10)
+    assert scored == ["good"]

@@ -121,8 +121,10 @@ def until_status(server: RunningServer, audio: bytes, wanted: int) -> str:
 
 def test_a_decoder_that_is_killed_costs_no_answer(server: RunningServer, tiny_run: TinyRun) -> None:
     before = server.tag(audio_of(tiny_run, 11))
-    (decoder,) = psutil.Process(server.process.pid).children()
-    decoder.kill()
+    decoders = psutil.Process(server.process.pid).children()
+    assert decoders
+    for decoder in decoders:
+        decoder.kill()
     assert server.tag(audio_of(tiny_run, 11)) == before
 
 

@@ -16,10 +16,10 @@ def test_instruments_are_those_of_irmas() -> None:
 def test_parts_fill_their_time_in_range_and_in_key(instrument: Instrument) -> None:
     generator = np.random.default_rng(0)
     for _ in range(20):
-        for midi_program in instrument.midi_programs:
+        for patch in instrument.patches:
             piece = draw_piece(generator)
-            notes = compose_notes(instrument, midi_program, piece, 6.0, generator)
-            assert all(midi_program.low <= note.key <= midi_program.high for note in notes)
+            notes = compose_notes(instrument, patch, piece, 6.0, generator)
+            assert all(patch.low <= note.key <= patch.high for note in notes)
             assert {(note.key - piece.tonic) % 12 for note in notes} <= set(piece.scale)
             assert all(0 <= note.start_s < note.end_s and 1 <= note.velocity <= 127 for note in notes)
             starts_s = sorted([0.0, *(note.start_s for note in notes), 6.0])
@@ -38,9 +38,7 @@ def test_chords_are_played_by_those_who_can() -> None:
 
 
 def part(instrument: Instrument, seed: int) -> list[Note]:
-    return compose_notes(
-        instrument, instrument.midi_programs[0], Piece(0.5, 0, (0, 2, 4, 5, 7, 9, 11)), 8.0, seeded(seed)
-    )
+    return compose_notes(instrument, instrument.patches[0], Piece(0.5, 0, (0, 2, 4, 5, 7, 9, 11)), 8.0, seeded(seed))
 
 
 def seeded(seed: int) -> np.random.Generator:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from preprocess.dataset.note_names import normalize_note, note_name
+from preprocess.dataset.layouts.notes import normalize_note, note_name
 from synth.note_sets import MAX_CHORD_NOTES, MAX_CHORD_SPAN, SETS, TEST, TRAIN, plan_note_clips
 from synth.synthesizer import find_soundfont
 
@@ -28,9 +28,7 @@ def test_twelve_are_all_pitch_classes_within_the_range_over_octaves() -> None:
     note_clips = plan_note_clips("twelve", 0, 5)
     classes = Counter((note_clip.file.parent, note_clip.keys[0] % 12) for note_clip in note_clips)
     assert set(classes.values()) == {5}
-    assert all(
-        note_clip.midi_program.low <= note_clip.keys[0] <= note_clip.midi_program.high for note_clip in note_clips
-    )
+    assert all(note_clip.patch.low <= note_clip.keys[0] <= note_clip.patch.high for note_clip in note_clips)
     assert len({note_clip.keys[0] // 12 for note_clip in note_clips}) >= 5
 
 
@@ -42,7 +40,7 @@ def test_chords_are_one_to_four_pitch_classes_within_two_octaves() -> None:
     for note_clip in note_clips:
         assert len({key % 12 for key in note_clip.keys}) == len(note_clip.keys)
         assert max(note_clip.keys) - min(note_clip.keys) <= MAX_CHORD_SPAN
-        assert note_clip.midi_program.low <= min(note_clip.keys) and max(note_clip.keys) <= note_clip.midi_program.high
+        assert note_clip.patch.low <= min(note_clip.keys) and max(note_clip.keys) <= note_clip.patch.high
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -64,7 +62,7 @@ def test_another_seed_is_another_set() -> None:
 
 def test_no_two_instruments_share_a_sample() -> None:
     samples = samples_of_programs(find_soundfont())
-    programs = [midi_program.program for midi_program in (TRAIN | TEST).values()]
+    programs = [patch.program for patch in (TRAIN | TEST).values()]
     assert all(samples[program] for program in programs)
     assert not [pair for pair in combinations(programs, 2) if samples[pair[0]] & samples[pair[1]]]
 

@@ -12,7 +12,7 @@ import soundfile
 from core.errors import UserError
 from preprocess.dataset.loader import read_dataset
 from recipe import Data
-from synth.render_demo import DemoSpec, main, plan_sessions
+from synth.render_demo import main, plan_sessions
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL_SET = ["--train-clips", "2", "--test-clips", "3"]
@@ -106,7 +106,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 
 
 def test_the_plan_is_balanced_and_splits_no_piece() -> None:
-    sessions = plan_sessions(DemoSpec())
+    sessions = plan_sessions(0, 40, 60)
     train = [session for session in sessions if not session.is_test]
     clips = Counter(session.instruments[0].code for session in train for _ in session.files)
     assert set(clips.values()) == {40}

@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from core.errors import UserError
-from preprocess.dataset.note_names import PITCH_CLASSES, normalize_note
+from preprocess.dataset.layouts.notes import PITCH_CLASSES, normalize_note
 from synth.note_sets import TEST, TRAIN
 from synth.render_notes import main
 from tests.make_commands import make
@@ -27,8 +27,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_every_instrument_plays_every_note(rendered: Path) -> None:
-    for split, midi_programs in (("train", TRAIN), ("test", TEST)):
-        for instrument in midi_programs:
+    for split, patches in (("train", TRAIN), ("test", TEST)):
+        for instrument in patches:
             names = {path.name for path in (rendered / "naturals" / split / instrument).iterdir()}
             assert names == {f"{natural}3_1.wav" for natural in "CDEFGAB"}
             assert len(list((rendered / "chords" / split / instrument).iterdir())) == 1

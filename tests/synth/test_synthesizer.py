@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import UserError
 from synth import synthesizer
-from synth.melodies import INSTRUMENTS, MidiProgram, Note
+from synth.melodies import INSTRUMENTS, Note, Patch
 from synth.synthesizer import (
     SAMPLE_RATE_HZ,
     Performer,
@@ -18,7 +18,7 @@ from synth.synthesizer import (
     synthesize,
 )
 
-MIDI_PROGRAMS = [midi_program for instrument in INSTRUMENTS for midi_program in instrument.midi_programs]
+PATCHES = [patch for instrument in INSTRUMENTS for patch in instrument.patches]
 
 
 def performer(program: int, tuning_semitones: float = 0.0) -> Performer:
@@ -32,10 +32,10 @@ def peak_hz(sound: np.ndarray) -> float:
     return float(spectrum.argmax() * SAMPLE_RATE_HZ / len(sound))
 
 
-@pytest.mark.parametrize("midi_program", MIDI_PROGRAMS, ids=lambda midi_program: f"program{midi_program.program}")
-def test_every_program_sounds_over_its_range(midi_program: MidiProgram) -> None:
-    for key in (midi_program.low, (midi_program.low + midi_program.high) // 2, midi_program.high):
-        sound = synthesize(performer(midi_program.program), [Note(0.1, 0.4, key, 80)], 0.5)
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: f"program{patch.program}")
+def test_every_program_sounds_over_its_range(patch: Patch) -> None:
+    for key in (patch.low, (patch.low + patch.high) // 2, patch.high):
+        sound = synthesize(performer(patch.program), [Note(0.1, 0.4, key, 80)], 0.5)
         assert len(sound) == round(0.5 * SAMPLE_RATE_HZ)
         assert np.abs(sound[: int(0.09 * SAMPLE_RATE_HZ)]).max() == 0
         assert np.sqrt(np.mean(sound[int(0.1 * SAMPLE_RATE_HZ) :] ** 2)) > 1e-3
@@ -78,7 +78,7 @@ def test_a_recording_has_no_clipping_and_the_same_seed_gives_the_same() -> None:
         assert -40 < rms_db < -12
 
 
-def test_every_part_is_heard_whatever_its_own_level() -> None:
+def test_every_part_is_audible_whatever_its_own_level() -> None:
     loud, quiet = (synthesize(performer(73), [Note(0, 1, key, 90)], 1.0) for key in (64, 81))
     for seed in range(5):
         generator = np.random.default_rng(seed)

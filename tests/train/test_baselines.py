@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
 from sklearn.neighbors import KNeighborsRegressor
 
 from core.errors import UserError
@@ -16,6 +17,7 @@ from tests.make_commands import make
 from train.baselines import NEIGHBOURS, BaselineDataset, choose_k, evaluate, main, tabulate
 from train.classical.inputs import INPUT_SIZES
 from train.classical.models import standardise, vote_by_k
+from train.evaluate.metrics import compute_metrics
 
 KEYS = ["--training.crop_seconds", "0.5", "--features.sample_rate_hz", "16000", "--jobs", "1", "--neighbours", "8"]
 
@@ -103,6 +105,11 @@ def make_random_dataset(n_clips: int, n_labels: int, labels_a_clip: float) -> Ba
     return BaselineDataset(inputs, multi_hot.astype(np.float32), random.integers(3, size=n_clips))
 
 
+def compute(dataset: BaselineDataset, scores: np.ndarray, clips: np.ndarray | slice = slice(None)) -> dict[str, float]:
+    """Every metric of scores of some clips."""
+    return compute_metrics(torch.from_numpy(dataset.multi_hot[clips]), torch.from_numpy(scores))
+
+
 def score_neighbours_slowly(
     dataset: BaselineDataset, x: np.ndarray, max_k: int
 ) -> tuple[tuple[object, ...], list[float]]:
@@ -114,15 +121,15 @@ def score_neighbours_slowly(
         x_train, x_test = standardise(x[others[fold]], x[rows[fold]])
         model = KNeighborsRegressor(n_neighbors=k, algorithm="brute").fit(x_train, dataset.multi_hot[others[fold]])
         scores[k - 1, rows[fold]] = model.predict(x_test)
-    best = [np.argmax([dataset.metrics_row(of_k[where], where)[dataset.metric] for of_k in scores]) for where in others]
+    best = [np.argmax([compute(dataset, of_k[where], where)[dataset.metric] for of_k in scores]) for where in others]
     chosen = np.empty_like(scores[0])
     for fold in folds:
         chosen[rows[fold]] = scores[best[fold], rows[fold]]
-    metrics_row = dataset.metrics_row(chosen)
-    by_fold = [dataset.metrics_row(chosen[where], where)[dataset.metric] for where in rows]
-    last = (min(by_fold), max(by_fold), metrics_row["lwlrap"], metrics_row["map"], metrics_row.get("accuracy"))
+    metrics = compute(dataset, chosen)
+    by_fold = [compute(dataset, chosen[where], where)[dataset.metric] for where in rows]
+    last = (min(by_fold), max(by_fold), metrics["lwlrap"], metrics["map"], metrics.get("accuracy"))
     ks = " ".join(map(str, sorted({int(k) + 1 for k in best})))
-    return (ks, metrics_row[dataset.metric], *last), [dataset.metrics_row(of_k)[dataset.metric] for of_k in scores]
+    return (ks, metrics[dataset.metric], *last), [compute(dataset, of_k)[dataset.metric] for of_k in scores]
 
 
 @pytest.mark.parametrize("labels_a_clip", [1, 2.5])
@@ -141,9 +148,9 @@ def test_neighbours_are_scored_as_scikit_learn_does_k_by_k(labels_a_clip: float)
 def test_the_score_is_the_figure_of_the_metric_that_is_compared(labels_a_clip: float) -> None:
     dataset = make_random_dataset(90, 6, labels_a_clip)
     scores = np.random.default_rng(1).integers(5, size=dataset.multi_hot.shape) / 5  # with ties
-    assert dataset.score(scores) == dataset.metrics_row(scores)[dataset.metric]
+    assert dataset.score(scores) == compute(dataset, scores)[dataset.metric]
     for clips in (np.arange(7), np.flatnonzero(dataset.folds == 2)):
-        assert dataset.score(scores[clips], clips) == dataset.metrics_row(scores[clips], clips)[dataset.metric]
+        assert dataset.score(scores[clips], clips) == compute(dataset, scores[clips], clips)[dataset.metric]
 
 
 def test_memory_does_not_grow_with_the_number_of_ks() -> None:

@@ -55,7 +55,7 @@ def test_the_search_leaves_weights_and_optimizer_as_they_were(cache: Path) -> No
     train_state = create_train_state(job, n_steps=20)
     saved_state = {name: value.clone() for name, value in train_state.network.state_dict().items()}
     rates = [group["lr"] for group in train_state.optimizer.param_groups]
-    _, losses = run_lr_range_test(job, train_state, np.geomspace(1e-3, 1e-1, 20))
+    losses = run_lr_range_test(job, train_state, np.geomspace(1e-3, 1e-1, 20))
     assert len(set(losses)) > 10, "it did train"
     assert all(torch.equal(value, saved_state[name]) for name, value in train_state.network.state_dict().items())
     assert [group["lr"] for group in train_state.optimizer.param_groups] == rates
@@ -64,19 +64,20 @@ def test_the_search_leaves_weights_and_optimizer_as_they_were(cache: Path) -> No
 
 def test_suggestions_are_the_steepest_point_and_a_tenth_of_the_lowest() -> None:
     rates = np.geomspace(1e-6, 1, 61)
-    curve = 1 / (1 + (rates / 1e-3) ** 2) + (rates / 0.1) ** 2
-    steepest, tenth = suggest_learning_rates(rates.tolist(), curve.tolist())
-    assert steepest == pytest.approx(1e-3, rel=0.3)
-    assert tenth == pytest.approx(rates[curve.argmin()] / 10)
+    smoothed = 1 / (1 + (rates / 1e-3) ** 2) + (rates / 0.1) ** 2
+    suggestions = suggest_learning_rates(pd.DataFrame({"lr": rates, "smoothed": smoothed}))
+    assert list(suggestions) == ["steepest", "minimum / 10"]
+    assert suggestions["steepest"] == pytest.approx(1e-3, rel=0.3)
+    assert suggestions["minimum / 10"] == pytest.approx(rates[smoothed.argmin()] / 10)
 
 
 def test_a_loss_that_only_rises_suggests_nothing() -> None:
     with pytest.raises(UserError, match="--min_lr"):
-        suggest_learning_rates([1e-3, 1e-2, 1e-1], [1.0, 2.0, 3.0])
+        suggest_learning_rates(pd.DataFrame({"lr": [1e-3, 1e-2, 1e-1], "smoothed": [1.0, 2.0, 3.0]}))
 
 
 def test_smoothing_has_no_bias_towards_zero() -> None:
-    assert smooth_losses([2.0] * 5) == pytest.approx([2.0] * 5)
+    assert smooth_losses([2.0] * 5).tolist() == pytest.approx([2.0] * 5)
 
 
 @pytest.mark.parametrize("options", [["--steps", "3"], ["--min_lr", "1", "--max_lr", "0.1"], ["--fold", "9"]])

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from core.errors import UserError
 from core.file_lock import file_lock
-from predict.inference.tagger import load_run
+from predict.inference.run_loader import load_run
 from recipe import Prediction
 from tests.train.factories import LABELS, assert_same, fit, get_run_dir, start_training
 from train.data.batches import Batches
@@ -64,7 +64,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(cache: Path, mon
     def burst(*arguments: Any) -> Tensor:
         return batch_loss(*arguments) * (float("nan") if next(calls) == 5 else 1)
 
-    monkeypatch.setattr("train.fit.batch_loss", burst)
+    monkeypatch.setattr("train.loop.train_fold.batch_loss", burst)
     with pytest.raises(
         UserError, match=r"became nan in epoch 2 at step 3 of 3, learning rate \S+: lower training\.max_lr"
     ):
@@ -73,7 +73,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(cache: Path, mon
 
 
 def test_scores_that_are_not_finite_stop_the_run(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("train.fit.score_clips", lambda *arguments: score_clips(*arguments) * float("nan"))
+    monkeypatch.setattr("train.loop.train_fold.score_clips", lambda *arguments: score_clips(*arguments) * float("nan"))
     with pytest.raises(UserError, match=r"scores became nan in epoch 1: lower training\.max_lr"):
         fit(cache, "--folds", "2")
 
@@ -92,7 +92,7 @@ def test_a_full_device_says_what_to_lower(cache: Path, monkeypatch: pytest.Monke
             torch.empty(1 << 60, dtype=torch.uint8)
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("train.fit.batch_loss", run_out)
+    monkeypatch.setattr("train.loop.train_fold.batch_loss", run_out)
     with pytest.raises(UserError, match=r"training\.batch_size = 4 .* training\.crop_seconds = 1\.6: try .* 2"):
         fit(cache)
 
@@ -185,8 +185,8 @@ def test_a_run_that_cannot_go_on_is_refused_and_keeps_what_it_has(cache: Path) -
     best.write_bytes(before[best])
     last, log = best.with_name("last.pt"), best.with_name("log.csv")
     resume = load_checkpoint(last).resume or {}
-    save_checkpoint(last, replace(load_checkpoint(last), resume={k: v for k, v in resume.items() if k != "updates"}))
-    with pytest.raises(UserError, match=r"fold1/last\.pt lacks updates"):
+    save_checkpoint(last, replace(load_checkpoint(last), resume={k: v for k, v in resume.items() if k != "n_averaged"}))
+    with pytest.raises(UserError, match=r"fold1/last\.pt lacks n_averaged"):
         fit(cache, "--training.epochs", "1", "--resume")
     last.write_bytes(before[last])
     network = load_checkpoint(last).network
@@ -356,7 +356,7 @@ def test_other_errors_beside_a_compiled_network_stay_what_they_are(
         raise error
 
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
-    monkeypatch.setattr("train.fit.batch_loss", fail)
+    monkeypatch.setattr("train.loop.train_fold.batch_loss", fail)
     with pytest.raises(SystemExit if isinstance(error, KeyboardInterrupt) else RuntimeError) as caught:
         fit(cache, "--folds", "0", "--training.compile", "true")
     assert caught.value is error or getattr(caught.value, "code", None) == 130

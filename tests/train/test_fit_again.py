@@ -40,7 +40,8 @@ def test_the_same_seed_trains_the_same_networks_and_another_does_not(
     fit(cache, *STATEFUL.split())
     process = start_training(again, *STATEFUL.split())
     printed, complaints = process.communicate()
-    assert (process.returncode, complaints) == (0, "")
+    assert process.returncode == 0, complaints
+    assert [line.split()[:2] for line in complaints.splitlines()] == [[f"fold{fold}:", "3/3"] for fold in range(3)]
     assert "label_issues.csv" in printed
     assert_same_run(cache, again)
     fit(other, *STATEFUL.split(), "--training.seed", "1", "--folds", "0")
@@ -72,8 +73,8 @@ def test_an_interrupt_leaves_a_usable_checkpoint_and_one_line(cache: Path) -> No
     process.send_signal(signal.SIGINT)
     _, complaints = process.communicate()
     assert process.returncode == 130
-    assert complaints.startswith("earmark: interrupted")
-    assert len(complaints.splitlines()) == 1
+    progress, line = complaints.splitlines()
+    assert progress.startswith("fold0: ") and line.startswith("earmark: interrupted")
     assert load_checkpoint(last).resume is not None
 
 
@@ -88,7 +89,7 @@ def test_an_interrupt_in_the_first_epoch_loses_no_more_than_it(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit, match="130"):
-        patch.setattr("train.fit.batch_loss", interrupt)
+        patch.setattr("train.loop.train_fold.batch_loss", interrupt)
         fit(cache, *STATEFUL.split())
     assert load_checkpoint(get_run_dir(cache) / "fold0" / "last.pt").epoch == 0
     fit(cache, *STATEFUL.split(), "--resume")

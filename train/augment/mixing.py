@@ -1,8 +1,7 @@
 """Mixtures of clips of a batch: mixup, power mixing of several, cross-fade in time; and their labels.
 
-Every function takes x [batch, n_frames, n_bins], y [batch, n_labels] and a generator on x's device, and mixes each clip
-of the batch with others of it. `decibels` says that x holds decibels, which are added as powers; otherwise x holds
-samples, which are added as they are.
+Every function mixes each clip of x [batch, n_frames, n_bins] with others of it. `decibels` says that x holds decibels,
+which add as powers; otherwise x holds samples.
 """
 
 from typing import Literal
@@ -13,8 +12,6 @@ from torch import Generator, Tensor
 from train.augment.gain_noise import db_to_power, draw_uniform, power_to_db
 
 LabelMixing = Literal["union", "proportional"]
-MixPartners = list[tuple[Tensor, Tensor]]
-"""Weights of other clips in each mixture, and which of the batch they are [batch]."""
 
 
 def mixup(
@@ -29,7 +26,7 @@ def mixup(
     # What torch.distributions.Beta draws from; Beta itself takes no generator.
     share = max_share * torch._sample_dirichlet(concentration, generator=generator)[:, 0]
     mixed = torch.lerp(x, x.index_select(0, partner), share[:, None, None])
-    return mixed, mix_labels(y, 1 - share, [(share, partner)], label_mixing)
+    return mixed, mix_labels(y, torch.stack([1 - share, share]), [partner], label_mixing)
 
 
 def power_mix(
@@ -40,34 +37,28 @@ def power_mix(
     max_clips: int,
     range_db: float,
     label_mixing: LabelMixing,
-    decibels: bool = True,
+    decibels: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Sound each clip together with 1 to `max_clips` - 1 others, quieter by up to `range_db` (uniform in decibels).
+    """Add to each clip 1 to `max_clips` - 1 others, quieter by up to `range_db` (uniform in decibels).
 
-    By the rule `proportional` a label's weight is its clip's share of the gains of power.
+    A clip's share, for `proportional` labels, is of the gains of power.
     """
     n_most = min(max_clips, len(x)) - 1
-    n_others = 1 + draw_uniform(0, n_most, x, generator).flatten().long().clamp(max=n_most - 1)
-    own_weight = torch.ones(len(x), device=x.device)
-    others = [
-        (db_to_power(draw_uniform(-range_db, 0, x, generator)).flatten() * (n_others > k), partner)
-        for k, partner in enumerate(_draw_partners(x, n_most, generator))
-    ]
-    total = own_weight + sum(gain for gain, _ in others)
-    shares = [(gain / total, partner) for gain, partner in others]
-    mixed = mix_weighted(
-        x, own_weight[:, None, None], [(gain[:, None, None], partner) for gain, partner in others], decibels
-    )
-    return mixed, mix_labels(y, own_weight / total, shares, label_mixing)
+    n_others = 1 + draw_uniform(0, n_most, x, generator).long().clamp(max=n_most - 1)
+    partners = _draw_partners(x, n_most, generator)
+    gains = [db_to_power(draw_uniform(-range_db, 0, x, generator)) * (n_others > k) for k in range(n_most)]
+    weights = [torch.ones((len(x), 1, 1), device=x.device), *gains]
+    shares = (torch.stack(weights) / (weights[0] + sum(gains))).flatten(1)
+    return mix_weighted(x, weights, partners, decibels), mix_labels(y, shares, partners, label_mixing)
 
 
 def crossfade(
-    x: Tensor, y: Tensor, generator: Generator, *, max_share: float, label_mixing: LabelMixing, decibels: bool = True
+    x: Tensor, y: Tensor, generator: Generator, *, max_share: float, label_mixing: LabelMixing, decibels: bool
 ) -> tuple[Tensor, Tensor]:
     """Fade each clip into another: the power of one falls along a sigmoid in time while the other's rises.
 
-    The fade's middle lies uniformly in the middle half of the crop. From 12 to 88 % it takes a share of the crop drawn
-    uniformly up to `max_share`. After the mixer of the winner of FSDKaggle2019 (argus-freesound).
+    The fade's middle lies uniformly in the middle half of the crop; from 12 to 88 % it takes a share of the crop drawn
+    uniformly up to `max_share`. After the winner of FSDKaggle2019 (argus-freesound).
     """
     (partner,) = _draw_partners(x, 1, generator)
     n_frames = x.shape[1]
@@ -76,29 +67,26 @@ def crossfade(
     time = (torch.arange(n_frames, device=x.device)[:, None] + 0.5) / n_frames
     rising = torch.sigmoid((time - middle) * (4 / width))
     share = rising.mean((1, 2))
-    mixed = mix_weighted(x, 1 - rising, [(rising, partner)], decibels)
-    return mixed, mix_labels(y, 1 - share, [(share, partner)], label_mixing)
+    mixed = mix_weighted(x, [1 - rising, rising], [partner], decibels)
+    return mixed, mix_labels(y, torch.stack([1 - share, share]), [partner], label_mixing)
 
 
-def mix_weighted(x: Tensor, own_weight: Tensor, others: MixPartners, decibels: bool) -> Tensor:
-    """Each clip under the weights `own_weight` and others of x under theirs, added as powers, or as samples.
-
-    Weights are of power and broadcast to x; a sample's is the root of it.
-    """
+def mix_weighted(x: Tensor, weights: list[Tensor], partners: list[Tensor], decibels: bool) -> Tensor:
+    """Sums of each clip and its partners. Weights, the clip's own first, are of power, so samples take their roots."""
     linear = db_to_power(x) if decibels else x
-    total = linear * (own_weight if decibels else own_weight.sqrt())
-    for weights, clips in others:
-        # A quarter of the time of indexing with brackets.
-        total.addcmul_(linear.index_select(0, clips), weights if decibels else weights.sqrt())
+    own_gain, *gains = weights if decibels else [weight.sqrt() for weight in weights]
+    total = linear * own_gain
+    for gain, partner in zip(gains, partners, strict=True):
+        total.addcmul_(linear.index_select(0, partner), gain)
     return power_to_db(total) if decibels else total
 
 
-def mix_labels(y: Tensor, own_weight: Tensor, others: MixPartners, label_mixing: LabelMixing) -> Tensor:
-    """Labels of mixtures, from shares [batch]: all whose share is above 0 (union), or in proportion (proportional)."""
-    parts = [(own_weight, y), *((share, y[clips]) for share, clips in others)]
+def mix_labels(y: Tensor, shares: Tensor, partners: list[Tensor], label_mixing: LabelMixing) -> Tensor:
+    """Labels of mixtures from shares [1 + n_partners, batch]: all of a share above 0 (union), or each by its share."""
+    labels = torch.stack([y, *(y[partner] for partner in partners)])
     if label_mixing == "proportional":
-        return torch.stack([share[:, None] * labels for share, labels in parts]).sum(0)
-    return torch.stack([(share > 0)[:, None] * labels for share, labels in parts]).amax(0)
+        return (shares[:, :, None] * labels).sum(0)
+    return ((shares > 0)[:, :, None] * labels).amax(0)
 
 
 def _draw_partners(x: Tensor, number: int, generator: Generator) -> list[Tensor]:

@@ -1,23 +1,19 @@
-"""Fixed-length inputs for simple models, out of recordings of any length: samples, spectra and their centres.
+"""Fixed-length inputs for simple models, from a few seconds of recordings of any length: samples and spectra.
 
-librosa's, for a few seconds of each recording; the store's frames stay out of it, so that a recipe of any features has
-the same baselines.
+They do not come from the store, so that every recipe has the same baselines.
 """
 
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 
 from preprocess.audio.clip_audio import ClipAudio
 from preprocess.audio.trimming import take_samples
 from preprocess.frames.framing import Samples
 from recipe import Features
 
-Values = npt.NDArray[np.float32]
-
 INPUT_SIZES = {"samples": 4096, "fft": 1024, "spectrogram": 64 * 32, "centroid_bandwidth": 4}
-"""Values of each input, by its name: together 29 KB a clip."""
+"""Values of each input, by its name."""
 N_MELS, N_TIME_BINS = 64, 32
 MAX_READ_S = 120.0
 """An excerpt is the middle of at most so much of a recording, which bounds the memory."""
@@ -27,7 +23,7 @@ WINDOW_S = 0.0465
 TOP_DB = 80.0
 
 
-def read_inputs(path: str, features: Features, seconds: float) -> dict[str, Values]:
+def read_inputs(path: str, features: Features, seconds: float) -> dict[str, np.ndarray]:
     """The inputs of `seconds` amid a recording, trimmed as the recipe says. Raises DecodeError."""
     n_samples = max(round(seconds * features.sample_rate_hz), MIN_SAMPLES)
     sound = extract_excerpt(ClipAudio(path, features), n_samples, features.sample_rate_hz)
@@ -41,12 +37,11 @@ def extract_excerpt(blocks: Iterable[Samples], n_samples: int, sample_rate_hz: i
     return np.resize(sound[start : start + n_samples], n_samples)
 
 
-def compute_inputs(sound: Samples, sample_rate_hz: int) -> dict[str, Values]:
+def compute_inputs(sound: Samples, sample_rate_hz: int) -> dict[str, np.ndarray]:
     """Each input of INPUT_SIZES, float32 [its size], of a sound [n_samples].
 
-    `samples`: the sound at the rate that makes so many of them. `fft`: dB of its whole spectrum, in even bands.
-    `spectrogram`: dB of mel bands by time, to TOP_DB below the highest. `centroid_bandwidth`: of each, in Hz, the mean
-    and the deviation over time.
+    `samples`: the sound, resampled. `fft`: dB of its whole spectrum, in even bands. `spectrogram`: dB of mel bands by
+    time. `centroid_bandwidth`: the mean and the deviation over time of each, in Hz.
     """
     import librosa  # takes seconds, in each process once
 
@@ -66,7 +61,7 @@ def compute_inputs(sound: Samples, sample_rate_hz: int) -> dict[str, Values]:
     return {name: value.astype(np.float32) for name, value in values.items()}
 
 
-def _mean_over_bands(values: npt.NDArray[np.floating], n: int) -> npt.NDArray[np.floating]:
+def _mean_over_bands(values: np.ndarray, n: int) -> np.ndarray:
     """Means over `n` even parts of the last axis; of fewer values than parts, the nearest."""
     edges = np.linspace(0, values.shape[-1], n + 1).astype(int)
     return np.add.reduceat(values, edges[:-1], axis=-1) / np.maximum(np.diff(edges), 1)

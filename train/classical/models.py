@@ -1,7 +1,6 @@
-"""Models to beat, through scikit-learn: nearest centroid, k nearest neighbours, logistic regression.
+"""Simple models of scikit-learn, for clips of any number of labels: centroids, neighbours, logistic regression.
 
-Each learns from `x` [n_clips, n_values] and `multi_hot` [n_clips, n_labels], and scores `x_test` [n_test, n_values]:
-[n_test, n_labels] from 0 to 1. Clips may have any number of labels.
+Fitted to `x` [n_clips, n_values] and `multi_hot` [n_clips, n_labels], they score `x_test` [n_test, n_values], 0 to 1.
 """
 
 import warnings
@@ -18,18 +17,18 @@ from sklearn.preprocessing import StandardScaler
 Model = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 INVERSE_REGULARIZATION = 20.0
-"""C of logistic regression, by the number of values: inputs of 4 and of 4096 values are then held back alike."""
+"""C of logistic regression times the number of values, so that inputs of any size are regularised alike."""
 MAX_ITERATIONS = 200
 
 
 def standardise(x: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both to a mean of 0 and a deviation of 1 of every value of `x`."""
+    """Both scaled to a mean of 0 and a deviation of 1 of every value of `x`."""
     scaler = StandardScaler().fit(x)
     return scaler.transform(x), scaler.transform(x_test)
 
 
 def nearest_centroid(x: np.ndarray, multi_hot: np.ndarray, x_test: np.ndarray) -> np.ndarray:
-    """The nearer to the mean of a label's clips, the higher; a label without clips scores 0."""
+    """Scores by the distance to the mean of each label's clips; a label without clips scores 0."""
     rows, labels = np.nonzero(multi_hot)
     if len(np.unique(labels)) < 2:
         return np.tile(multi_hot.any(axis=0).astype(float), (len(x_test), 1))
@@ -40,17 +39,13 @@ def nearest_centroid(x: np.ndarray, multi_hot: np.ndarray, x_test: np.ndarray) -
 
 
 def nearest_neighbours(x: np.ndarray, x_test: np.ndarray, n_neighbours: int) -> np.ndarray:
-    """Rows of `x` nearest to each new clip, the nearest first: [n_test, n_neighbours] int64."""
-    return (
-        NearestNeighbors(n_neighbors=n_neighbours, algorithm="brute").fit(x).kneighbors(x_test, return_distance=False)
-    )
+    """Rows of `x` nearest to each clip of `x_test`, the nearest first: [n_test, n_neighbours] int64."""
+    model = NearestNeighbors(n_neighbors=n_neighbours, algorithm="brute").fit(x)
+    return model.kneighbors(x_test, return_distance=False)
 
 
 def vote_by_k(multi_hot: np.ndarray, neighbours: np.ndarray) -> Iterator[np.ndarray]:
-    """For each k from 1, the share of the first k neighbours' rows of `multi_hot` with each label: [n_test, n_labels].
-
-    One k at a time: those of 50 for 40,000 clips of 200 labels are 3 GB.
-    """
+    """Yield for each k from 1 the share of the first k neighbours that have each label: [n_test, n_labels]."""
     votes = np.zeros((len(neighbours), multi_hot.shape[1]))
     for k, rows in enumerate(neighbours.T, start=1):
         votes += multi_hot[rows]
@@ -67,16 +62,15 @@ def logistic_regression(x: np.ndarray, multi_hot: np.ndarray, x_test: np.ndarray
 def _probabilities(x: np.ndarray, classes: np.ndarray, x_test: np.ndarray, n_classes: int) -> np.ndarray:
     """Of each class [n_test, n_classes]; a class that never occurs scores 0."""
     probabilities = np.zeros((len(x_test), n_classes))
-    present_classes = np.unique(classes)
-    if len(present_classes) == 1:
-        probabilities[:, present_classes] = 1
+    if (classes == classes[0]).all():
+        probabilities[:, classes[0]] = 1
         return probabilities
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # MAX_ITERATIONS are enough to see what an input is worth
-        model = LogisticRegression(C=INVERSE_REGULARIZATION / x.shape[1], max_iter=MAX_ITERATIONS).fit(x, classes)
+    model = LogisticRegression(C=INVERSE_REGULARIZATION / x.shape[1], max_iter=MAX_ITERATIONS)
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        model.fit(x, classes)
     probabilities[:, model.classes_] = model.predict_proba(x_test)
     return probabilities
 
 
 MODELS: dict[str, Model] = {"nearest centroid": nearest_centroid, "logistic regression": logistic_regression}
-"""Beside nearest_neighbours, which vote anew for every k."""
+"""All but nearest_neighbours, whose votes depend on k."""

@@ -1,56 +1,34 @@
-"""Random crops of many clips at once: drawn starts, short clips filled, one gather."""
+"""Random crops of many clips at once: drawn starts, short clips filled, one gather.
 
-from dataclasses import dataclass
+Positions of crops are int64 [3, ...]: the first frame of each crop's clip in the frame bank, the clip's length, and the
+crop's start in the clip, which is below 0 where the crop begins before the clip.
+"""
+
 from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 
+from recipe import Training
 from train.data.frame_bank import FrameBank
 
 ShortClipPadding = Literal["random_tile", "pad", "tile"]
 
 
-@dataclass(frozen=True)
-class CropPositions:
-    """Where crops are, int64 of one shape: [n], or [n_steps, n] of which each step is one of these."""
+def draw_crops(frame_bank: FrameBank, rows: Tensor, n_frames: int, training: Training, generator: Generator) -> Tensor:
+    """Positions [3, *rows.shape], beside the bank's frames, of a crop for each of `rows` (int64, on the host).
 
-    offsets: Tensor
-    """First frames of their clips in the frame bank."""
-    lengths: Tensor
-    """Frames of their clips."""
-    starts: Tensor
-    """Their first frames in their clips; below 0 where a short clip begins after its crop does."""
-
-    def __getitem__(self, step: int) -> "CropPositions":
-        return CropPositions(self.offsets[step], self.lengths[step], self.starts[step])
-
-
-def draw_crops(
-    frame_bank: FrameBank,
-    rows: Tensor,
-    generator: Generator,
-    *,
-    n_frames: int,
-    short_clip_padding: ShortClipPadding,
-    variant_probability: float,
-) -> CropPositions:
-    """A crop of `n_frames` for each of `rows` (int64 of any shape, on the host), beside the bank's frames.
-
-    It is of the recording, or with `variant_probability` of one of its offline copies if there are any.
+    Crops are of the recording, or with `training.variant_probability` of an offline copy where there is one.
     """
     draws = torch.rand((3, *rows.shape), generator=generator, device=generator.device).cpu()
     use_draw, variant_draw, start_draw = draws
     first = frame_bank.first_variant[rows]
-    n_offline_variants = frame_bank.first_variant[rows + 1] - first - 1
-    offline_variant = 1 + (variant_draw * n_offline_variants).long().minimum(n_offline_variants - 1)
-    variants = first + torch.where((use_draw < variant_probability) & (n_offline_variants > 0), offline_variant, 0)
+    n_copies = frame_bank.first_variant[rows + 1] - first - 1
+    copy = 1 + (variant_draw * n_copies).long().minimum(n_copies - 1)
+    variants = first + torch.where((use_draw < training.variant_probability) & (n_copies > 0), copy, 0)
     lengths = frame_bank.lengths[variants]
-    starts = draw_crop_starts(start_draw, lengths, n_frames, short_clip_padding)
-    frames_device = frame_bank.frames.device
-    return CropPositions(
-        frame_bank.offsets[variants].to(frames_device), lengths.to(frames_device), starts.to(frames_device)
-    )
+    starts = draw_crop_starts(start_draw, lengths, n_frames, training.short_clip_padding)
+    return torch.stack([frame_bank.offsets[variants], lengths, starts]).to(frame_bank.frames.device)
 
 
 def draw_crop_starts(uniform: Tensor, lengths: Tensor, n_frames: int, short_clip_padding: ShortClipPadding) -> Tensor:
@@ -60,50 +38,39 @@ def draw_crop_starts(uniform: Tensor, lengths: Tensor, n_frames: int, short_clip
     (tile), or before it (pad: at 0 or below, so that the clip lies anywhere in the crop).
     """
     surplus = lengths - n_frames
-    short_clip_range = {"random_tile": lengths - 1, "pad": -surplus, "tile": torch.zeros_like(lengths)}[
-        short_clip_padding
-    ]
-    max_start = torch.where(surplus >= 0, surplus, short_clip_range)
+    max_start = {"random_tile": lengths - 1, "pad": -surplus, "tile": torch.zeros_like(lengths)}[short_clip_padding]
+    max_start = torch.where(surplus >= 0, surplus, max_start)
     start = (uniform.double() * (max_start + 1)).long().minimum(max_start)
     return torch.where(surplus < 0, -start, start) if short_clip_padding == "pad" else start
 
 
 def gather_crops(
-    frame_bank: FrameBank, crops: CropPositions, n_frames: int, short_clip_padding: ShortClipPadding
+    frame_bank: FrameBank, positions: Tensor, n_frames: int, short_clip_padding: ShortClipPadding
 ) -> Tensor:
-    """[n, n_frames, n_bins] crops as stored, beside the bank's frames, in one gather."""
-    frame_indices, inside = _frame_indices(crops.starts, crops.lengths, n_frames, short_clip_padding)
-    index = (frame_indices + crops.offsets[:, None]).flatten()
-    gathered = frame_bank.frames.index_select(0, index).view(*frame_indices.shape, frame_bank.n_bins)
-    if short_clip_padding == "pad" and frame_bank.min_length < n_frames:
-        return _fill_with_silence(gathered, inside, frame_bank.kind)
-    return gathered
+    """[n, n_frames, n_bins] crops as stored, beside the bank's frames, by their positions [3, n]."""
+    is_short = bool(frame_bank.lengths.min() < n_frames)
+    padding = short_clip_padding if is_short else "tile"  # equal where no crop leaves its clip, and cheaper than pad
+    return _take_crops(frame_bank.frames, positions, n_frames, padding, frame_bank.kind)
 
 
 def pad_short_clip(frames: Tensor, n_frames: int, short_clip_padding: ShortClipPadding, kind: str) -> Tensor:
     """[n_frames, n_bins] from a clip's [n, n_bins], n <= n_frames: filled as in training, the clip at the beginning."""
-    start, length = frames.new_zeros(1, dtype=torch.int64), frames.new_full((1,), len(frames), dtype=torch.int64)
-    frame_indices, inside = _frame_indices(start, length, n_frames, short_clip_padding)
-    filled = frames[frame_indices]
-    return _fill_with_silence(filled, inside, kind)[0] if short_clip_padding == "pad" else filled[0]
+    positions = torch.tensor([[0], [len(frames)], [0]], device=frames.device)
+    return _take_crops(frames, positions, n_frames, short_clip_padding, kind)[0]
 
 
-def _frame_indices(
-    starts: Tensor, lengths: Tensor, n_frames: int, short_clip_padding: ShortClipPadding
-) -> tuple[Tensor, Tensor]:
-    """Which frames of its clip each crop takes, and where the clip itself is: int64 and bool [n, n_frames].
-
-    Outside the clip it is run round (random_tile, tile), or its nearest frame is taken, for the caller to silence
-    (pad).
-    """
-    frame_indices = starts[:, None] + torch.arange(n_frames, device=starts.device)
-    inside = (frame_indices >= 0) & (frame_indices < lengths[:, None])
-    if short_clip_padding == "pad":
-        return frame_indices.clamp(min=0).minimum(lengths[:, None] - 1), inside
-    return frame_indices % lengths[:, None], inside
-
-
-def _fill_with_silence(crops: Tensor, inside: Tensor, kind: str) -> Tensor:
-    """Silence where `inside` is false: 0 in a waveform, else the crop's lowest value (it holds all of a short clip)."""
-    floor = torch.zeros_like(crops[:, :1, :1]) if kind == "waveform" else crops.amin((1, 2), keepdim=True)
-    return torch.where(inside[:, :, None], crops, floor)
+def _take_crops(
+    frames: Tensor, positions: Tensor, n_frames: int, short_clip_padding: ShortClipPadding, kind: str
+) -> Tensor:
+    """Crops in one gather. Outside its clip a crop repeats it, or (pad) is silent: 0 in a waveform, else the crop's
+    lowest value."""
+    offsets, lengths, starts = positions[:, :, None]
+    indices = starts + torch.arange(n_frames, device=frames.device)
+    inside = (indices >= 0) & (indices < lengths)
+    pads = short_clip_padding == "pad"
+    indices = offsets + (indices.clamp(min=0).minimum(lengths - 1) if pads else indices % lengths)
+    crops = frames.index_select(0, indices.flatten()).view(*indices.shape, -1)
+    if not pads:
+        return crops
+    silence = torch.zeros_like(crops[:, :1, :1]) if kind == "waveform" else crops.amin((1, 2), keepdim=True)
+    return torch.where(inside[:, :, None], crops, silence)

@@ -1,23 +1,21 @@
-"""The feature store in memory: the frames of the wanted clips as one tensor, as near the device as they fit."""
+"""The feature store in memory: the frames of some clips as one tensor, as near the device as they fit."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from core.entrypoint import get_logger
 from core.errors import UserError
 from core.resources import available_bytes
 from preprocess.store.reader import Store, open_store
 from recipe import Features
 
-# The rest of the device's memory is for the network and its activations, the rest of the host's for the system.
 DEVICE_MEMORY_FRACTION = 0.6
+"""Of the device's free memory; the rest is for the network and its activations."""
 HOST_MEMORY_FRACTION = 0.7
 
 
@@ -26,25 +24,22 @@ class FrameBank:
     """Frames of clips, end to end, in the store's type. A *row* is a clip, of one or more *variants*.
 
     Variants `first_variant[row] : first_variant[row + 1]` belong to a row: first the recording, then its offline
-    copies. Variant v is `frames[offsets[v] : offsets[v] + lengths[v]]`.
+    copies. Variant v is `frames[offsets[v] : offsets[v] + lengths[v]]`; these three are int64 on the host.
     """
 
     clips: list[str]
-    """Names, a row each, in the order they were asked for."""
+    """Names, a row each."""
     frames: Tensor
     """[total, n_bins] as stored: on the device, in host memory, or pages of the file."""
     offsets: Tensor
-    """[n_variants] int64 on the host: a variant's first frame."""
     lengths: Tensor
-    """[n_variants] int64 on the host: a variant's number of frames."""
     first_variant: Tensor
-    """[n_rows + 1] int64 on the host."""
     device: torch.device
-    """Where batches are wanted."""
+    """The device of the network, for which batches are made."""
     offloaded: bool
     """Frames are elsewhere than on the device, so batches are fetched a step ahead."""
     kind: str
-    """What the frames are: logmel, waveform..."""
+    """Of `features.kind`."""
     frames_per_second: float
     scale: float
     """A frame's value is stored * scale + offset."""
@@ -52,13 +47,7 @@ class FrameBank:
 
     @property
     def n_bins(self) -> int:
-        """Bins of a frame."""
         return self.frames.shape[1]
-
-    @cached_property
-    def min_length(self) -> int:
-        """Frames of the shortest variant."""
-        return int(self.lengths.min())
 
     def dequantise(self, stored: Tensor) -> Tensor:
         """float32 values in the unit of the features (dB, samples) from values as stored."""
@@ -80,10 +69,12 @@ def load_frame_bank(
     *,
     device_bytes: int | None = None,
     host_bytes: int | None = None,
+    shared: bool = False,
 ) -> FrameBank:
-    """Read the wanted clips' frames once: onto the device if they fit in `device_bytes`, else into host memory if they
-    fit in `host_bytes`, else map the file; the last two say so in a line. By default the bytes are shares of what is
-    free. Clips that the store lacks are left out; raises UserError if it holds none of them.
+    """Read the frames of `clips`, in that order and without those that the store lacks: onto the device if they fit in
+    `device_bytes`, else into host memory if they fit in `host_bytes`, else map the file. The last two are logged. By
+    default the bytes are shares of the free memory. `shared` maps the file, so that parallel processes hold one copy.
+    Raises UserError if the store holds none of the clips.
     """
     device = torch.device(device)
     with open_store(store_path, features) as store:
@@ -94,7 +85,7 @@ def load_frame_bank(
         if lengths.min() < 1:
             raise UserError(f"{store_path}: a clip has no frames; delete the file and run make features again")
         n_bytes = int(lengths.sum()) * store.n_bins * np.dtype(store.dtype).itemsize
-        storage_device = _choose_storage_device(n_bytes, device, device_bytes, host_bytes)
+        storage_device = None if shared else _choose_storage_device(n_bytes, device, device_bytes, host_bytes)
         if storage_device is None:
             frames, offsets = torch.from_numpy(store.memory_map(variants.tolist())), store.offsets[variants]
         else:
@@ -106,7 +97,7 @@ def load_frame_bank(
             lengths=torch.from_numpy(lengths),
             first_variant=torch.from_numpy(first_variant),
             device=device,
-            offloaded=storage_device != device,
+            offloaded=storage_device != device and not shared,
             kind=features.kind,
             frames_per_second=store.frames_per_second,
             scale=store.scale,
@@ -114,7 +105,7 @@ def load_frame_bank(
         )
 
 
-def _find_variants(store: Store, clips: Sequence[str]) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
+def _find_variants(store: Store, clips: Sequence[str]) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Names found, the store's rows of each (variants in order), and where each name's rows begin [n + 1]."""
     found: dict[str, list[int]] = {clip: [] for clip in clips}
     for variant in np.argsort(store.variants, kind="stable"):
@@ -134,32 +125,24 @@ def _choose_storage_device(
     if host_bytes is None:
         host_bytes = int(HOST_MEMORY_FRACTION * available_bytes())
     if device_bytes is None:
-        device_bytes = (
-            int(DEVICE_MEMORY_FRACTION * torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else host_bytes
-        )
+        is_cuda = device.type == "cuda"
+        device_bytes = int(DEVICE_MEMORY_FRACTION * torch.cuda.mem_get_info(device)[0]) if is_cuda else host_bytes
     if n_bytes <= device_bytes:
         return device
-    size = f"earmark: {n_bytes / 1e9:.3g} GB of frames"
+    size = f"{n_bytes / 1e9:.3g} GB of frames"
     if n_bytes <= host_bytes:
         if device != host:
-            print(
-                f"{size} pass the {device_bytes / 1e9:.3g} GB for them on {device}: kept in host memory",
-                file=sys.stderr,
-            )
+            get_logger().info(f"{size} pass the {device_bytes / 1e9:.3g} GB for them on {device}: kept in host memory")
         return host
-    print(f"{size} pass the {host_bytes / 1e9:.3g} GB for them in host memory: read from the file", file=sys.stderr)
+    get_logger().info(f"{size} pass the {host_bytes / 1e9:.3g} GB for them in host memory: read from the file")
     return None
 
 
-def _read_frames(
-    store: Store, variants: NDArray[np.int64], lengths: NDArray[np.int64], storage_device: torch.device
-) -> Tensor:
-    """The variants' frames end to end on the device: straight into the host's memory, or one at a time through it."""
+def _read_frames(store: Store, variants: np.ndarray, lengths: np.ndarray, storage_device: torch.device) -> Tensor:
+    """The variants' frames end to end on a device: read into host memory at once, or into others one at a time."""
     rows, n_frames = variants.tolist(), int(lengths.sum())
     if storage_device.type == "cpu":
-        # NumPy asks the system for large pages, torch does not: half a gigabyte of them filled 1.5 to 4 times as fast
-        # in four turns of five.
-        host_frames = np.empty((n_frames, store.n_bins), store.dtype)
+        host_frames = np.empty((n_frames, store.n_bins), store.dtype)  # NumPy, unlike torch, asks for large pages
         store.read_into(host_frames, rows)
         return torch.from_numpy(host_frames)
     transfer_buffer = np.empty((int(lengths.max()), store.n_bins), store.dtype)

@@ -1,4 +1,4 @@
-"""Fetching one step ahead: the coming step's tensor is read and copied while the present step computes."""
+"""Fetching one step ahead: the next step's tensor is read and copied while a step computes."""
 
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 def prefetch(fetch: Callable[[int], Tensor], n_steps: int, device: torch.device) -> Generator[Tensor, None, None]:
-    """`fetch(0)`, `fetch(1)` ... on `device`. `fetch` runs in a thread of its own and returns tensors in host memory.
+    """Yield `fetch(0)`, `fetch(1)` ... on `device`. `fetch` runs in a thread and returns tensors in host memory.
 
-    To a GPU they go from pinned memory on a stream of their own, so neither host nor network waits for the copy.
+    They reach a GPU from pinned memory on a separate stream, so neither host nor network waits for the copy.
     """
     stream = torch.cuda.Stream(device) if device.type == "cuda" else None
 
@@ -30,6 +30,5 @@ def prefetch(fetch: Callable[[int], Tensor], n_steps: int, device: torch.device)
             if copy_done is not None:
                 compute_stream = torch.cuda.current_stream(device)
                 compute_stream.wait_event(copy_done)
-                # The tensor's memory belongs to the copying stream; it must not be reused before this one is done.
-                tensor.record_stream(compute_stream)
+                tensor.record_stream(compute_stream)  # whose work must end before the copying stream reuses the memory
             yield tensor

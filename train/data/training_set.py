@@ -1,6 +1,5 @@
-"""What a run learns from and is scored on: the training clips in memory, their targets, and which fold holds which."""
+"""The training clips of a run in memory, with their targets and folds."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import xxhash
 from torch import Tensor
 
 from core.csv_tables import read_table
+from core.entrypoint import get_logger
 from core.errors import UserError
 from core.paths import RunPaths
 from preprocess.dataset.clip_table import read_clip_table
@@ -33,38 +33,37 @@ class TrainingSet:
     targets: Tensor
     """float32 [n_clips, n_labels] on the CPU, after corrections."""
     folds: np.ndarray
-    """[n_clips] int64: the fold whose networks never see the clip."""
+    """[n_clips] int64: the fold that holds the clip out."""
     noisy: Tensor
-    """bool [n_clips] on the CPU: labels that nobody checked."""
+    """bool [n_clips] on the CPU: unchecked labels."""
     kept: np.ndarray
     """[n_clips] bool: not dropped by the corrections."""
     mean: Tensor | float
     std: Tensor | float
     """Of the frames: one number, or one a bin, as the network normalises."""
     before_relabelling: "TrainingSet | None" = None
-    """As it was before a teacher judged its noisy clips."""
+    """The same before a teacher relabelled its noisy clips."""
 
     def fold_numbers(self) -> list[int]:
         return sorted({int(fold) for fold in self.folds})
 
     def eligible_rows(self, fold: int, *, with_noisy: bool) -> np.ndarray:
-        """Rows that the networks of `fold` learn from."""
+        """Rows that may train the networks of `fold`."""
         return np.flatnonzero((self.folds != fold) & self.kept & (with_noisy | ~self.noisy.numpy()))
 
     def clip_names(self, rows: np.ndarray) -> list[str]:
-        """The clips of some rows."""
         return [self.frame_bank.clips[row] for row in rows.tolist()]
 
     def training_rows(self, fold: int, training: Training) -> np.ndarray:
-        """Rows that are drawn for the networks of `fold`: noisy ones where they count and their rate comes to any."""
+        """Rows that are drawn for the networks of `fold`: noisy ones where their weight and number are above 0."""
         curated = self.eligible_rows(fold, with_noisy=False)
-        n_noisy = round(training.noisy_rate * len(curated)) if len(curated) else 1  # without others all are drawn
+        n_noisy = round(training.noisy_rate * len(curated)) if len(curated) else 1  # where all are noisy, all are drawn
         return self.eligible_rows(fold, with_noisy=True) if training.noisy_weight > 0 and n_noisy else curated
 
     def training_data_digest(self, fold: int, training: Training) -> str:
-        """A digest of the clips that the networks of `fold` learn from, and of their targets.
+        """A digest of the clips that train the networks of `fold`, and of their targets.
 
-        Noisy ones as they were given: a teacher's scores differ between devices by a hair, which may be a label.
+        Noisy clips count with the targets before relabelling, because a teacher's scores differ between devices.
         """
         before = self.before_relabelling or self
         rows = before.training_rows(fold, training)
@@ -73,32 +72,32 @@ class TrainingSet:
         return xxhash.xxh3_128_hexdigest(clip_names + before.targets[rows].numpy().tobytes() + noisy.tobytes())
 
     def validation_rows(self, fold: int) -> np.ndarray:
-        """Rows that score the networks of `fold`: its curated clips. Raises UserError where there are none."""
+        """Rows that score the networks of `fold`: its curated clips. Raises UserError where none is left."""
         rows = np.flatnonzero((self.folds == fold) & self.kept & ~self.noisy.numpy())
         if not len(rows):
             raise UserError(f"fold {fold} has no curated clip left to be scored on: see failed.csv and the corrections")
         return rows
 
 
-def load_training_set(recipe: Recipe, run_paths: RunPaths, device: torch.device, *, quiet: bool = False) -> TrainingSet:
-    """Read the table of clips, the vocabulary and the store; `quiet` where another process has said what is missing.
-
-    Raises UserError where they do not fit the recipe.
+def load_training_set(
+    recipe: Recipe, run_paths: RunPaths, device: torch.device, *, quiet: bool = False, shared: bool = False
+) -> TrainingSet:
+    """Read the table of clips, the vocabulary and the store; `quiet` logs no missing clips, `shared` is for parallel
+    processes. Raises UserError where they do not fit the recipe.
     """
     table = read_clip_table(run_paths.clips_csv)
     table = table[table["split"] == "train"].set_index("clip", drop=False)
     labels = read_vocabulary(run_paths.labels_csv)
     table, dropped = apply_corrections(table, recipe.training.corrections, labels)
-    frame_bank = load_frame_bank(run_paths.store, recipe.features, list(table["clip"]), device)
+    frame_bank = load_frame_bank(run_paths.store, recipe.features, list(table["clip"]), device, shared=shared)
     if (missing := len(table) - len(frame_bank.clips)) and not quiet:
-        print(f"{missing} training clips are not in the store (see {run_paths.failed_csv}): left out", file=sys.stderr)
+        get_logger().warning(f"{missing} training clips are not in the store (see {run_paths.failed_csv}): left out")
     table = table.loc[frame_bank.clips]
-    targets = torch.from_numpy(to_multi_hot(table["labels"], labels, clips=table["clip"]))
     mean, std = _read_frame_statistics(recipe, run_paths)
     training_set = TrainingSet(
         frame_bank=frame_bank,
         labels=labels,
-        targets=targets,
+        targets=torch.from_numpy(to_multi_hot(table["labels"], labels, clips=table["clip"])),
         folds=table["fold"].to_numpy(),
         noisy=torch.tensor((table["label_quality"] == "noisy").tolist()),
         kept=~table["clip"].isin(dropped).to_numpy(),
@@ -109,41 +108,34 @@ def load_training_set(recipe: Recipe, run_paths: RunPaths, device: torch.device,
     return training_set
 
 
-def apply_corrections(
-    table: pd.DataFrame, path: str | None, vocabulary: Sequence[str]
-) -> tuple[pd.DataFrame, set[str]]:
-    """The table with the labels of a corrections CSV, and the clips it drops.
-
-    Raises UserError that names the CSV for a clip or label that is not known, and for a clip without labels.
-    """
+def apply_corrections(table: pd.DataFrame, path: str | None, vocabulary: list[str]) -> tuple[pd.DataFrame, set[str]]:
+    """The table with the labels of a corrections CSV, and the clips it drops. Raises UserError for an invalid row."""
     if path is None:
         return table, set()
     corrections = read_table(Path(path), ["clip", "labels"], hint="training.corrections names it")
-    unknown = corrections.loc[~corrections["clip"].isin(table["clip"]), "clip"]
-    if len(unknown):
+    clips = corrections["clip"]
+    if len(unknown := clips[~clips.isin(table["clip"])]):
         raise UserError(f"{path} corrects {unknown.iloc[0]!r}, which is no training clip: take its row out")
-    if repeated_clips := list(corrections.loc[corrections["clip"].duplicated(), "clip"]):
-        raise UserError(f"{path} corrects {repeated_clips[0]!r} twice: keep one row of it")
+    if len(repeated := clips[clips.duplicated()]):
+        raise UserError(f"{path} corrects {repeated.iloc[0]!r} twice: keep one row of it")
     if DROP in vocabulary:
         raise UserError(
             f"training.corrections = {path}: a label is called {DROP!r}, which leaves a clip out; rename it"
         )
-    corrected_labels = {
-        clip: split_labels(normalize_label(text))
-        for clip, text in zip(corrections["clip"], corrections["labels"], strict=True)
-    }
-    dropped = {clip for clip, labels in corrected_labels.items() if labels == [DROP]}
-    kept = {clip: labels for clip, labels in corrected_labels.items() if clip not in dropped}
-    for clip, labels in kept.items():
+    texts, dropped = dict(zip(table["clip"], table["labels"], strict=True)), set()
+    for clip, text in zip(clips, corrections["labels"], strict=True):
+        labels = split_labels(normalize_label(text))
+        if labels == [DROP]:
+            dropped.add(clip)
+            continue
         if not labels:
             raise UserError(f"{path} gives {clip!r} no labels: write them, or {DROP}")
         if unknown_labels := [label for label in labels if label not in vocabulary]:
             raise UserError(
                 f"{path} gives {clip!r} the label {unknown_labels[0]!r}, which no clip has: mend it, or write {DROP}"
             )
-    texts = {clip: join_labels(labels) for clip, labels in kept.items()}
-    labels = [texts.get(clip, labels) for clip, labels in zip(table["clip"], table["labels"], strict=True)]
-    return table.assign(labels=labels), dropped
+        texts[clip] = join_labels(labels)
+    return table.assign(labels=list(texts.values())), dropped
 
 
 def parse_folds(requested: str, available_folds: Sequence[int]) -> list[int]:
@@ -154,19 +146,16 @@ def parse_folds(requested: str, available_folds: Sequence[int]) -> list[int]:
         folds = [int(fold) for fold in requested.split(",")]
     except ValueError:
         raise UserError(f"--folds {requested}: write all, or numbers as 0,2") from None
-    for fold in folds:
-        if fold not in available_folds:
-            raise UserError(
-                f"--folds {requested}: there is no fold {fold}, only {', '.join(map(str, available_folds))}"
-            )
+    if missing := [fold for fold in folds if fold not in available_folds]:
+        known = ", ".join(map(str, available_folds))
+        raise UserError(f"--folds {requested}: there is no fold {missing[0]}, only {known}")
     return sorted(set(folds))
 
 
 def _read_frame_statistics(recipe: Recipe, run_paths: RunPaths) -> tuple[Tensor | float, Tensor | float]:
     with open_store(run_paths.store, recipe.features) as store:
         if recipe.network.normalise == "bins":
-            # A bin that never changes, as above a codec's cut-off, must not be blown up.
-            min_std = max(0.1 * float(store.std), 1e-6)
+            min_std = max(0.1 * float(store.std), 1e-6)  # for constant bins, as above a codec's cut-off
             return torch.from_numpy(store.bin_mean), torch.from_numpy(store.bin_std).clamp(min=min_std)
         return float(store.mean), max(float(store.std), 1e-6)
 
@@ -174,7 +163,9 @@ def _read_frame_statistics(recipe: Recipe, run_paths: RunPaths) -> tuple[Tensor 
 def _check_single_label(training_set: TrainingSet, recipe: Recipe) -> None:
     """Raise UserError where loss or metric ask for one label a clip and the clips have more."""
     curated = training_set.targets[~training_set.noisy & torch.from_numpy(training_set.kept)]
-    if recipe.training.metric == "accuracy" and not is_single_label(curated):
+    if is_single_label(curated):
+        return
+    if recipe.training.metric == "accuracy":
         raise UserError("training.metric = accuracy: needs exactly one label a clip; use lwlrap or map")
-    if recipe.training.loss == "cross_entropy" and not is_single_label(curated):
+    if recipe.training.loss == "cross_entropy":
         raise UserError("training.loss = cross_entropy: needs exactly one label a clip; use bce")

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from core.csv_tables import write_table
-from core.device import autocast_context
 from core.paths import RunPaths
 from preprocess.dataset.labels import is_single_label, join_labels
 from recipe import Recipe
@@ -106,8 +105,8 @@ def score_fold(
 ) -> Tensor:
     """Probabilities [n_rows, n_labels] of clips by a fold's networks, together as in prediction."""
     networks = [build_network_from_checkpoint(path, checkpoint, device) for path, checkpoint in checkpoints.items()]
-    with autocast_context(device, recipe.training.precision):
-        return score_clips(networks, training_set.frame_bank, rows.tolist(), recipe.prediction)
+    frame_bank, precision = training_set.frame_bank, recipe.training.precision
+    return score_clips(networks, frame_bank, rows.tolist(), recipe.prediction, precision)
 
 
 def metrics_row(training_set: TrainingSet, scores: Tensor, rows: np.ndarray) -> dict[str, Any]:

@@ -8,6 +8,14 @@ from recipe import Prediction
 from train.data.crops import ShortClipPadding, pad_short_clip
 
 
+def window_and_hop_frames(prediction: Prediction, frames_per_second: float) -> tuple[int, int]:
+    """Frames of a window and of a hop, at least one."""
+    return (
+        max(round(prediction.window_seconds * frames_per_second), 1),
+        max(round(prediction.hop_seconds * frames_per_second), 1),
+    )
+
+
 def window_starts(n_frames: int, window_frames: int, hop_frames: int) -> np.ndarray:
     """First frames of the windows over a clip, int64: 0, hop, 2 hop …, and one flush with the end if frames are left.
 
@@ -39,18 +47,7 @@ def pool_windows(scores: Tensor, prediction: Prediction) -> Tensor:
             return scores.mean(0)
         case "max":
             return scores.amax(0)
-        case "top_k":
-            return scores.topk(min(prediction.top_k, len(scores)), dim=0).values.mean(0)
-        case "power":
-            return _power_mean(scores, prediction.power)
         case "vote_fraction":
             return (scores > prediction.window_threshold).float().mean(0)
         case "center":
             return scores[(len(scores) - 1) // 2]
-
-
-def _power_mean(scores: Tensor, power: float) -> Tensor:
-    """(mean of scores ** power) ** (1 / power), of scores relative to the highest: a small one's power underflows."""
-    highest = scores.amax(0)
-    relative = scores / highest.clamp(min=torch.finfo(scores.dtype).tiny)
-    return highest * relative.pow(power).mean(0).pow(1 / power)

@@ -1,34 +1,25 @@
-"""A moving average of a network's weights, which scores better than the weights it follows."""
+"""An exponential moving average of a network's weights and running means."""
 
-import copy
-
-import torch
-from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torch import Tensor
+from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
 from train.networks.factory import AudioNetwork
 
 
-class EmaModel:
-    """`network` has, after each `update`, decay * itself + (1 - decay) * the weights given; running means likewise.
+def create_ema_model(network: AudioNetwork, decay: float) -> AveragedModel:
+    """A copy of `network` that `update_parameters` averages: decay * itself + (1 - decay) * the weights given.
 
-    After n updates the decay is at most (1 + n) / (10 + n), so that the start is soon forgotten.
+    In update n the decay is at most (1 + n) / (10 + n), so that the weights of the beginning lose their share early.
     """
 
-    def __init__(self, network: AudioNetwork, decay: float) -> None:
-        self.network = copy.deepcopy(network).eval().requires_grad_(False)
-        self.decay = decay
-        self.updates = 0
+    def average(averaged: PARAM_LIST, current: PARAM_LIST, _: Tensor | int) -> None:
+        if averaged[0].is_floating_point():
+            n = int(ema.n_averaged)  # on the CPU, so that the GPU need not be waited for
+            get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averaged, current, n)
+        else:
+            for counter, value in zip(averaged, current, strict=True):
+                counter.copy_(value)
 
-    @torch.no_grad()
-    def update(self, network: AudioNetwork) -> None:
-        """Follow `network` by one step."""
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        pairs = list(zip(self.network.state_dict().values(), network.state_dict().values(), strict=True))
-        floats = [pair for pair in pairs if pair[0].is_floating_point()]
-        get_ema_multi_avg_fn(decay)(
-            [averaged for averaged, _ in floats], [current for _, current in floats], self.updates
-        )
-        for averaged, current in pairs:
-            if not averaged.is_floating_point():
-                averaged.copy_(current)
+    ema = AveragedModel(network, multi_avg_fn=average, use_buffers=True)
+    ema.n_averaged.fill_(1)  # the weights that it is a copy of
+    return ema.eval().requires_grad_(False)

@@ -10,7 +10,7 @@ from core.errors import UserError, is_out_of_memory
 from recipe import Recipe
 from train.data.batches import Batches
 from train.data.training_set import TrainingSet
-from train.evaluate.score_clips import window_and_hop_frames
+from train.evaluate.windows import window_and_hop_frames
 from train.loop.rng import seeded_generator
 from train.networks.factory import AudioNetwork
 

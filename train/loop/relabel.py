@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.device import autocast_context
 from core.errors import UserError
 from recipe import Recipe, as_dict
 from train.data.training_set import TrainingSet
@@ -38,8 +37,7 @@ def relabel_noisy_clips(training_set: TrainingSet, recipe: Recipe, fold: int, de
         _check_teacher(path, checkpoint, training_set, recipe)
         check_leakage(checkpoint.seen_clips, training_set, fold, f"training.teacher: {path}")
         networks.append(build_network_from_checkpoint(path, checkpoint, device))
-    with autocast_context(device, training.precision):
-        scores = score_clips(networks, training_set.frame_bank, rows.tolist(), recipe.prediction)
+    scores = score_clips(networks, training_set.frame_bank, rows.tolist(), recipe.prediction, training.precision)
     targets, kept = training_set.targets.clone(), training_set.kept.copy()
     targets[rows] = relabel_targets(
         targets[rows], scores, training.teacher_keep_threshold, training.teacher_add_threshold

@@ -2,17 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from core.errors import UserError
 from recipe import Recipe
 from train.data.training_set import TrainingSet
-from train.loop.ema import EmaModel
+from train.loop.ema import create_ema_model
 from train.loop.fold_job import FoldJob
 from train.loop.optimizer import build_optimizer
 from train.loop.rng import seeded_generator
@@ -22,7 +23,7 @@ from train.runs.checkpoint import Checkpoint, load_checkpoint
 from train.runs.run_folder import find_best_checkpoints, parse_fold_number
 from train.runs.seen_clips import find_seen_clip, hash_names, union
 
-RESUME_KEYS = frozenset({"network", "optimizer", "schedule", "n_steps", "updates", "best"})
+RESUME_KEYS = frozenset({"network", "optimizer", "schedule", "n_steps", "n_averaged", "best"})
 """What last.pt must hold for training to go on."""
 
 
@@ -33,7 +34,7 @@ class TrainState:
     network: AudioNetwork
     optimizer: Optimizer
     schedule: Schedule
-    ema: EmaModel | None
+    ema: AveragedModel | None
     n_steps: int
     """Steps of the whole training."""
     training_data_digest: str
@@ -50,7 +51,7 @@ class TrainState:
     @property
     def eval_network(self) -> AudioNetwork:
         """The network that is scored and kept: the moving average if there is one."""
-        return self.ema.network if self.ema else self.network
+        return cast(AudioNetwork, self.ema.module) if self.ema else self.network
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -59,7 +60,7 @@ class TrainState:
             "schedule": self.schedule.state_dict(),
             "n_steps": self.n_steps,
             "training_data_digest": self.training_data_digest,
-            "updates": self.ema.updates if self.ema else 0,
+            "n_averaged": int(self.ema.n_averaged) if self.ema else 0,
             "best": self.best_score,
         }
 
@@ -70,8 +71,8 @@ class TrainState:
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         if self.ema:
-            self.ema.network.load_state_dict(checkpoint.network)
-            self.ema.updates = state["updates"]
+            self.eval_network.load_state_dict(checkpoint.network)
+            self.ema.n_averaged.fill_(state["n_averaged"])
         self.epoch, self.best_score = checkpoint.epoch, state["best"]
         self.seen_clips = union(self.seen_clips, checkpoint.seen_clips)  # clips that are gone since, too
 
@@ -101,7 +102,7 @@ def create_train_state(job: FoldJob, n_steps: int | None = None) -> TrainState:
         weights_origin = load_pretrained_weights(network, training_set.labels, path, start_checkpoint)
     network = network.to(job.device)
     optimizer = build_optimizer(network, training)
-    ema = EmaModel(network, training.ema_decay) if training.ema_decay else None
+    ema = create_ema_model(network, training.ema_decay) if training.ema_decay else None
     schedule = build_schedule(optimizer, training, n_steps)
     return TrainState(
         network,

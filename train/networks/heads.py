@@ -7,8 +7,6 @@ from recipe import Network
 
 
 class MeanPooling(nn.Module):
-    """The mean over time."""
-
     def forward(self, time_steps: Tensor) -> Tensor:
         return time_steps.mean(-1)
 
@@ -21,7 +19,7 @@ class MeanMaxPooling(nn.Module):
 
 
 class AttentionPooling(nn.Module):
-    """A mean over time whose weights are learnt from the time steps themselves."""
+    """A mean over time, weighted by a learned function of each time step."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -31,20 +29,13 @@ class AttentionPooling(nn.Module):
         return (time_steps * torch.softmax(self.weigh(time_steps), dim=-1)).sum(-1)
 
 
-def build_pooling(name: str, channels: int) -> nn.Module:
-    """The pooling `network.pooling` names: [B, channels, n_time_steps] → [B, channels]."""
-    match name:
-        case "mean":
-            return MeanPooling()
-        case "mean_max":
-            return MeanMaxPooling()
-        case _:
-            return AttentionPooling(channels)
-
-
 def build_head(network: Network, channels: int, n_labels: int) -> nn.Sequential:
     """Pooling over time, then one linear layer, or two with `network.hidden` units between them."""
-    layers: list[nn.Module] = [build_pooling(network.pooling, channels), nn.Dropout(network.dropout)]
+    if network.pooling == "attention":
+        pooling: nn.Module = AttentionPooling(channels)
+    else:
+        pooling = MeanPooling() if network.pooling == "mean" else MeanMaxPooling()
+    layers = [pooling, nn.Dropout(network.dropout)]
     if network.hidden:
         layers += [nn.Linear(channels, network.hidden), nn.ReLU(inplace=True), nn.Dropout(network.dropout)]
     return nn.Sequential(*layers, nn.Linear(network.hidden or channels, n_labels))

@@ -1,27 +1,21 @@
 """torchvision's networks as trunks: cut before they pool, one-channel stems, ImageNet weights by name or file."""
 
+import pickle
 import re
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+import safetensors
+import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from core.errors import UserError
 from train.networks.cnn import MeanOverFrequency
-from train.networks.weight_files import read_tensors
 
 OWN_CLASSIFIER_NETWORKS = ("alexnet", "vgg16_bn")
-LEGACY_DENSENET_KEY = re.compile(
-    r"^(.*denselayer\d+\.(?:norm|relu|conv))\.((?:[12])\.(?:weight|bias|running_mean|running_var))$"
-)
-"""densenet's layers as torchvision's own files still name them: norm.1 is norm1."""
-
-
-class FlattenFrequency(nn.Module):
-    """[B, channels, height, width] → [B, channels * height, width]."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.flatten(1, 2)
+LEGACY_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
+"""Layers of densenet by the names in torchvision's own files: norm.1 is norm1."""
 
 
 def build_torchvision_model(name: str, weights: str | None, n_channels: int) -> nn.Module:
@@ -45,14 +39,20 @@ def extract_trunk(model: Any) -> nn.Sequential:
     if type(model).__name__ == "DenseNet":
         layers.append(nn.ReLU(inplace=True))
     elif type(model).__name__ == "ConvNeXt":
-        layers.append(model.classifier[0])  # its normalisation, else the residual stream reaches the head as it is
+        layers.append(model.classifier[0])  # normalises the residual stream
     elif type(model).__name__ in ("AlexNet", "VGG"):
-        return nn.Sequential(*layers, model.avgpool, FlattenFrequency())
+        return nn.Sequential(*layers, model.avgpool, nn.Flatten(1, 2))
     return nn.Sequential(*layers, MeanOverFrequency())
 
 
+def count_trunk_channels(model: Any) -> int:
+    """Channels before a torchvision network pools: what its first linear layer takes."""
+    classifier = model.fc if hasattr(model, "fc") else model.classifier
+    return int(next(layer.in_features for layer in classifier.modules() if isinstance(layer, nn.Linear)))
+
+
 def adapt_classifier(model: Any, n_labels: int, dropout: float) -> nn.Sequential:
-    """alexnet's and vgg16_bn's classifier, its last layer for `n_labels`: it takes the whole map, not any columns."""
+    """alexnet's and vgg16_bn's classifier, which takes a map of fixed size; its last layer is for `n_labels`."""
     *layers, last = model.classifier.children()
     for layer in layers:
         if isinstance(layer, nn.Dropout):
@@ -61,37 +61,28 @@ def adapt_classifier(model: Any, n_labels: int, dropout: float) -> nn.Sequential
 
 
 def _make_stem_one_channel(model: nn.Module) -> None:
-    """Put a one-channel first convolution in place, its weights summed over RGB: grey pictures look as they did."""
-    name, stem = next((name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d))
-    kernel, stride, padding = (cast(tuple[int, int], size) for size in (stem.kernel_size, stem.stride, stem.padding))
-    mono_stem = nn.Conv2d(1, stem.out_channels, kernel, stride, padding, bias=stem.bias is not None)
-    mono_stem.weight.data = stem.weight.data.sum(1, keepdim=True)
-    if stem.bias is not None and mono_stem.bias is not None:
-        mono_stem.bias.data = stem.bias.data
+    """Replace the first convolution by one of one channel, its weights summed over RGB: equal for grey pictures."""
+    name = next(name for name, layer in model.named_modules() if isinstance(layer, nn.Conv2d))
+    stem: Any = model.get_submodule(name)
+    has_bias = stem.bias is not None
+    mono_stem = nn.Conv2d(1, stem.out_channels, stem.kernel_size, stem.stride, stem.padding, bias=has_bias)
+    mono_stem.load_state_dict(stem.state_dict() | {"weight": stem.weight.sum(1, keepdim=True)})
     model.set_submodule(name, mono_stem)
 
 
 def _load_weights(model: nn.Module, name: str, weights: str) -> None:
-    """Fill `model`; of a file's tensors the last layer's may be missing, for it is not used.
-
-    So may the counts of batches, which nothing reads and older files have not.
-    """
+    """Fill `model`. The last layer, which is not used, and the counts of batches may be missing."""
     loaded = _download(name) if weights == "imagenet" else read_tensors(Path(weights), "network.weights")
     state = {LEGACY_DENSENET_KEY.sub(r"\1\2", str(key)): value for key, value in loaded.items()}
     expected = model.state_dict()
     last = list(expected)[-1].rpartition(".")[0]
     needed = [key for key in expected if not key.startswith(last) and not key.endswith(".num_batches_tracked")]
-    mismatched = [key for key in needed if _shape(state, key) != expected[key].shape]
-    if mismatched:
-        raise UserError(
-            f"network.weights = {weights}: not the weights of {name}, "
-            f"whose {mismatched[0]} is {tuple(expected[mismatched[0]].shape)}"
-        )
+    for key in needed:
+        if getattr(state.get(key), "shape", None) != expected[key].shape:
+            raise UserError(
+                f"network.weights = {weights}: not the weights of {name}, whose {key} is {tuple(expected[key].shape)}"
+            )
     model.load_state_dict({key: state[key] for key in needed}, strict=False)
-
-
-def _shape(state: dict[str, Any], key: str) -> Any:
-    return getattr(state.get(key), "shape", None)
 
 
 def _download(name: str) -> dict[str, Tensor]:
@@ -105,3 +96,25 @@ def _download(name: str) -> dict[str, Tensor]:
             f"network.weights = imagenet: {weights.url} cannot be downloaded ({error}); "
             "fetch it elsewhere and give its path: network.weights path/to/file.pth"
         ) from None
+
+
+def read_tensors(path: Path, key: str) -> dict[str, Any]:
+    """Tensors by name from a .safetensors or a PyTorch file; no code in it is run. Raises UserError naming `key`."""
+    try:
+        if path.suffix == ".safetensors":
+            return dict(safetensors.torch.load_file(path))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{key} = {path}: no such file") from None
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
+        raise UserError(f"{key} = {path}: cannot be read as weights ({describe_load_error(error)})") from None
+    if not isinstance(state, dict):
+        raise UserError(f"{key} = {path}: holds {type(state).__name__}, not tensors by name")
+    return state
+
+
+def describe_load_error(error: Exception) -> str:
+    """One line; PyTorch's own advice on a file that it cannot unpickle is to run what is in it."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "no file of torch.save, or one of more than tensors"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

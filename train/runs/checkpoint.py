@@ -1,4 +1,4 @@
-"""A network on disk: its weights and all that is needed to use it, saved whole or not at all."""
+"""A network on disk: its weights and all that is needed to use it."""
 
 import pickle
 from dataclasses import dataclass, field, fields
@@ -13,7 +13,7 @@ from core.errors import UserError
 from core.files import atomic_write
 from recipe import SECTIONS, Recipe
 from train.networks.factory import AudioNetwork, build_network_from_recipe
-from train.networks.weight_files import describe_load_error
+from train.networks.torchvision_trunks import describe_load_error
 from train.runs.seen_clips import NO_CLIPS
 
 FORMAT = 2
@@ -21,39 +21,38 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds: tensors, numbers, strings, and lists and dictionaries of them."""
+    """The content of a checkpoint file: tensors, numbers, strings, and lists and dictionaries of them."""
 
     network: dict[str, Tensor]
-    """Weights and buffers by name; mean and deviation of the frames are among them."""
+    """Weights and buffers by name, with the mean and deviation of the frames."""
     recipe: dict[str, Any]
-    """The resolved recipe."""
     labels: list[str]
     n_bins: int
     frames_per_second: float
     fold: int
     seed: int
     epoch: int
-    """Epochs behind it."""
+    """Number of trained epochs."""
     score: float
     """By the recipe's metric, on the fold's held-out clips."""
     metrics: dict[str, float] = field(default_factory=dict)
     seen_clips: Tensor = NO_CLIPS
-    """int64 hashes of the clips behind it, those of the network it started from included (train.runs.seen_clips)."""
+    """int64 hashes of the clips it was trained on, in the run it started from too (train.runs.seen_clips)."""
     resume: dict[str, Any] | None = None
-    """In last.pt, what training needs to go on."""
+    """In last.pt, the state from which training goes on."""
     format: int = FORMAT
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint under its name once it is whole."""
-    buffer = BytesIO()  # to a path, torch answers a full disk with a RuntimeError of its own format
+    """Write a checkpoint whole or not at all."""
+    buffer = BytesIO()  # given a path, torch raises a RuntimeError where the disk is full
     torch.save({each.name: getattr(checkpoint, each.name) for each in fields(checkpoint)}, buffer)
     with atomic_write(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint onto the CPU; nothing in the file is run. Raises UserError that names it."""
+    """Read a checkpoint onto the CPU; no code in the file is run. Raises UserError that names it."""
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
         if values["format"] != FORMAT:
@@ -69,13 +68,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
 def build_network_from_checkpoint(
     path: Path, checkpoint: Checkpoint, device: torch.device | str = "cpu"
 ) -> AudioNetwork:
-    """The network of the checkpoint at `path`, on `device` and in eval mode.
-
-    Raises UserError where its recipe or its weights are those of another version.
-    """
-    network = build_network_from_recipe(
-        parse_checkpoint_recipe(path, checkpoint), checkpoint.n_bins, len(checkpoint.labels)
-    )
+    """The network of the checkpoint at `path`, on `device` and in eval mode. Raises UserError for another version's."""
+    recipe = parse_checkpoint_recipe(path, checkpoint)
+    network = build_network_from_recipe(recipe, checkpoint.n_bins, len(checkpoint.labels))
     try:
         network.load_state_dict(checkpoint.network)
     except RuntimeError as error:
@@ -85,7 +80,7 @@ def build_network_from_checkpoint(
 
 
 def parse_checkpoint_recipe(path: Path, checkpoint: Checkpoint) -> Recipe:
-    """The recipe that the checkpoint at `path` was trained by. Raises UserError where this version has other keys."""
+    """The recipe of the checkpoint at `path`. Raises UserError where this version has other keys."""
     values = checkpoint.recipe
     try:
         sections: dict[str, Any] = {name: section(**values.get(name, {})) for name, section in SECTIONS.items()}

@@ -14,8 +14,8 @@ from core.files import atomic_write
 from core.paths import FITTED_PARAMS_NAMES, RECIPE_NAME, RunPaths
 from recipe import Recipe, as_dict
 
-# What must be the same for a run to go on: the rest of a recipe says where data lie and how to answer.
 TRAINING_SECTIONS = ("features", "network", "training")
+"""Sections of a recipe that must be the same for a run to go on."""
 
 
 def get_fold_dir(run_dir: Path, recipe: Recipe, fold: int, seed: int) -> Path:
@@ -24,52 +24,52 @@ def get_fold_dir(run_dir: Path, recipe: Recipe, fold: int, seed: int) -> Path:
 
 
 def parse_fold_number(fold_dir: Path) -> int | None:
-    """The fold of a network's folder; None where a folder is none."""
+    """The fold of a network's folder; None for other folders."""
     named = re.fullmatch(r"fold(\d+)(_.*)?", fold_dir.name)
     return int(named[1]) if named else None
 
 
 def find_best_checkpoints(run_dir: Path) -> list[Path]:
-    """The best checkpoints of a run, one a network, in the order of their names."""
+    """The best checkpoints of a run, one a network, sorted by name."""
     return sorted(run_dir.glob("fold*/best.pt"))
 
 
 def check_same_recipe(run_paths: RunPaths, recipe: Recipe) -> None:
-    """Raise UserError, naming the keys that differ, where a run that is to go on was begun with another recipe."""
-    if differing_keys_text := _describe_recipe_change(run_paths, recipe):
+    """Raise UserError that names the differing keys where a run to resume was begun with another recipe."""
+    if differing_keys := _describe_recipe_change(run_paths.run_dir, recipe):
         raise UserError(
-            f"--resume: run {run_paths.run} was begun with {differing_keys_text}; "
-            "give changed recipes a --run of their own"
+            f"--resume: run {run_paths.run} was begun with {differing_keys}; give changed recipes a --run of their own"
         )
 
 
-def start_run(
-    run_paths: RunPaths, recipe: Recipe, *, finished: bool = False, folds: Sequence[int] | None = None
-) -> None:
-    """Write the run's recipe. A run of another recipe is set aside first; what earlier weights gave goes.
+def start_run(run_paths: RunPaths, recipe: Recipe, *, finished: bool, folds: Sequence[int] | None) -> None:
+    """Rename a run of another recipe, remove outputs of earlier weights, and write the recipe.
 
-    What was fitted to weights stays where the run is `finished`, for they will not change. Of a run begun anew on data
-    of these `folds` the networks of others go, which prediction would go on asking.
-
-    Raises UserError where the recipe reads what this run is about to overwrite.
+    Parameters fitted to weights stay where the run is `finished`. Given the `folds` of the data, networks of other
+    folds are removed. Raises UserError where the recipe reads files in the run's own folder.
     """
-    _check_inputs_outside_run(run_paths, recipe)
-    differing_keys_text = _describe_recipe_change(run_paths, recipe)
-    if differing_keys_text and any(run_paths.run_dir.glob("fold*")):
-        renamed_dir = find_unused_path(run_paths.run_dir)
-        run_paths.run_dir.rename(renamed_dir)
-        print(f"run {run_paths.run} was trained with {differing_keys_text}: it is now run {renamed_dir.name}")
+    run_dir = run_paths.run_dir
+    for key in ("corrections", "start_from", "teacher"):
+        value = getattr(recipe.training, key)
+        if value and Path(value).resolve().is_relative_to(run_dir.resolve()):
+            raise UserError(
+                f"training.{key} = {value} is in the folder of this run, which overwrites it: name another --run"
+            )
+    differing_keys = _describe_recipe_change(run_dir, recipe)
+    if differing_keys and any(run_dir.glob("fold*")):
+        names = (run_dir.with_name(f"{run_dir.name}-{number}") for number in itertools.count(1))
+        renamed_dir = run_dir.rename(next(name for name in names if not name.exists()))
+        print(f"run {run_paths.run} was trained with {differing_keys}: it is now run {renamed_dir.name}")
     fitted = () if finished else FITTED_PARAMS_NAMES
     for name in (run_paths.oof_csv.name, "per_label.csv", "confusion.csv", "label_issues.csv", *fitted):
-        (run_paths.run_dir / name).unlink(missing_ok=True)
+        (run_dir / name).unlink(missing_ok=True)
     if folds is not None:
         _remove_other_folds(run_paths, folds)
-    with atomic_write(run_paths.run_dir / RECIPE_NAME) as temporary:
+    with atomic_write(run_dir / RECIPE_NAME) as temporary:
         temporary.write_text(yaml.safe_dump(as_dict(recipe), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def _remove_other_folds(run_paths: RunPaths, folds: Sequence[int]) -> None:
-    """Remove the networks of folds that the data have no more."""
     for fold_dir in sorted(run_paths.run_dir.glob("fold*")):
         fold = parse_fold_number(fold_dir)
         if fold_dir.is_dir() and fold is not None and fold not in folds:
@@ -77,35 +77,18 @@ def _remove_other_folds(run_paths: RunPaths, folds: Sequence[int]) -> None:
             print(f"run {run_paths.run}: {fold_dir.name} is removed, for the clips have no fold {fold} any more")
 
 
-def find_unused_path(run_dir: Path) -> Path:
-    """`run_dir` with the first number behind its name that is not taken."""
-    names = (run_dir.with_name(f"{run_dir.name}-{number}") for number in itertools.count(1))
-    return next(name for name in names if not name.exists())
-
-
-def _check_inputs_outside_run(run_paths: RunPaths, recipe: Recipe) -> None:
-    for key in ("corrections", "start_from", "teacher"):
-        value = getattr(recipe.training, key)
-        if value and Path(value).resolve().is_relative_to(run_paths.run_dir.resolve()):
-            raise UserError(
-                f"training.{key} = {value} is in the folder of this run, which overwrites it: name another --run"
-            )
-
-
-def _describe_recipe_change(run_paths: RunPaths, recipe: Recipe) -> str:
-    """The keys in which the run that is there, if any, differs from a recipe."""
-    path = run_paths.run_dir / RECIPE_NAME
-    return describe_differing_keys(_read_recipe(path), as_dict(recipe)) if path.exists() else ""
-
-
-def _read_recipe(path: Path) -> dict[str, Any]:
+def _describe_recipe_change(run_dir: Path, recipe: Recipe) -> str:
+    """The keys in which the run in a folder, if any, differs from a recipe."""
+    path = run_dir / RECIPE_NAME
+    if not path.exists():
+        return ""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError):
         values = None
     if not isinstance(values, dict):
         raise UserError(f"{path} is no recipe: remove the run's folder, or name another run with --run")
-    return values
+    return describe_differing_keys(values, as_dict(recipe))
 
 
 def describe_differing_keys(

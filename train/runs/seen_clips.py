@@ -1,4 +1,4 @@
-"""Which clips a network has learnt from, kept with it: a score on one of them is not out of fold."""
+"""Hashes of the clips a network was trained on, on which its scores are not out of fold."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,7 +7,7 @@ import xxhash
 from torch import Tensor
 
 NO_CLIPS = torch.empty(0, dtype=torch.int64)
-"""Of a network that does not say: one of an earlier version."""
+"""Of checkpoints of earlier versions."""
 
 
 def hash_names(clips: Iterable[str]) -> Tensor:
@@ -22,6 +22,6 @@ def union(one: Tensor, other: Tensor) -> Tensor:
 
 
 def find_seen_clip(clips: Sequence[str], seen_clips: Tensor) -> str | None:
-    """The first of `clips` that is among the hashes of seen clips."""
+    """The first of `clips` whose hash is among `seen_clips`."""
     is_seen = torch.isin(hash_names(clips), seen_clips).nonzero()
     return clips[int(is_seen[0])] if len(is_seen) else None

@@ -12,10 +12,7 @@ OPTIONAL = ["fold", "group", "split", "label_quality"]
 
 
 def read(data: Data, folder: Path) -> RawDataset:
-    """List the rows of a table. Labels are joined by ';'; a row without any is for prediction.
-
-    Raises UserError for a table that is not there or lacks a column.
-    """
+    """List the rows of a table. Labels are joined by ';'; a row without any is a test clip."""
     path = expand_user(data.table, "data.table") if data.table else folder / "labels.csv"
     table = read_table(path, ["fname", "labels"], hint="layout csv expects it; name another with data.table")
     if "trust" in table:
@@ -23,6 +20,5 @@ def read(data: Data, folder: Path) -> RawDataset:
     clips = table[["labels", *(column for column in OPTIONAL if column in table)]].map(normalize_label)
     rows = zip(table["fname"], clips["labels"], strict=True)
     clips["labels"] = [join_clean_labels(f"{path}, {name}", split_labels(labels)) for name, labels in rows]
-    clips.insert(0, "clip", table["fname"])
-    clips.insert(1, "path", [find_recording(folder, name) for name in table["fname"]])
-    return RawDataset(clips)
+    clips["path"] = [find_recording(folder, name) for name in table["fname"]]
+    return RawDataset(clips.assign(clip=table["fname"]))

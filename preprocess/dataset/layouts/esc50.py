@@ -17,8 +17,6 @@ def read(data: Data, folder: Path) -> RawDataset:
     clips = table.rename(columns={"filename": "clip", "category": "labels", "src_file": "group"})
     clips = clips[["clip", "labels", "fold", "group"]]
     clips["path"] = [find_recording(folder / "audio", name) for name in clips["clip"]]
-    clips["labels"] = [
-        join_clean_labels(clip, [label]) for clip, label in zip(clips["clip"], clips["labels"], strict=True)
-    ]
+    clips["labels"] = [join_clean_labels(clip, [label]) for clip, label in clips[["clip", "labels"]].to_numpy()]
     clips["group"] = clips["group"].map(normalize_label)
     return RawDataset(clips)

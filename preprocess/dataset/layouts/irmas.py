@@ -4,16 +4,16 @@ import itertools
 import re
 from pathlib import Path
 
+import pandas as pd
+
 from core.errors import UserError
 from preprocess.dataset.discovery import (
     RawDataset,
-    clips_table,
     find_audio_files,
     join_clean_labels,
     list_subfolders,
     normalize_label,
     require_folder,
-    unique_clip_names,
 )
 from recipe import Data
 
@@ -28,31 +28,28 @@ def read(data: Data, folder: Path) -> RawDataset:
 
     Of the testing parts, the first `data.irmas_share` in order is for training too, by whole pieces.
     """
-    training = require_folder(
-        folder / TRAINING, f"layout irmas expects it; set data.folder to the folder that holds {TRAINING}/"
-    )
-    rows, vocabulary, warnings = [], [], []
-    for class_folder in list_subfolders(training):
-        if files := find_audio_files(class_folder):
-            vocabulary.append(normalize_label(class_folder.name))
-            rows += [_training_row(file, class_folder.name) for file in files]
-    tests = [
-        _test_row(file) for part in sorted(folder.glob(TESTING)) if part.is_dir() for file in find_audio_files(part)
-    ]
+    hint = f"layout irmas expects it; set data.folder to the folder that holds {TRAINING}/"
+    class_folders = list_subfolders(require_folder(folder / TRAINING, hint))
+    files = {class_folder.name: find_audio_files(class_folder) for class_folder in class_folders}
+    training = [_training_row(file, code) for code in files for file in files[code]]
+    parts = [path for path in sorted(folder.glob(TESTING)) if path.is_dir()]
+    tests = [_test_row(file) for part in parts for file in find_audio_files(part)]
+    warnings = []
     if unknown := [Path(row["path"]).name for row in tests if not row["labels"]]:
-        warnings.append(
-            f"{len(unknown)} of {len(tests)} clips of the testing parts have no .txt with instruments ({unknown[0]} "
-            "first): they are not scored"
-        )
+        found = f"{len(unknown)} of {len(tests)} clips of the testing parts have no .txt with instruments"
+        warnings.append(f"{found} ({unknown[0]} first): they are not scored")
     if not tests:
         warnings.append(f"no recordings in {folder / TESTING}: predict no test clips")
     elif data.irmas_share:
         moved = _move_to_train(tests, data.irmas_share)
         warnings.append(f"{moved} of {len(tests)} clips of the testing parts are for training (data.irmas_share)")
-    rows += tests
-    for row, name in zip(rows, unique_clip_names([Path(row["path"]) for row in rows], folder), strict=True):
-        row["clip"] = name
-    return RawDataset(clips_table(rows), vocabulary, f"folder {TRAINING}", warnings=warnings)
+    clips = pd.DataFrame(training + tests, dtype="str")
+    paths = [Path(path).relative_to(folder) for path in clips.get("path", [])]
+    names = pd.Series([path.name for path in paths], dtype="str")
+    # One more file of the same name would rename another clip, but IRMAS is complete.
+    clips["clip"] = names.mask(names.duplicated(keep=False), list(map(str, paths)))
+    vocabulary = [normalize_label(code) for code in files if files[code]]
+    return RawDataset(clips, vocabulary, f"folder {TRAINING}", warnings=warnings)
 
 
 def _training_row(file: Path, code: str) -> dict[str, str]:
@@ -63,15 +60,19 @@ def _training_row(file: Path, code: str) -> dict[str, str]:
 
 
 def _test_row(file: Path) -> dict[str, str]:
-    """A test clip, instruments from the .txt beside it (none: not known); its group is the piece, NAME of NAME-N."""
-    group = EXCERPT.sub("", file.stem)
+    """A test clip, with instruments from the .txt beside it, a code a line; its group is the piece, NAME of NAME-N."""
     beside = file.with_suffix(".txt")
-    labels = join_clean_labels(beside, _instruments(beside))
-    return {"path": str(file), "labels": labels, "split": "test", "group": group}
+    try:
+        lines = beside.read_text("utf-8-sig").splitlines() if beside.exists() else []
+    except (OSError, UnicodeDecodeError) as error:
+        advice = "it should hold an instrument's code a line"
+        raise UserError(f"{beside} cannot be read as text ({error}): {advice}") from None
+    labels = join_clean_labels(beside, filter(str.strip, lines))
+    return {"path": str(file), "labels": labels, "split": "test", "group": EXCERPT.sub("", file.stem)}
 
 
 def _move_to_train(tests: list[dict[str, str]], share: float) -> int:
-    """Give split train to the first pieces whose clips are together nearest to `share` of all; how many clips.
+    """Give split train to the first pieces whose clips are together nearest to `share` of all; return their number.
 
     Pieces come in the order of their first clips, and stay whole. Those with clips of unknown instruments stay tests.
     """
@@ -84,15 +85,3 @@ def _move_to_train(tests: list[dict[str, str]], share: float) -> int:
     for row in itertools.chain(*known[:number]):
         row["split"] = "train"
     return sizes[number]
-
-
-def _instruments(path: Path) -> list[str]:
-    """The codes of a .txt, one a line with a tab after it; none without the file."""
-    if not path.exists():
-        return []
-    try:
-        return [code for line in path.read_text("utf-8-sig").splitlines() if (code := line.strip())]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path} cannot be read as text ({error}): it should hold an instrument's code a line"
-        ) from None

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from predict.inference.fuse_conv_bn import fuse_conv_bn
-from predict.inference.tagger import load_run
-from recipe import Network, Prediction
+from predict.inference.run_loader import load_run
+from recipe import Features, Network, Prediction, Recipe
 from tests.predict.conftest import TinyRun
-from train.networks.factory import AudioNetwork, build_network
+from train.networks.factory import AudioNetwork, build_network_from_recipe
 
 NAMES = get_args(get_type_hints(Network)["name"])
 NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d)
@@ -19,8 +19,9 @@ NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d)
 def make_trained_network(name: str) -> AudioNetwork:
     """A network in eval mode whose normalisation layers have means, deviations, scales and shifts of their own."""
     torch.manual_seed(0)
-    recipe = Network(name=name)  # type: ignore[arg-type]
-    network = build_network(recipe, 1 if name == "waveform" else 64, 5, 0.0, 1.0, pretrained=False)
+    features = Features(kind="waveform", n_bins=1, storage="int16") if name == "waveform" else Features(n_bins=64)
+    recipe = Recipe(features=features, network=Network(name=name))  # type: ignore[arg-type]
+    network = build_network_from_recipe(recipe, features.n_bins, 5)
     for layer in network.modules():
         if isinstance(layer, NORMALISATIONS):
             assert layer.running_mean is not None
@@ -67,7 +68,7 @@ def test_weights_stay_in_the_order_that_convolutions_want() -> None:
 def test_a_run_answers_by_fused_networks_and_keeps_the_trained_ones(tiny_run: TinyRun) -> None:
     run = load_run(tiny_run.run_paths.run_dir, Prediction(window_seconds=0.5, hop_seconds=0.25))
     for fold, networks in run.folds.items():
-        fused_networks = run.tagger(fold).networks
+        fused_networks = run.tagger(fold).scorer.networks
         assert len(fused_networks) == len(networks)
         assert not any(isinstance(layer, NORMALISATIONS) for each in fused_networks for layer in each.modules())
         assert all(any(isinstance(layer, NORMALISATIONS) for layer in each.modules()) for each in networks)

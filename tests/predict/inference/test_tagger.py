@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from core.errors import UserError
-from predict.inference.tagger import load_run
+from predict.inference.run_loader import load_run
+from predict.inference.tagger import Tagger
 from recipe import Prediction, Training
 from tests.predict.conftest import FRAMES_PER_SECOND, LABELS, TinyRun
 
@@ -36,51 +37,62 @@ def test_scores_equal_a_loop_over_windows_and_folds(
     frames = torch.randn(n_frames, 24, generator=torch.Generator().manual_seed(n_frames)) * 20 - 40
     windows = naive_windows(frames)
     with torch.inference_mode():
-        alone = [[network(window[None])[0].sigmoid().numpy() for _, window in windows] for network in tagger.networks]
+        networks = tagger.scorer.networks
+        alone = [[network(window[None])[0].sigmoid().numpy() for _, window in windows] for network in networks]
     expected = np.mean(alone, axis=0)
-    clip_prediction = tagger.tag(frames)
+    clip_prediction = tagger.predict(frames)
     np.testing.assert_allclose(clip_prediction.windows, expected, atol=1e-5)
     pooled = expected.mean(axis=0) if pooling == "mean" else expected.max(axis=0)
     np.testing.assert_allclose(clip_prediction.scores, pooled, atol=1e-5)
     np.testing.assert_allclose(clip_prediction.start_s, [start / FRAMES_PER_SECOND for start, _ in windows])
 
 
-def test_single_labels_blended_geometrically_add_up_to_1(tiny_run: TinyRun) -> None:
+def get_tagger(tiny_run: TinyRun, prediction: Prediction = PREDICTION) -> Tagger:
+    """All networks of the run."""
+    return load_run(tiny_run.run_paths.run_dir, prediction).tagger()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_single_labels_blended_geometrically_add_up_to_1(tiny_run: TinyRun, temperature: float) -> None:
     for fold in (0, 1):
         tiny_run.write_network(fold, training=Training(loss="cross_entropy"))
-    clip_prediction = (
-        load_run(tiny_run.run_paths.run_dir, replace(PREDICTION, blend="geometric")).tagger().tag(tiny_run.frames(0))
-    )
+    tagger = replace(get_tagger(tiny_run, replace(PREDICTION, blend="geometric")), temperature=temperature)
+    clip_prediction = tagger.predict(tiny_run.frames(0))
     np.testing.assert_allclose(clip_prediction.windows.sum(axis=1), 1, atol=1e-6)
 
 
+def test_scores_of_windows_are_calibrated_and_pooled(tiny_run: TinyRun) -> None:
+    tagger, frames = get_tagger(tiny_run), tiny_run.frames(11)
+    plain, softened = tagger.predict(frames), replace(tagger, temperature=2.0).predict(frames)
+    logits = torch.from_numpy(plain.windows).logit() / 2
+    np.testing.assert_allclose(softened.windows, logits.sigmoid().numpy(), atol=1e-6)
+    np.testing.assert_allclose(softened.scores, softened.windows.mean(axis=0), atol=1e-6)
+
+
 def test_times_are_of_the_original_recording(tiny_run: TinyRun) -> None:
-    tagger = load_run(tiny_run.run_paths.run_dir, PREDICTION).tagger()
-    clip_prediction = tagger.tag(torch.zeros(60, 24), start_s=2.0, duration_s=2.7)
+    clip_prediction = get_tagger(tiny_run).predict(torch.zeros(60, 24), start_s=2.0, duration_s=2.7)
     np.testing.assert_allclose(clip_prediction.start_s, [2.0, 2.25])
     np.testing.assert_allclose(clip_prediction.end_s, [2.5, 2.7])
 
 
 def test_silence_put_before_a_recording_has_no_time(tiny_run: TinyRun) -> None:
-    clip_prediction = (
-        load_run(tiny_run.run_paths.run_dir, PREDICTION).tagger().tag(torch.zeros(60, 24), start_s=-0.3, duration_s=0.4)
-    )
+    clip_prediction = get_tagger(tiny_run).predict(torch.zeros(60, 24), start_s=-0.3, duration_s=0.4)
     np.testing.assert_allclose(clip_prediction.start_s, [0, 0])
     np.testing.assert_allclose(clip_prediction.end_s, [0.2, 0.4])
 
 
 def test_a_short_clip_s_window_ends_with_the_recording(tiny_run: TinyRun) -> None:
-    clip_prediction = load_run(tiny_run.run_paths.run_dir, PREDICTION).tagger().tag(torch.zeros(9, 24), duration_s=0.1)
+    clip_prediction = get_tagger(tiny_run).predict(torch.zeros(9, 24), duration_s=0.1)
     np.testing.assert_allclose(clip_prediction.end_s, [0.1])
 
 
-def test_a_fold_is_answered_by_the_networks_that_never_saw_it(tiny_run: TinyRun) -> None:
+def test_a_fold_is_scored_by_the_networks_that_never_saw_it(tiny_run: TinyRun) -> None:
     tiny_run.write_network(fold=1, seed=1)
     run = load_run(tiny_run.run_paths.run_dir, PREDICTION)
     frames = torch.randn(40, 24, generator=torch.Generator().manual_seed(0)) * 20 - 40
-    assert (len(run.tagger(0).networks), len(run.tagger(1).networks), len(run.tagger().networks)) == (1, 2, 3)
-    by_fold = [run.tagger(fold).tag(frames).scores for fold in (0, 1)]
-    np.testing.assert_allclose(run.tagger().tag(frames).scores, (by_fold[0] + 2 * by_fold[1]) / 3, atol=1e-6)
+    assert [len(run.tagger(fold).scorer.networks) for fold in (0, 1, None)] == [1, 2, 3]
+    by_fold = [run.tagger(fold).predict(frames).scores for fold in (0, 1)]
+    np.testing.assert_allclose(run.tagger().predict(frames).scores, (by_fold[0] + 2 * by_fold[1]) / 3, atol=1e-6)
     assert not np.allclose(by_fold[0], by_fold[1])
 
 

@@ -22,9 +22,9 @@ SCORES = ScoreTable(list(DETECTIONS), LABELS, np.array([[0.9, 0.25], [0.0, 0.1]]
 
 
 def write_format(tmp_path: Path, name: str) -> Path:
-    suffix, write = FORMATS[name]
-    path = write(tmp_path / f"run{suffix}", DETECTIONS, SCORES, 8_000.0)
-    assert path == tmp_path / f"run{suffix}"
+    filename, write = FORMATS[name]
+    path = tmp_path / filename
+    write(path, DETECTIONS, SCORES, 8_000.0)
     assert not [path for path in tmp_path.rglob("*") if path.suffix == ".tmp"]
     return path
 
@@ -63,14 +63,17 @@ def test_json_has_scores_and_detections_of_every_clip(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("detections", [DETECTIONS, {clip: [] for clip in DETECTIONS}])
 def test_parquet_has_the_columns_of_the_window_table(tmp_path: Path, detections: dict[str, list[Detection]]) -> None:
-    suffix, write = FORMATS["parquet"]
-    table = pd.read_parquet(write(tmp_path / f"run{suffix}", detections, SCORES, 8_000.0))
+    filename, write = FORMATS["parquet"]
+    write(tmp_path / filename, detections, SCORES, 8_000.0)
+    table = pd.read_parquet(tmp_path / filename)
     assert list(table.columns) == ["clip", "start_s", "end_s", "label", "score"]
     assert [str(kind) for kind in table.dtypes[["start_s", "score"]]] == ["float64", "float32"]
     assert len(table) == sum(map(len, detections.values()))
 
 
-@pytest.mark.parametrize(("name", "files"), [("audacity", ["a/b.wav.txt", f"{OUTSIDE}.txt"]), ("json", ["run.json"])])
+@pytest.mark.parametrize(
+    ("name", "files"), [("audacity", ["a/b.wav.txt", f"{OUTSIDE}.txt"]), ("json", ["detections.json"])]
+)
 def test_files_of_an_earlier_prediction_are_known(tmp_path: Path, name: str, files: list[str]) -> None:
     path = write_format(tmp_path, name)
     assert stale_exports(name, path, list(DETECTIONS)) == []
@@ -81,7 +84,7 @@ def test_files_of_an_earlier_prediction_are_known(tmp_path: Path, name: str, fil
 
 def test_clips_of_long_and_outward_names_have_files_of_their_own(tmp_path: Path) -> None:
     names = ["a/" + "雨" * 80 + ending for ending in ("1.wav", "2.wav")] + ["a/b.wav", "../a/b.wav", "/a/b.wav"]
-    for suffix, write in (FORMATS[name] for name in ("audacity", "raven")):
-        folder = write(tmp_path / suffix, {name: [] for name in names}, SCORES, 8_000.0)
-        assert len(list((folder / "a").iterdir())) == len(names)
+    for filename, write in (FORMATS[name] for name in ("audacity", "raven")):
+        write(tmp_path / filename, {name: [] for name in names}, SCORES, 8_000.0)
+        assert len(list((tmp_path / filename / "a").iterdir())) == len(names)
     assert stale_exports("raven", tmp_path / FORMATS["raven"][0], names) == []

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from core.paths import RunPaths
 from predict import blend as blend_runs
 from predict import run, score
 from predict.output.provenance import changed_prediction_keys, why_foreign, why_stale, write_provenance
-from recipe import Prediction
+from recipe import Prediction, as_dict
 from report import inspect
 from tests.predict.conftest import TinyRun
 
@@ -43,7 +44,7 @@ def test_a_submission_of_earlier_networks_is_told(predicted: TinyRun, capsys: py
     predicted.write_network(fold=1, seed=1)
     for lines in warnings(predicted, capsys):
         (line,) = lines
-        assert "tiny.csv was predicted by other networks than the run has now: run make predict" in line
+        assert "tiny/submission.csv was predicted by other networks than the run has now: run make predict" in line
     run.main(predicted.arguments)
     assert warnings(predicted, capsys) == [[], [], []]
 
@@ -54,15 +55,17 @@ def test_a_submission_that_another_recipe_s_run_replaced_is_told_there_and_befor
     run_paths = predicted.run_paths
     other = replace(run_paths, name="other")
     shutil.copytree(run_paths.dataset_dir, other.dataset_dir)
-    (other.run_dir / "provenance.json").unlink()
     capsys.readouterr()
     run.main([*predicted.arguments, "--name", "other", "--run", "tiny", "--prediction.pooling", "max"])
-    assert "tiny.csv is not known to be this run's, and is replaced" in capsys.readouterr().err
+    assert (
+        "tiny/submission.csv is of recipe 'tiny', which has a run of that name too, and is replaced"
+        in capsys.readouterr().err
+    )
     for lines in warnings(predicted, capsys):
-        assert len(lines) == 1 and "another recipe's run of that name" in lines[0]
+        assert len(lines) == 1 and "is of recipe 'other'" in lines[0]
     capsys.readouterr()
     run.main(predicted.arguments)
-    assert "another recipe's run of that name has replaced it, and is replaced" in capsys.readouterr().err
+    assert "is of recipe 'other', which has a run of that name too, and is replaced" in capsys.readouterr().err
 
 
 def test_recordings_of_one_name_do_not_replace_each_other_unsaid(
@@ -78,7 +81,7 @@ def test_recordings_of_one_name_do_not_replace_each_other_unsaid(
         run.main([*predicted.arguments, "--jobs", "1", "--input", str(source)])
         lines.append([line for line in capsys.readouterr().err.splitlines() if "warning" in line])
     assert lines[:2] == [[], []]
-    assert f"tiny_on_field.csv is of {sources[0]}, and is replaced" in lines[2][0]
+    assert f"tiny/inputs/field/submission.csv is of {sources[0]}, and is replaced" in lines[2][0]
     truth = tmp_path / "truth.csv"
     truth.write_text("fname,labels\nfield.wav,low\n", encoding="utf-8")
     for source, is_doubted in zip(sources, (True, False), strict=True):
@@ -87,15 +90,19 @@ def test_recordings_of_one_name_do_not_replace_each_other_unsaid(
 
 
 def test_what_nothing_is_known_of(tmp_path: Path) -> None:
-    run_dir, submission = tmp_path / "runs" / "a", tmp_path / "a.csv"
+    run_paths, prediction = RunPaths(tmp_path / "cache", tmp_path, "recipe", "a"), Prediction()
+    submission = run_paths.submission_csv
+    assert why_foreign(run_paths, submission) == ""  # it is not there
+    submission.parent.mkdir()
     submission.write_text("clip,x\n1,0.5\n", encoding="utf-8")
-    assert why_stale(run_dir, submission) == ""  # a blend has no networks
-    assert why_foreign(run_dir, submission) == "is not known to be this run's"
-    assert why_foreign(run_dir, tmp_path / "none.csv") == ""
-    write_provenance(run_dir, submission, Prediction(), "digest", None)
-    assert (why_foreign(run_dir, submission), changed_prediction_keys(run_dir, submission, Prediction())) == ("", "")
-    assert changed_prediction_keys(run_dir, submission, Prediction(top_k=2)) == "prediction.top_k 3"
+    assert why_stale(run_paths, submission) == ""  # a blend has no networks
+    assert why_foreign(run_paths, submission) == "is not known to be this run's"
+    write_provenance(submission, "recipe", {"prediction": as_dict(prediction)})
+    assert (why_foreign(run_paths, submission), changed_prediction_keys(run_paths, submission, prediction)) == ("", "")
+    other = replace(prediction, window_threshold=0.25)
+    assert changed_prediction_keys(run_paths, submission, other) == "prediction.window_threshold 0.5"
     submission.write_text("clip,x\n1,0.25\n", encoding="utf-8")
-    assert "was changed" in why_foreign(run_dir, submission)
-    (run_dir / "provenance.json").write_text("{", encoding="utf-8")
-    assert changed_prediction_keys(run_dir, submission, Prediction()) is None
+    assert "was changed" in why_foreign(run_paths, submission)
+    submission.with_name("provenance.json").write_text("{", encoding="utf-8")
+    assert why_foreign(run_paths, submission) == "is not known to be this run's"
+    assert changed_prediction_keys(run_paths, submission, other) == ""

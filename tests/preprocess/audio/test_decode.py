@@ -13,7 +13,7 @@ import soxr
 from preprocess.audio import decode as module
 from preprocess.audio.blocks import Block, DecodeError
 from preprocess.audio.decode import decode, decode_blocks
-from preprocess.audio.decode_ffmpeg import _mono
+from preprocess.audio.decode_ffmpeg import _mono, read_ffmpeg_header
 from preprocess.frames.framing import Samples
 
 SAMPLE_RATE_HZ = 16_000
@@ -150,6 +150,14 @@ def test_what_is_no_recording_is_refused(tmp_path: Path, name: str, content: byt
         decode(tmp_path / name, SAMPLE_RATE_HZ)
     assert caught.value.path == tmp_path / name
     assert "\n" not in str(caught.value)
+
+
+def test_a_codec_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    content = b"RIFF\x2c\0\0\0WAVEfmt \x10\0\0\0\x99\x99\1\0\x80\x3e\0\0\0\x7d\0\0\2\0\x10\0data\x08\0\0\0" + bytes(8)
+    (tmp_path / "odd.wav").write_bytes(content)
+    with pytest.raises(DecodeError, match="neither soundfile nor PyAV can read it"):
+        decode(tmp_path / "odd.wav", SAMPLE_RATE_HZ)
+    assert read_ffmpeg_header(str(tmp_path / "odd.wav")) is None
 
 
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:

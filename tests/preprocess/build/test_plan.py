@@ -1,13 +1,9 @@
-"""What is kept, what is computed, and in what parts."""
-
-from itertools import count
-from pathlib import Path
+"""How recordings are split into tasks, and how many workers they are worth."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocess.build.messages import ClipJob
 from preprocess.build.plan import (
     MAX_SHARD_BYTES,
     MAX_SHARD_CLIPS,
@@ -15,8 +11,9 @@ from preprocess.build.plan import (
     MIN_CLIPS_PER_WORKER,
     PlannedClip,
     count_workers,
-    make_shard_jobs,
+    split_into_tasks,
 )
+from preprocess.build.shard_task import ClipJob
 
 
 def planned(sizes: list[int]) -> list[PlannedClip]:
@@ -24,15 +21,13 @@ def planned(sizes: list[int]) -> list[PlannedClip]:
 
 
 @given(st.lists(st.integers(0, 1 << 28), max_size=300), st.integers(1, 64))
-def test_parts_hold_every_clip_once_and_not_too_much(sizes: list[int], n_jobs: int) -> None:
-    numbers = count()
-    shards = list(make_shard_jobs(planned(sizes), n_jobs, lambda: Path(f"{next(numbers)}.shard")))
-    clips = [clip.clip for shard in shards for clip in shard.clips]
+def test_tasks_hold_every_clip_once_and_not_too_much(sizes: list[int], n_jobs: int) -> None:
+    tasks = list(split_into_tasks(planned(sizes), n_jobs))
+    clips = [clip.clip for task in tasks for clip in task]
     assert sorted(clips, key=int) == [str(number) for number in range(len(sizes))]
-    assert len({shard.shard for shard in shards}) == len(shards)
-    for shard in shards:
-        inside = [sizes[int(clip.clip)] for clip in shard.clips]
-        assert 0 < len(shard.clips) <= MAX_SHARD_CLIPS
+    for task in tasks:
+        inside = [sizes[int(clip.clip)] for clip in task]
+        assert 0 < len(task) <= MAX_SHARD_CLIPS
         assert sum(inside[:-1]) < MAX_SHARD_BYTES
 
 
@@ -52,12 +47,12 @@ def test_a_small_set_is_not_spread_over_many_workers(sizes: list[int], n_workers
     assert count_workers(planned(sizes), 16) == n_workers
 
 
-def test_the_last_parts_are_short() -> None:
-    shards = list(make_shard_jobs(planned([40_000] * 400), 2, lambda: Path("0.shard")))
-    assert [len(shard.clips) for shard in shards[-3:]] == [2, 2, 2]
-    assert len(shards) < 24
+def test_the_last_tasks_are_short() -> None:
+    tasks = list(split_into_tasks(planned([40_000] * 400), 2))
+    assert [len(task) for task in tasks[-3:]] == [2, 2, 2]
+    assert len(tasks) < 24
 
 
 def test_large_recordings_come_first_and_alone() -> None:
-    shards = list(make_shard_jobs(planned([10] * 20 + [1 << 30] * 2), 2, lambda: Path("0.shard")))
-    assert [len(shard.clips) for shard in shards[:2]] == [1, 1]
+    tasks = list(split_into_tasks(planned([10] * 20 + [1 << 30] * 2), 2))
+    assert [[clip.clip for clip in task] for task in tasks[:2]] == [["20"], ["21"]]

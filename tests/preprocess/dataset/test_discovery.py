@@ -7,13 +7,11 @@ import pytest
 
 from core.errors import UserError
 from preprocess.dataset.discovery import (
-    clips_table,
     find_audio_files,
     list_subfolders,
     normalize_label,
     require_folder,
     require_utf8_name,
-    unique_clip_names,
 )
 
 
@@ -53,12 +51,6 @@ def test_subfolders_are_sorted_and_may_be_links(tmp_path: Path) -> None:
     assert list_subfolders(tmp_path) == [tmp_path / name for name in ("a", "b", "elsewhere")]
 
 
-def test_only_clips_that_share_a_name_are_named_by_their_path() -> None:
-    folder = Path("/set")
-    files = [folder / "dog" / "1.wav", folder / "cat" / "1.wav", folder / "cat" / "2.wav"]
-    assert unique_clip_names(files, folder) == ["dog/1.wav", "cat/1.wav", "2.wav"]
-
-
 def test_names_that_are_not_utf_8_are_refused() -> None:
     with pytest.raises(UserError, match=r"caf\\xe9\.wav"):
         require_utf8_name(Path(os.fsdecode(b"caf\xe9.wav")))
@@ -74,8 +66,3 @@ def test_need_folder_tells_a_file_from_nothing(tmp_path: Path) -> None:
         require_folder(file, "because")
     with pytest.raises(UserError, match="nowhere is not there: because"):
         require_folder(tmp_path / "nowhere", "because")
-
-
-def test_no_clips_are_refused() -> None:
-    with pytest.raises(UserError, match="empty"):
-        clips_table([])

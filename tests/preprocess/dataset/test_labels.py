@@ -80,25 +80,32 @@ def clips(*rows: tuple[str, str]) -> pd.DataFrame:
     return table.assign(clip=table.index.astype(str))
 
 
+def choose(table: pd.DataFrame, requested: list[str] | None = None, sample: list[str] | None = None) -> list[str]:
+    return choose_vocabulary(table, requested, sample, "data.labels")
+
+
 def test_by_default_the_vocabulary_is_every_training_label_sorted() -> None:
-    assert choose_vocabulary(clips(("b;c", "train"), ("a", "train"), ("c", "test"), ("", "test"))) == ["a", "b", "c"]
+    assert choose(clips(("b;c", "train"), ("a", "train"), ("c", "test"), ("", "test"))) == ["a", "b", "c"]
 
 
 def test_sample_columns_and_wanted_labels_keep_their_order() -> None:
     table = clips(("b", "train"))
-    assert choose_vocabulary(table, None, ["c", "b"]) == ["c", "b"]
-    assert choose_vocabulary(table, ["c", "b"]) == ["c", "b"]
-    assert choose_vocabulary(table, ["b", "c"], ["c", "b"]) == ["c", "b"]
+    assert choose(table, None, ["c", "b"]) == ["c", "b"]
+    assert choose(table, ["c", "b"]) == ["c", "b"]
+    assert choose(table, ["b", "c"], ["c", "b"]) == ["c", "b"]
 
 
 @pytest.mark.parametrize(
-    ("requested", "sample"), [(["a", "b"], ["a", "c"]), (["a"], ["b"]), (None, ["b"]), (["b"], None)]
+    ("requested", "sample", "word"),
+    [(["a", "b"], ["a", "c"], "'b'"), (["a"], ["b"], "'a'"), (None, ["b"], "'a'"), (["b"], None, "'a'")],
 )
-def test_vocabularies_that_do_not_fit_are_refused(requested: list[str] | None, sample: list[str] | None) -> None:
-    with pytest.raises(UserError):
-        choose_vocabulary(clips(("a", "train")), requested, sample)
+def test_vocabularies_that_do_not_fit_are_refused(
+    requested: list[str] | None, sample: list[str] | None, word: str
+) -> None:
+    with pytest.raises(UserError, match=f"label {word}"):
+        choose(clips(("a", "train")), requested, sample)
 
 
 def test_a_test_label_no_training_clip_has_is_refused() -> None:
     with pytest.raises(UserError, match="'z'"):
-        choose_vocabulary(clips(("a", "train"), ("z", "test")))
+        choose(clips(("a", "train"), ("z", "test")))

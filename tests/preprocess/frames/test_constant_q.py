@@ -4,9 +4,8 @@ import librosa
 import numpy as np
 import pytest
 
-from preprocess.frames import constant_q
+from preprocess.frames import build_transform, compute_frames, constant_q
 from preprocess.frames.framing import Samples
-from preprocess.frames.kinds import build_transform, compute_frames
 from recipe import Features
 
 CQT = Features(kind="cqt", sample_rate_hz=22_050, hop_length=512, n_bins=60, fmin_hz=65.4)

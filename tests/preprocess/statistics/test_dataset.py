@@ -6,10 +6,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from preprocess.audio.blocks import DecodeError
 from preprocess.dataset.clip_table import COLUMNS
 from preprocess.dataset.loader import Dataset
 from preprocess.statistics.dataset import DatasetStatistics, dataset_statistics
-from preprocess.statistics.measure import AudioStats, ReadError
+from preprocess.statistics.measure import AudioStats
 from preprocess.statistics.report import format_report
 
 ROWS = [
@@ -40,9 +41,9 @@ def sound(digest: str, **changes: Any) -> AudioStats:
 def stats() -> DatasetStatistics:
     """b cannot be read; a and c are one sound in two folds; d and e too, in training and test; f is silent."""
     table = pd.DataFrame([(row[0], f"/{row[0]}", *row[1:]) for row in ROWS], columns=COLUMNS)
-    measured: list[AudioStats | ReadError] = [
+    measured: list[AudioStats | DecodeError] = [
         sound("1"),
-        ReadError("empty"),
+        DecodeError("/b", "empty"),
         sound("1", sample_rate_hz=16_000),
         sound("2", clipped_share=0.02),
         sound("2", n_channels=2),
@@ -89,6 +90,16 @@ def test_one_sound_twice_is_found_with_leaks_and_conflicting_labels(stats: Datas
 
 def test_every_recording_is_in_the_file_or_unreadable(stats: DatasetStatistics) -> None:
     assert [one["clip"] for one in stats["recordings"]] == ["a", "c", "d", "e", "f"]
+    assert stats["recordings"][1] == {
+        "clip": "c",
+        "duration_s": 1800.0,
+        "sample_rate_hz": 16_000,
+        "channels": 1,
+        "rms_db": -20.0,
+        "peak": 0.5,
+        "silent_share": 0.0,
+        "clipped_share": 0.0,
+    }
     assert stats["unreadable"] == [{"clip": "b", "reason": "empty"}]
     assert json.loads(json.dumps(stats)) == stats
 
@@ -137,7 +148,7 @@ def test_a_set_without_warnings_says_so() -> None:
 
 def test_nothing_readable_is_still_a_survey() -> None:
     table = pd.DataFrame([(row[0], f"/{row[0]}", *row[1:]) for row in ROWS], columns=COLUMNS)
-    stats = dataset_statistics(Dataset(table, ["rain", "犬"]), [ReadError("gone")] * len(ROWS))
+    stats = dataset_statistics(Dataset(table, ["rain", "犬"]), [DecodeError("", "gone")] * len(ROWS))
     assert stats["lengths_s"] == {}
     assert "6 recording(s) cannot be read" in "\n".join(format_report(stats))
 

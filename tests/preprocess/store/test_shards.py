@@ -1,5 +1,6 @@
-"""Parts: rows as they come, floors, rows forgotten, and damage that is noticed."""
+"""Shards: rows as they come, floors, what a failed clip left, and damage that is noticed."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from preprocess.store import shards as module
-from preprocess.store.encoding import encoding_for, quantise, to_float32
-from preprocess.store.schema import CorruptStore, EncodedFrames, RecipeMismatch
-from preprocess.store.shards import read_shard, write_shard
+from preprocess.store.encoding import encoding_for, quantise
+from preprocess.store.schema import CorruptStore, EncodedFrames, RecipeMismatch, Row
+from preprocess.store.shards import RowWriter, count_frame_bytes, read_shard, write_shard_table
 from recipe import Features
 
 FEATURES = Features(n_bins=16, storage="uint8")
@@ -21,13 +22,38 @@ def values(n_frames: int, seed: int, n_bins: int = 128) -> np.ndarray:
 
 
 def frames_in(path: Path, features: Features) -> list[EncodedFrames]:
-    """The frames of each row of a part."""
+    """The frames of each row of a shard."""
     rows, corrupt = read_shard(path, features)
     assert not corrupt
     encoding = encoding_for(features)
     n_frames = sum(row.n_frames for row in rows)
     frames = np.fromfile(path, encoding.dtype, n_frames * encoding.n_bins).reshape(n_frames, encoding.n_bins)
     return np.split(frames, np.cumsum([row.n_frames for row in rows])[:-1])
+
+
+def append_rows(path: Path, features: Features, position: int, clips: Mapping[str, list[np.ndarray]]) -> list[Row]:
+    """Write the frames of clips, block by block, to a file from a byte on, as a sandbox does."""
+    with path.open("r+b") as file:
+        file.seek(position)
+        writer = RowWriter(file, features)
+        for clip, blocks in clips.items():
+            for block in blocks:
+                writer.add(block)
+            writer.end_row(clip, 0, "1:1", -0.1, 1 / 3)
+    return writer.rows
+
+
+def write_shard(path: Path, features: Features, clips: Mapping[str, list[np.ndarray]]) -> list[Row]:
+    path.touch()
+    rows = append_rows(path, features, 0, clips)
+    with path.open("r+b") as file:
+        write_shard_table(file, features, rows)
+    return rows
+
+
+def small_shard(path: Path) -> list[Row]:
+    """Three clips of 64 bytes."""
+    return write_shard(path, FEATURES, {f"clip {seed}": [values(4, seed, 16)] for seed in range(3)})
 
 
 @pytest.mark.parametrize("block_frames", [7, 4096])
@@ -37,50 +63,52 @@ def test_rows_are_written_with_their_floor(
 ) -> None:
     monkeypatch.setattr(module, "BLOCK_FRAMES", block_frames)
     features = Features(top_db=80.0, storage=storage)  # type: ignore[arg-type]
-    encoding, path = encoding_for(features), tmp_path / "shards" / "0.shard"
-    with write_shard(path, features) as shard:
-        for seed in range(3):
-            shard.add(values(20, seed))
-            shard.add(values(11, seed + 10))
-            shard.end_row(f"clip {seed}", 0, "1:1", 0.0, 1.0)
-        shard.add(values(5, 99))
-        shard.drop_rows_after(2)
-        shard.add(values(9, 50))
-        shard.end_row("last \udcff", 1, "2:2", -0.1, 1 / 3)
-        assert not path.exists()
-    rows, _ = read_shard(path, features)
-    assert rows == shard.rows
-    assert [row.clip for row in rows] == ["clip 0", "clip 1", "last \udcff"]
-    expected = [np.concatenate([values(20, seed), values(11, seed + 10)]) for seed in range(2)] + [values(9, 50)]
-    for got, frames in zip(frames_in(path, features), expected, strict=True):
+    encoding, path = encoding_for(features), tmp_path / "0.shard"
+    clips = {f"clip {seed}": [values(20, seed), values(11, seed + 10)] for seed in range(2)}
+    clips["last \udcff"] = [values(0, 0), values(9, 50)]
+    rows = write_shard(path, features, clips)
+    assert read_shard(path, features) == (rows, set())
+    assert [row.clip for row in rows] == list(clips)
+    assert (rows[0].start_s, rows[0].duration_s, rows[0].n_frames) == (-0.1, 1 / 3, 31)
+    for got, blocks in zip(frames_in(path, features), clips.values(), strict=True):
+        frames = np.concatenate(blocks)
         np.testing.assert_array_equal(got, quantise(np.maximum(frames, frames.max() - 80), encoding))
-        assert (to_float32(got) * encoding.scale + encoding.offset).min() > frames.max() - 80.4
-    assert list(path.parent.iterdir()) == [path]
+        assert (got.astype(np.float32) * encoding.scale + encoding.offset).min() > frames.max() - 80.4
 
 
-def test_a_part_that_is_not_finished_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), write_shard(tmp_path / "0.shard", FEATURES) as shard:
-        shard.add(values(5, 0, 16))
-        raise KeyboardInterrupt
-    assert list(tmp_path.iterdir()) == []
+def test_what_a_failed_clip_left_is_written_over_or_cut_off(tmp_path: Path) -> None:
+    path, other = tmp_path / "0.shard", tmp_path / "other.shard"
+    path.touch()
+    rows = append_rows(path, FEATURES, 0, {"first": [values(4, 0, 16)]})
+    append_rows(path, FEATURES, count_frame_bytes(rows, FEATURES), {"failed": [values(50, 1, 16)]})
+    rows += append_rows(path, FEATURES, count_frame_bytes(rows, FEATURES), {"second": [values(4, 2, 16)]})
+    append_rows(path, FEATURES, count_frame_bytes(rows, FEATURES), {"failed too": [values(9, 3, 16)]})
+    with path.open("r+b") as file:
+        write_shard_table(file, FEATURES, rows)
+    write_shard(other, FEATURES, {"first": [values(4, 0, 16)], "second": [values(4, 2, 16)]})
+    assert path.read_bytes() == other.read_bytes()
 
 
-def test_parts_of_other_features_are_told_by_key(tmp_path: Path) -> None:
-    with write_shard(tmp_path / "0.shard", FEATURES):
-        pass
+def test_shards_of_other_features_are_told_by_key(tmp_path: Path) -> None:
+    write_shard(tmp_path / "0.shard", FEATURES, {})
     assert read_shard(tmp_path / "0.shard", FEATURES) == ([], set())
     with pytest.raises(RecipeMismatch, match=r"features\.storage was uint8, is float16"):
         read_shard(tmp_path / "0.shard", Features(n_bins=16))
 
 
+def test_a_shard_without_its_table_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "0.shard"
+    path.touch()
+    append_rows(path, FEATURES, 0, {"clip": [values(4, 0, 16)]})
+    with pytest.raises(CorruptStore, match="it does not end as a shard does"):
+        read_shard(path, FEATURES)
+
+
 @given(st.data())
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_part_that_is_not_what_was_written_is_noticed(tmp_path: Path, data: st.DataObject) -> None:
+def test_a_shard_that_is_not_what_was_written_is_noticed(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "0.shard"
-    with write_shard(path, FEATURES) as shard:
-        for seed in range(3):
-            shard.add(values(4, seed, 16))
-            shard.end_row(f"clip {seed}", 0, "1:1", 0.0, 1.0)
+    written = small_shard(path)
     whole = path.read_bytes()
     if data.draw(st.booleans(), "cut"):
         at = data.draw(st.integers(0, len(whole) - 1))
@@ -92,5 +120,5 @@ def test_a_part_that_is_not_what_was_written_is_noticed(tmp_path: Path, data: st
         rows, corrupt = read_shard(path, FEATURES)
     except CorruptStore:
         return
-    assert rows == shard.rows
+    assert rows == written
     assert corrupt == {f"clip {at // 64}"}

@@ -19,14 +19,14 @@ def test_gain_is_one_number_a_clip() -> None:
     generator = seeded_generator("cpu", 1)
     x = torch.randn(500, 6, 4, generator=generator)
     y = torch.rand(500, 2)
-    louder, labels = random_gain(x, y, seeded_generator("cpu", 2), range_db=9)
+    louder, labels = random_gain(x, y, seeded_generator("cpu", 2), max_db=9, decibels=True)
     assert torch.equal(labels, y)
     gains_db = (louder - x).mean((1, 2)).numpy()
     for clip, result, gain_db in zip(x.numpy(), louder.numpy(), gains_db, strict=True):
         np.testing.assert_allclose(result, clip + gain_db, atol=1e-5)
     assert -9 <= gains_db.min() < -8.8
     assert 8.8 < gains_db.max() <= 9
-    samples, _ = random_gain(x, y, seeded_generator("cpu", 2), range_db=9, decibels=False)
+    samples, _ = random_gain(x, y, seeded_generator("cpu", 2), max_db=9, decibels=False)
     for clip, result, gain_db in zip(x.numpy(), samples.numpy(), gains_db, strict=True):
         np.testing.assert_allclose(result, clip * 10 ** (gain_db / 20), rtol=1e-4)
 
@@ -34,7 +34,7 @@ def test_gain_is_one_number_a_clip() -> None:
 def test_noise_adds_power_of_a_periodogram_at_the_drawn_ratio() -> None:
     x = torch.randn(100, 50, 40, generator=seeded_generator("cpu", 1)) * 5 - 40
     y = torch.rand(100, 2)
-    noisy, labels = add_noise(x, y, seeded_generator("cpu", 2), snr_db=(-5, 5))
+    noisy, labels = add_noise(x, y, seeded_generator("cpu", 2), snr_db=(-5, 5), decibels=True)
     assert torch.equal(labels, y)
     ratios_db = []
     for clip, result in zip(x.double().numpy(), noisy.double().numpy(), strict=True):

@@ -5,9 +5,9 @@ from itertools import groupby
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
-from train.augment.masking import MaskFill, mask_frequency, mask_time, roll_time
+from train.augment.masking import MaskFill, mask_spans, roll_time
 from train.loop.rng import seeded_generator
 
 
@@ -25,8 +25,8 @@ def spans(hidden: np.ndarray) -> list[int]:
 @pytest.mark.parametrize(("max_masks", "max_share"), [(1, 0.5), (3, 0.2), (2, 0.0), (1, 1.0)])
 def test_masks_hide_whole_spans_and_nothing_else(axis: str, fill: MaskFill, max_masks: int, max_share: float) -> None:
     x, y = clips(200, 30, 20), torch.rand(200, 3)
-    mask = mask_time if axis == "time" else mask_frequency
-    masked, labels = mask(x, y, seeded_generator("cpu", 2), max_masks=max_masks, max_share=max_share, fill=fill)
+    keys = {"axis": 1 if axis == "time" else 2, "max_masks": max_masks, "max_share": max_share, "fill": fill}
+    masked, labels = mask_spans(x, y, seeded_generator("cpu", 2), **keys)  # type: ignore[arg-type]
     assert torch.equal(labels, y)
     length = 30 if axis == "time" else 20
     for before, after in zip(x.numpy(), masked.numpy(), strict=True):
@@ -43,15 +43,21 @@ def test_masks_hide_whole_spans_and_nothing_else(axis: str, fill: MaskFill, max_
         assert along.sum() <= max_masks * int(max_share * length)
 
 
+def hidden(x: Tensor, generator: Generator, *, max_masks: int, max_share: float) -> Tensor:
+    """Which frames are masked."""
+    masked, _ = mask_spans(x, x[:, 0], generator, axis=1, max_masks=max_masks, max_share=max_share, fill="zero")
+    return masked[:, :, 0] == 0
+
+
 def test_spans_are_as_many_as_wide_and_as_spread_as_they_should_be() -> None:
     x = torch.ones(30_000, 20, 1)
-    one = mask_time(x, x[:, 0], seeded_generator("cpu", 3), max_masks=1, max_share=0.5, fill="zero")[0][:, :, 0] == 0
+    one = hidden(x, seeded_generator("cpu", 3), max_masks=1, max_share=0.5)
     widths, counts = one.sum(1).unique(return_counts=True)
     assert widths.tolist() == list(range(11)), "0 to half of 20 frames"
     assert counts.min() > 0.9 * len(x) / 11
     assert float(one.float().mean()) == pytest.approx(0.25, rel=0.03)
     assert torch.allclose(one.float().mean(0), one.flip(1).float().mean(0), atol=0.02), "no end is preferred"
-    three = mask_time(x, x[:, 0], seeded_generator("cpu", 4), max_masks=3, max_share=0.05, fill="zero")[0][:, :, 0] == 0
+    three = hidden(x, seeded_generator("cpu", 4), max_masks=3, max_share=0.05)
     # Width 0 or 1, and 1 to 3 of them with equal chance: 3 frames only where all three are used and fall apart.
     assert int(three.sum(1).max()) == 3
     assert float((three.sum(1) == 0).float().mean()) == pytest.approx((1 / 2 + 1 / 4 + 1 / 8) / 3, rel=0.05)

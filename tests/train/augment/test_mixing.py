@@ -1,5 +1,7 @@
 """Mixtures against naive loops over clips. One label a clip and the proportional rule show each clip's share."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -152,17 +154,19 @@ def naive_share(own: NDArray[np.float64], its: NDArray[np.float64], both: NDArra
 def test_labels_are_a_union_or_proportional() -> None:
     y = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.5, 1.0]])
     own, share = torch.tensor([0.7, 0.6, 1.0]), torch.tensor([0.3, 0.4, 0.0])
-    others = [(share, torch.tensor([1, 2, 0]))]
+    shares, partners = torch.stack([own, share]), [torch.tensor([1, 2, 0])]
     proportional = [[0.7, 0.3, 0.0], [0.0, 0.8, 0.4], [0.0, 0.5, 1.0]]
     union = [[1.0, 1.0, 0.0], [0.0, 1.0, 1.0], [0.0, 0.5, 1.0]]
-    torch.testing.assert_close(mix_labels(y, own, others, "proportional"), torch.tensor(proportional))
-    torch.testing.assert_close(mix_labels(y, own, others, "union"), torch.tensor(union))
+    torch.testing.assert_close(mix_labels(y, shares, partners, "proportional"), torch.tensor(proportional))
+    torch.testing.assert_close(mix_labels(y, shares, partners, "union"), torch.tensor(union))
 
 
 @pytest.mark.parametrize("batch", [1, 2])
 def test_small_batches_mix_what_there_is(batch: int) -> None:
     x, y = clips(True, batch=batch), torch.eye(batch)
-    mixed, labels = power_mix(x, y, seeded_generator("cpu", 6), max_clips=5, range_db=0, label_mixing="union")
+    mixed, labels = power_mix(
+        x, y, seeded_generator("cpu", 6), max_clips=5, range_db=0, label_mixing="union", decibels=True
+    )
     expected = torch.ones(batch, batch)
     assert torch.equal(labels, expected)
     np.testing.assert_allclose(mixed.numpy(), naive_sum(x, expected, True), rtol=1e-4)
@@ -173,9 +177,8 @@ def test_partners_are_spread_over_the_batch() -> None:
     pairs = torch.zeros(6, 6)
     generator = seeded_generator("cpu", 7)
     for _ in range(600):
-        pairs += power_mix(
-            torch.zeros(6, 1, 1), torch.eye(6), generator, max_clips=2, range_db=0, label_mixing="union"
-        )[1]
+        keys: dict[str, Any] = {"max_clips": 2, "range_db": 0, "label_mixing": "union", "decibels": True}
+        pairs += power_mix(torch.zeros(6, 1, 1), torch.eye(6), generator, **keys)[1]
     others = pairs[~torch.eye(6, dtype=torch.bool)]
     assert float(others.min()) > 80
     assert float(others.max()) < 160

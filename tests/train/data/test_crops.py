@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from recipe import Training
 from tests.train.store_factories import make_frame_bank
-from train.data.crops import CropPositions, ShortClipPadding, draw_crop_starts, draw_crops, gather_crops, pad_short_clip
+from train.data.crops import ShortClipPadding, draw_crop_starts, draw_crops, gather_crops, pad_short_clip
 from train.loop.rng import seeded_generator
 
 RULES = get_args(ShortClipPadding)
@@ -48,9 +49,8 @@ def test_crops_never_leave_their_clip(
     rows = torch.tensor(data.draw(st.lists(st.integers(0, len(lengths) - 1), min_size=1, max_size=8)))
     uniform = torch.tensor(data.draw(st.lists(st.floats(0, 1), min_size=len(rows), max_size=len(rows))))
     starts = draw_crop_starts(uniform, frame_bank.lengths[rows], n_frames, rule)
-    gathered = gather_crops(
-        frame_bank, CropPositions(frame_bank.offsets[rows], frame_bank.lengths[rows], starts), n_frames, rule
-    )
+    positions = torch.stack([frame_bank.offsets[rows], frame_bank.lengths[rows], starts])
+    gathered = gather_crops(frame_bank, positions, n_frames, rule)
     for row, start, crop in zip(rows.tolist(), starts.tolist(), gathered.numpy(), strict=True):
         clip = clips[str(row)]
         if len(clip) >= n_frames:
@@ -78,10 +78,9 @@ def test_starts_are_uniform_over_all_that_are_possible(rule: Any, length: int, n
 def test_prediction_fills_as_a_crop_that_starts_with_the_clip(rule: Any, length: int, kind: str) -> None:
     clip = np.random.default_rng(length).uniform(-80, 0, (length, 3)).astype(np.float32)
     frame_bank = make_frame_bank({"before": clip - 100, "clip": clip, "after": clip + 100}, kind=kind)
-    one = torch.tensor([1])
-    crops = CropPositions(frame_bank.offsets[one], frame_bank.lengths[one], torch.tensor([0]))
+    positions = torch.tensor([[length], [length], [0]])
     assert torch.equal(
-        pad_short_clip(torch.from_numpy(clip), 10, rule, kind), gather_crops(frame_bank, crops, 10, rule)[0]
+        pad_short_clip(torch.from_numpy(clip), 10, rule, kind), gather_crops(frame_bank, positions, 10, rule)[0]
     )
 
 
@@ -90,25 +89,8 @@ def test_offline_copies_are_drawn_as_often_as_asked() -> None:
     frame_bank = make_frame_bank(clips, n_offline_variants=2)
     assert frame_bank.clips == ["0", "1", "2"]
     rows = torch.arange(3).repeat(4000)
-    crops = draw_crops(
-        frame_bank,
-        rows,
-        seeded_generator("cpu", 0),
-        n_frames=4,
-        short_clip_padding="random_tile",
-        variant_probability=0.3,
-    )
-    drawn = gather_crops(frame_bank, crops, 4, "random_tile")[:, 0, 0]
+    positions = draw_crops(frame_bank, rows, 4, Training(variant_probability=0.3), seeded_generator("cpu", 0))
+    drawn = gather_crops(frame_bank, positions, 4, "random_tile")[:, 0, 0]
     assert (drawn[rows < 2] == rows[rows < 2]).all(), "clips without copies are taken as recorded"
     shares = drawn[rows == 2].unique(return_counts=True)[1] / 4000
     assert shares.tolist() == pytest.approx([0.7, 0.15, 0.15], abs=0.02)
-
-
-def test_steps_of_a_plan_are_its_rows() -> None:
-    crops = CropPositions(torch.arange(6).view(2, 3), torch.arange(6, 12).view(2, 3), torch.arange(12, 18).view(2, 3))
-    step = crops[1]
-    assert (step.offsets.tolist(), step.lengths.tolist(), step.starts.tolist()) == (
-        [3, 4, 5],
-        [9, 10, 11],
-        [15, 16, 17],
-    )

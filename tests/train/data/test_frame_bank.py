@@ -1,6 +1,7 @@
 """Frames in memory are the store's, wherever they are kept."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 from core.errors import UserError
 from preprocess.store.reader import open_store
-from recipe import Features
+from recipe import Features, Training
 from tests.train.store_factories import write_small_store
 from train.data.crops import ShortClipPadding, draw_crops, gather_crops
 from train.data.frame_bank import FrameBank, load_frame_bank
@@ -57,11 +58,9 @@ def test_a_clip_without_frames_is_said(tmp_path: Path) -> None:
 
 def some_crops(frame_bank: FrameBank, short_clip_padding: ShortClipPadding) -> torch.Tensor:
     rows = torch.arange(len(frame_bank.clips)).repeat(20)
-    generator = seeded_generator(frame_bank.device, 3)
-    crops = draw_crops(
-        frame_bank, rows, generator, n_frames=12, short_clip_padding=short_clip_padding, variant_probability=0.5
-    )
-    return frame_bank.dequantise(gather_crops(frame_bank, crops, 12, short_clip_padding))
+    training = Training(short_clip_padding=short_clip_padding)
+    positions = draw_crops(frame_bank, rows, 12, training, seeded_generator(frame_bank.device, 3))
+    return frame_bank.dequantise(gather_crops(frame_bank, positions, 12, short_clip_padding))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "uint8", "int16"])
@@ -85,7 +84,7 @@ def test_what_does_not_fit_is_read_from_the_file_and_gives_the_same_crops(
 
 
 @pytest.mark.parametrize("budget", [{}, {"device_bytes": 0, "host_bytes": 0}])
-def test_damaged_frames_are_found_wherever_they_are_kept(tmp_path: Path, budget: dict[str, int]) -> None:
+def test_damaged_frames_are_found_wherever_they_are_kept(tmp_path: Path, budget: dict[str, Any]) -> None:
     path = tmp_path / "features.h5"
     write_small_store(path, LENGTHS)
     with open_store(path) as store:
@@ -132,7 +131,7 @@ def test_the_nearest_place_with_room_is_taken(tmp_path: Path, capsys: pytest.Cap
 def test_a_gpu_gets_the_same_crops_from_everywhere(tmp_path: Path) -> None:
     path = tmp_path / "features.h5"
     write_small_store(path, LENGTHS)
-    budgets = [{}, {"device_bytes": 0}, {"device_bytes": 0, "host_bytes": 0}]
+    budgets: list[dict[str, Any]] = [{}, {"device_bytes": 0}, {"device_bytes": 0, "host_bytes": 0}]
     frame_banks = [load_frame_bank(path, Features(), ["d", "a", "c"], "cuda", **budget) for budget in budgets]
     assert [frame_bank.frames.device.type for frame_bank in frame_banks] == ["cuda", "cpu", "cpu"]
     first, *others = (some_crops(frame_bank, "random_tile").cpu() for frame_bank in frame_banks)

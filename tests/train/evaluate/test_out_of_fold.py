@@ -9,7 +9,7 @@ import torch
 
 from core.csv_tables import read_table
 from predict.inference.oof_predictions import predict_out_of_fold
-from predict.inference.tagger import load_run
+from predict.inference.run_loader import load_run
 from recipe.cli import parse_command
 from tests.train.factories import OPTIONS, fit, get_run_dir, write_training_dataset
 from tests.train.store_factories import make_frame_bank

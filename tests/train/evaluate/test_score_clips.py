@@ -11,7 +11,8 @@ from core.errors import UserError
 from recipe import Network, Prediction, Recipe, Training
 from tests.train.store_factories import make_frame_bank
 from train.data.frame_bank import FrameBank
-from train.evaluate.score_clips import WINDOW_BATCH_SIZE, score_clips
+from train.evaluate.score_clips import score_clips
+from train.evaluate.window_scorer import MIN_BATCH_WINDOWS
 from train.evaluate.windows import pool_windows, slice_windows, window_starts
 from train.networks.factory import AudioNetwork, build_network_from_recipe
 
@@ -43,7 +44,7 @@ def naive_scores(network: AudioNetwork, frames: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("pooling", ["mean", "max"])
 def test_clips_score_as_their_windows_pooled(frame_bank: FrameBank, network: AudioNetwork, pooling: str) -> None:
-    assert sum(len(window_starts(n, 20, 7)) for n in LENGTHS) > WINDOW_BATCH_SIZE
+    assert sum(len(window_starts(n, 20, 7)) for n in LENGTHS) > MIN_BATCH_WINDOWS
     prediction = Prediction(window_seconds=2.0, hop_seconds=0.7, pooling=pooling)  # type: ignore[arg-type]
     rows = [5, 0, 3, 6, 2]
     scores = score_clips([network], frame_bank, rows, prediction)
@@ -72,9 +73,8 @@ def test_networks_of_an_ensemble_are_blended_window_by_window(
         assert torch.allclose(score, together.amax(0), atol=1e-6)
     alone = torch.stack([score_clips([each], frame_bank, range(len(LENGTHS)), prediction) for each in (network, other)])
     assert not torch.allclose(scores, alone.mean(0), atol=1e-4), "pooling first is another answer"
-    assert torch.equal(
-        alone[0], score_clips([network], frame_bank, range(len(LENGTHS)), replace(prediction, blend="mean"))
-    )
+    of_one = score_clips([network], frame_bank, range(len(LENGTHS)), replace(prediction, blend="mean"))
+    assert torch.allclose(alone[0], of_one, atol=1e-6)
 
 
 class Cramped(torch.nn.Module):

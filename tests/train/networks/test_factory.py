@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from core.errors import UserError
 from recipe import Features, Network, Recipe, Training
-from train.networks.factory import AudioNetwork, build_network, build_network_from_recipe
+from train.networks.factory import AudioNetwork, build_network_from_recipe
 
 NAMES = get_args(get_type_hints(Network)["name"])
 # vgg16_bn's classifier alone has 120 million weights: its forward pass is tried, its backward pass is alexnet's.
@@ -25,7 +25,8 @@ def frames_for(name: str, n_frames: int = 64) -> Tensor:
 def build(name: str, n_labels: int = 5, **keys: object) -> AudioNetwork:
     torch.manual_seed(0)
     network = Network(name=name, **keys)  # type: ignore[arg-type]
-    return build_network(network, 1 if name == "waveform" else 64, n_labels, 0.0, 1.0, pretrained=False)
+    features = Features(kind="waveform", n_bins=1, storage="int16") if name == "waveform" else Features(n_bins=64)
+    return build_network_from_recipe(Recipe(features=features, network=network), features.n_bins, n_labels)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from recipe import Network
 from train.networks.frontend import IMAGENET_MEAN, IMAGENET_STD, SpectrogramFrontend, WaveformFrontend
 
 
@@ -12,7 +13,7 @@ def random_frames(n_frames: int = 12, n_bins: int = 8) -> torch.Tensor:
 
 def test_bins_are_the_height_and_time_the_width() -> None:
     x = random_frames()
-    out = SpectrogramFrontend(8, -60.0, 12.0)(x)
+    out = SpectrogramFrontend(8, -60.0, 12.0, Network())(x)
     assert out.shape == (3, 1, 8, 12)
     assert torch.allclose(out[:, 0].transpose(1, 2), (x + 60) / 12)
 
@@ -20,28 +21,28 @@ def test_bins_are_the_height_and_time_the_width() -> None:
 def test_each_bin_may_have_its_own_mean_and_deviation() -> None:
     x = random_frames()
     mean, std = x.mean((0, 1)), x.std((0, 1))
-    out = SpectrogramFrontend(8, mean, std)(x)
+    out = SpectrogramFrontend(8, mean, std, Network())(x)
     assert torch.allclose(out.mean((0, 1, 3)), torch.zeros(8), atol=1e-5)
     assert torch.allclose(out.transpose(0, 2).flatten(1).std(1), torch.ones(8), atol=1e-5)
 
 
 def test_fewer_bins_are_normalised_by_averages_of_their_neighbours() -> None:
     mean = torch.arange(8.0)
-    out = SpectrogramFrontend(8, mean, 1.0)(mean.reshape(4, 2).mean(1).expand(3, 12, 4))
+    out = SpectrogramFrontend(8, mean, 1.0, Network())(mean.reshape(4, 2).mean(1).expand(3, 12, 4))
     assert out.shape == (3, 1, 4, 12)
     assert torch.allclose(out, torch.zeros_like(out))
 
 
 def test_copies_are_the_frames_three_times() -> None:
     x = random_frames()
-    out = SpectrogramFrontend(8, -60.0, 12.0, "copies")(x)
+    out = SpectrogramFrontend(8, -60.0, 12.0, Network(channels="copies"))(x)
     for channel in range(3):
-        assert torch.equal(out[:, channel], SpectrogramFrontend(8, -60.0, 12.0)(x)[:, 0])
+        assert torch.equal(out[:, channel], SpectrogramFrontend(8, -60.0, 12.0, Network())(x)[:, 0])
 
 
 def test_imagenet_frames_are_pictures_of_its_average_brightness_normalised() -> None:
     x = random_frames()
-    out = SpectrogramFrontend(8, -60.0, 12.0, "copies", imagenet=True)(x)
+    out = SpectrogramFrontend(8, -60.0, 12.0, Network(channels="copies", normalise="imagenet"))(x)
     brightness = np.mean(IMAGENET_MEAN) + np.mean(IMAGENET_STD) * (x.transpose(1, 2).numpy() + 60) / 12
     for channel, (mean, std) in enumerate(zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)):
         assert np.allclose(out[:, channel].numpy(), (brightness - mean) / std, atol=1e-5)
@@ -49,7 +50,7 @@ def test_imagenet_frames_are_pictures_of_its_average_brightness_normalised() -> 
 
 def test_deltas_are_slopes_over_five_frames() -> None:
     x = random_frames()
-    out = SpectrogramFrontend(8, -60.0, 12.0, "deltas")(x)
+    out = SpectrogramFrontend(8, -60.0, 12.0, Network(channels="deltas"))(x)
     for channel in (1, 2):
         before = np.pad(out[:, channel - 1].numpy(), ((0, 0), (0, 0), (2, 2)), mode="edge")
         for frame in range(12):

@@ -9,8 +9,8 @@ import torch
 import torchvision
 
 from core.errors import UserError
-from recipe import Network
-from train.networks.factory import build_network
+from recipe import Network, Recipe
+from train.networks.factory import build_network_from_recipe
 from train.networks.torchvision_trunks import build_torchvision_model, extract_trunk
 
 
@@ -32,7 +32,7 @@ def test_a_one_channel_stem_sees_a_grey_picture_as_three_channels_did(weights: P
 
 def test_a_whole_network_starts_from_a_file(weights: Path) -> None:
     network = Network(name="resnet18", weights=str(weights), channels="copies")
-    built = build_network(network, 64, 5, 0.0, 1.0, pretrained=True)
+    built = build_network_from_recipe(Recipe(network=network), 64, 5, pretrained=True)
     stem = built.trunk.state_dict()["0.0.weight"]
     assert torch.equal(stem, torch.load(weights, weights_only=True)["conv1.weight"])
 

@@ -1,5 +1,6 @@
 """A run's folder: its recipe, and what another recipe does to it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,20 @@ from core.errors import UserError
 from core.paths import FITTED_PARAMS_NAMES, RunPaths
 from recipe import Prediction, Recipe, Training, as_dict
 from recipe.cli import parse_command
+from train.runs import run_folder
 from train.runs.run_folder import (
     check_same_recipe,
     describe_differing_keys,
     find_best_checkpoints,
     get_fold_dir,
     parse_fold_number,
-    start_run,
 )
+
+
+def start_run(
+    run_paths: RunPaths, recipe: Recipe, *, finished: bool = False, folds: Sequence[int] | None = None
+) -> None:
+    run_folder.start_run(run_paths, recipe, finished=finished, folds=folds)
 
 
 @pytest.fixture

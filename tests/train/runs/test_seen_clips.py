@@ -11,7 +11,7 @@ import torch
 from core.errors import UserError
 from recipe import Data, Recipe, as_dict
 from tests.train.factories import fit, get_run_dir
-from train.fit import validate
+from train.loop.train_fold import validate
 from train.loop.train_state import may_share_dataset
 from train.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from train.runs.seen_clips import NO_CLIPS, find_seen_clip, hash_names, union
@@ -64,7 +64,7 @@ def test_clips_seen_before_an_interrupt_stay_known(cache: Path, monkeypatch: pyt
         return validate(*arguments)
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit, match="130"):
-        patch.setattr("train.fit.validate", interrupt)
+        patch.setattr("train.loop.train_fold.validate", interrupt)
         fit(cache, "--folds", "0")
     last = get_run_dir(cache) / "fold0" / "last.pt"
     before = load_checkpoint(last)

@@ -1,7 +1,11 @@
-"""Layout `notes`: labels out of names, instruments as groups, train/ and test/ as splits."""
+"""Layout `notes`: labels out of names, against librosa's reading of them; instruments as groups; splits."""
 
 from pathlib import Path
 
+import librosa
+import pytest
+
+from preprocess.dataset.layouts.notes import PITCH_CLASSES, normalize_note, note_name, note_sort_key
 from tests.preprocess.dataset_factories import assert_refused, columns, read, write_files
 
 
@@ -55,3 +59,37 @@ def test_a_training_name_without_a_note_is_refused(tmp_path: Path) -> None:
 def test_a_test_note_that_was_never_trained_on_is_named(tmp_path: Path) -> None:
     names = ["train/p/A3_1.wav", "train/q/B3_1.wav", "test/r/C4_1.wav"]
     assert_refused("notes", write_files(tmp_path, dict.fromkeys(names, "")), "C4_1.wav", "C4", "data.labels")
+
+
+@pytest.mark.parametrize("key", range(21, 109))
+def test_names_of_keys_are_librosa_s_and_read_back(key: int) -> None:
+    note = note_name(key)
+    assert note == librosa.midi_to_note(key, unicode=False)
+    assert normalize_note(note) == note
+    assert normalize_note(note, octave=False) == PITCH_CLASSES[key % 12]
+
+
+@pytest.mark.parametrize("name", ["Bb3", "B♭3", "Cb4", "B#3", "E#2", "Fb2", "A♯3", "a3", "bb3", "C-1"])
+def test_every_way_to_write_a_note_is_the_same_key(name: str) -> None:
+    cleaned = normalize_note(name)
+    assert cleaned
+    assert librosa.note_to_midi(cleaned) == librosa.note_to_midi(name)
+
+
+def test_a_sharp_may_be_an_s_as_in_names_of_samples() -> None:
+    assert normalize_note("Fs4") == "F#4"
+
+
+@pytest.mark.parametrize("name", ["", "H3", "A3b", "A##3", "note", "3", "A 3", "A333"])
+def test_what_is_no_note_is_none(name: str) -> None:
+    assert normalize_note(name) is None
+
+
+def test_a_note_without_an_octave_is_a_pitch_class() -> None:
+    assert normalize_note("Db") == "C#"
+
+
+def test_notes_are_ordered_by_height_not_by_letter() -> None:
+    notes = ["A3", "C4", "C-1", "B2", "C#3", "C3"]
+    assert sorted(notes, key=note_sort_key) == ["C-1", "B2", "C3", "C#3", "A3", "C4"]
+    assert sorted(["A", "C", "B", "C#"], key=note_sort_key) == ["C", "C#", "A", "B"]

@@ -1,4 +1,4 @@
-"""Windows through a network: each by itself, or sharing the columns of one pass over all that they lie in."""
+"""Windows through a network: each by itself (exact), or from one pass over all the frames they lie in (dense)."""
 
 import itertools
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from train.evaluate.score_clips import score_windows
+from core.errors import UserError
 from train.evaluate.windows import slice_windows
 from train.networks.factory import AudioNetwork
 
@@ -19,7 +19,7 @@ ClipWindows = tuple[Tensor, np.ndarray]
 
 
 def supports_dense(network: AudioNetwork) -> bool:
-    """Whether windows may share columns: the head takes any run of them, and no layer looks at the whole input."""
+    """Whether windows may share time steps: the head takes any run of them, and no layer looks at the whole input."""
     # By name: importing torchvision takes two seconds, which commands with other networks do without.
     return network.dense and not any(type(layer).__name__ == "SqueezeExcitation" for layer in network.modules())
 
@@ -44,14 +44,14 @@ def _score_exact(network: AudioNetwork, clips: Sequence[ClipWindows], window: in
         ]
     )
     at_once = CPU_BATCH_WINDOWS if windows.device.type == "cpu" else len(windows)
-    return torch.cat([score_windows(network, some) for some in windows.split(at_once)])
+    return torch.cat([run_network(network, some) for some in windows.split(at_once)])
 
 
 @torch.inference_mode()
 def _score_dense(network: AudioNetwork, clips: Sequence[ClipWindows], window: int) -> Tensor:
-    """Scores of windows at the columns nearest to them; neighbouring clips of one length share a pass.
+    """Scores of windows from the time steps nearest to them; neighbouring clips of one length share a pass.
 
-    Other than by itself, a window hears at its edges what lies beyond them, and not silence.
+    At a window's edges the network sees the frames beyond them, where by itself it sees padding.
     """
     picked = []
     for _, some in itertools.groupby(clips, lambda clip: len(clip[0])):
@@ -68,3 +68,20 @@ def _gather_columns(columns: Tensor, starts: np.ndarray, width: float) -> Tensor
     first = np.minimum((starts + 0.5).astype(np.int64), n_columns - n_window_columns)
     picked = torch.from_numpy(first[:, None] + np.arange(n_window_columns)).to(columns.device)
     return columns[:, picked].transpose(0, 1)
+
+
+@torch.inference_mode()
+def run_network(network: AudioNetwork, x: Tensor) -> Tensor:
+    """Probabilities float32 [B, n_labels] of windows [B, n_frames, n_bins], by halves where memory is short.
+
+    Raises UserError where there is too little of it for one window.
+    """
+    try:
+        return network.probabilities(network(x))
+    except torch.OutOfMemoryError:
+        if len(x) == 1:
+            raise UserError(
+                f"{x.device} has too little memory for a window of {x.shape[1]} frames: lower "
+                "prediction.window_seconds, or use --device cpu"
+            ) from None
+    return torch.cat([run_network(network, half) for half in x.chunk(2)])  # out here, what failed has been freed

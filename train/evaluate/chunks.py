@@ -1,4 +1,4 @@
-"""A clip's windows, some neighbouring ones at a time, as its frames arrive: a long recording takes no more memory."""
+"""Chunks of neighbouring windows of a clip, cut as its frames arrive: the memory does not grow with its length."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor
 from train.evaluate.windows import window_starts
 
 CHUNK_WINDOWS = 64
-"""Large enough to fill a GPU; 3 s windows every second make a span of about a minute."""
+"""Windows of a chunk: of 3 s windows every second, about a minute."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class WindowChunk:
 
 @dataclass(frozen=True)
 class WindowPlan:
-    """How a clip is cut: frames of a window and of a hop, frames around a span, and what divides a span's start."""
+    """How a clip is cut: frames of a window, of a hop and around a chunk, and what divides a chunk's start."""
 
     window: int
     hop: int
@@ -35,7 +35,7 @@ class WindowPlan:
     alignment: int = 1
 
     def iter_chunks(self, blocks: Iterable[Tensor]) -> Iterator[WindowChunk]:
-        """The spans of a clip whose frames come in blocks [n, n_bins] of any size; their borders leave no trace."""
+        """The chunks of a clip whose frames come in blocks [n, n_bins] of any size, which changes nothing."""
         frame_buffer = _FrameBuffer()
         done = 0
         for block in blocks:
@@ -52,7 +52,7 @@ class WindowPlan:
         return index * self.hop + self.window + self.margin
 
     def _make_chunk(self, frame_buffer: "_FrameBuffer", starts: np.ndarray) -> WindowChunk:
-        """The span of some windows; frames before it are let go of."""
+        """The chunk of some windows; frames before it are dropped."""
         first = max(int(starts[0]) - self.margin, 0) // self.alignment * self.alignment
         frames = frame_buffer.take(first, int(starts[-1]) + self.window + self.margin)
         return WindowChunk(starts, first, frames)

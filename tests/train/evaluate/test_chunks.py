@@ -1,4 +1,4 @@
-"""Spans of windows, against all windows cut at once, whatever blocks the frames come in."""
+"""Chunks of windows, against all windows cut at once, whatever blocks the frames come in."""
 
 from unittest.mock import patch
 
@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from predict.inference import windowing
-from predict.inference.windowing import WindowPlan
+from train.evaluate import chunks
+from train.evaluate.chunks import WindowPlan
 from train.evaluate.windows import window_starts
 
 
@@ -24,7 +24,7 @@ def test_chunks_hold_every_window_once_with_its_margin(
     blocks: list[int], window: int, hop: int, margin: int, alignment: int, at_once: int
 ) -> None:
     clip = torch.arange(sum(blocks), dtype=torch.float32)[:, None]
-    with patch.object(windowing, "CHUNK_WINDOWS", at_once):
+    with patch.object(chunks, "CHUNK_WINDOWS", at_once):
         found = list(WindowPlan(window, hop, margin, alignment).iter_chunks(clip.split(blocks)))
     starts = np.concatenate([chunk.starts for chunk in found])
     np.testing.assert_array_equal(starts, window_starts(len(clip), window, hop))

@@ -1,0 +1,35 @@
+"""Mono sound → frames [n_frames, n_bins], by kind. A transform takes and yields blocks, so length costs no memory."""
+
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+
+from preprocess.frames.constant_q import ConstantQ
+from preprocess.frames.framing import Frames, Samples
+from preprocess.frames.logmel import LogMel
+from preprocess.frames.stft import Stft
+from preprocess.frames.waveform import Waveform
+from recipe import Features
+
+Transform = Callable[[Iterable[Samples]], Iterator[Frames]]
+"""Blocks of sound → blocks of frames; joined, they are the frames of the sound joined."""
+
+TRANSFORMS: dict[str, Callable[[Features], Transform]] = {
+    "logmel": LogMel,
+    "stft": Stft,
+    "cqt": ConstantQ,
+    "cqt_chroma": ConstantQ,
+    "waveform": Waveform,
+}
+"""To add a kind: a class that takes Features, a line here, its name in recipe.Features, its encoding in
+preprocess/store/encoding.py."""
+
+
+def build_transform(features: Features) -> Transform:
+    """The transform of a recipe's kind of frames."""
+    return TRANSFORMS[features.kind](features)
+
+
+def compute_frames(sound: Samples, features: Features) -> Frames:
+    """The frames [n_frames, n_bins] of one sound at the recipe's rate, before top_db and storage."""
+    return np.concatenate(list(build_transform(features)([sound])))

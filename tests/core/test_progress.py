@@ -1,0 +1,30 @@
+"""Progress bars where there is no terminal: a line now and then, and one at the end."""
+
+import pytest
+
+from core import progress
+from core.entrypoint import get_logger
+from core.progress import progress_bar
+
+
+def test_a_short_loop_ends_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar(9, "features", "clip") as bar:
+        for _ in range(9):
+            bar.update()
+        bar.set_postfix_str("1 failed")
+        get_logger().info("a line between")
+    between, line = capsys.readouterr().err.splitlines()
+    assert between == "a line between"
+    assert line.startswith("features: 9/9 clips, ") and line.endswith(" left, 1 failed")
+
+
+def test_a_long_loop_prints_lines_in_between(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "LINE_INTERVAL_S", 0)
+    with progress_bar(3, "features", "clip") as bar:
+        for _ in range(3):
+            bar.update()
+            bar.refresh()
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(" clips")[0] for line in lines[-4:]] == [f"features: {n}/3" for n in (1, 2, 3, 3)]

@@ -1,0 +1,162 @@
+"""make predict INPUT=..., by its command line: what it writes, and how it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import soundfile
+
+from core.errors import UserError
+from core.file_lock import file_lock
+from core.paths import FAILED_NAME, SUBMISSION_NAME, WINDOWS_NAME
+from predict.run import main
+from tests.predict.conftest import TinyRun
+from train.evaluate.score_table import read_scores
+
+ROOT = Path(__file__).parents[2]
+WARNINGS = "error,ignore::RuntimeWarning:runpy"
+"""What sandboxes that fail import first includes the module that they then run."""
+MAX_END_S = 2.0
+"""From Ctrl-C to the last word of the command; the interpreter then takes a second on a busy machine."""
+
+
+@pytest.fixture
+def field(tiny_run: TinyRun, tmp_path: Path) -> Path:
+    """The run's test recordings, some in a folder of their own, and one that cannot be read."""
+    folder = tmp_path / "field trip"
+    (folder / "day 2").mkdir(parents=True)
+    for number in range(6, 12):
+        recording = Path(tiny_run.table["path"].iloc[number])
+        (folder / ("day 2" if number > 8 else "") / f"{number:02}.wav").write_bytes(recording.read_bytes())
+    (folder / "broken.mp3").write_bytes(b"no sound")
+    return folder
+
+
+def test_recordings_score_as_the_same_clips_of_a_dataset(tiny_run: TinyRun, field: Path) -> None:
+    main(tiny_run.arguments)
+    command = [*tiny_run.arguments, "--input", str(field), "--jobs", "2"]
+    ended = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "predict.run", *command], cwd=ROOT, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
+    folder, of_dataset = tiny_run.run_paths.input_dir(field), tiny_run.run_paths.submission_dir
+    found, expected = read_scores(folder / SUBMISSION_NAME), read_scores(of_dataset / SUBMISSION_NAME)
+    assert found.clips == ["06.wav", "07.wav", "08.wav", "day 2/09.wav", "day 2/10.wav", "day 2/11.wav"]
+    np.testing.assert_allclose(found.values, expected.values, atol=1e-6)
+    times = ["start_s", "end_s", "label"]
+    windows, expected_windows = (pd.read_csv(each / WINDOWS_NAME) for each in (folder, of_dataset))
+    pd.testing.assert_frame_equal(windows[times], expected_windows[times])
+    assert pd.read_csv(folder / FAILED_NAME)["clip"].tolist() == ["broken.mp3"]
+
+
+def test_two_at_once_of_one_run_are_refused(tiny_run: TinyRun, field: Path) -> None:
+    arguments = [*tiny_run.arguments, "--input", str(field / "06.wav"), "--jobs", "1"]
+    with (
+        file_lock(tiny_run.run_paths.run_dir / "score_cache" / ".lock", "make predict"),
+        pytest.raises(UserError, match="score_cache: another make predict INPUT= of run tiny is at work"),
+    ):
+        main(arguments)
+    main(arguments)
+
+
+def test_no_readable_recording_at_all_is_refused(tiny_run: TinyRun, field: Path) -> None:
+    with pytest.raises(UserError, match=r"none of the 1 recordings of .* could be read \(broken\.mp3: "):
+        main([*tiny_run.arguments, "--input", str(field / "broken.mp3"), "--jobs", "1"])
+    assert not tiny_run.run_paths.submissions.exists()
+
+
+def wait_until(condition: Callable[[], object], timeout_s: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.02)
+
+
+def is_running(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def start(tiny_run: TinyRun, tmp_path: Path, faulty_decoders: None) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """The command at a folder of three good recordings and then two of which decoders hang, once these do."""
+    folder = tmp_path / "hanging"
+    folder.mkdir()
+    sound = np.random.default_rng(0).uniform(-0.5, 0.5, 32_000)
+    for name in ("a.wav", "b.wav", "c.wav", "hangs0.wav", "hangs3.wav"):
+        soundfile.write(folder / name, sound, 8_000)
+    processes: list[subprocess.Popen[str]] = []
+
+    def start(*command: str) -> subprocess.Popen[str]:
+        processes.append(
+            subprocess.Popen(
+                command,
+                cwd=ROOT,
+                start_new_session=True,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=os.environ | {"PYTHONWARNINGS": WARNINGS},
+            )
+        )
+        score_cache = tiny_run.run_paths.run_dir / "score_cache"
+        wait_until(lambda: len(list(score_cache.glob("*/*.npz"))) == 3 or processes[-1].poll() is not None)
+        assert processes[-1].poll() is None, processes[-1].communicate()
+        time.sleep(0.5)  # so that the next one hangs
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def children_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_ctrl_c_ends_the_command_though_decoders_hang(
+    tiny_run: TinyRun, tmp_path: Path, start: Callable[..., subprocess.Popen[str]], n_jobs: int
+) -> None:
+    variables = {"PY": sys.executable, "RUN": "tiny", "JOBS": n_jobs, "ARGS": " ".join(tiny_run.arguments)}
+    source = tmp_path / "hanging"
+    make = ["make", "-o", ".venv/.ready", "predict", *(f"{key}={value}" for key, value in variables.items())]
+    process = start(*make, f"INPUT={source}")
+    children = children_of(process)
+    assert len(children) > n_jobs
+    began = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.stderr
+    printed = next(line for line in process.stderr if line.startswith("earmark: "))
+    assert time.monotonic() - began < MAX_END_S
+    assert printed.startswith("earmark: interrupted; what was finished is kept")
+    assert "Traceback" not in process.communicate(timeout=30)[1]
+    assert process.returncode != 0
+    assert not any(map(is_running, children))
+    for path in source.glob("hangs*"):
+        path.rename(path.with_stem(f"no_longer_{path.stem}"))
+    main([*tiny_run.arguments, "--input", str(source), "--jobs", "1"])
+    assert len(read_scores(tiny_run.run_paths.input_dir(source) / SUBMISSION_NAME).clips) == 5
+
+
+def test_a_command_that_is_killed_leaves_no_process(
+    tiny_run: TinyRun, tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    arguments = [*tiny_run.arguments, "--input", str(tmp_path / "hanging"), "--jobs", "2"]
+    process = start(sys.executable, "-m", "predict.run", *arguments)
+    children = children_of(process)
+    assert len(children) == 2
+    process.kill()
+    wait_until(lambda: not any(map(is_running, children)), timeout_s=5)

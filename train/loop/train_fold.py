@@ -1,0 +1,153 @@
+"""The training loop of one network."""
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from core.device import autocast_context, peak_memory_mb, raise_compile_error
+from core.errors import UserError, is_out_of_memory
+from recipe import as_dict
+from train.evaluate.metrics import compute_metrics
+from train.evaluate.score_clips import score_clips
+from train.loop.epoch_log import EpochLog
+from train.loop.fold_job import FoldJob
+from train.loop.losses import batch_loss, validation_loss
+from train.loop.train_state import TrainState, create_train_state, seed_torch
+from train.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+
+DIVERGENCE_ADVICE = (
+    "lower training.max_lr (make lr suggests one), set training.clip_gradient to 1, or use training.precision float32"
+)
+
+
+def train_fold(job: FoldJob, *, resume: bool, tensorboard: bool) -> Iterator[dict[str, float]]:
+    """Train one network to the recipe's last epoch; best.pt, last.pt and log.csv land in the job's output_dir.
+
+    Yields the log's row of each epoch, and first that of the epochs behind it: {"epoch": their number}.
+    """
+    training = job.recipe.training
+    validation_rows = job.training_set.validation_rows(job.fold).tolist()
+    train_state = create_train_state(job)
+    if train_state.weights_origin:
+        print(f"{job.output_dir.name} {train_state.weights_origin}", flush=True)
+    last_checkpoint = job.output_dir / "last.pt"
+    if resume and last_checkpoint.exists():
+        train_state.load_resume_state(load_checkpoint(last_checkpoint))
+    else:
+        shutil.rmtree(job.output_dir, ignore_errors=True)
+        # For an interrupt in the first epoch.
+        save_checkpoint(last_checkpoint, make_checkpoint(job, train_state, {}, resumable=True))
+    network: nn.Module = train_state.network
+    if training.compile:
+        network = torch.compile(train_state.network)  # type: ignore[assignment]
+    yield {"epoch": train_state.epoch}
+    with EpochLog(job.output_dir, train_state.epoch, tensorboard=tensorboard) as log:
+        for epoch in range(train_state.epoch, training.epochs):
+            try:
+                row = train_epoch(job, train_state, network, epoch) | validate(job, train_state, validation_rows)
+            except RuntimeError as error:
+                if is_out_of_memory(error):
+                    raise UserError(job.describe_memory_advice()) from None
+                raise_compile_error(error)
+                raise
+            save_epoch(job, train_state, row, log)
+            yield row
+
+
+def train_epoch(job: FoldJob, train_state: TrainState, compiled_network: nn.Module, epoch: int) -> dict[str, float]:
+    """One epoch, one optimizer step a batch; nothing is read back from the device before its end."""
+    training, network, started = job.recipe.training, train_state.network, time.perf_counter()
+    seed_torch(job.seed, job.fold, epoch + 1)
+    network.train()
+    network.freeze(epoch < training.freeze_epochs)
+    batches = job.batches(epoch)
+    losses, learning_rates = torch.zeros(len(batches), device=job.device), []
+    for step, batch in enumerate(batches):
+        with autocast_context(job.device, training.precision):
+            loss = batch_loss(compiled_network(batch.x), batch.y, batch.noisy, training)
+        loss.backward()
+        if training.clip_gradient:
+            nn.utils.clip_grad_norm_(network.parameters(), training.clip_gradient)
+        learning_rates.append(train_state.optimizer.param_groups[-1]["lr"])
+        train_state.optimizer.step()
+        train_state.optimizer.zero_grad()
+        train_state.schedule.step()
+        if train_state.ema:
+            train_state.ema.update_parameters(network)
+        losses[step] = loss.detach()
+    train_loss = mean_loss(losses.cpu(), learning_rates, epoch)
+    seconds = time.perf_counter() - started
+    train_state.epoch = epoch + 1
+    samples_per_s = len(batches) * training.batch_size / seconds
+    return {
+        "epoch": train_state.epoch,
+        "train_loss": train_loss,
+        "lr": learning_rates[-1],
+        "train_s": seconds,
+        "samples_per_s": samples_per_s,
+    }
+
+
+def mean_loss(losses: Tensor, learning_rates: Sequence[float], epoch: int) -> float:
+    """The epoch's mean loss. Raises UserError with the step and its learning rate where one is not finite."""
+    bad_steps = torch.nonzero(~losses.isfinite()).flatten().tolist()
+    if bad_steps:
+        raise UserError(
+            f"the loss became {losses[bad_steps[0]]:g} in epoch {epoch + 1} at step {bad_steps[0] + 1} of "
+            f"{len(losses)}, learning rate {learning_rates[bad_steps[0]]:.3g}: {DIVERGENCE_ADVICE}"
+        )
+    return float(losses.mean())
+
+
+def validate(job: FoldJob, train_state: TrainState, validation_rows: list[int]) -> dict[str, float]:
+    """Loss and every metric on the fold's curated clips, by the windows of prediction."""
+    started = time.perf_counter()
+    frame_bank, recipe = job.training_set.frame_bank, job.recipe
+    scores = score_clips(
+        [train_state.eval_network], frame_bank, validation_rows, recipe.prediction, recipe.training.precision
+    )
+    if not scores.isfinite().all():
+        raise UserError(f"the network's scores became nan in epoch {train_state.epoch}: {DIVERGENCE_ADVICE}")
+    truth = job.training_set.targets[validation_rows]
+    loss = validation_loss(scores, truth, job.recipe.training.loss)
+    return {"val_loss": loss} | compute_metrics(truth, scores) | {"val_s": time.perf_counter() - started}
+
+
+def save_epoch(job: FoldJob, train_state: TrainState, row: dict[str, float], log: EpochLog) -> None:
+    """Write best.pt if this epoch is the best, log.csv, then last.pt: killed in between, the epoch is done again."""
+    metric = job.recipe.training.metric
+    score = float(train_state.epoch) if metric == "last" else row[metric]
+    train_state.schedule.step_epoch(row["lwlrap"] if metric == "last" else score)
+    if score >= train_state.best_score:
+        train_state.best_score = score
+        save_checkpoint(job.output_dir / "best.pt", make_checkpoint(job, train_state, row, score=score))
+    log.add(row | {"memory_mb": peak_memory_mb(job.device)})
+    save_checkpoint(job.output_dir / "last.pt", make_checkpoint(job, train_state, row, score=score, resumable=True))
+
+
+def make_checkpoint(
+    job: FoldJob,
+    train_state: TrainState,
+    row: dict[str, float],
+    *,
+    score: float = float("-inf"),
+    resumable: bool = False,
+) -> Checkpoint:
+    """The network as it is, with the figures of its epoch; `resumable` with all that training goes on from."""
+    return Checkpoint(
+        network=train_state.eval_network.state_dict(),
+        recipe=as_dict(job.recipe),
+        labels=job.training_set.labels,
+        n_bins=job.training_set.frame_bank.n_bins,
+        frames_per_second=job.training_set.frame_bank.frames_per_second,
+        fold=job.fold,
+        seed=job.seed,
+        epoch=train_state.epoch,
+        score=score,
+        metrics=row,
+        seen_clips=train_state.seen_clips,
+        resume=train_state.state_dict() if resumable else None,
+    )
