@@ -9,6 +9,9 @@ PYTHON ?= python3
 
 # Threads that spin while they wait for a core made training five times slower beside other work.
 export OMP_WAIT_POLICY ?= passive
+# glibc keeps freed memory up to 1 GiB for the next arrays: a quarter less CPU time per step of training on a CPU.
+export MALLOC_TRIM_THRESHOLD_ ?= 1073741824
+export MALLOC_MMAP_THRESHOLD_ ?= 1073741824
 
 VENV   := .venv
 PY     := $(VENV)/bin/python

@@ -23,16 +23,17 @@ import soundfile
 from benchmarks.config import FEATURES, RECORDINGS, ROOT
 from benchmarks.timing import min_time, print_heading, reexec_as_worker, report, report_turns, time_interleaved
 from core.parallel import run_parallel
-from preprocess.audio.decode import decode, decode_blocks
+from preprocess.audio.decode import decode_blocks
 from preprocess.audio.isolated import decoder_limits
-from preprocess.build.plan import PlannedClip, ReusableRows, split_into_tasks
+from preprocess.build.plan import ReusableRows, split_into_tasks
 from preprocess.build.shard_task import ClipJob, ShardTask, compute_shards
 from preprocess.frames import build_transform
+from preprocess.frames.framing import Samples
 from preprocess.store.encoding import encoding_for, quantise
 from preprocess.store.file_identity import stat_fingerprint
-from preprocess.store.schema import Row, frames_digest
-from preprocess.store.writer import RowSource, write_store
+from preprocess.store.writer import write_store
 from recipe import Data
+from tests.row_sources import row_source_of
 from train.data.frame_bank import load_frame_bank
 
 KEYS = ["--features.n_fft", "2560", "--features.hop_length", "345", "--features.top_db", "80"]
@@ -49,6 +50,11 @@ if __name__ == "__main__":
     paths = sys.argv[3:]
     np.savez(sys.argv[1], *Parallel(n_jobs=int(sys.argv[2]))(delayed(features)(path) for path in paths))
 """
+
+
+def decode(path: Path) -> Samples:
+    """All of a recording at 44.1 kHz."""
+    return np.concatenate(list(decode_blocks(path, 44_100)))
 
 
 def run_make_features(paths: list[Path], folder: Path, n_jobs: int) -> None:
@@ -86,7 +92,7 @@ def bench_step(paths: list[Path], folder: Path) -> None:
     (folder / "wav").mkdir()
     for path in paths:
         wavs += [folder / "wav" / f"{path.stem}-{copy}.wav" for copy in range(5)]
-        soundfile.write(wavs[-5], decode(path, 44_100), 44_100)
+        soundfile.write(wavs[-5], decode(path), 44_100)
         for copy in wavs[-4:]:
             copy.hardlink_to(wavs[-5])
     sets = [("Vorbis", paths, 1), ("Vorbis", paths, 2), ("WAV", wavs[::5], 1), ("WAV", wavs[::5], 2), ("WAV", wavs, 2)]
@@ -110,9 +116,9 @@ def compute_all(paths: list[Path]) -> None:
 
 def compute_store(paths: list[Path], folder: Path, n_jobs: int) -> float:
     """Seconds of sandboxes that have started, from the first task to the store on the disk."""
-    planned = {path.name: PlannedClip(ClipJob(path.name, str(path)), stat_fingerprint(str(path))) for path in paths}
+    planned = {path.name: ClipJob(path.name, str(path), source=stat_fingerprint(str(path))) for path in paths}
     reusable, limits = ReusableRows(FEATURES, planned), decoder_limits(Data())
-    first = (planned[paths[0].name].job,) * 4
+    first = (planned[paths[0].name],) * 4
     with TemporaryDirectory(dir=folder) as work_dir:
 
         def tasks(name: str, parts: Iterable[tuple[ClipJob, ...]]) -> Iterator[ShardTask]:
@@ -159,7 +165,7 @@ def bench_decode(_: list[Path], folder: Path) -> None:
     for form, subtype in (("WAV", "PCM_16"), ("WAV", "PCM_24"), ("FLAC", "PCM_16")):
         path = folder / f"stereo.{form.lower()}"
         soundfile.write(path, noise, 44_100, subtype, format=form)
-        ours = min_time(partial(decode, path, 44_100))
+        ours = min_time(partial(decode, path))
         report(
             f"decoding 30 s of stereo, {form} {subtype}",
             ours,
@@ -174,11 +180,7 @@ def bench_load(_: list[Path], folder: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 1 << 14, (2_000_000, 128), np.uint16).view(np.float16)
     starts = range(0, len(frames), 400)
 
-    rows = [frames[at : at + 400] for at in starts]
-    row_sources = [
-        RowSource.from_array(Row(f"{at}.wav", 0, "1:1", 0, 5, 400, frames_digest(row)), row, folder)
-        for at, row in zip(starts, rows, strict=True)
-    ]
+    row_sources = [row_source_of(frames[at : at + 400], folder, f"{at}.wav", duration_s=5) for at in starts]
     store_path, raw_path = folder / "load.h5", folder / "load.raw"
     write_store(store_path, FEATURES, encoding_for(FEATURES), row_sources)
     frames.tofile(raw_path)

@@ -34,9 +34,8 @@ from core.parallel import run_parallel
 from core.resources import available_cores
 from core.sandbox import cancel_sandboxes
 from predict.inference.dataset_clips import dequantise, score_side_by_side
-from predict.inference.fuse_conv_bn import fuse_conv_bn
-from predict.inference.input_files import InputFile, find_input_files
-from predict.inference.recordings import predict_files
+from predict.inference.recordings import find_input_files, predict_files
+from predict.inference.run_loader import fuse_conv_bn
 from predict.inference.score_cache import ScoreCache
 from predict.inference.tagger import Tagger
 from predict.output.submission import write_submission, write_windows
@@ -122,7 +121,7 @@ def time_windows(command: Command, tagger: Tagger, device: torch.device) -> None
     def contender(mode: str) -> Callable[[], int]:
         prediction = replace(tagger.scorer.prediction, mode=mode)  # type: ignore[arg-type]
         chosen = replace(tagger, scorer=replace(tagger.scorer, prediction=prediction))
-        return lambda: len(chosen.predict(frames).windows)
+        return lambda: len(next(chosen.scorer.score_clips([[frames]])).scores)
 
     rates = measure_rates({mode: contender(mode) for mode in ("exact", "dense")}, device, command.options.rounds)
     for name, rate in rates.items():
@@ -138,18 +137,18 @@ def time_recordings(command: Command, tagger: Tagger, device: torch.device) -> N
     features, n_jobs = command.recipe.features, command.options.jobs
     encoding, limits = encoding_for(features), decoder_limits(command.recipe.data)
 
-    def decode_one(recording: InputFile) -> EncodedFrames:
-        blocks = read_isolated(stream_frames, str(recording.path), features, limits=limits)
+    def decode_one(path: Path) -> EncodedFrames:
+        blocks = read_isolated(stream_frames, str(path), features, limits=limits)
         return np.concatenate([block for block in blocks if not isinstance(block, RecordingEnd)])
 
     with TemporaryDirectory() as folder:
         recordings = write_noise(Path(folder) / "noise", command.options.recordings, features.sample_rate_hz)
-        stored = list(run_parallel(decode_one, recordings, n_jobs))
+        stored = list(run_parallel(decode_one, recordings.values(), n_jobs))
         score_caches = (ScoreCache(Path(folder) / str(number)) for number in itertools.count())
 
         def decode(n_cores: int) -> int:
             with limit_cores(n_cores):
-                return sum(1 for frames in run_parallel(decode_one, recordings, n_cores) if len(frames))
+                return sum(1 for frames in run_parallel(decode_one, recordings.values(), n_cores) if len(frames))
 
         def read(number: int) -> torch.Tensor:
             return dequantise(stored[number], encoding.scale, encoding.offset, device)
@@ -209,7 +208,7 @@ def split_cores(n_cores: int, decode_rate: float, score_rate: float) -> int:
     return max(range(1, max(n_cores, 2)), key=lambda n: min(decode_rate * n, score_rate * (n_cores - n)))
 
 
-def write_noise(folder: Path, n_recordings: int, sample_rate_hz: int) -> list[InputFile]:
+def write_noise(folder: Path, n_recordings: int, sample_rate_hz: int) -> dict[str, Path]:
     """Recordings of noise, as Ogg Vorbis."""
     folder.mkdir()
     random = np.random.default_rng(0)

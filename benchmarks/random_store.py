@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocess.store.schema import FrameEncoding, Row, frames_digest
-from preprocess.store.writer import RowSource, write_store
+from preprocess.store.schema import FrameEncoding
+from preprocess.store.writer import write_store
 from recipe import Features
+from tests.row_sources import row_source_of
 
 CLIP_SECONDS = (0.5, 10.0)
 MEAN_DB, STD_DB = -50.0, 10.0
@@ -21,7 +22,6 @@ def write_random_store(path: Path, features: Features, n_clips: int) -> list[str
     for number in range(n_clips):
         seconds, start = random.uniform(*CLIP_SECONDS), int(random.integers(1000))
         frames = pool[start : start + max(round(seconds * frames_per_second), 1)]
-        row = Row(str(number), 0, "", 0.0, seconds, len(frames), frames_digest(frames))
-        row_sources.append(RowSource.from_array(row, frames, path))
+        row_sources.append(row_source_of(frames, path, str(number), duration_s=seconds))
     write_store(path, features, FrameEncoding(np.dtype(np.float16), features.n_bins, frames_per_second), row_sources)
     return [str(number) for number in range(n_clips)]

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT_S = 10
 WORKER_TIMEOUT_S = 60
 PACKAGES = ("numpy", "torch", "soundfile", "av", "soxr", "ducc0", "librosa", "h5py", "joblib", "distributed")
-"""Whose versions must be the same on all machines."""
+"""All machines must have the same versions of them."""
 ROOT = Path(__file__).parents[1]
 START_HINT = "start one in the project's folder: PYTHONPATH=. .venv/bin/dask worker ADDRESS"
 
 
 @contextmanager
 def connect(address: str) -> Iterator["Client"]:
-    """A client of the scheduler at `address` (tcp://host:8786), with a worker at least.
+    """A client of the scheduler at `address` (tcp://host:8786), with at least one worker.
 
-    Raises UserError where there is no scheduler, no worker within WORKER_TIMEOUT_S, a worker with other versions of the
-    project or its packages, and where the scheduler is lost.
+    Raises UserError without a scheduler, without a worker within WORKER_TIMEOUT_S, where a worker has other versions
+    of the project or its packages, and where the connection is lost.
     """
     try:
         from distributed import Client, TimeoutError
@@ -46,9 +46,8 @@ def connect(address: str) -> Iterator["Client"]:
         try:
             yield client
         except FutureCancelledError:
-            raise UserError(
-                f"--scheduler {address}: the connection is lost; what was finished is kept, run the same command again"
-            ) from None
+            advice = "what was finished is kept, run the same command again"
+            raise UserError(f"--scheduler {address}: the connection is lost; {advice}") from None
 
 
 def describe_installation() -> dict[str, str]:
@@ -69,7 +68,6 @@ def _check_workers(client: "Client") -> None:
     except ImportError as error:
         raise UserError(f"a worker cannot import the project ({error}); {START_HINT}") from None
     for worker, theirs in by_worker.items():
-        if differing := [
-            f"{name} {theirs.get(name)} (here {ours[name]})" for name in ours if theirs.get(name) != ours[name]
-        ]:
+        differing = [f"{name} {theirs.get(name)} (here {own})" for name, own in ours.items() if theirs.get(name) != own]
+        if differing:
             raise UserError(f"worker {worker} has {', '.join(differing)}: install the same there")

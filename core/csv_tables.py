@@ -1,4 +1,4 @@
-"""CSV tables as people make them, read with errors that name the file, and written whole."""
+"""CSV tables: read as people make them, with errors that name the file, and written whole."""
 
 import csv
 from collections.abc import Iterable, Sequence
@@ -13,10 +13,10 @@ from core.files import atomic_write
 def read_table(
     path: Path, columns: Iterable[str] = (), hint: str = "check data.folder and data.layout"
 ) -> pd.DataFrame:
-    """Read a UTF-8 CSV with a header as strings, nothing taken for a number or for missing; blank rows, and columns
-    without a name and a value, are left out.
+    """Read a UTF-8 CSV with a header as strings, none of which becomes a number or a missing value.
 
-    Raises UserError: no such file (with `hint`), not UTF-8, no CSV, a row of another length, one of `columns` missing.
+    Blank rows, and columns without a name and a value, are left out. Raises UserError: no such file (with `hint`), not
+    UTF-8, no CSV, a row of another length, one of `columns` missing.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
@@ -32,13 +32,7 @@ def read_table(
         raise UserError(f"{path} cannot be read as a CSV ({error}): save it again as a CSV") from None
     if not rows:
         raise UserError(f"{path} is empty: it needs a header line and a line a clip")
-    return _check_table(path, [name.strip() for name in rows[0][1]], rows[1:], columns)
-
-
-def _check_table(
-    path: Path, header: list[str], rows: list[tuple[int, list[str]]], columns: Iterable[str]
-) -> pd.DataFrame:
-    """The rows as a table, once every row has the header's length and the header has `columns`."""
+    header = [name.strip() for name in rows.pop(0)[1]]
     if missing := [name for name in columns if name not in header]:
         raise UserError(
             f"{path} has no column {', '.join(missing)}, only {' and '.join(header)}: "
@@ -51,8 +45,8 @@ def _check_table(
                 "put fields that hold a comma in double quotes, with no space before them"
             )
     table = pd.DataFrame([row for _, row in rows], columns=header, dtype="str")
-    used = [bool(name) or table.iloc[:, column].str.strip().any() for column, name in enumerate(header)]
-    table = table.loc[:, used]  # spreadsheets save empty columns beside the others
+    is_used = [bool(name) or table.iloc[:, column].str.strip().any() for column, name in enumerate(header)]
+    table = table.loc[:, is_used]  # spreadsheets save empty columns beside the others
     if table.columns.has_duplicates:
         raise UserError(f"{path} has two columns named {table.columns[table.columns.duplicated()][0]!r}: keep one")
     return table

@@ -1,4 +1,4 @@
-"""How a script starts, logs and ends: errors that users can mend become one line and an exit status."""
+"""How a script starts, logs and ends: errors that users can fix become one line and an exit status."""
 
 import logging
 import os
@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import NoReturn
 
 from tqdm import tqdm
@@ -14,12 +15,12 @@ from tqdm import tqdm
 from core.errors import UserError, is_out_of_memory
 
 MAX_OPEN_FILES = 1 << 16
-"""Open files of a process that we ask for; a worker takes up to six."""
 OUT_OF_MEMORY_ADVICE = "end what else fills it, or try fewer --jobs, smaller batches, shorter crops and windows"
+RESUME_ADVICE = "what was finished is kept, run the same command again to go on"
 
 
 def exit_with_error(message: str, status: int = 2) -> NoReturn:
-    """Print `message` as one line on standard error and leave with `status`."""
+    """Print `message` as one line on standard error and exit with `status`."""
     print("earmark: " + " ".join(message.split()), file=sys.stderr)
     raise SystemExit(status)
 
@@ -32,23 +33,22 @@ class StderrHandler(logging.Handler):
         tqdm.write(prefix + record.getMessage(), file=sys.stderr)
 
 
+@cache
 def get_logger() -> logging.Logger:
-    """The logger of all scripts; the first call sets it up."""
+    """The logger of all scripts."""
     logger = logging.getLogger("earmark")
-    if not logger.handlers:
-        logger.addHandler(StderrHandler())
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
+    logger.addHandler(StderrHandler())
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
     return logger
 
 
 def log_warning(message: str) -> None:
-    """Log a warning."""
     get_logger().warning(message)
 
 
 def raise_open_file_limit() -> None:
-    """Raise the limit of open files as far as this user may: common ones suit a hundred workers."""
+    """Raise the limit of open files as far as this user may: common limits are too low for a hundred workers."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     target = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < target:
@@ -61,8 +61,11 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def raise_at_sigterm() -> Iterator[None]:
-    """Have SIGTERM raise Terminated, unless it is handled or ignored already. Forked processes end as without this."""
-    owner, before = os.getpid(), signal.getsignal(signal.SIGTERM)
+    """Have SIGTERM raise Terminated in this process, not in forked ones, unless it is handled or ignored already."""
+    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    owner = os.getpid()
 
     def handle(number: int, _: object) -> None:
         if os.getpid() == owner:
@@ -70,20 +73,17 @@ def raise_at_sigterm() -> Iterator[None]:
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
 
-    if before is not signal.SIG_DFL:
-        yield
-        return
     signal.signal(signal.SIGTERM, handle)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def run_script(main: Callable[[], int | None]) -> NoReturn:
+def run_script(main: Callable[[], int | None], resume_advice: str = RESUME_ADVICE) -> NoReturn:
     """Run a script's `main`; UserError, a full disk and full memory become one line and exit 2.
 
-    So do Ctrl-C and SIGTERM, which exit as in a shell: 130 and 143.
+    Ctrl-C and SIGTERM become one line with `resume_advice`, and exit as in a shell: 130 and 143.
     """
     try:
         raise_open_file_limit()
@@ -92,13 +92,11 @@ def run_script(main: Callable[[], int | None]) -> NoReturn:
     except UserError as error:
         exit_with_error(str(error))
     except KeyboardInterrupt as interrupt:
-        signal_number = signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT
-        message = "interrupted; what was finished is kept, run the same command again to go on"
-        exit_with_error(message, 128 + signal_number)
-    except BrokenPipeError:  # the reader of a pipe, as head, has had enough; the exit must not write to it again
+        exit_with_error(f"interrupted; {resume_advice}", 143 if isinstance(interrupt, Terminated) else 130)
+    except BrokenPipeError:  # the reader of a pipe, as head, has ended; flushing at exit must not write to it again
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(141) from None
-    except OSError as error:  # a full disk, a folder that may not be written to
+    except OSError as error:  # a full disk, a folder without write permission
         where = f"{error.filename}: " if error.filename else ""
         exit_with_error(f"{where}{error.strerror or error}; make room or mend it, and run the same command again")
     except (MemoryError, RuntimeError) as error:

@@ -8,11 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def temporary_path(path: Path) -> Path:
-    """The name under which this process writes `path` until it is whole."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
-
-
 def fsync_path(path: Path) -> None:
     """Put what was written to a file, or a folder's list of names, on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -26,11 +21,11 @@ def fsync_path(path: Path) -> None:
 def atomic_write(path: Path, fsync: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` at the end, or remove it after an exception.
 
-    Parent folders are created. The bytes reach the disk before the name does, unless `fsync` is false:
-    a power cut may then leave it damaged.
+    Parent folders are created. The bytes reach the disk before the name does, unless `fsync` is false: a power cut may
+    then damage the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         if fsync:
@@ -47,10 +42,10 @@ def atomic_write(path: Path, fsync: bool = True) -> Iterator[Path]:
 
 @contextmanager
 def replace_files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
-    """Yield a new folder in `folder`, whose files replace those in `folder` at the end; absent ones of `names` go.
+    """Yield a new folder in `folder`; at the end its files replace those in `folder`, and absent ones of `names` go.
 
-    The last of `names` tells that the others are whole: it is removed before they move, and moves after them. After an
-    exception `folder` is as it was.
+    The last of `names` tells that the others are complete: it is removed before they move, and moves after them. After
+    an exception `folder` is as it was.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as name:
@@ -68,7 +63,4 @@ def replace_files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
 
 def hash_files(paths: Iterable[Path]) -> str:
     """One digest of some files."""
-    digest = hashlib.sha256()
-    for path in paths:
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
+    return hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in paths)).hexdigest()

@@ -1,21 +1,18 @@
-"""Where everything lands: what each step writes, and where the next one finds it."""
+"""Where the outputs of each step are."""
 
 import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-THRESHOLDS_NAME, CALIBRATION_NAME = "thresholds.json", "calibration.json"
-"""Beside a run's checkpoints, fitted on its out-of-fold scores."""
-FITTED_PARAMS_NAMES = (THRESHOLDS_NAME, CALIBRATION_NAME)
-"""All that is fitted to a run's weights."""
+FITTED_PARAMS_NAMES = ("thresholds.json", "calibration.json")
+"""Beside a run's checkpoints: what is fitted to its out-of-fold scores."""
+THRESHOLDS_NAME, CALIBRATION_NAME = FITTED_PARAMS_NAMES
 RECIPE_NAME = "recipe.yaml"
-"""Beside a run's checkpoints, and in an export: everything that was set."""
-
-SUBMISSION_NAME, WINDOWS_NAME, DECISIONS_NAME, FAILED_NAME = "submission.csv", "windows.csv", "labels.csv", "failed.csv"
-REPORT_NAME, PROVENANCE_NAME = "report.html", "provenance.json"
-PREDICTION_NAMES = (SUBMISSION_NAME, WINDOWS_NAME, DECISIONS_NAME, FAILED_NAME, REPORT_NAME, PROVENANCE_NAME)
+"""Beside a run's checkpoints, and in an export."""
+PREDICTION_NAMES = ("submission.csv", "windows.csv", "labels.csv", "failed.csv", "report.html", "provenance.json")
 """The files of a prediction, in a folder of submissions/."""
+SUBMISSION_NAME, WINDOWS_NAME, DECISIONS_NAME, FAILED_NAME, REPORT_NAME, PROVENANCE_NAME = PREDICTION_NAMES
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,7 @@ class RunPaths:
     cache: Path
     submissions: Path
     name: str
-    """The recipe's name."""
+    """Of the recipe."""
     run: str
     """The run's name; by default the recipe's."""
 
@@ -35,7 +32,7 @@ class RunPaths:
 
     @property
     def dataset_dir(self) -> Path:
-        """cache/<recipe>/: the table of clips, the store and the runs."""
+        """The table of clips, the store and the runs."""
         return self.cache / self.name
 
     @property
@@ -66,17 +63,16 @@ class RunPaths:
 
     @property
     def run_dir(self) -> Path:
-        """cache/<recipe>/runs/<run>/: weights, logs and out-of-fold scores."""
+        """Weights, logs and out-of-fold scores."""
         return self.dataset_dir / "runs" / self.run
 
     @property
     def oof_csv(self) -> Path:
-        """Scores of training clips by the fold that never saw them."""
         return self.run_dir / "oof.csv"
 
     @property
     def submission_dir(self) -> Path:
-        """submissions/<run>/: PREDICTION_NAMES of the dataset's clips, and exports."""
+        """PREDICTION_NAMES of the dataset's clips, and exports."""
         return self.submissions / self.run
 
     @property
@@ -85,15 +81,15 @@ class RunPaths:
 
     @property
     def model_dir(self) -> Path:
-        """submissions/<run>/model/: weights, ONNX and what they need."""
+        """Weights, ONNX and what they need."""
         return self.submission_dir / "model"
 
     def input_dir(self, source: Path) -> Path:
-        """submissions/<run>/inputs/<name>/: the same files of a recording of no dataset, or of a folder of them.
+        """PREDICTION_NAMES of a recording that is in no dataset, or of a folder of them.
 
         >>> RunPaths(Path("cache"), Path("submissions"), "esc50", "a").input_dir(Path("field trip/2024 é.wav"))
         PosixPath('submissions/a/inputs/2024_é')
         """
-        resolved = Path(os.path.realpath(source))  # Path.resolve raises where links go in a circle
+        resolved = Path(os.path.realpath(source))  # Path.resolve raises for circular links
         name = re.sub(r"[^\w.-]+", "_", resolved.name if resolved.is_dir() else resolved.stem)
         return self.submission_dir / "inputs" / (name if name.strip(".") else "recordings")

@@ -1,4 +1,4 @@
-"""Progress of a long loop on standard error: a bar on a terminal, elsewhere a line now and then."""
+"""Progress of a long loop on standard error: a bar on a terminal, otherwise a line now and then."""
 
 import sys
 import time
@@ -7,7 +7,6 @@ from typing import Any
 from tqdm import tqdm
 
 LINE_INTERVAL_S = 10.0
-"""Seconds between lines where there is no terminal."""
 LINE_FORMAT = "{desc}: {n_fmt}/{total_fmt}{unit}s, {rate_noinv_fmt}, {elapsed} elapsed, {remaining} left{postfix}"
 
 
@@ -16,7 +15,7 @@ class ProgressLines(tqdm):
 
     def __init__(self, **options: Any) -> None:
         self.printed_s = time.monotonic()
-        # A bar that does not stay is displayed with an empty message when it is closed.
+        # leave=False: close() then displays an empty message.
         super().__init__(**options, leave=False, bar_format=LINE_FORMAT, smoothing=0, miniters=1)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
@@ -29,6 +28,6 @@ class ProgressLines(tqdm):
 
 
 def progress_bar(total: int, description: str, unit: str, *, position: int = 0) -> "tqdm[Any]":
-    """A bar of `total` steps on standard error; bars side by side each have a `position`, a line of the terminal."""
+    """A progress bar of `total` steps; parallel bars have different positions, lines of the terminal."""
     bar = tqdm if sys.stderr.isatty() else ProgressLines
     return bar(desc=description, total=total, unit=f" {unit}", position=position, dynamic_ncols=True)

@@ -1,7 +1,7 @@
 """Child processes in which a task may crash, hang or ask for too much memory, at no cost to anything else.
 
-A sandbox runs one task at a time, a function or a generator function. What it yields, and `report_progress`, show that
-it has not hung. It ends when its parent does, whatever it is doing.
+A sandbox runs one task at a time, a function or a generator function. Items that it yields, and `report_progress`, show
+that it has not hung. A sandbox ends when its parent does.
 """
 
 import atexit
@@ -13,30 +13,31 @@ import select
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from threading import Event, Lock
+from typing import Any, ClassVar
 
 from core.errors import UserError, is_out_of_memory
 
 STALL_TIMEOUT_S = 60.0
-"""A task that yields nothing for so long has hung."""
+"""A task without progress for so long has hung."""
 N_ATTEMPTS = 2
 PROGRESS_INTERVAL_S = 1.0
 CANCEL_POLL_S, MAX_POLL_S = 0.1, 3600.0
 KILL_SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-"""Sent from outside, the system's for want of memory among them: another time the task may end well."""
+"""Signals from outside, also from a system that is out of memory: another time the task may succeed."""
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 ROOT = Path(__file__).parents[1]
 MAIN = "from core.sandbox import main; main()"
-"""Not -m: the exceptions that a child sends must be those of this module, and not of __main__."""
+"""Not -m: a child would send the exceptions of __main__, and not of this module."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,14 @@ class SandboxLimits:
     """What a sandbox may use."""
 
     max_memory_bytes: int | None = None
-    """Of private memory."""
+    """Private memory."""
     n_threads: int = 1
     quiet: bool = True
-    """Whether standard error is closed: decoders written in C complain there of damaged files."""
+    """Whether standard error is closed: C decoders print messages about damaged files there."""
 
 
 class SandboxError(Exception):
-    """A task that ended its process: the `reason` in words; `transient` where another time it may end well."""
+    """A task that ended its process, for a `reason` in words; `transient` where another time it may succeed."""
 
     def __init__(self, reason: str, transient: bool) -> None:
         super().__init__(reason, transient)
@@ -73,14 +74,12 @@ class Sandbox:
     """A child process that runs functions, one after the other."""
 
     def __init__(self, limits: SandboxLimits) -> None:
-        self.limits, self.cancelled = limits, False
+        self.cancelled = False
         max_bytes = limits.max_memory_bytes or resource.RLIM_INFINITY
-        with ExitStack() as ours, ExitStack() as theirs:
-            try:
-                self._connection, connection = Pipe()
-                ours.enter_context(self._connection), theirs.enter_context(connection)
-                alive, self._alive = Pipe(duplex=False)
-                ours.enter_context(self._alive), theirs.enter_context(alive)
+        try:
+            self._connection, connection = Pipe()
+            alive, self._alive = Pipe(duplex=False)
+            with connection, alive:
                 files = [connection.fileno(), alive.fileno()]
                 self.process = subprocess.Popen(
                     [sys.executable, "-c", MAIN, *map(str, files), str(max_bytes)],
@@ -90,20 +89,14 @@ class Sandbox:
                     stdin=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL if limits.quiet else None,
                 )
-            except OSError as error:
-                raise UserError(
-                    f"no process can be started ({error.strerror}): end what else runs, or lower --jobs"
-                ) from None
-            ours.pop_all()  # open for as long as the child lives
+        except OSError as error:
+            reason = f"no process can be started ({error.strerror}): end what else runs, or lower --jobs"
+            raise UserError(reason) from None
 
     def run(
-        self,
-        function: Callable[..., Any],
-        *arguments: Any,
-        stall_timeout_s: float,
-        cancelled: threading.Event | None = None,
-    ) -> Iterator[Any]:
-        """Yield what `function(*arguments)` yields, or returns, in the child, which an unread rest ends.
+        self, function: Callable[..., Any], *arguments: Any, stall_timeout_s: float, cancelled: Event | None = None
+    ) -> Generator[Any]:
+        """Yield what `function(*arguments)` yields, or returns, in the child; closing this early ends the child.
 
         Raises what the function raises, SandboxError where the child dies or yields nothing for so long, and Cancelled.
         """
@@ -125,8 +118,8 @@ class Sandbox:
             if not finished:
                 self.close()
 
-    def _wait(self, stall_timeout_s: float, cancelled: threading.Event | None) -> None:
-        """Wait until the child has sent something, or ended. Raises SandboxError after so long, and Cancelled."""
+    def _wait(self, stall_timeout_s: float, cancelled: Event | None) -> None:
+        """Wait until the child has sent something, or ended. Raises SandboxError where it has hung, and Cancelled."""
         deadline_s = time.monotonic() + stall_timeout_s
         poll_s = CANCEL_POLL_S if cancelled else min(stall_timeout_s, MAX_POLL_S)
         while not (cancelled and cancelled.is_set()):
@@ -138,9 +131,8 @@ class Sandbox:
 
     def _describe_death(self) -> SandboxError:
         status = self.process.wait()
-        if status < 0:
-            return SandboxError(f"it ended its process ({signal.Signals(-status).name})", -status in KILL_SIGNALS)
-        return SandboxError(f"it ended its process (exit status {status})", transient=False)
+        how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
+        return SandboxError(f"it ended its process ({how})", -status in KILL_SIGNALS)
 
     def close(self) -> None:
         """End the child."""
@@ -151,66 +143,56 @@ class Sandbox:
 
 
 class _Pool:
-    """The sandboxes of this process: those at work, and those that wait for a task with the same limits."""
+    """The sandboxes of this process: busy ones, and idle ones by their limits."""
 
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.idle: dict[SandboxLimits, list[Sandbox]] = defaultdict(list)
-        self.busy: set[Sandbox] = set()
-        self.cancelled = False
-
-
-_pool = _Pool()
-
-
-def _take_idle(limits: SandboxLimits) -> Sandbox | None:
-    """An idle sandbox that still lives."""
-    with _pool.lock:
-        while _pool.idle[limits]:
-            sandbox = _pool.idle[limits].pop()
-            if sandbox.process.poll() is None:
-                return sandbox
-            sandbox.close()
-    return None
+    lock = Lock()
+    idle: ClassVar[dict[SandboxLimits, list[Sandbox]]] = defaultdict(list)
+    busy: ClassVar[set[Sandbox]] = set()
+    cancelled = False
 
 
 @contextmanager
 def borrow_sandbox(limits: SandboxLimits) -> Iterator[Sandbox]:
-    """A sandbox that is idle, or a new one; afterwards it is idle again, if it lives. Raises Cancelled."""
-    sandbox = _take_idle(limits) or Sandbox(limits)
-    with _pool.lock:
-        _pool.busy.add(sandbox)
-        cancelled = _pool.cancelled
+    """Yield an idle sandbox, or a new one; afterwards it is idle, if it lives. Raises Cancelled."""
+    with _Pool.lock:
+        sandbox = _Pool.idle[limits].pop() if _Pool.idle[limits] else None
+    if sandbox and sandbox.process.poll() is not None:
+        sandbox.close()
+        sandbox = None
+    sandbox = sandbox or Sandbox(limits)
+    with _Pool.lock:
+        _Pool.busy.add(sandbox)
+        cancelled = _Pool.cancelled
     try:
         if cancelled:
             raise Cancelled
         yield sandbox
     finally:
-        with _pool.lock:
-            _pool.busy.discard(sandbox)
-            is_usable = sandbox.process.poll() is None and not _pool.cancelled
+        with _Pool.lock:
+            _Pool.busy.discard(sandbox)
+            is_usable = sandbox.process.poll() is None and not _Pool.cancelled
             if is_usable:
-                _pool.idle[limits].append(sandbox)
+                _Pool.idle[limits].append(sandbox)
         if not is_usable:
             sandbox.close()
 
 
 @contextmanager
 def cancel_sandboxes() -> Iterator[None]:
-    """End all sandboxes; within, whoever waits for one or wants another is told by Cancelled."""
-    with _pool.lock:
-        _pool.cancelled = True
-        busy, idle = list(_pool.busy), [each for some in _pool.idle.values() for each in some]
-        _pool.idle.clear()
+    """End all sandboxes; within, tasks that run in one or want one raise Cancelled."""
+    with _Pool.lock:
+        _Pool.cancelled = True
+        busy, idle = list(_Pool.busy), [each for some in _Pool.idle.values() for each in some]
+        _Pool.idle.clear()
     for sandbox in busy:
         sandbox.cancelled = True
-        sandbox.process.kill()  # its reader closes what is left of it
+        sandbox.process.kill()  # the thread that reads from it closes it
     for sandbox in idle:
         sandbox.close()
     try:
         yield
     finally:
-        _pool.cancelled = False
+        _Pool.cancelled = False
 
 
 @atexit.register
@@ -224,25 +206,22 @@ def run_isolated(
     *arguments: Any,
     limits: SandboxLimits,
     stall_timeout_s: float = STALL_TIMEOUT_S,
-    cancelled: threading.Event | None = None,
-) -> Iterator[Any]:
-    """Yield what `function(*arguments)` yields, or returns, in a sandbox; one that dies is tried again.
+    cancelled: Event | None = None,
+) -> Generator[Any]:
+    """Yield what `function(*arguments)` yields, or returns, in a sandbox. If the process dies, it is tried once more.
 
-    The second time, what was yielded before is passed over: the function must yield the same again. Raises what the
-    function raises, SandboxError, and Cancelled, also once the event `cancelled` is set.
+    The second time, the items that were yielded before are skipped: the function must yield the same again. Raises what
+    the function raises, SandboxError, and Cancelled, also once the event `cancelled` is set.
     """
     n_yielded, transient = 0, False
     for attempt in range(1, N_ATTEMPTS + 1):
         try:
             with borrow_sandbox(limits) as sandbox:
-                items = sandbox.run(function, *arguments, stall_timeout_s=stall_timeout_s, cancelled=cancelled)
-                try:
-                    for index, item in enumerate(items):
-                        if index >= n_yielded:
-                            n_yielded += 1
-                            yield item
-                finally:
-                    items.close()  # type: ignore[attr-defined]
+                run = sandbox.run(function, *arguments, stall_timeout_s=stall_timeout_s, cancelled=cancelled)
+                with closing(run) as items:
+                    for item in islice(items, n_yielded, None):
+                        n_yielded += 1
+                        yield item
             return
         except SandboxError as error:
             transient = transient or error.transient

@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 from jsonargparse import ArgumentParser
 
-from core.entrypoint import run_script
+from core.entrypoint import log_warning, run_script
 from core.errors import UserError
 from core.files import replace_files
 from core.paths import PREDICTION_NAMES, SUBMISSION_NAME, RunPaths
 from predict.decide.blend_weights import BLEND_FUNCTIONS, align_tables, blend_tables, cross_fit_blend, fit_weights
-from predict.output.ground_truth import find_oof_truth, warn_if_stale
-from predict.output.provenance import write_provenance
-from predict.output.submission import read_sample, read_submission, write_submission
+from predict.output.ground_truth import find_oof_truth
+from predict.output.provenance import why_stale, write_provenance
+from predict.output.submission import align_to_sample, read_sample, read_submission, write_submission
 from predict.output.summary import named_metrics
 from preprocess.dataset.clip_table import read_clip_table
 from recipe.cli import parse_command
@@ -36,16 +36,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     members = [replace(run_paths, run=run) for run in runs]
     tables = align_tables(runs, [read_submission(member.submission_csv) for member in members])
     for member in members:
-        warn_if_stale(member, member.submission_csv)
+        if reason := why_stale(member, member.submission_csv):
+            log_warning(f"{member.submission_csv} {reason}: run make predict again")
     weights = fit_run_weights(members, by) if command.options.fit else np.full(len(runs), 1 / len(runs))
     for run, weight in zip(runs, weights, strict=True):
         print(f"{weight:.3f}  {run}")
     values = blend_tables([table.values for table in tables], by, weights)
     blended, sample = ScoreTable(tables[0].clips, tables[0].labels, values), read_sample(run_paths.sample_csv)
+    if sample and sample.clips == blended.clips:
+        blended, _ = align_to_sample(blended, sample)
+    else:
+        sample = None
     with replace_files(run_paths.submission_dir, PREDICTION_NAMES) as folder:
-        path = folder / SUBMISSION_NAME
-        write_submission(path, blended, sample if sample and sample.clips == blended.clips else None)
-        write_provenance(path, run_paths.name, {"runs": runs, "by": by, "weights": weights.tolist()})
+        write_submission(folder / SUBMISSION_NAME, blended, sample)
+        details = {"runs": runs, "by": by, "weights": weights.tolist()}
+        write_provenance(folder / SUBMISSION_NAME, run_paths.name, details)
     print(f"{len(blended.clips)} clips, {len(blended.labels)} labels: {run_paths.submission_csv}")
 
 
@@ -59,7 +64,9 @@ def fit_run_weights(members: Sequence[RunPaths], by: str) -> np.ndarray:
     truth = find_oof_truth(members[0], tables[0])
     known = ~np.isnan(truth[:, 0])
     if not known.any():
-        raise UserError(f"{clips_csv} has no checked labels of the out-of-fold clips: make blend without --fit needs none")
+        raise UserError(
+            f"{clips_csv} has no checked labels of the out-of-fold clips: make blend without --fit needs none"
+        )
     folds = read_clip_table(clips_csv).set_index("clip").loc[tables[0].clips, "fold"].to_numpy()[known]
     scores, truth = [table.values[known] for table in tables], truth[known]
     print(f"out of fold, {len(truth)} clips:")

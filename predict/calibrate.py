@@ -12,7 +12,7 @@ from core.entrypoint import run_script
 from core.errors import UserError
 from core.paths import CALIBRATION_NAME
 from predict.decide.calibration import calibration_error, fit_temperature, log_loss, reliability_bins
-from predict.decide.fitted_params import write_fitted_params
+from predict.decide.fitted_params import write_params
 from predict.inference.oof_predictions import OofPredictions, predict_out_of_fold
 from predict.inference.run_loader import load_run
 from recipe import Prediction, as_dict
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     clips = oof.description if len(by_fold) > 1 else f"the {oof.description} of one fold"
     fitted = {"temperature": temperature, "temperature_by_fold": by_fold, "clips": clips, **metrics}
     path = command.run_paths.run_dir / CALIBRATION_NAME
-    write_fitted_params(path, fitted | {"prediction": as_dict(run.prediction)})
+    write_params(path, fitted | {"prediction": as_dict(run.prediction)})
     print(f"temperature {temperature:.3f}, without a fold {min(by_fold.values()):.3f} to {max(by_fold.values()):.3f}")
     how = "each fold at the temperature of the others" if len(by_fold) > 1 else "which the temperature was fitted on"
     print(f"{oof.description}, {how}:\n")
@@ -52,10 +52,7 @@ def fit_oof_temperature(oof: OofPredictions, prediction: Prediction) -> float:
 
 
 def cross_fit_temperatures(oof: OofPredictions, prediction: Prediction) -> tuple[dict[int, float], np.ndarray]:
-    """Temperatures fitted without each fold, and scores [n_clips, n_labels] of each fold at its own.
-
-    If there is only one fold, on that.
-    """
+    """Temperatures fitted without each fold, or on the only one, and scores [n_clips, n_labels] of each at its own."""
     scores = oof.pool_scores(prediction)
     temperatures = {}
     for fold in np.unique(oof.folds).tolist():

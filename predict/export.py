@@ -12,15 +12,14 @@ from pathlib import Path
 import numpy as np
 import torch
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import StrictUndefined, Template
 from jsonargparse import ArgumentParser
 from safetensors.torch import save_file
 
 from core.entrypoint import run_script
 from core.errors import UserError
 from core.paths import CALIBRATION_NAME, FITTED_PARAMS_NAMES, RECIPE_NAME, THRESHOLDS_NAME, RunPaths
-from predict.decide.fitted_params import read_fitted_params
-from predict.decide.thresholds import read_thresholds, with_tuned_window_threshold
+from predict.decide.fitted_params import read_params, read_thresholds, with_tuned_window_threshold
 from predict.inference.run_loader import TrainedRun, load_run
 from predict.model_export.onnx import write_onnx
 from predict.output.ground_truth import find_oof_truth
@@ -37,7 +36,13 @@ EXPORTED_NAMES = re.compile(
     r"fold\d+(_\d+)?\.safetensors|"
     + "|".join(map(re.escape, (ONNX_NAME, LABELS_NAME, CARD_NAME, RECIPE_NAME, *FITTED_PARAMS_NAMES)))
 )
-CALIBRATION_KINDS = {"temperature": int | float, "temperature_by_fold": dict, "clips": str, "before": dict, "after": dict}
+CALIBRATION_KINDS = {
+    "temperature": int | float,
+    "temperature_by_fold": dict,
+    "clips": str,
+    "before": dict,
+    "after": dict,
+}
 """What the model card reads of calibration.json."""
 CARD_TEMPLATE = Path(__file__).parent / "model_export" / "model_card.md.j2"
 
@@ -98,17 +103,15 @@ def write_card(command: Command, run: TrainedRun, *, is_tuned: bool) -> str:
     run_paths, table = command.run_paths, read_clip_table(command.run_paths.clips_csv)
     window, hop = window_and_hop_frames(run.prediction, run.frames_per_second)
     views = {key: value for key, value in as_dict(run.prediction).items() if key.startswith("view_") and value}
-    environment = Environment(
-        loader=FileSystemLoader(CARD_TEMPLATE.parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template(CARD_TEMPLATE.name).render(
+    text = CARD_TEMPLATE.read_text(encoding="utf-8")
+    return Template(text, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).render(
         run=run,
         name=run_paths.run,
         window_frames=window,
         hop_frames=hop,
         is_tuned=is_tuned,
         views={f"prediction.{key}": json.dumps(value) for key, value in views.items()},
-        calibration=read_fitted_params(run_paths.run_dir / CALIBRATION_NAME, CALIBRATION_KINDS, "make calibrate"),
+        calibration=read_params(run_paths.run_dir / CALIBRATION_NAME, CALIBRATION_KINDS, "make calibrate"),
         command=predict_command(command),
         training=table[table["split"] == "train"],
         metrics=oof_metrics(run_paths) if run_paths.oof_csv.exists() else {},

@@ -16,15 +16,14 @@ from core.errors import UserError
 from core.file_lock import file_lock
 from core.files import replace_files
 from core.paths import DECISIONS_NAME, FAILED_NAME, PREDICTION_NAMES, SUBMISSION_NAME, WINDOWS_NAME
-from predict.decide.thresholds import Thresholds, read_thresholds, window_min_scores, with_tuned_window_threshold
+from predict.decide.fitted_params import Thresholds, read_thresholds, window_min_scores, with_tuned_window_threshold
 from predict.inference.dataset_clips import FAILED_COLUMNS, choose_clips, find_failed, predict_stored_clips
-from predict.inference.input_files import find_input_files
-from predict.inference.recordings import predict_files
+from predict.inference.recordings import find_input_files, predict_files
 from predict.inference.run_loader import TrainedRun, load_run, warn_if_unfinished
 from predict.inference.score_cache import ScoreCache
 from predict.inference.tagger import ClipPrediction
 from predict.output.annotation_formats import FORMATS, stale_exports
-from predict.output.detections import DetectionFilter, detect
+from predict.output.detections import Detection, DetectionFilter, detect
 from predict.output.ground_truth import submission_path
 from predict.output.provenance import source_name, why_foreign, write_provenance
 from predict.output.submission import (
@@ -122,7 +121,7 @@ def predict_input(command: Command, run: TrainedRun, device: torch.device) -> Pr
 
 def write_results(command: Command, run: TrainedRun, results: PredictionResults, folder: Path) -> None:
     """Write submission, windows, decisions, failures, exports and provenance, all or none; print where they are."""
-    predictions, options = results.clip_predictions, command.options
+    predictions, options, features = results.clip_predictions, command.options, run.recipe.features
     scores = ScoreTable(list(predictions), run.labels, np.stack([each.scores for each in predictions.values()]))
     submitted, unreadable = align_to_sample(scores, results.sample) if results.sample else (scores, [])
     if unreadable:
@@ -131,19 +130,18 @@ def write_results(command: Command, run: TrainedRun, results: PredictionResults,
         )
     thresholds = read_thresholds(command.run_paths.run_dir, run.labels, run.prediction)
     filters = DetectionFilter(options.min_score or 0.0, options.top_labels)
-    details = {
-        "networks": run.digest,
-        "source": source_name(options.input),
-        "prediction": as_dict(command.recipe.prediction),
-    }
+    prediction, source = as_dict(command.recipe.prediction), source_name(options.input)
     with replace_files(folder, PREDICTION_NAMES) as new:
         write_windows(new / WINDOWS_NAME, predictions, run.labels, filters, wide=options.wide)
         write_decisions(new / DECISIONS_NAME, scores, thresholds.decide(scores.values))
         write_submission(new / SUBMISSION_NAME, submitted, results.sample)
         if results.failed:
             write_table(new / FAILED_NAME, FAILED_COLUMNS, results.failed)
-        if options.export:
-            write_exports(command, run, new, predictions, scores, thresholds)
+        detections = find_detections(command, run, predictions, thresholds) if options.export else {}
+        for name in options.export:
+            filename, write = FORMATS[name]
+            write(new / filename, detections, scores, features.fmax_hz or features.sample_rate_hz / 2)
+        details = {"networks": run.digest, "source": source, "prediction": prediction}
         write_provenance(new / SUBMISSION_NAME, command.run_paths.name, details)
     warn_if_stale_exports(options.export, folder, predictions)
     if results.failed:
@@ -155,22 +153,14 @@ def write_results(command: Command, run: TrainedRun, results: PredictionResults,
     print(f"{len(submitted.clips)} clips, {len(submitted.labels)} labels: {folder / SUBMISSION_NAME}")
 
 
-def write_exports(
-    command: Command,
-    run: TrainedRun,
-    folder: Path,
-    clip_predictions: dict[str, ClipPrediction],
-    scores: ScoreTable,
-    thresholds: Thresholds,
-) -> None:
-    """Write the formats that `--export` names."""
-    options, features = command.options, run.recipe.features
+def find_detections(
+    command: Command, run: TrainedRun, clip_predictions: dict[str, ClipPrediction], thresholds: Thresholds
+) -> dict[str, list[Detection]]:
+    """The detections of each clip that exports hold."""
+    options = command.options
     min_scores = window_min_scores(thresholds, run.prediction) if options.min_score is None else options.min_score
     filters = DetectionFilter(min_scores, options.top_labels, options.merge)
-    found = {clip: detect(prediction, run.labels, filters) for clip, prediction in clip_predictions.items()}
-    for name in options.export:
-        filename, write = FORMATS[name]
-        write(folder / filename, found, scores, features.fmax_hz or features.sample_rate_hz / 2)
+    return {clip: detect(prediction, run.labels, filters) for clip, prediction in clip_predictions.items()}
 
 
 def warn_if_stale_exports(requested: Collection[str], folder: Path, clips: Collection[str]) -> None:

@@ -32,13 +32,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def label_table(summary: SubmissionSummary) -> pd.DataFrame:
     """Each label's clips, decisions, false positives and negatives, lwlrap, AP and F1, where the truth is known."""
     known = summary.has_truth
-    truth, scores, decisions = map(torch.from_numpy, (each[known] for each in (summary.truth, summary.scores, summary.decisions)))
+    truth, scores, decisions = map(
+        torch.from_numpy, (each[known] for each in (summary.truth, summary.scores, summary.decisions))
+    )
     columns = {
         "clips": truth.sum(0).int(),
         "decided": decisions.sum(0),
         "false": metrics.false_positives(truth, decisions),
         "missed": metrics.false_negatives(truth, decisions),
-        "lwlrap": metrics.lwlrap_per_class(truth, scores)[0],
+        "lwlrap": metrics.lwlrap_per_class(truth, scores),
         "AP": metrics.average_precision_per_class(truth, scores),
         "F1": metrics.f1_per_class(truth, decisions),
     }

@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser
 
 from core.device import pick_device
 from core.entrypoint import log_warning, run_script
+from predict.decide.fitted_params import DEFAULT_THRESHOLD, write_thresholds
 from predict.decide.threshold_search import (
     METRICS,
     ScoresAtThreshold,
@@ -16,7 +17,6 @@ from predict.decide.threshold_search import (
     cross_fit_decisions,
     search_with_window_threshold,
 )
-from predict.decide.thresholds import DEFAULT_THRESHOLD, write_thresholds
 from predict.inference.oof_predictions import OofPredictions, predict_mixtures, predict_out_of_fold
 from predict.inference.run_loader import TrainedRun, load_run
 from recipe import Prediction, Tuning
@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         oof = predict_mixtures(run_paths, run, device, n_jobs, tuning)
     else:
         oof = predict_out_of_fold(run_paths, run, device, n_jobs)
-    if run.prediction.pooling == "vote_fraction" and oof.all_short:
+    most_windows = max(len(each.windows) for each in oof.clip_predictions)
+    if run.prediction.pooling == "vote_fraction" and most_windows <= 2:
         log_warning("out-of-fold clips have one or two windows, too few for a share: try --mixtures 300")
     tune_and_write(run_paths.run_dir, run, oof, tuning)
 

@@ -2,10 +2,11 @@
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from errno import EDQUOT, EFBIG, ENOSPC
 from itertools import chain
+from pathlib import Path
 from secrets import token_hex
 
 from jsonargparse import ArgumentParser, Namespace
@@ -18,10 +19,9 @@ from core.file_lock import file_lock
 from core.parallel import run_parallel
 from core.paths import RunPaths
 from core.progress import progress_bar
-from core.sandbox import SandboxLimits
 from preprocess.audio.isolated import ErrorTally, decoder_limits
 from preprocess.build.failures import Failure, read_failures, write_failures
-from preprocess.build.plan import PlannedClip, ReusableRows, count_workers, split_into_tasks
+from preprocess.build.plan import ReusableRows, count_workers, read_rows, split_into_tasks
 from preprocess.build.shard_task import ClipJob, ShardTask, compute_shards
 from preprocess.dataset.clip_table import write_clip_table
 from preprocess.dataset.labels import write_vocabulary
@@ -35,7 +35,7 @@ from recipe import Features, Recipe
 from recipe.cli import parse_command, resolve_n_jobs
 
 MAX_CLUSTER_JOBS = 256
-"""Tasks are cut as for so many workers, where a cluster has an unknown number."""
+"""Workers that tasks are split for on a cluster, which has an unknown number of them."""
 
 
 def write_tables(dataset: Dataset, run_paths: RunPaths) -> None:
@@ -50,40 +50,32 @@ def write_tables(dataset: Dataset, run_paths: RunPaths) -> None:
         run_paths.sample_csv.unlink(missing_ok=True)  # of another dataset
 
 
-def plan_clips(dataset: Dataset, features: Features) -> dict[str, PlannedClip]:
+def plan_clips(dataset: Dataset, features: Features) -> dict[str, ClipJob]:
     """The clips of a dataset by name, with offline copies of those to train on."""
     n_augmentations = len(features.pitch_shifts) + len(features.time_stretches) + len(features.noise_snrs_db)
     columns = (dataset.table[name] for name in ("clip", "path", "split"))
     return {
-        clip: PlannedClip(ClipJob(clip, path, n_augmentations if split == "train" else 0), stat_fingerprint(path))
+        clip: ClipJob(clip, path, n_augmentations if split == "train" else 0, stat_fingerprint(path))
         for clip, path, split in zip(*columns, strict=True)
     }
 
 
-def remove_temporary_files(run_paths: RunPaths) -> None:
-    """Remove what processes that are gone had under temporary names."""
-    for leftover in [
-        *run_paths.dataset_dir.glob(f".{run_paths.store.name}.*.tmp"),
-        *run_paths.shards_dir.glob(".*.tmp"),
-    ]:
-        leftover.unlink(missing_ok=True)  # an orphan of a killed run may just have finished it
-
-
 def load_reusable_rows(reusable: ReusableRows, run_paths: RunPaths) -> list[Row]:
-    """Keep what earlier runs finished, clear away what they left half-done. The rows of the store, if it is sound."""
-    remove_temporary_files(run_paths)
+    """Add what earlier runs finished, and remove their temporary files. Returns the rows of an intact store."""
+    for pattern in (f".{run_paths.store.name}.*.tmp", f"{run_paths.shards_dir.name}/.*.tmp"):
+        for leftover in run_paths.dataset_dir.glob(pattern):
+            leftover.unlink(missing_ok=True)  # an orphan of a killed run may just have finished it
     stored: list[Row] = []
-    for path in [run_paths.store, *sorted(run_paths.shards_dir.glob("*.shard"))]:
-        if not path.exists():
-            continue
+    for path in filter(Path.exists, [run_paths.store, *sorted(run_paths.shards_dir.glob("*.shard"))]):
         try:
-            rows, corrupt = (reusable.add_store if path == run_paths.store else reusable.add_shard)(path)
+            rows, corrupt, frames_at = read_rows(path, reusable.features)
         except RecipeMismatch as error:
             if path == run_paths.store:
                 get_logger().info(f"the recipe has changed ({error.changes}): every clip is computed again")
         except CorruptStore as error:
             get_logger().warning(f"{path}: {error.reason}; its clips are computed again")
         else:
+            reusable.add_rows(path, rows, corrupt, frames_at)
             stored = rows if path == run_paths.store and not corrupt else stored
             for clip in sorted(corrupt):
                 get_logger().warning(f"{path}: the frames of {clip!r} are damaged; they are computed again")
@@ -91,24 +83,23 @@ def load_reusable_rows(reusable: ReusableRows, run_paths: RunPaths) -> list[Row]
 
 
 def compute_missing(
-    missing: Sequence[PlannedClip],
-    reusable: ReusableRows,
-    run_paths: RunPaths,
-    n_workers: int,
-    limits: SandboxLimits,
-    scheduler: str | None,
+    missing: Sequence[ClipJob], reusable: ReusableRows, recipe: Recipe, run_paths: RunPaths, options: Namespace
 ) -> Iterator[Failure]:
     """Compute the frames of clips, in shards that `reusable` keeps; yield the recordings that could not be read."""
-    shards_dir, features = run_paths.shards_dir.absolute(), reusable.features
-    run = token_hex(4)  # shards of an earlier run stay
+    n_workers = count_workers(missing, MAX_CLUSTER_JOBS if options.scheduler else resolve_n_jobs(options.jobs))
+    get_logger().info(
+        f"{len(reusable.planned)} clips: {len(reusable.row_sources)} are done, "
+        f"{len(missing)} to compute with {n_workers} jobs"
+    )
+    limits, run = decoder_limits(recipe.data), token_hex(4)  # shards of an earlier run stay
     tasks = (
-        ShardTask(shards_dir / f"{run}-{number}.shard", clips, features, limits)
+        ShardTask(run_paths.shards_dir.absolute() / f"{run}-{number}.shard", clips, recipe.features, limits)
         for number, clips in enumerate(split_into_tasks(missing, n_workers))
     )
     tally, audio_s, n_failed = ErrorTally(), 0.0, 0
     with (
         progress_bar(len(missing), "features", "clip") as bar,
-        closing(run_parallel(compute_shards, tasks, n_workers, scheduler)) as results,
+        closing(run_parallel(compute_shards, tasks, n_workers, options.scheduler)) as results,
     ):
         for result in chain.from_iterable(results):
             reusable.add_rows(result.shard, result.rows)  # write_store checks them
@@ -122,7 +113,7 @@ def compute_missing(
 
 
 def warn_of_empty_bands(features: Features) -> None:
-    """Say how many mel bands lie between two bins of the spectrum, and hold none."""
+    """Warn of mel bands that lie between two bins of the spectrum, and hold none."""
     n_empty = int((~mel_filterbank(features).any(axis=1)).sum()) if features.kind == "logmel" else 0
     if n_empty:
         get_logger().warning(
@@ -131,29 +122,19 @@ def warn_of_empty_bands(features: Features) -> None:
         )
 
 
-def build_store(
-    planned: dict[str, PlannedClip], recipe: Recipe, run_paths: RunPaths, options: Namespace
-) -> list[Failure]:
-    """Bring the store up to date. The recordings that could not be read, now or, unchanged since, before."""
-    began = time.monotonic()
-    features = recipe.features
+def build_store(planned: dict[str, ClipJob], recipe: Recipe, run_paths: RunPaths, options: Namespace) -> list[Failure]:
+    """Bring the store up to date. Returns the recordings that could not be read, now or, unchanged since, before."""
+    began, features = time.monotonic(), recipe.features
     reusable = ReusableRows(features, planned)
     stored = load_reusable_rows(reusable, run_paths)
     known = [] if options.retry_failed else read_failures(run_paths.failed_csv, features)
-    known = [one for one in known if one.clip in planned]
-    failures = [one for one in known if planned[one.clip].matches_source(one.source)]
+    failures = [one for one in known if one.clip in planned and planned[one.clip].matches_source(one.source)]
     skipped = {one.clip for one in failures} | reusable.row_sources.keys()
     missing = [one for clip, one in planned.items() if clip not in skipped]
-    if missing:
-        warn_of_empty_bands(features)
-        n_jobs = MAX_CLUSTER_JOBS if options.scheduler else resolve_n_jobs(options.jobs)
-        n_workers = count_workers(missing, n_jobs)
-        n_done = len(reusable.row_sources)
-        get_logger().info(f"{len(planned)} clips: {n_done} are done, {len(missing)} to compute with {n_workers} jobs")
     try:
         if missing:
-            limits = decoder_limits(recipe.data)
-            failures.extend(compute_missing(missing, reusable, run_paths, n_workers, limits, options.scheduler))
+            warn_of_empty_bands(features)
+            failures.extend(compute_missing(missing, reusable, recipe, run_paths, options))
     finally:  # a decoder that hangs has cost a minute: whatever ends this, it need not be tried again
         write_failures(run_paths.failed_csv, features, failures)
     changed = sorted(planned.keys() - reusable.row_sources.keys() - {one.clip for one in failures})
@@ -165,27 +146,21 @@ def build_store(
     row_sources = reusable.ordered_row_sources()
     if not row_sources:
         raise UserError(f"none of the {len(planned)} recordings could be read; see {run_paths.failed_csv}")
+    n_clips = len(reusable.row_sources)
     if [row_source.row for row_source in row_sources] == stored:
-        get_logger().info(f"nothing to do: {run_paths.store} is up to date ({len(reusable.row_sources)} clips)")
+        get_logger().info(f"nothing to do: {run_paths.store} is up to date ({n_clips} clips)")
     else:
         write_store(run_paths.store, features, encoding_for(features), row_sources)
-        hours = sum(row_source.row.duration_s for row_source in row_sources) / 3600
-        elapsed_s = time.monotonic() - began
-        get_logger().info(
-            f"wrote {run_paths.store}: {len(reusable.row_sources)} clips, {hours:.2f} h of sound, in {elapsed_s:.1f} s"
-        )
+        hours, elapsed_s = sum(one.row.duration_s for one in row_sources) / 3600, time.monotonic() - began
+        get_logger().info(f"wrote {run_paths.store}: {n_clips} clips, {hours:.2f} h of sound, in {elapsed_s:.1f} s")
     shutil.rmtree(run_paths.shards_dir, ignore_errors=True)
     return failures
 
 
-def report_failures(failures: Iterable[Failure], run_paths: RunPaths, n_clips: int, max_failures: float) -> int:
+def report_failures(n_failed: int, n_clips: int, max_failures: float, failed_csv: Path) -> int:
     """Warn of the recordings left out; the exit status."""
-    n_failed = len(list(failures))
-    if not n_failed:
-        return 0
-    get_logger().warning(
-        f"{n_failed} of {n_clips} recordings could not be read and are left out; see {run_paths.failed_csv}"
-    )
+    if n_failed:
+        get_logger().warning(f"{n_failed} of {n_clips} recordings could not be read and are left out; see {failed_csv}")
     if n_failed <= max_failures * n_clips:
         return 0
     get_logger().warning(f"that is more than --max_failures {max_failures:g}: mend them, take them out, or allow more")
@@ -206,19 +181,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run_paths, options = command.run_paths, command.options
     resolve_n_jobs(options.jobs)  # refuses a bad number before anything is read
     dataset = read_dataset(command.recipe.data)
-    features = command.recipe.features
     try:
         with file_lock(run_paths.dataset_dir / ".lock", "make features"):
             write_tables(dataset, run_paths)
-            planned = plan_clips(dataset, features)
-            failures = build_store(planned, command.recipe, run_paths, options)
+            failures = build_store(plan_clips(dataset, command.recipe.features), command.recipe, run_paths, options)
     except OSError as error:
         advice = "make room" if error.errno in (ENOSPC, EDQUOT, EFBIG) else "mend that"
         raise UserError(
             f"{error.filename or run_paths.dataset_dir}: {error.strerror or error}; {advice}, or name another --cache; "
             "what was finished is kept, run the same command again"
         ) from error
-    return report_failures(failures, run_paths, len(dataset.table), options.max_failures)
+    return report_failures(len(failures), len(dataset.table), options.max_failures, run_paths.failed_csv)
 
 
 if __name__ == "__main__":

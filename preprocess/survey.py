@@ -1,4 +1,4 @@
-"""SCRIPT  make survey: what is in the data before one trains, in the terminal and in survey.json."""
+"""SCRIPT  make survey: statistics of a dataset, for the time before training, in the terminal and in survey.json."""
 
 import json
 from collections.abc import Sequence
@@ -40,24 +40,22 @@ def measure_recordings(paths: Sequence[str], n_jobs: int, limits: SandboxLimits)
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--jobs", type=int, default=-1, help="Processes that listen; -1 is one a core.")
+    parser.add_argument("--jobs", type=int, default=-1, help="Processes that decode; -1 is one a core.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    command = parse_command(arguments, "What is in a dataset, before training on it.", add_options)
-    n_jobs = resolve_n_jobs(command.options.jobs)
-    dataset = read_dataset(command.recipe.data)
-    stats = dataset_statistics(
-        dataset, measure_recordings(list(dataset.table["path"]), n_jobs, decoder_limits(command.recipe.data))
-    )
-    stats = {"layout": command.recipe.data.layout, "folder": str(dataset.folder), **stats}
+    command = parse_command(arguments, "Print and save statistics of a dataset.", add_options)
+    n_jobs, data = resolve_n_jobs(command.options.jobs), command.recipe.data
+    dataset = read_dataset(data)
+    measured = measure_recordings(list(dataset.table["path"]), n_jobs, decoder_limits(data))
+    stats = {"layout": data.layout, "folder": str(dataset.folder), **dataset_statistics(dataset, measured)}
     path = command.run_paths.dataset_dir / "survey.json"
     try:
         with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(stats, ensure_ascii=False, indent=1), encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} cannot be written ({error.strerror}): make room, or name another --cache") from None
-    print(f"{command.recipe.name}: layout {stats['layout']} in {stats['folder']}\n")
+    print(f"{command.recipe.name}: layout {data.layout} in {dataset.folder}\n")
     print("\n".join(format_report(stats)))
     print(f"\nall of it: {path}")
 

@@ -1,4 +1,4 @@
-"""From a command line to a recipe's keys and a script's own options, or to options alone."""
+"""From a command line to a recipe and a script's own options."""
 
 import argparse
 import os
@@ -18,28 +18,24 @@ from core.paths import RunPaths
 from core.resources import available_cores
 from recipe import SECTIONS, Recipe
 
-RENAMED_KEYS = {
-    "features.rate_hz": "features.sample_rate_hz",
-    "features.hop_samples": "features.hop_length",
-    "features.centre": "features.center",
-    "training.label_rule": "training.label_mixing",
-    "training.short_clips": "training.short_clip_padding",
-    "training.average": "training.ema_decay",
-    "training.masks": "training.max_masks",
-    "training.teacher_keeps": "training.teacher_keep_threshold",
-    "training.teacher_adds": "training.teacher_add_threshold",
-    "tuning.entries": "tuning.intermittent_probability",
+OLD_KEYS = {
+    "features.rate_hz": "is called features.sample_rate_hz now",
+    "features.hop_samples": "is called features.hop_length now",
+    "features.centre": "is called features.center now",
+    "training.label_rule": "is called training.label_mixing now",
+    "training.short_clips": "is called training.short_clip_padding now",
+    "training.average": "is called training.ema_decay now",
+    "training.masks": "is called training.max_masks now",
+    "training.teacher_keeps": "is called training.teacher_keep_threshold now",
+    "training.teacher_adds": "is called training.teacher_add_threshold now",
+    "tuning.entries": "is called tuning.intermittent_probability now",
+    "prediction.top_k": "is gone: use prediction.pooling mean or max",
+    "prediction.power": "is gone: use prediction.pooling mean or max",
+    "prediction.view_copies": "is gone: use prediction.view_shifts_s or prediction.view_gains_db",
+    "prediction.view_offline_augment": "is gone: use prediction.view_shifts_s or prediction.view_gains_db",
+    "prediction.view_windows_s": "is gone: use prediction.view_shifts_s or prediction.view_gains_db",
 }
-"""Keys of earlier versions, and what they are called now."""
-REMOVED_KEYS = {
-    "prediction.top_k": "use prediction.pooling mean or max",
-    "prediction.power": "use prediction.pooling mean or max",
-    "prediction.view_copies": "use prediction.view_shifts_s or prediction.view_gains_db",
-    "prediction.view_offline_augment": "use prediction.view_shifts_s or prediction.view_gains_db",
-    "prediction.view_windows_s": "use prediction.view_shifts_s or prediction.view_gains_db",
-}
-"""Keys of earlier versions that are gone, and what to do instead."""
-
+"""Keys of earlier versions, and what became of them."""
 
 AddOptions = Callable[[ArgumentParser], Any]
 
@@ -54,14 +50,14 @@ class Command:
 
 
 def resolve_n_jobs(jobs: int) -> int:
-    """The number of processes for `--jobs`; -1 is one a core. Raises UserError."""
+    """The number of processes for `--jobs`. Raises UserError."""
     if jobs != -1 and jobs < 1:
         raise UserError(f"--jobs {jobs}: give a number of processes, or -1 for one a core")
     return jobs if jobs > 0 else available_cores()
 
 
 def add_device_options(parser: ArgumentParser) -> None:
-    """Add the options of scripts that run networks: the device and the number of cores."""
+    """Add the options of scripts that run networks."""
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
     parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
 
@@ -74,7 +70,6 @@ class OptionParser(argparse.ArgumentParser):
 
 
 def _build_parser(description: str, add_options: AddOptions | None) -> ArgumentParser:
-    """The parser of a script: the recipe's sections, the paths, and the script's own options."""
     parser = ArgumentParser(description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--recipe", action="config", help="YAML file of the recipe.")
     parser.add_argument("--name", type=str | None, help="Name of the cache folder; by default the recipe file's.")
@@ -110,24 +105,23 @@ def parse_command(arguments: Sequence[str] | None, description: str, add_options
 
 
 def _explain_old_keys(message: str) -> str:
-    """What became of the keys of earlier versions that a parser's message does not know."""
-    explained = []
-    changes = {old: f"is called {new} now" for old, new in RENAMED_KEYS.items()}
-    for old, change in (changes | {old: f"is gone: {advice}" for old, advice in REMOVED_KEYS.items()}).items():
-        section, _, key = old.partition(".")
+    """What became of the keys of earlier versions in a parser's message."""
+    explained = ""
+    for old, change in OLD_KEYS.items():
+        section, key = old.split(".")
         if re.search(rf"--{old}\b|'{section}' does not accept option '{key}'", message):
-            explained.append(f" ({old} {change})")
-    return "".join(explained)
+            explained += f" ({old} {change})"
+    return explained
 
 
 def _normalize_option(argument: str) -> str:
-    """An argument with underscores in the option's name: `--max-failures` is `--max_failures`."""
+    """An argument with underscores in the option's name, as in `--max_failures`."""
     name, equals, value = argument.partition("=")
     return f"--{name[2:].replace('-', '_')}{equals}{value}" if name.startswith("--") else argument
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """A loader that refuses duplicate keys; PyYAML keeps the last one in silence."""
+    """A loader that refuses duplicate keys, of which PyYAML keeps the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
@@ -138,7 +132,7 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 def _check_recipe_files(arguments: Sequence[str]) -> None:
-    """Raise UserError for a recipe file without a mapping in YAML; the parser's own messages do not name the file."""
+    """Raise UserError that names a recipe file without a mapping in YAML, which the parser's own messages do not."""
     named = [name for before, name in pairwise(["", *arguments]) if before == "--recipe"]
     named += [argument.removeprefix("--recipe=") for argument in arguments if argument.startswith("--recipe=")]
     for name in filter(os.path.isfile, named):  # unlike Path.is_file, false for a recipe as text of any length
@@ -147,8 +141,8 @@ def _check_recipe_files(arguments: Sequence[str]) -> None:
         except UnicodeDecodeError as error:
             raise UserError(f"--recipe {name} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
         except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
+            mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
             line = f" in line {mark.line + 1}" if mark else ""
-            raise UserError(f"--recipe {name} is no YAML ({getattr(error, 'problem', None) or error}{line})") from None
+            raise UserError(f"--recipe {name} is no YAML ({problem or error}{line})") from None
         if not isinstance(values, dict):
             raise UserError(f"--recipe {name} holds no keys: write sections, as the files in recipes/ have them")

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
@@ -14,23 +13,22 @@ from core.entrypoint import log_warning, run_script
 from core.errors import UserError
 from core.files import atomic_write
 from core.paths import REPORT_NAME
-from predict.decide.thresholds import read_thresholds
-from predict.inference.input_files import find_input_files
+from predict.inference.recordings import find_input_files
 from predict.inference.run_loader import load_run
-from predict.output.ground_truth import add_submission_options, find_truth, submission_path, warn_if_predicted_otherwise
-from predict.output.submission import read_submission
-from predict.output.summary import SubmissionSummary, format_summary, summarise_submission
+from predict.output.ground_truth import add_submission_options, submission_path
+from predict.output.summary import SubmissionSummary, summarise_submission
 from preprocess.dataset.clip_table import read_clip_table
 from preprocess.store.reader import open_store
 from recipe.cli import Command, parse_command
-from report.clip_cards import AUDIO_S, CLIPS_PER_REASON, REASONS, build_clip_cards, select_clips
-from report.clip_media import PREVIEW_S, ClipMedia, InputFileMedia, StoredClipMedia
-from report.error_analysis import MAX_LABELS_ON_PAGE, confusion_matrix, format_errors, most_confused, top_losses
+from report import summary as summaries
+from report.clip_cards import AUDIO_S, PREVIEW_S, ClipMedia, build_clip_cards
 from report.html_pages import render_page
 from report.saliency import SaliencyMapper
 from train.runs.run_folder import find_best_checkpoints
 
 TEMPLATE = Path(__file__).parent / "templates" / "inspect.html.j2"
+MAX_LABELS_ON_PAGE = 60
+"""Most labels of a confusion matrix on the page."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -43,55 +41,51 @@ def add_options(parser: ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     command = parse_command(arguments, "Summarise a submission, and write a page of its clips.", add_options)
-    run_paths, options = command.run_paths, command.options
-    path = submission_path(command)
-    warn_if_predicted_otherwise(command, path)
-    scores = read_submission(path)
-    truth = find_truth(options.truth, None if options.input else run_paths.clips_csv, scores)
-    thresholds = read_thresholds(run_paths.run_dir, scores.labels, command.recipe.prediction)
-    summary = summarise_submission(scores, thresholds, truth)
-    print(f"{path}: {len(summary.clips)} clips, {len(summary.labels)} labels, decided at {thresholds.source}\n")
-    print(format_summary(summary, CLIPS_PER_REASON))
-    if errors := format_errors(summary, CLIPS_PER_REASON):
-        print(errors)
+    options, path = command.options, submission_path(command)
+    summary = summarise_submission(command, path)
+    source = summary.thresholds.source
+    print(f"{path}: {len(summary.clips)} clips, {len(summary.labels)} labels, decided at {source}\n")
+    print(summaries.format_summary(summary))
     with open_clip_media(command) as clip_media:
         mapper = None if options.no_maps else open_saliency_mapper(command, summary.labels)
-        cards = build_clip_cards(summary, select_clips(summary, options.clips), clip_media, mapper)
+        cards = build_clip_cards(summary, summaries.select_clips(summary, options.clips), clip_media, mapper)
     page = path.with_suffix(".html") if options.submission else path.with_name(REPORT_NAME)
-    write_page(page, page_title(command, path), thresholds.source, summary, cards, PREVIEW_S if options.input else None)
+    write_page(page, page_title(command, path), summary, cards, PREVIEW_S if options.input else None)
     print(f"\nthe page: {page}")
 
 
 @contextmanager
 def open_clip_media(command: Command) -> Iterator[ClipMedia]:
     """Pictures and sound of the recordings that `--input` names, or else of the dataset's clips."""
-    run_paths = command.run_paths
+    run_paths, features = command.run_paths, command.recipe.features
     if command.options.input:
-        yield InputFileMedia(find_input_files(Path(command.options.input)), command.recipe.features)
+        yield ClipMedia(find_input_files(Path(command.options.input)), features)
         return
     table = read_clip_table(run_paths.clips_csv)
     with open_store(run_paths.store) as store:
-        yield StoredClipMedia(store, dict(zip(table["clip"], table["path"], strict=True)))
+        yield ClipMedia(dict(zip(table["clip"], map(Path, table["path"]), strict=True)), features, store)
 
 
 def open_saliency_mapper(command: Command, labels: list[str]) -> SaliencyMapper | None:
     """The saliency mapper of the run's networks; None, and a warning, if they do not fit the submission."""
-    run_paths, recipe = command.run_paths, command.recipe
+    run_paths, recipe, is_input = command.run_paths, command.recipe, bool(command.options.input)
     if not find_best_checkpoints(run_paths.run_dir):  # a blend
         return None
-    table = pd.DataFrame(columns=["clip", "fold"]) if command.options.input else read_clip_table(run_paths.clips_csv)
     try:
         run = load_run(run_paths.run_dir, recipe.prediction)
         if run.labels != labels:
             raise UserError("the run's networks have other labels")
-        if command.options.input and run.recipe.features != recipe.features:
+        if is_input and run.recipe.features != recipe.features:
             raise UserError("the run's networks have other features: give the same ARGS as to make predict")
-        if not command.options.input:
+        if not is_input:
             with open_store(run_paths.store, run.recipe.features):
                 pass  # raises UserError unless its features are those of the networks
     except UserError as error:
         log_warning(f"the page has no saliency maps: {error}")
         return None
+    if is_input:
+        return SaliencyMapper(run)
+    table = read_clip_table(run_paths.clips_csv)
     return SaliencyMapper(run, dict(zip(table["clip"], table["fold"], strict=True)))
 
 
@@ -103,28 +97,25 @@ def page_title(command: Command, path: Path) -> str:
 
 
 def write_page(
-    page: Path,
-    title: str,
-    thresholds_source: str,
-    summary: SubmissionSummary,
-    cards: list[dict[str, Any]],
-    picture_s: float | None = None,
+    page: Path, title: str, summary: SubmissionSummary, cards: list[dict[str, Any]], picture_s: float | None
 ) -> None:
     """Render the template into one file that needs no other; pictures show whole clips, or `picture_s` of them."""
-    matrix = confusion_matrix(summary)
+    matrix = summaries.confusion_matrix(summary)
+    confused = [] if matrix is None else summaries.most_confused(summary.labels, matrix)
     html = render_page(
         TEMPLATE,
         title=title,
-        thresholds_source=thresholds_source,
         summary=summary,
         has_truth=bool(summary.has_truth.any()),
-        key_metrics=summary.key_metrics(),
-        most_confused=[] if matrix is None else most_confused(summary.labels, matrix)[:CLIPS_PER_REASON],
+        key_metrics=summaries.key_metrics(summary),
+        label_table=summaries.label_table(summary),
+        bars=summaries.histogram(summary),
+        most_confused=confused[: summaries.CLIPS_PER_REASON],
         matrix=matrix.tolist() if matrix is not None and len(matrix) <= MAX_LABELS_ON_PAGE else None,
-        top_losses=top_losses(summary, CLIPS_PER_REASON),
+        top_losses=list(summaries.top_losses(summary).itertuples()),
         cards=cards,
         has_saliency=any("saliency" in label for card in cards for label in card["labels"]),
-        reasons=REASONS,
+        reasons=summaries.REASONS,
         counts=Counter(reason for card in cards for reason in card["reasons"]),
         audio_s=AUDIO_S,
         picture_s=picture_s,

@@ -9,8 +9,8 @@ import numpy as np
 import soundfile
 from PIL import Image
 
+from preprocess.audio.clip_audio import take_samples
 from preprocess.audio.decode import decode_blocks
-from preprocess.audio.trimming import take_samples
 
 WIDTH, HEIGHT = 320, 96
 DYNAMIC_RANGE_DB = 80.0
@@ -34,18 +34,14 @@ def picture_uri(frames: np.ndarray) -> str:
     levels = np.clip((image - low) / max(image.max() - low, 1e-6) * 255, 0, 255).astype(np.uint8)
     picture = Image.frombytes("P", levels.shape[::-1], levels.tobytes())
     picture.putpalette(matplotlib.colormaps["magma"](np.arange(256), bytes=True)[:, :3].tobytes())
-    data = BytesIO()
-    picture.save(data, format="PNG", optimize=True)
-    return _uri("image/png", data)
+    return _png_uri(picture)
 
 
 def saliency_uri(saliency: np.ndarray) -> str:
     """A PNG to lie over a picture, from values 0 to 1 [n_rows, n_columns], low bins first: the lower, the darker."""
     alpha = np.round((1 - saliency[::-1]) * MAX_OPACITY * 255).astype(np.uint8)
     shade = Image.frombytes("LA", alpha.shape[::-1], np.stack([np.zeros_like(alpha), alpha], -1).tobytes())
-    data = BytesIO()
-    shade.save(data, format="PNG", optimize=True)
-    return _uri("image/png", data)
+    return _png_uri(shade)
 
 
 def _envelope(bounds: np.ndarray) -> np.ndarray:
@@ -62,6 +58,12 @@ def audio_uri(path: Path, max_s: float) -> str:
     peak = float(np.abs(samples).max(initial=0))
     soundfile.write(data, samples * (MAX_PEAK / peak if peak > MAX_PEAK else 1), MP3_RATE_HZ, format="MP3")
     return _uri("audio/mpeg", data)
+
+
+def _png_uri(image: Image.Image) -> str:
+    data = BytesIO()
+    image.save(data, format="PNG", optimize=True)
+    return _uri("image/png", data)
 
 
 def _uri(kind: str, data: BytesIO) -> str:

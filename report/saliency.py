@@ -1,4 +1,4 @@
-"""Class activation maps: which places of a spectrogram raise the score of a label."""
+"""Saliency maps: which places of a spectrogram raise the score of a label."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ POOLING_LAYERS = (MeanOverFrequency, nn.Flatten, nn.AdaptiveAvgPool2d)
 """The layers of trunks behind their last map."""
 BATCH_WINDOWS = 32
 MAX_COLUMNS = 80
-"""Of a clip's map: a picture of 320 columns shows no more."""
+"""Of a clip's map."""
 
 
 @dataclass(frozen=True)
@@ -29,18 +29,12 @@ class SaliencyMapper:
     """Of the training clips, by name; any other clip is mapped by all networks."""
 
     def __post_init__(self) -> None:
-        for network in self._all():
+        for network in self.run.networks:
             network.requires_grad_(False)  # only gradients of activations are needed
 
-    def _all(self) -> list[AudioNetwork]:
-        return [network for group in self.run.folds.values() for network in group]
-
     def saliency(self, clip: str, frames: Tensor, labels: Sequence[str]) -> np.ndarray:
-        """Maps [n_labels, n_rows, n_columns] over a clip's frames [n_frames, n_bins], low bins in the first row.
-
-        From 0 to 1, the highest value over all labels.
-        """
-        networks = self.run.folds.get(self.folds.get(clip, -1)) or self._all()
+        """Maps [n_labels, n_rows, n_columns] from 0 to 1 over a clip's frames [n_frames, n_bins], low bins first."""
+        networks = self.run.folds.get(self.folds.get(clip, -1), self.run.networks)
         window, _ = window_and_hop_frames(self.run.prediction, self.run.frames_per_second)
         columns = [self.run.labels.index(label) for label in labels]
         found = torch.stack([clip_saliency(network, frames, columns, window) for network in networks]).mean(0).relu()
@@ -68,10 +62,9 @@ def clip_saliency(network: AudioNetwork, frames: Tensor, labels: Sequence[int], 
 def hires_cam(network: AudioNetwork, x: Tensor, labels: Sequence[int]) -> Tensor:
     """What each place of the trunk's last map adds to labels' logits [n_labels, B, n_rows, n_columns].
 
-    It is the activations there times the logit's gradient, summed over the channels; with mean pooling and one linear
-    layer all places together are the logit less its bias. HiResCAM: Draelos and Carin, "Use HiResCAM instead of
-    Grad-CAM for faithful explanations of convolutional neural networks", 2020; with such a head the class activation
-    maps of Zhou et al., "Learning deep features for discriminative localization", 2016.
+    HiResCAM: Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural
+    networks", 2020. With mean pooling and one linear layer these are class activation maps: Zhou et al., "Learning deep
+    features for discriminative localization", 2016.
     """
     kept: list[Tensor] = []
 

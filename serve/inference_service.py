@@ -10,17 +10,16 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 
 from core.errors import UserError
 from core.sandbox import CANCEL_POLL_S, Cancelled, SandboxLimits
-from predict.decide.thresholds import Thresholds, window_min_scores
+from predict.decide.fitted_params import Thresholds, window_min_scores
 from predict.inference.recordings import score_recording
 from predict.inference.run_loader import TrainedRun
-from predict.inference.tagger import ClipPrediction
 from predict.output.detections import Detection, DetectionFilter, detect
 
 ENDED = "the server is ending"
@@ -50,7 +49,7 @@ class TagResponse:
 
 
 class ScoringTurns:
-    """Lets one recording at a time score a chunk of its windows: the one of which the fewest have been scored."""
+    """Turns to score a chunk of windows: one recording at a time, the one with the fewest windows scored first."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -59,12 +58,13 @@ class ScoringTurns:
 
     @contextmanager
     def take(self, n_scored: int, cancelled: threading.Event) -> Iterator[None]:
-        """Wait for one's turn, with so many windows scored. Raises Cancelled by the event."""
+        """Wait for the turn of a recording with so many windows scored. Raises Cancelled by the event."""
         ticket = (n_scored, next(self._numbers))
         with self._changed:
             self._waiting.append(ticket)
             try:
-                while not self._changed.wait_for(lambda: self._is_next(ticket), CANCEL_POLL_S):
+                while self._scoring or min(self._waiting) != ticket:
+                    self._changed.wait(CANCEL_POLL_S)
                     if cancelled.is_set():
                         raise Cancelled
             finally:
@@ -77,28 +77,23 @@ class ScoringTurns:
                 self._scoring = False
                 self._changed.notify_all()
 
-    def _is_next(self, ticket: tuple[int, int]) -> bool:
-        return not self._scoring and min(self._waiting) == ticket
 
-
+@dataclass(eq=False)
 class InferenceService:
-    """A run's networks, and a folder for uploads. Leaving `with` ends what is under way, and removes the folder."""
+    """A run's networks, and a folder for uploads. Leaving `with` cancels requests, and removes the folder."""
 
-    def __init__(
-        self,
-        run: TrainedRun,
-        thresholds: Thresholds,
-        device: torch.device,
-        limits: SandboxLimits,
-        *,
-        n_jobs: int,
-        max_duration_s: float,
-        max_pending: int,
-    ) -> None:
-        self.run, self.thresholds, self.max_duration_s = run, thresholds, max_duration_s
-        self._device, self._limits, self._tagger, self._turns = device, limits, run.tagger(), ScoringTurns()
-        self._threads = ThreadPoolExecutor(max_pending, "recording", torch.set_num_threads, (n_jobs,))
-        self._pending: set[threading.Event] = set()
+    run: TrainedRun
+    thresholds: Thresholds
+    device: torch.device
+    limits: SandboxLimits
+    n_jobs: int
+    max_duration_s: float
+    max_pending: int
+
+    def __post_init__(self) -> None:
+        self._tagger, self._turns = self.run.tagger(), ScoringTurns()
+        self._threads = ThreadPoolExecutor(self.max_pending, "recording", torch.set_num_threads, (self.n_jobs,))
+        self._pending, self._ended = set[threading.Event](), False
         self._folder: TemporaryDirectory[str]
 
     def __enter__(self) -> Self:
@@ -106,6 +101,7 @@ class InferenceService:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._ended = True
         for cancelled in self._pending:
             cancelled.set()
         self._threads.shutdown(cancel_futures=True)
@@ -113,21 +109,18 @@ class InferenceService:
 
     @property
     def folder(self) -> Path:
-        """Where uploads lie while they are scored; it goes with the service."""
+        """Where uploads lie while they are scored."""
         return Path(self._folder.name)
 
     async def tag(self, clip: str, path: Path) -> TagResponse:
-        """The prediction for a recording, named `clip` in the response.
-
-        Raises DecodeError where it cannot be read or is too long, and UserError where the service has ended.
-        """
+        """The prediction for a recording, named `clip` in the response. Raises DecodeError; UserError at the end."""
+        if self._ended:
+            raise UserError(ENDED)
         cancelled = threading.Event()
         self._pending.add(cancelled)
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._tag, clip, path, cancelled)
-        except (Cancelled, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not self._threads._shutdown:
-                raise
+        except Cancelled:
             raise UserError(ENDED) from None
         finally:
             cancelled.set()
@@ -138,29 +131,28 @@ class InferenceService:
             path,
             self._tagger.scorer,
             self.run.recipe.features,
-            self._limits,
-            self._device,
+            self.limits,
+            self.device,
             max_duration_s=self.max_duration_s,
             turn=partial(self._turns.take, cancelled=cancelled),
             cancelled=cancelled,
         )
         prediction = self._tagger.pool_clip(scores.windows, scores.start_s, scores.duration_s)
-        return self._to_response(clip, prediction, scores.duration_s)
-
-    def _to_response(self, clip: str, clip_prediction: ClipPrediction, duration_s: float) -> TagResponse:
-        """A prediction by the names of labels, and what is decided from it."""
-        labels, decided = self.run.labels, self.thresholds.decide(clip_prediction.scores)
+        labels, decided = self.run.labels, self.thresholds.decide(prediction.scores)
         filters = DetectionFilter(window_min_scores(self.thresholds, self.run.prediction), merge=True)
-        columns = np.round(clip_prediction.windows.T.astype(float), 6).tolist()
+
+        def by_label(values: np.ndarray) -> dict[str, Any]:
+            return dict(zip(labels, np.round(values.astype(float), 6).tolist(), strict=True))
+
         return TagResponse(
             clip=clip,
-            duration_s=round(duration_s, 3),
+            duration_s=round(scores.duration_s, 3),
             labels=[label for label, given in zip(labels, decided, strict=True) if given],
-            scores=dict(zip(labels, np.round(clip_prediction.scores.astype(float), 6).tolist(), strict=True)),
-            detections=[one.rounded() for one in detect(clip_prediction, labels, filters)],
+            scores=by_label(prediction.scores),
+            detections=[one.rounded() for one in detect(prediction, labels, filters)],
             windows=WindowTable(
-                start_s=np.round(clip_prediction.start_s, 3).tolist(),
-                end_s=np.round(clip_prediction.end_s, 3).tolist(),
-                scores=dict(zip(labels, columns, strict=True)),
+                start_s=np.round(prediction.start_s, 3).tolist(),
+                end_s=np.round(prediction.end_s, 3).tolist(),
+                scores=by_label(prediction.windows.T),
             ),
         )

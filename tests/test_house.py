@@ -58,7 +58,7 @@ def imports_of(path: Path) -> list[str]:
 
 
 def is_script(path: Path) -> bool:
-    return "run_script(main)" in path.read_text(encoding="utf-8") and path.name != "entrypoint.py"
+    return "run_script(main" in path.read_text(encoding="utf-8") and path.name != "entrypoint.py"
 
 
 def place_of(name: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""SCRIPT make train: networks from the frames in memory, fold by fold; the loop is train/loop/train_fold.py."""
+"""SCRIPT make train: trains the networks of a run, fold by fold; train/loop/train_fold.py has the loop."""
 
 import itertools
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from jsonargparse import ArgumentParser, Namespace
 
 from core.device import pick_device
-from core.entrypoint import exit_with_error, run_script
+from core.entrypoint import run_script
 from core.file_lock import file_lock
 from core.paths import RunPaths
 from recipe.cli import parse_command, resolve_n_jobs
@@ -45,15 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         FoldJob(recipe, training_sets[fold], fold, first_seed + seed, get_fold_dir(run_dir, recipe, fold, seed), device)
         for fold, seed in itertools.product(folds, range(recipe.training.seeds))
     ]
-    n_parallel = min(n_jobs, len(jobs)) if device.type == "cpu" else 1
     check_jobs(jobs)
-    with file_lock(run_paths.run_dir.parent / f".{run_paths.run}.lock", f"make train of run {run_paths.run}"):
+    with file_lock(run_dir.parent / f".{run_paths.run}.lock", f"make train of run {run_paths.run}"):
         finished = False
         if options.resume:
             check_same_recipe(run_paths, recipe)
             finished = check_resumable(jobs)
         start_run(run_paths, recipe, finished=finished, folds=None if options.resume else training_set.fold_numbers())
-        train_all(jobs, training_set, run_paths, options, n_parallel)
+        train_all(jobs, training_set, run_paths, options, min(n_jobs, len(jobs)) if device.type == "cpu" else 1)
 
 
 def train_all(
@@ -62,23 +61,20 @@ def train_all(
     """Train the networks, one after the other or side by side, and report their scores."""
     recipe, device = jobs[0].recipe, jobs[0].device
     training_sets = {job.fold: job.training_set for job in jobs}
-    folds = list(training_sets)
-    print(f"{len(training_set.frame_bank.clips)} clips, {len(training_set.labels)} labels, folds {folds} on {device}")
-    for line in describe_excluded(training_set.targets, training_set.labels):
-        print(line)
+    n_clips, n_labels = len(training_set.frame_bank.clips), len(training_set.labels)
+    lines = [f"{n_clips} clips, {n_labels} labels, folds {list(training_sets)} on {device}"]
+    lines += describe_excluded(training_set.targets, training_set.labels)
     if recipe.training.teacher:
-        print(*(describe_relabelling(training_set, training_sets[fold], fold) for fold in folds), sep="\n")
+        lines += [describe_relabelling(training_set, relabelled, fold) for fold, relabelled in training_sets.items()]
+    print(*lines, sep="\n")
     settings = {"resume": options.resume, "tensorboard": options.tensorboard}
-    try:
-        if n_parallel > 1 or options.scheduler:
-            train_in_parallel(jobs, run_paths, n_parallel, scheduler=options.scheduler, **settings)
-        else:
-            for job in jobs:
-                show_epochs(job.output_dir.name, recipe, train_fold(job, **settings))
-        report_folds(run_paths, recipe, training_set, device)
-    except KeyboardInterrupt:
-        exit_with_error("interrupted; last.pt is as after the last whole epoch, and --resume goes on from it", 130)
+    if n_parallel > 1 or options.scheduler:
+        train_in_parallel(jobs, run_paths, n_parallel, options.scheduler, settings)
+    else:
+        for job in jobs:
+            show_epochs(job.output_dir.name, recipe, train_fold(job, **settings))
+    report_folds(run_paths, recipe, training_set, device)
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, "last.pt is as after the last whole epoch, and --resume goes on from it")

@@ -51,12 +51,9 @@ def blend_tables(tables: Sequence[np.ndarray], by: str, weights: np.ndarray) -> 
 
 
 def fit_weights(tables: Sequence[np.ndarray], truth: np.ndarray, by: str) -> np.ndarray:
-    """Weights [n_tables] that add up to 1 and minimise the cross-entropy of the blend with `truth`.
-
-    Ranks are no probabilities, so they get the weights of the arithmetic mean.
-    """
+    """Weights [n_tables] that add up to 1 and minimise the cross-entropy of the blend with `truth`."""
     scores = np.stack(tables).astype(np.float64)
-    blend_function = BLEND_FUNCTIONS["mean" if by == "rank" else by]
+    blend_function = BLEND_FUNCTIONS["mean" if by == "rank" else by]  # ranks are no probabilities
 
     def loss(logits: np.ndarray) -> float:
         blended = np.clip(blend_function(scores, softmax(logits)), EPSILON, 1 - EPSILON)

@@ -4,17 +4,12 @@ Guo et al., "On Calibration of Modern Neural Networks", 2017.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from core.errors import UserError
-from core.paths import CALIBRATION_NAME
-from predict.decide.fitted_params import changed_keys, read_fitted_params
-from recipe import Prediction
 from train.networks.factory import Activation
 
 N_RELIABILITY_BINS = 15
@@ -81,21 +76,3 @@ def reliability_bins(truth: np.ndarray, scores: np.ndarray, activation: Activati
 def calibration_error(bins: pd.DataFrame) -> float:
     """Expected calibration error: how far scores are from the fraction that is true, on average over the scores."""
     return float(np.average((bins["mean_predicted"] - bins["fraction_positive"]).abs(), weights=bins["count"]))
-
-
-def read_temperature(run_dir: Path, prediction: Prediction) -> float:
-    """The temperature that was fitted for a run; 1 unless `prediction.calibrate` asks for it.
-
-    Raises UserError where it was not fitted, or for another way to predict.
-    """
-    if not prediction.calibrate:
-        return 1.0
-    path = run_dir / CALIBRATION_NAME
-    content = read_fitted_params(path, {"temperature": int | float}, "make calibrate")
-    if content is None:
-        raise UserError(f"prediction.calibrate = true: {path} is not there; run make calibrate first")
-    if changed := changed_keys(content, prediction, "mode", "calibrate", "window_threshold"):
-        raise UserError(f"{path} is for {changed}: run make calibrate again")
-    if not content["temperature"] > 0:
-        raise UserError(f"{path} has the temperature {content['temperature']}: run make calibrate again")
-    return float(content["temperature"])

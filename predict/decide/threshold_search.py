@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from predict.decide.thresholds import DEFAULT_THRESHOLD
+from predict.decide.fitted_params import DEFAULT_THRESHOLD
 from train.evaluate.metrics import f1_macro, f1_micro, hamming_score
 
 Metric = Literal["f1_micro", "f1_macro", "hamming"]
@@ -58,10 +58,7 @@ ScoresAtThreshold = Mapping[float, np.ndarray]
 def search_with_window_threshold(
     scores_at: ScoresAtThreshold, truth: np.ndarray, metric: Metric, *, per_label: bool
 ) -> TunedThresholds:
-    """The window threshold and the thresholds that together maximise `metric`.
-
-    Of equally good window thresholds, the one nearest to 0.5.
-    """
+    """The window threshold, of equals the one nearest to 0.5, and the thresholds that together maximise `metric`."""
     candidates = [
         TunedThresholds(at, search_thresholds(scores_at[at], truth, metric, per_label=per_label))
         for at in sorted(scores_at, key=lambda at: abs(at - DEFAULT_THRESHOLD))

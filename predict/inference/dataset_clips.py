@@ -22,7 +22,7 @@ from train.runs.seen_clips import find_seen_clip
 
 FAILED_COLUMNS = ["clip", "reason"]
 MAX_THREADS = 16
-"""Beyond so many cores, a thread takes several."""
+"""With more cores, a thread takes several."""
 BATCH_CLIPS = 16
 
 Clip = TypeVar("Clip")
@@ -34,10 +34,8 @@ def choose_clips(table: pd.DataFrame, run: TrainedRun) -> tuple[pd.DataFrame, st
     if len(test):
         return test, f"{len(test)} test clips, by the networks of {len(run.folds)} folds together"
     oof_clips = choose_oof_clips(table, run)
-    return (
-        oof_clips,
-        f"no test clips: {len(oof_clips)} training clips, each by the networks that were not trained on its fold",
-    )
+    networks = "each by the networks that were not trained on its fold"
+    return oof_clips, f"no test clips: {len(oof_clips)} training clips, {networks}"
 
 
 def choose_oof_clips(table: pd.DataFrame, run: TrainedRun) -> pd.DataFrame:
@@ -54,10 +52,7 @@ def choose_oof_clips(table: pd.DataFrame, run: TrainedRun) -> pd.DataFrame:
 
 
 def find_failed(wanted: pd.DataFrame, store: Store, run_paths: RunPaths) -> pd.DataFrame:
-    """FAILED_COLUMNS of the wanted clips that could not be read.
-
-    Raises UserError for a clip that is neither in the store nor known to have failed, and if none is left.
-    """
+    """FAILED_COLUMNS of the wanted clips that could not be read. Raises UserError for an unknown clip, or for all."""
     path = run_paths.failed_csv
     failed = read_table(path, FAILED_COLUMNS) if path.exists() else pd.DataFrame(columns=FAILED_COLUMNS)
     absent = wanted.loc[~wanted["clip"].isin(store.clips), "clip"]
@@ -112,10 +107,7 @@ def predict_stored_clips(
 def score_side_by_side(
     scorer: WindowScorer, clips: Sequence[Clip], read: Callable[[Clip], Tensor], device: torch.device, n_jobs: int
 ) -> Iterator[tuple[Clip, WindowScores]]:
-    """Yield (clip, its windows), in any order: batches of clips are read and scored in threads, a core each.
-
-    On a GPU one thread scores them.
-    """
+    """Yield (clip, its windows), in any order: threads read and score batches of clips; for a GPU, one thread."""
     n_threads = min(n_jobs, MAX_THREADS) if device.type == "cpu" else 1
     batches = [clips[start : start + BATCH_CLIPS] for start in range(0, len(clips), BATCH_CLIPS)]
 

@@ -1,4 +1,4 @@
-"""Clips as the networks that never saw them answer: what thresholds and calibration may be fitted on."""
+"""Predictions for clips by networks that were not trained on them: what thresholds and calibration are fitted on."""
 
 from dataclasses import dataclass, replace
 
@@ -10,12 +10,7 @@ from torch import Tensor
 from core.errors import UserError
 from core.paths import RunPaths
 from predict.decide.calibration import apply_temperature
-from predict.inference.dataset_clips import (
-    StoredClips,
-    choose_oof_clips,
-    predict_stored_clips,
-    score_side_by_side,
-)
+from predict.inference.dataset_clips import StoredClips, choose_oof_clips, predict_stored_clips, score_side_by_side
 from predict.inference.run_loader import TrainedRun
 from predict.inference.synthetic_mixtures import make_mixture
 from predict.inference.tagger import ClipPrediction
@@ -29,16 +24,15 @@ from train.networks.factory import Activation
 
 @dataclass(frozen=True)
 class OofPredictions:
-    """Answers with their truth, aligned."""
+    """Predictions with their truth, aligned."""
 
     clip_predictions: list[ClipPrediction]
     truth: np.ndarray
     """float32 [n_clips, n_labels]"""
     folds: np.ndarray
-    """[n_clips] int64: whose networks answered."""
+    """int64 [n_clips]: the fold whose networks were used."""
     activation: Activation
     description: str
-    """In words."""
 
     def pool_scores(self, prediction: Prediction, temperature: float = 1.0) -> np.ndarray:
         """Scores [n_clips, n_labels] of the clips, pooled over their windows at a temperature."""
@@ -48,19 +42,12 @@ class OofPredictions:
 
     def select(self, chosen: np.ndarray) -> "OofPredictions":
         """Some of the clips, by a boolean [n_clips]."""
-        clip_predictions = [
-            clip_prediction for clip_prediction, here in zip(self.clip_predictions, chosen, strict=True) if here
-        ]
+        clip_predictions = [self.clip_predictions[index] for index in np.flatnonzero(chosen)]
         return replace(self, clip_predictions=clip_predictions, truth=self.truth[chosen], folds=self.folds[chosen])
-
-    @property
-    def all_short(self) -> bool:
-        """Whether no clip has more than two windows; one a frame longer than a window has two."""
-        return all(len(clip_prediction.windows) <= 2 for clip_prediction in self.clip_predictions)
 
 
 def predict_out_of_fold(run_paths: RunPaths, run: TrainedRun, device: torch.device, n_jobs: int) -> OofPredictions:
-    """The curated training clips, each by the networks that never saw its fold."""
+    """The curated training clips, each by the networks that were not trained on its fold."""
     clips = _curated_clips(run_paths, run)
     with open_store(run_paths.store, run.recipe.features) as store:
         clip_predictions = predict_stored_clips(clips, run, store, device, n_jobs)
@@ -73,7 +60,7 @@ def predict_out_of_fold(run_paths: RunPaths, run: TrainedRun, device: torch.devi
 def predict_mixtures(
     run_paths: RunPaths, run: TrainedRun, device: torch.device, n_jobs: int, tuning: Tuning
 ) -> OofPredictions:
-    """Pieces mixed from the curated training clips of one fold each, by the networks that never saw it; seeded."""
+    """Mixtures of curated training clips of one fold each, by the networks that were not trained on it; seeded."""
     clips, recipe = _curated_clips(run_paths, run), replace(run.recipe, tuning=tuning)
     clip_predictions: list[ClipPrediction] = []
     labels: list[str] = []
@@ -100,6 +87,6 @@ def predict_mixtures(
 
 
 def _curated_clips(run_paths: RunPaths, run: TrainedRun) -> pd.DataFrame:
-    """The training clips whose labels were checked and whose fold some network never saw."""
+    """The training clips with checked labels, in folds that some network was not trained on."""
     table = read_clip_table(run_paths.clips_csv)
     return choose_oof_clips(table[table["label_quality"] == "curated"], run)

@@ -1,32 +1,55 @@
-"""Recordings of no dataset: decoded in sandboxes and scored as their frames arrive."""
+"""Recordings of no dataset: decoded in sandboxes and scored as their frames arrive, here or on a cluster."""
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from core.device import pick_device
+from core.errors import UserError
 from core.parallel import run_parallel
 from core.progress import progress_bar
 from core.sandbox import Cancelled, SandboxLimits
 from predict.inference.dataset_clips import dequantise
-from predict.inference.input_files import InputFile
+from predict.inference.run_loader import load_run
 from predict.inference.score_cache import CachedRecording, RecordingScores, ScoreCache
 from predict.inference.tagger import ClipPrediction, Tagger
 from preprocess.audio.blocks import DecodeError
 from preprocess.audio.isolated import ErrorTally, read_isolated
 from preprocess.build.frame_stream import RecordingEnd, stream_frames
+from preprocess.dataset.discovery import find_audio_files
 from preprocess.store.encoding import encoding_for
-from recipe import Features
+from recipe import Features, Prediction
 from train.evaluate.window_scorer import WindowScorer, WindowScores, join_windows
 
 CHANGED_REASON = "it changed while it was read: run the same command again"
 
 Turn = Callable[[int], AbstractContextManager[object]]
 """What to enter before a chunk of windows is scored, given how many windows of the recording have been."""
+
+
+def find_input_files(source: Path) -> dict[str, Path]:
+    """The recording `source`, or those below it, by their names in the CSVs, sorted. Raises UserError if none is there.
+
+    Bytes of a name that are not UTF-8 are escaped.
+    """
+    if not source.exists():
+        raise UserError(f"{source} is not there: INPUT= names a recording, or a folder of them")
+    if not source.is_dir():
+        return {_escape(Path(source.name)): source}
+    paths = find_audio_files(source, allow_non_utf8=True)
+    if not paths:
+        raise UserError(f"{source} holds no recording: INPUT= names a recording, or a folder of them")
+    return {_escape(path.relative_to(source)): path for path in paths}
+
+
+def _escape(path: Path) -> str:
+    return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def score_recording(
@@ -61,49 +84,92 @@ def score_recording(
     return RecordingScores(join_windows(parts), end.start_s, end.duration_s)
 
 
+@dataclass(frozen=True)
+class RecordingTask:
+    """What a process needs to score a recording."""
+
+    entry: CachedRecording
+    run_dir: Path
+    prediction: Prediction
+    features: Features
+    limits: SandboxLimits
+    device: str
+    n_threads: int
+
+
+_scorers: dict[Path, WindowScorer] = {}
+"""The networks of the last run, loaded once a process, by the folder of their score cache."""
+_loading, _gpu_turn = threading.Lock(), threading.Lock()
+
+
+def load_scorer(task: RecordingTask, device: torch.device) -> WindowScorer:
+    """The networks of a task's run. Raises UserError where the run has others now."""
+    folder = task.entry.path.parent
+    with _loading:
+        if folder not in _scorers:
+            run = load_run(task.run_dir, replace(task.prediction, calibrate=False), device)
+            if ScoreCache.of_run(folder.parent, run).folder != folder:
+                raise UserError(f"{task.run_dir} has other networks now: run the same command again")
+            _scorers.clear()
+            _scorers[folder] = run.tagger().scorer
+        return _scorers[folder]
+
+
+def score_task(task: RecordingTask) -> tuple[CachedRecording, RecordingScores | DecodeError]:
+    """The scores of a recording, which are added to the cache; or why there are none."""
+    entry, device = task.entry, pick_device(task.device)
+    torch.set_num_threads(task.n_threads)  # of this thread
+    scorer = load_scorer(task, device)
+    turn = _gpu_turn if device.type == "cuda" else nullcontext()  # a GPU's memory may have room for but one
+    try:
+        scores = score_recording(entry.recording, scorer, task.features, task.limits, device, turn=lambda _: turn)
+    except DecodeError as error:
+        return entry, error
+    return entry, scores if entry.save(scores) else DecodeError(entry.recording, CHANGED_REASON)
+
+
 def predict_files(
-    recordings: Sequence[InputFile],
+    recordings: Mapping[str, Path],
     tagger: Tagger,
     features: Features,
     score_cache: ScoreCache,
     limits: SandboxLimits,
     device: torch.device,
     n_jobs: int,
+    scheduler: str | None = None,
 ) -> tuple[dict[str, ClipPrediction], list[tuple[str, str]]]:
-    """The prediction for each recording, and (clip, reason) of those that cannot be read.
+    """The prediction for each recording, by name, and (clip, reason) of those that cannot be read.
 
     Recordings whose scores are in the cache are not decoded again; those of the others are added to it.
     """
-    cached = {each.clip: score_cache.lookup(each.path) for each in recordings}
+    entries = {clip: score_cache.lookup(path) for clip, path in recordings.items()}
     done: dict[Path, RecordingScores | DecodeError] = {}
     tally = ErrorTally()
-    for entry in cached.values():
+    for entry in entries.values():
         if scores := entry.load():
             done[entry.path] = scores
             tally.add(None)
-    missing = list({entry.path: entry for entry in cached.values() if entry.path not in done}.values())
+    missing = {entry.path: entry for entry in entries.values() if entry.path not in done}
     n_parallel = max(1, min(n_jobs, len(missing)))
-    turn = threading.Lock() if device.type == "cuda" else nullcontext()  # a GPU's memory may have room for but one
-
-    def score(entry: CachedRecording) -> tuple[CachedRecording, RecordingScores | DecodeError]:
-        torch.set_num_threads(max(1, n_jobs // n_parallel))  # of this thread
-        try:
-            scores = score_recording(entry.recording, tagger.scorer, features, limits, device, turn=lambda _: turn)
-        except DecodeError as error:
-            return entry, error
-        return entry, scores if entry.save(scores) else DecodeError(entry.recording, CHANGED_REASON)
-
+    n_threads, device_name = (1, "auto") if scheduler else (max(1, n_jobs // n_parallel), str(device))
+    run_dir, prediction = score_cache.folder.parents[1], tagger.scorer.prediction
+    tasks = [
+        RecordingTask(entry, run_dir, prediction, features, limits, device_name, n_threads)
+        for entry in missing.values()
+    ]
+    _scorers.clear()
+    _scorers[score_cache.folder] = tagger.scorer
     with (
-        progress_bar(len(cached), "predict", "clip") as progress,
-        closing(run_parallel(score, missing, n_parallel)) as results,
+        progress_bar(len(entries), "predict", "clip") as progress,
+        closing(run_parallel(score_task, tasks, n_parallel, scheduler)) as results,
     ):
-        progress.update(len(cached) - len(missing))
+        progress.update(len(entries) - len(missing))
         for entry, result in results:
             done[entry.path] = result
             tally.add(result if isinstance(result, DecodeError) else None)
             progress.update()
     predictions, failed = dict[str, ClipPrediction](), list[tuple[str, str]]()
-    for clip, entry in cached.items():
+    for clip, entry in entries.items():
         match done[entry.path]:
             case DecodeError() as error:
                 failed.append((clip, error.reason))

@@ -1,24 +1,25 @@
 """From checkpoints to a run that predicts."""
 
+import copy
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
 
 from core.entrypoint import log_warning
 from core.errors import UserError
 from core.files import hash_files
-from predict.decide.calibration import read_temperature
-from predict.inference.fuse_conv_bn import fuse_conv_bn
+from predict.decide.fitted_params import read_temperature
 from predict.inference.tagger import Tagger
 from recipe import Prediction, Recipe
 from train.evaluate.forward import supports_dense
 from train.evaluate.window_scorer import WindowScorer
 from train.loop.epoch_log import count_logged_epochs
 from train.networks.factory import Activation, AudioNetwork
-from train.runs.checkpoint import Checkpoint, build_network_from_checkpoint, load_checkpoint, parse_checkpoint_recipe
+from train.runs.checkpoint import build_network_from_checkpoint, load_checkpoint, parse_checkpoint_recipe
 from train.runs.run_folder import find_best_checkpoints
 from train.runs.seen_clips import NO_CLIPS, union
 
@@ -36,22 +37,33 @@ class TrainedRun:
     frames_per_second: float
     digest: str
     """Of all checkpoints."""
-    temperature: float = 1.0
-    """That calibrates scores of windows."""
-    seen_clips: dict[int, Tensor] = field(default_factory=dict)
+    temperature: float
+    """Calibrates the scores of windows."""
+    seen_clips: dict[int, Tensor]
     """int64 hashes of the clips that the networks of each fold were trained on (train.runs.seen_clips)."""
 
     @property
+    def networks(self) -> list[AudioNetwork]:
+        """Those of all folds."""
+        return [network for group in self.folds.values() for network in group]
+
+    @property
     def activation(self) -> Activation:
-        """How the networks' logits become probabilities."""
-        return next(each.activation for group in self.folds.values() for each in group)
+        """How logits become probabilities."""
+        return self.networks[0].activation
 
     def tagger(self, fold: int | None = None) -> Tagger:
         """All networks blended, or only those that were not trained on the clips of `fold`."""
-        trained = [each for group in self.folds.values() for each in group] if fold is None else self.folds[fold]
-        networks = [fuse_conv_bn(each) for each in trained]
+        networks = [fuse_conv_bn(each) for each in (self.networks if fold is None else self.folds[fold])]
         scorer = WindowScorer(networks, self.prediction, self.frames_per_second, self.recipe.training.precision)
         return Tagger(scorer, self.labels, self.temperature)
+
+
+def fuse_conv_bn(network: AudioNetwork) -> AudioNetwork:
+    """A copy of a network in eval mode, with batch normalisation folded into the convolutions before it."""
+    fused_network = copy.deepcopy(network)
+    fused_network.trunk = nn.Sequential(fuse(network.trunk)).eval()
+    return fused_network
 
 
 def load_run(run_dir: Path, prediction: Prediction, device: torch.device | str = "cpu") -> TrainedRun:
@@ -63,30 +75,24 @@ def load_run(run_dir: Path, prediction: Prediction, device: torch.device | str =
     paths = find_best_checkpoints(run_dir)
     if not paths:
         raise UserError(f"{run_dir} holds no fold*/best.pt: run make train first, or name another run with RUN=")
-    checkpoints = [load_checkpoint(path) for path in paths]
-    for path, checkpoint in zip(paths, checkpoints, strict=True):
-        _check_compatible(paths[0], checkpoints[0], path, checkpoint)
+    checkpoints = {path: load_checkpoint(path) for path in paths}
+    first = checkpoints[paths[0]]
     folds: dict[int, list[AudioNetwork]] = {}
     seen_clips: dict[int, Tensor] = {}
-    for path, checkpoint in zip(paths, checkpoints, strict=True):
+    for path, checkpoint in checkpoints.items():
+        same_features = checkpoint.recipe["features"] == first.recipe["features"]
+        if checkpoint.labels != first.labels or not same_features:
+            what = "labels" if same_features else "features"
+            raise UserError(f"{path} was trained on other {what} than {paths[0]}: remove one and train again")
         folds.setdefault(checkpoint.fold, []).append(build_network_from_checkpoint(path, checkpoint, device))
         seen_clips[checkpoint.fold] = union(seen_clips.get(checkpoint.fold, NO_CLIPS), checkpoint.seen_clips)
-    first, recipe = checkpoints[0], parse_checkpoint_recipe(paths[0], checkpoints[0])
-    if prediction.mode == "dense" and not all(supports_dense(each) for group in folds.values() for each in group):
+    recipe, labels, digest = parse_checkpoint_recipe(paths[0], first), list(first.labels), hash_files(paths)
+    run = TrainedRun(folds, labels, recipe, prediction, first.frames_per_second, digest, 1.0, seen_clips)
+    if prediction.mode == "dense" and not all(map(supports_dense, run.networks)):
         what = "network.modulation_units" if recipe.network.modulation_units else f"network {recipe.network.name}"
         print(f"{what} needs each window by itself: prediction.mode is exact", file=sys.stderr)
-        prediction = replace(prediction, mode="exact")
-    temperature = read_temperature(run_dir, prediction)
-    return TrainedRun(
-        folds,
-        list(first.labels),
-        recipe,
-        prediction,
-        first.frames_per_second,
-        hash_files(paths),
-        temperature,
-        seen_clips,
-    )
+        run = replace(run, prediction=replace(prediction, mode="exact"))
+    return replace(run, temperature=read_temperature(run_dir, run.prediction))
 
 
 def warn_if_unfinished(run_dir: Path, n_epochs: int) -> None:
@@ -98,13 +104,3 @@ def warn_if_unfinished(run_dir: Path, n_epochs: int) -> None:
                 f"{path} has {done} of {n_epochs} epochs and is used anyway: make train ARGS=--resume finishes it, "
                 "deleting its folder leaves it out"
             )
-
-
-def _check_compatible(first_path: Path, first: Checkpoint, path: Path, other: Checkpoint) -> None:
-    """Raise UserError unless two checkpoints are of the same labels and features."""
-    for what, mine, its in (
-        ("labels", first.labels, other.labels),
-        ("features", first.recipe["features"], other.recipe["features"]),
-    ):
-        if mine != its:
-            raise UserError(f"{path} was trained on other {what} than {first_path}: remove one of them and train again")

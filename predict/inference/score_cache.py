@@ -67,7 +67,7 @@ class ScoreCache:
     def of_run(cls, folder: Path, run: TrainedRun) -> "ScoreCache":
         """The cache below `folder` of a run; other weights or windows have another."""
         keys = [getattr(run.prediction, key) for key in SCORE_KEYS]
-        return cls(folder / hashlib.sha256(json.dumps([run.digest, keys]).encode()).hexdigest()[:16])
+        return cls(folder.absolute() / hashlib.sha256(json.dumps([run.digest, keys]).encode()).hexdigest()[:16])
 
     def lookup(self, recording: Path) -> CachedRecording:
         """Where the scores of a recording are kept; a link shares the file of its target."""
@@ -75,4 +75,4 @@ class ScoreCache:
         fingerprint = file_fingerprint(str(recording))
         content = content_fingerprint(fingerprint) if fingerprint else ""
         key = hashlib.sha256(f"{real}\0{content}".encode("utf-8", "surrogateescape"))
-        return CachedRecording(self.folder / f"{key.hexdigest()[:24]}.npz", recording, fingerprint)
+        return CachedRecording(self.folder / f"{key.hexdigest()[:24]}.npz", recording.absolute(), fingerprint)

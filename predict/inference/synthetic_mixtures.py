@@ -1,4 +1,4 @@
-"""Made-up pieces: clips of several labels sound together, to tune on where every clip has one label and one window."""
+"""Mixtures of clips of several labels, to tune on where every clip has one label and one window."""
 
 from collections.abc import Callable
 
@@ -13,9 +13,9 @@ from recipe import Recipe
 from train.augment.gain_noise import db_to_power, power_to_db
 
 DURATION_RANGE_S = (5.0, 20.0)
-"""Shortest and longest piece: as the test excerpts of IRMAS."""
+"""Shortest and longest mixture: as the test excerpts of IRMAS."""
 MIN_ACTIVE_S = 3.0
-"""A voice that comes and goes sounds at least so long."""
+"""The least that is left of an intermittent voice."""
 SILENCE_DB = -200.0
 """Below what 16 bits can hold."""
 
@@ -23,10 +23,10 @@ SILENCE_DB = -200.0
 def make_mixture(
     clips: pd.DataFrame, frames_of: Callable[[str], Tensor], recipe: Recipe, frames_per_second: float, seed: list[int]
 ) -> tuple[str, Tensor]:
-    """The labels of a piece mixed from some of `clips`, joined, and its frames float32 [n_frames, n_bins].
+    """The labels of a mixture of some of `clips`, joined, and its frames float32 [n_frames, n_bins].
 
-    One to `training.power_mix_clips` voices, as many being equally likely; a voice is clips of the same labels in
-    random order, one after another. The first sounds from beginning to end; the others are quieter by up to
+    It has one to `training.power_mix_clips` voices, each number equally likely; a voice is clips of the same labels in
+    random order, one after another. The first sounds throughout; the others are quieter by up to
     `training.power_mix_db`, and `tuning.intermittent_probability` of them come and go. Raises UserError for frames that
     cannot be added.
     """
@@ -40,7 +40,8 @@ def make_mixture(
     chosen = [label_sets[index] for index in random.permutation(len(label_sets))[:n_tracks]]
     gains_db = [0.0, *random.uniform(-training.power_mix_db, 0, n_tracks - 1)]
     tracks = [_make_track(by_labels[labels], frames_of, n_frames, random) for labels in chosen]
-    min_frames, silence = min(round(MIN_ACTIVE_S * frames_per_second), n_frames), _silence(recipe)
+    min_frames = min(round(MIN_ACTIVE_S * frames_per_second), n_frames)
+    silence = 0.0 if recipe.features.kind == "waveform" else SILENCE_DB
     for track in tracks[1:]:
         if random.uniform() < recipe.tuning.intermittent_probability:
             _make_intermittent(track, min_frames, silence, random)
@@ -69,15 +70,9 @@ def _make_intermittent(track: Tensor, min_frames: int, silence: float, random: n
     track[first + n_active :] = silence
 
 
-def _silence(recipe: Recipe) -> float:
-    """The value of a frame without sound."""
-    return 0.0 if recipe.features.kind == "waveform" else SILENCE_DB
-
-
 def _sum_tracks(tracks: list[Tensor], gains_db: list[float], decibels: bool) -> Tensor:
     """Sounds at their gains, added as powers, or as samples."""
-    if not decibels:
-        scaled = [10 ** (gain_db / 20) * track for track, gain_db in zip(tracks, gains_db, strict=True)]
-        return torch.stack(scaled).sum(0)
-    powers = [db_to_power(track + gain_db) for track, gain_db in zip(tracks, gains_db, strict=True)]
-    return power_to_db(torch.stack(powers).sum(0))
+    pairs = zip(tracks, gains_db, strict=True)
+    if decibels:
+        return power_to_db(torch.stack([db_to_power(track + gain_db) for track, gain_db in pairs]).sum(0))
+    return torch.stack([10 ** (gain_db / 20) * track for track, gain_db in pairs]).sum(0)

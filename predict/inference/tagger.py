@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from predict.decide.calibration import apply_temperature
 from train.evaluate.window_scorer import WindowScorer, WindowScores
@@ -27,17 +26,11 @@ class ClipPrediction:
 
 @dataclass(frozen=True)
 class Tagger:
-    """Networks of one run, whose window scores are calibrated and pooled."""
+    """Networks of one run, whose window scores are calibrated by a temperature and pooled."""
 
     scorer: WindowScorer
     labels: list[str]
     temperature: float = 1.0
-    """That calibrates scores of windows."""
-
-    def predict(self, frames: Tensor, start_s: float = 0.0, duration_s: float = np.inf) -> ClipPrediction:
-        """The prediction for one clip's frames, float32 [n_frames, n_bins] in the features' unit, as `pool_clip`."""
-        (window_scores,) = self.scorer.score_clips([[frames]])
-        return self.pool_clip(window_scores, start_s, duration_s)
 
     def pool_clip(self, window_scores: WindowScores, start_s: float, duration_s: float) -> ClipPrediction:
         """The prediction from all windows of a clip.
@@ -45,14 +38,13 @@ class Tagger:
         `start_s` seconds of the recording come before its first frame (below zero: silence was put there), and
         `duration_s` is its length.
         """
-        frames_per_second = self.scorer.frames_per_second
-        window, _ = window_and_hop_frames(self.scorer.prediction, frames_per_second)
-        starts = window_scores.start_frames
-        activation = self.scorer.networks[0].activation
+        prediction, frames_per_second = self.scorer.prediction, self.scorer.frames_per_second
+        window, _ = window_and_hop_frames(prediction, frames_per_second)
+        activation, starts = self.scorer.networks[0].activation, window_scores.start_frames
         windows = apply_temperature(torch.from_numpy(window_scores.scores), self.temperature, activation)
         return ClipPrediction(
             start_s=np.clip(start_s + starts / frames_per_second, 0, duration_s),
             end_s=np.clip(start_s + (starts + window) / frames_per_second, 0, duration_s),
             windows=windows.numpy(),
-            scores=pool_windows(windows, self.scorer.prediction).numpy(),
+            scores=pool_windows(windows, prediction).numpy(),
         )

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from predict.decide.calibration import apply_temperature
 from predict.inference.run_loader import TrainedRun
 from preprocess.store.encoding import encoding_for
-from train.evaluate.blend import Blend, blend
-from train.evaluate.windows import window_and_hop_frames
+from train.evaluate.windows import Blend, blend, window_and_hop_frames
 from train.networks.factory import AudioNetwork
 
 
@@ -33,8 +32,7 @@ class EnsembleModule(nn.Module):
 
 def write_onnx(path: Path, run: TrainedRun) -> None:
     """Write a run's networks, blended; any number of windows, each of `prediction.window_seconds`, without views."""
-    networks = [each for group in run.folds.values() for each in group]
-    module = EnsembleModule(networks, run.prediction.blend, run.temperature).eval()
+    module = EnsembleModule(run.networks, run.prediction.blend, run.temperature).eval()
     window, _ = window_and_hop_frames(run.prediction, run.frames_per_second)
     program = torch.onnx.export(
         module,

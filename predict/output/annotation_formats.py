@@ -33,14 +33,12 @@ def write_audacity(folder: Path, detections: Detections, scores: ScoreTable, fma
 
 def write_raven(folder: Path, detections: Detections, scores: ScoreTable, fmax_hz: float) -> None:
     """A selection table a clip, for File > Open Selection Table; selections are as high as the features reach."""
-    header = "\t".join([*RAVEN_COLUMNS, "Label", "Score"]) + "\n"
     for clip, found in detections.items():
-        lines = [
-            f"{number}\tSpectrogram 1\t1\t{one.start_s:.6f}\t{one.end_s:.6f}\t0.0\t{fmax_hz:.1f}"
-            f"\t{_cell(one.label)}\t{one.score:.4f}\n"
-            for number, one in enumerate(found, start=1)
-        ]
-        _write(folder / _file_name(clip, CLIP_FILE_SUFFIXES["raven"]), header + "".join(lines))
+        lines = ["\t".join([*RAVEN_COLUMNS, "Label", "Score"]) + "\n"]
+        for number, one in enumerate(found, start=1):
+            place = f"{number}\tSpectrogram 1\t1\t{one.start_s:.6f}\t{one.end_s:.6f}\t0.0\t{fmax_hz:.1f}"
+            lines.append(f"{place}\t{_cell(one.label)}\t{one.score:.4f}\n")
+        _write(folder / _file_name(clip, CLIP_FILE_SUFFIXES["raven"]), "".join(lines))
 
 
 def write_json(path: Path, detections: Detections, scores: ScoreTable, fmax_hz: float) -> None:
@@ -65,8 +63,7 @@ def write_parquet(path: Path, detections: Detections, scores: ScoreTable, fmax_h
         pd.DataFrame(rows, columns=WINDOW_COLUMNS).astype(types).to_parquet(temporary, index=False)
 
 
-Writer = Callable[[Path, Detections, ScoreTable, float], None]
-FORMATS: dict[str, tuple[str, Writer]] = {
+FORMATS: dict[str, tuple[str, Callable[[Path, Detections, ScoreTable, float], None]]] = {
     "audacity": ("audacity", write_audacity),
     "raven": ("raven", write_raven),
     "json": ("detections.json", write_json),
@@ -89,11 +86,11 @@ def _cell(text: str) -> str:
 
 
 def _file_name(clip: str, suffix: str) -> Path:
-    """Where a clip's file goes below its folder; one named like a way out of it stays inside, marked to be its own."""
+    """Where a clip's file goes below its folder; one whose name leads out of it stays inside, marked as its own."""
     parts = PurePosixPath(clip).parts
     *folders, name = [part for part in parts if part not in ("/", "..")] or ["clip"]
-    short = os.fsencode(name)[: MAX_NAME_BYTES - 9].decode("utf-8", "ignore")
     if len(os.fsencode(name)) > MAX_NAME_BYTES or (*folders, name) != parts:
+        short = os.fsencode(name)[: MAX_NAME_BYTES - 9].decode("utf-8", "ignore")
         name = f"{short}~{hashlib.sha256(os.fsencode(clip)).hexdigest()[:8]}"
     return Path(*folders, name + suffix)
 

@@ -60,8 +60,8 @@ def detect(clip_prediction: ClipPrediction, labels: list[str], filters: Detectio
     for label, windows, here in zip(labels, clip_prediction.windows.T, selected.T, strict=True):
         rows = np.flatnonzero(here)
         joined = filters.merge & (np.diff(rows) == 1) & (start_s[rows[1:]] <= end_s[rows[:-1]])
-        for run in np.split(rows, np.flatnonzero(~joined) + 1) if len(rows) else []:
-            detections.append(
-                Detection(float(start_s[run[0]]), float(end_s[run[-1]]), label, float(windows[run].max()))
-            )
+        runs = np.split(rows, np.flatnonzero(~joined) + 1) if len(rows) else []
+        detections += [
+            Detection(float(start_s[run[0]]), float(end_s[run[-1]]), label, float(windows[run].max())) for run in runs
+        ]
     return sorted(detections, key=lambda found: found.start_s)  # which leaves labels in their order

@@ -1,6 +1,5 @@
 """Which submission is meant, and what is known of its clips: from a truth table, or from the table of clips."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +7,8 @@ import pandas as pd
 from jsonargparse import ArgumentParser
 
 from core.csv_tables import read_table
-from core.entrypoint import log_warning
 from core.errors import UserError
 from core.paths import SUBMISSION_NAME, RunPaths
-from predict.output.provenance import changed_prediction_keys, source_name, why_stale
 from preprocess.dataset.clip_table import read_clip_table
 from preprocess.dataset.labels import join_labels, split_labels, to_multi_hot
 from recipe.cli import Command
@@ -21,7 +18,7 @@ ID_COLUMNS = ("clip", "fname", "filename")
 LABELS_COLUMN = "labels"
 
 
-def read_truth(path: Path, labels: Sequence[str]) -> pd.DataFrame:
+def read_truth(path: Path, labels: list[str]) -> pd.DataFrame:
     """A truth table: 0 or 1 of each of `labels` (a column) for each clip (a row).
 
     The file has a clip column, and either `labels` (joined by ';' or ',') or a 0/1 column a label. Raises UserError
@@ -38,21 +35,21 @@ def read_truth(path: Path, labels: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(values, table.index, labels)
 
 
-def _join(text: str, labels: Sequence[str]) -> str:
+def _join(text: str, labels: list[str]) -> str:
     """A cell's labels joined by ';'. A ',' separates labels too, unless it stands within a label that is known."""
     parts = [[part] if part in labels else part.split(",") for part in split_labels(text)]
     return join_labels(label.strip() for names in parts for label in names if label.strip())
 
 
-def _read_columns(path: Path, table: pd.DataFrame, labels: Sequence[str]) -> pd.DataFrame:
+def _read_columns(path: Path, table: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
     """Truth from a column a label, each value 0 or 1."""
-    if odd := [name for name in labels if name not in table] or [name for name in table if name not in labels]:
+    if odd := [name for name in labels if name not in table] or [name for name in table.columns if name not in labels]:
         fault = "is missing" if odd[0] in labels else "is no label of the submission"
         raise UserError(
             f"{path}: column {odd[0]!r} {fault}: "
             "put each clip's labels in one column 'labels', or give each of the submission's labels a 0/1 column"
         )
-    values = table[list(labels)].map(str.strip)
+    values = table[labels].map(str.strip)
     for row, column in np.argwhere(~values.isin(["0", "1", "0.0", "1.0"]).to_numpy()):
         clip, value = values.index[row], values.iat[row, column]
         raise UserError(f"{path}: clip {clip!r}, {labels[column]!r} is {value!r}: use 0 or 1")
@@ -72,21 +69,6 @@ def submission_path(command: Command) -> Path:
     if submission := options.get("submission"):
         return Path(submission)
     return run_paths.input_dir(Path(options.input)) / SUBMISSION_NAME if options.input else run_paths.submission_csv
-
-
-def warn_if_predicted_otherwise(command: Command, path: Path) -> None:
-    """Warn of a submission that is not by the run's networks, or by other keys of `prediction` than the recipe's."""
-    run_paths, options = command.run_paths, command.options
-    if not options.submission:
-        warn_if_stale(run_paths, path, source_name(options.input))
-    if keys := changed_prediction_keys(run_paths, path, command.recipe.prediction):
-        log_warning(f"{path} was predicted with {keys}: give the same ARGS, or these decisions are not its own")
-
-
-def warn_if_stale(run_paths: RunPaths, path: Path, source: str | None = None) -> None:
-    """Warn of a submission that may not be the prediction of the run's networks."""
-    if reason := why_stale(run_paths, path, source):
-        log_warning(f"{path} {reason}: run make predict again")
 
 
 def find_truth(truth_csv: str | None, clips_csv: Path | None, scores: ScoreTable) -> np.ndarray:

@@ -4,31 +4,29 @@ import os
 from pathlib import Path
 from typing import Any
 
+from core.entrypoint import log_warning
 from core.errors import UserError
 from core.files import hash_files
 from core.paths import PROVENANCE_NAME, RunPaths
-from predict.decide.fitted_params import changed_keys, read_fitted_params, write_fitted_params
-from recipe import Prediction
+from predict.decide.fitted_params import changed_keys, read_params, write_params
+from recipe.cli import Command
 from train.runs.run_folder import find_best_checkpoints
 
 
 def write_provenance(submission: Path, recipe: str, details: dict[str, Any]) -> None:
-    """Write of which recipe a submission is, what it holds, and `details`.
-
-    Those of a prediction are `prediction`: its keys; `networks`: the digest of the checkpoints; `source`: the
-    recordings, where they are of no dataset. Those of a blend are its runs and their weights.
-    """
+    """Write of which recipe a submission is, the digest of its file, and `details`: of a prediction, or of a blend."""
     provenance = {"recipe": recipe, "digest": hash_files([submission]), **details}
-    write_fitted_params(submission.with_name(PROVENANCE_NAME), provenance)
+    write_params(submission.with_name(PROVENANCE_NAME), provenance)
 
 
-def changed_prediction_keys(run_paths: RunPaths, submission: Path, prediction: Prediction) -> str:
-    """The keys, with their values, in which a run's submission was predicted otherwise than by `prediction`.
-
-    '' if there are none, and if the submission is not the run's.
-    """
-    provenance = _read(submission)
-    return changed_keys(provenance, prediction) if provenance and not why_stale(run_paths, submission) else ""
+def warn_if_predicted_otherwise(command: Command, path: Path) -> None:
+    """Warn of a submission that is not by the run's networks, or by other keys of `prediction` than the recipe's."""
+    stale = why_stale(command.run_paths, path, source_name(command.options.input))
+    if stale and not command.options.submission:  # which may be any run's
+        log_warning(f"{path} {stale}: run make predict again")
+    provenance = None if stale else _read(path)
+    if provenance and (keys := changed_keys(provenance, command.recipe.prediction)):
+        log_warning(f"{path} was predicted with {keys}: give the same ARGS, or these decisions are not its own")
 
 
 def why_stale(run_paths: RunPaths, submission: Path, source: str | None = None) -> str:
@@ -65,8 +63,6 @@ def source_name(source: str | None) -> str | None:
 def _read(submission: Path) -> dict[str, Any] | None:
     """What is known of a submission; None if nothing is."""
     try:
-        return read_fitted_params(
-            submission.with_name(PROVENANCE_NAME), {"recipe": str, "digest": str}, "make predict"
-        )
+        return read_params(submission.with_name(PROVENANCE_NAME), {"recipe": str, "digest": str}, "make predict")
     except UserError:
         return None

@@ -63,23 +63,8 @@ def check_finite(clip_predictions: Mapping[str, ClipPrediction], labels: Sequenc
 
 
 def write_submission(path: Path, scores: ScoreTable, sample: SampleSubmission | None) -> None:
-    """Write a submission; it gets its final name once it has been read back and found to be the sample's shape."""
-    with atomic_write(path) as temporary:
-        id_column = sample.id_column if sample else "clip"
-        write_scores(temporary, scores.clips, scores.labels, scores.values, id_column)
-        written = read_scores(temporary)
-        if sample:
-            _check_order(path, "row", written.clips, sample.clips)
-            _check_order(path, "column", written.labels, sample.labels)
-
-
-def _check_order(path: Path, kind: str, found: Sequence[str], wanted: Sequence[str]) -> None:
-    """Raise UserError naming the first place where two lists of names differ."""
-    for number, (name, right) in enumerate(zip(found, wanted, strict=False), start=1):
-        if name != right:
-            raise UserError(f"{path}: {kind} {number} is {name!r}, in the sample submission {right!r}: predict again")
-    if len(found) != len(wanted):
-        raise UserError(f"{path} has {len(found)} {kind}s, the sample submission {len(wanted)}: predict again")
+    """Write a submission; scores that are aligned to a sample get its first column's name."""
+    write_scores(path, scores.clips, scores.labels, scores.values, sample.id_column if sample else "clip")
 
 
 def read_submission(path: Path) -> ScoreTable:
@@ -102,10 +87,9 @@ def write_windows(
     `wide`: a row a window and a column a label, blank where it is not selected.
     """
     filters = filters or DetectionFilter()
-    # Python 3.11's writer leaves a lone carriage return unquoted.
-    quoting = csv.QUOTE_ALL if any("\r" in name for name in [*clip_predictions, *labels]) else csv.QUOTE_MINIMAL
+    bare_return = any("\r" in name for name in [*clip_predictions, *labels])  # which Python 3.11 leaves unquoted
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
-        writer = csv.writer(lines, quoting=quoting, lineterminator="\n")
+        writer = csv.writer(lines, quoting=csv.QUOTE_ALL if bare_return else csv.QUOTE_MINIMAL, lineterminator="\n")
         writer.writerow([*WINDOW_COLUMNS[:3], *labels] if wide else WINDOW_COLUMNS)
         for clip, prediction in clip_predictions.items():
             selected = filters.select(prediction.windows).tolist()

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from predict.decide.thresholds import Thresholds, read_thresholds
-from predict.output.ground_truth import find_truth, warn_if_predicted_otherwise
+from predict.decide.fitted_params import Thresholds, read_thresholds
+from predict.output.ground_truth import find_truth
+from predict.output.provenance import warn_if_predicted_otherwise
 from predict.output.submission import read_submission
 from recipe.cli import Command
 from train.evaluate.metrics import compute_metrics

@@ -1,6 +1,9 @@
 """What decoding gives: blocks of sound, or the reason why there are none."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import numpy as np
 
 from preprocess.frames.framing import Samples
 
@@ -9,7 +12,7 @@ Block = tuple[int, Samples]
 
 
 class DecodeError(Exception):
-    """A recording that cannot be read: its `path`, and the `reason` in words.
+    """A recording at `path` that cannot be read, for a `reason` in words.
 
     `transient` where the file itself may be sound: it is missing, may not be read, or a disk fails.
     """
@@ -23,11 +26,20 @@ class DecodeError(Exception):
 
 
 class UnexpectedError(DecodeError):
-    """An error of the program or a package, met at a recording: no recording is blamed for it."""
-
-    def __init__(self, path: Path | str, reason: str, transient: bool = True) -> None:
-        super().__init__(path, reason, transient)
+    """An error of the program or a package, which no recording is blamed for; it is always transient."""
 
 
 class InvalidAudio(Exception):
-    """Why these bytes are no recording, or no longer one."""
+    """Why a file is no recording, or is damaged."""
+
+
+def merge_blocks(blocks: Iterable[Samples], n_values: int) -> Iterator[Samples]:
+    """Join the arrays `blocks` along their first axis into ones of `n_values` values or somewhat more."""
+    pending: list[Samples] = []
+    for block in blocks:
+        pending.append(block)
+        if sum(each.size for each in pending) >= n_values:
+            yield np.concatenate(pending)
+            pending = []
+    if pending:
+        yield np.concatenate(pending)

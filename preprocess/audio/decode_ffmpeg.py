@@ -12,40 +12,37 @@ from preprocess.frames.framing import Samples
 
 
 def read_ffmpeg_header(path: str) -> tuple[int, int, str] | None:
-    """Rate in Hz, number of channels, and format, as the file states them; None where PyAV cannot read it either."""
+    """Rate in Hz, number of channels, and format, as the file states them; None where PyAV cannot read it."""
     try:
         with _open_container(path, "file") as container:
-            if not container.streams.audio:
-                return None
-            context = container.streams.audio[0].codec_context
-            if context is None:  # of a codec that it does not know
-                return None
-            return context.sample_rate, context.channels, f"{container.format.name} {context.name}"
+            codec = container.streams.audio[0].codec_context if container.streams.audio else None
+            return (codec.sample_rate, codec.channels, f"{container.format.name} {codec.name}") if codec else None
     except (av.FFmpegError, OSError, ValueError):
         return None
 
 
 def decode_with_ffmpeg(file: FileIO, soundfile_error: str) -> Iterator[Block]:
     """Small blocks of the first audio stream. Raises InvalidAudio; `soundfile_error` is soundfile's reason."""
+    unreadable = InvalidAudio(f"neither soundfile nor PyAV can read it ({soundfile_error})")
     try:
         container = _open_container(file, "none")
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise InvalidAudio(f"neither soundfile nor PyAV can read it ({soundfile_error})") from error
+        raise unreadable from error
     with container:
         if not container.streams.audio:
             raise InvalidAudio("there is no sound in it")
-        if container.streams.audio[0].codec_context is None:  # of a codec that it does not know
-            raise InvalidAudio(f"neither soundfile nor PyAV can read it ({soundfile_error})")
+        if container.streams.audio[0].codec_context is None:  # PyAV does not know the codec
+            raise unreadable
         yield from _decode_packets(container)
 
 
 def _open_container(source: str | FileIO, protocol: str) -> Any:
-    """A container that fetches by no other protocol: a playlist named .wav must not fetch what it lists."""
+    """A container that reads by no other protocol: a playlist named .wav must not fetch what it lists."""
     return av.open(source, metadata_errors="replace", options={"protocol_whitelist": protocol})
 
 
 def _decode_packets(container: Any) -> Iterator[Block]:
-    """A block a frame. A damaged packet at either end is skipped, as players do; one in the middle is refused."""
+    """Yield a block a frame. Damaged packets at either end are skipped. Raises InvalidAudio for one in the middle."""
     stream = container.streams.audio[0]
     stream.codec_context.thread_count = 1
     any_decoded = damaged = False

@@ -1,20 +1,20 @@
 """Recordings read in sandboxes: one that crashes, hangs or exhausts its decoder costs itself alone."""
 
-import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from threading import Event
 from typing import Any, TypeVar
 
 from core.errors import UserError
 from core.parallel import run_parallel
-from core.sandbox import Cancelled, SandboxError, SandboxLimits, run_isolated
+from core.sandbox import Cancelled, SandboxError, SandboxLimits, TaskError, run_isolated
 from preprocess.audio.blocks import DecodeError, UnexpectedError
 from recipe import Data
 
 Result = TypeVar("Result")
 
 MIN_ERRORS = 3
-"""Recordings that must meet an unexpected error, and none be read, for it to be no recording's."""
+"""Unexpected errors, with no recording read, after which the program is at fault, and no recording."""
 
 
 def decoder_limits(data: Data) -> SandboxLimits:
@@ -23,36 +23,32 @@ def decoder_limits(data: Data) -> SandboxLimits:
 
 
 def read_isolated(
-    function: Callable[..., Any],
-    path: str,
-    *arguments: Any,
-    limits: SandboxLimits,
-    cancelled: threading.Event | None = None,
-) -> Iterator[Any]:
+    function: Callable[..., Any], path: str, *arguments: Any, limits: SandboxLimits, cancelled: Event | None = None
+) -> Generator[Any]:
     """Yield what `function(path, *arguments)` yields, or returns, in a sandbox.
 
-    Raises DecodeError: what the function raises, or that its process died; UnexpectedError for any other exception but
-    OSError, which is the disk's; Cancelled.
+    Raises DecodeError where the function does or its process dies, UnexpectedError for other exceptions but OSError,
+    which is of the disk, and Cancelled.
     """
     try:
         yield from run_isolated(function, path, *arguments, limits=limits, cancelled=cancelled)
     except SandboxError as error:
         raise DecodeError(path, error.reason, error.transient) from None
-    except (DecodeError, OSError, UserError, Cancelled, GeneratorExit):
+    except (DecodeError, OSError, UserError, Cancelled):
         raise
     except Exception as error:
-        name = "" if type(error).__name__ == "TaskError" else f"{type(error).__name__}: "
-        raise UnexpectedError(path, f"{name}{error}") from None
+        name = "" if isinstance(error, TaskError) else f"{type(error).__name__}: "
+        raise UnexpectedError(path, f"{name}{error}", transient=True) from None
 
 
 class ErrorTally:
-    """Tells a fault of the program from one of a recording: the first is met by all of them."""
+    """Tells an error of the program, which all recordings meet, from one of a recording."""
 
     def __init__(self) -> None:
         self.n_read, self.errors = 0, list[UnexpectedError]()
 
     def add(self, error: DecodeError | None) -> None:
-        """One more recording is done with. Raises UserError where none was read, and some met an unexpected error."""
+        """Count a recording that was read or met an error. Raises UserError where the program is at fault."""
         self.n_read += error is None
         if isinstance(error, UnexpectedError):
             self.errors.append(error)
@@ -63,9 +59,9 @@ class ErrorTally:
 def read_each(
     function: Callable[..., Result], paths: Sequence[str], *arguments: Any, n_jobs: int, limits: SandboxLimits
 ) -> Generator[tuple[int, Result | DecodeError]]:
-    """Yield (index of the path, `function(path, *arguments)` or why there is none), as recordings are done.
+    """Yield the index of each path, and `function(path, *arguments)` or its DecodeError, as recordings are done.
 
-    Raises UserError where every recording meets an unexpected error.
+    Raises UserError where the program is at fault.
     """
 
     def read(index: int) -> tuple[int, Result | DecodeError]:

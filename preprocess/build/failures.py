@@ -1,7 +1,7 @@
 """failed.csv: the recordings that could not be read, why, and what must change for them to be tried again."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from core.csv_tables import read_table, write_table
@@ -10,7 +10,7 @@ from preprocess.store.schema import features_digest
 from recipe import Features
 
 COLUMNS = ["clip", "path", "reason", "source", "features"]
-"""`source` is the file's fingerprint, empty where it is tried every time; `features` the recipe's features_digest."""
+"""The fields of a Failure, and the recipe's features_digest."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Failure:
 
 
 def read_failures(path: Path, features: Features) -> list[Failure]:
-    """The failures of these features; none where there is no file, or a damaged one: then all are tried again."""
+    """The failures of these features; none where the file is missing or damaged: then all are tried again."""
     try:
         table = read_table(path, COLUMNS)
     except UserError:
@@ -37,7 +37,7 @@ def read_failures(path: Path, features: Features) -> list[Failure]:
 def write_failures(path: Path, features: Features, failures: Iterable[Failure]) -> None:
     """Write failed.csv; where nothing failed there is none."""
     digest = features_digest(features)
-    rows = [(one.clip, one.path, one.reason, one.source, digest) for one in failures]
+    rows = [(*astuple(one), digest) for one in failures]
     if rows:
         write_table(path, COLUMNS, rows)
     else:

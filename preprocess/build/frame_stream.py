@@ -1,12 +1,13 @@
 """The frames of a recording in blocks, as a store would hold them: what prediction reads of files, in a sandbox."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from preprocess.audio.clip_audio import ClipAudio
+from preprocess.audio.blocks import merge_blocks
+from preprocess.audio.clip_audio import ClipAudio, ReplayableBlocks
 from preprocess.frames import Transform, build_transform
 from preprocess.frames.framing import Frames
 from preprocess.store.encoding import encoding_for, quantise
@@ -15,13 +16,11 @@ from recipe import Features
 
 BLOCK_VALUES = 1 << 18
 """Values of a block: 30 s of 64 frames a second and 128 bins."""
-MAX_BUFFERED_BYTES = 1 << 24
-"""Of frames that wait until a recording's highest value is known: 8 min of 64 frames a second and 128 bins."""
 
 
 @dataclass(frozen=True)
 class RecordingEnd:
-    """Where in a recording its frames began, and how long it is."""
+    """Where in a recording its frames begin, and how long it is."""
 
     start_s: float
     """Below zero where silence was put before it."""
@@ -37,11 +36,14 @@ def stream_frames(
     """
     encoding, transform = encoding_for(features), get_transform(features)
     clip_audio = ClipAudio(path, features, max_duration_s)
-    frames = transform(clip_audio)
-    if features.top_db is not None:
-        frames = _apply_top_db(lambda: transform(clip_audio), features.top_db)
-    for block in _group_blocks(frames):
-        yield quantise(block, encoding)
+    frames: Iterable[Frames]
+    if features.top_db is None:
+        frames, floor = transform(clip_audio), -math.inf
+    else:
+        frames = ReplayableBlocks(lambda: transform(clip_audio))
+        floor = max(float(block.max(initial=-np.inf)) for block in frames) - features.top_db
+    for block in merge_blocks(frames, BLOCK_VALUES):
+        yield quantise(block, encoding, floor)
     yield RecordingEnd(clip_audio.start_s, clip_audio.duration_s)
 
 
@@ -53,31 +55,3 @@ def get_transform(features: Features) -> Transform:
     if not _last_transform or _last_transform[0][0] != features:
         _last_transform[:] = [(features, build_transform(features))]
     return _last_transform[0][1]
-
-
-def _apply_top_db(make: Callable[[], Iterator[Frames]], top_db: float) -> Iterator[Frames]:
-    """Frames with values raised to `top_db` below their highest; many are made twice, and never all in memory."""
-    kept: list[Frames] = []
-    n_bytes, highest = 0, -np.inf
-    for block in make():
-        highest = max(highest, float(block.max(initial=-np.inf)))
-        n_bytes += block.nbytes
-        if n_bytes > MAX_BUFFERED_BYTES:
-            kept.clear()
-        else:
-            kept.append(block)
-    floor = np.float32(highest - top_db)
-    for block in kept if n_bytes <= MAX_BUFFERED_BYTES else make():
-        yield np.maximum(block, floor)
-
-
-def _group_blocks(blocks: Iterator[Frames]) -> Iterator[Frames]:
-    """The same frames in blocks of about BLOCK_VALUES values."""
-    waiting: list[Frames] = []
-    for block in blocks:
-        waiting.append(block)
-        if sum(each.size for each in waiting) >= BLOCK_VALUES:
-            yield np.concatenate(waiting)
-            waiting.clear()
-    if waiting:
-        yield np.concatenate(waiting)

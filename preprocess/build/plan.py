@@ -1,14 +1,13 @@
-"""What is done already and what is to be done: rows that can be kept, and shards for workers to compute."""
+"""What is done already and what is to be done: rows that can be reused, and clips for workers to compute."""
 
+import math
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from preprocess.build.shard_task import ClipJob
 from preprocess.store.encoding import encoding_for
-from preprocess.store.file_identity import is_same_file, size_in_fingerprint
 from preprocess.store.reader import open_store
 from preprocess.store.schema import EncodedFrames, Row
 from preprocess.store.shards import read_shard
@@ -16,66 +15,42 @@ from preprocess.store.writer import RowSource
 from recipe import Features
 
 MAX_SHARD_CLIPS, MAX_SHARD_BYTES = 64, 1 << 27
-"""Of a shard, which is lost when its worker is killed; preprocess.build.worker bounds it by time as well."""
+"""A shard, which is lost when its worker is killed, holds at most so much; shard_task bounds it by time as well."""
 MIN_SHARD_CLIPS, MIN_SHARD_BYTES = 2, 1 << 20
-"""Of a shard: the last ones are short, so that no worker is long alone."""
+"""The last shards are as short as this, so that all workers end at about the same time."""
 MIN_CLIPS_PER_WORKER, MIN_BYTES_PER_WORKER = 8, 1 << 22
-"""For one worker more: less is not worth the half second in which a process starts."""
+"""Less than this is not worth the half second in which another worker starts."""
 
 
-@dataclass(frozen=True)
-class PlannedClip:
-    """A clip that is to be in the store."""
+def read_rows(path: Path, features: Features) -> tuple[list[Row], set[str], int]:
+    """The rows of a store or shard, the clips whose frames are damaged, and the byte at which the frames begin.
 
-    job: ClipJob
-    source: str
-    """Stat fingerprint of its recording."""
-
-    @property
-    def n_bytes(self) -> int:
-        """Size of its recording."""
-        return size_in_fingerprint(self.source)
-
-    def matches_source(self, source_fingerprint: str) -> bool:
-        """Whether what has this fingerprint is of its recording."""
-        return is_same_file(source_fingerprint, self.source, self.job.path)
+    Raises UserError where nothing of it can be used.
+    """
+    if path.suffix == ".shard":
+        return *read_shard(path, features), 0
+    with open_store(path, features) as store:
+        return store.rows(), {store.clips[row] for row in store.corrupt_rows()}, store.frames_at
 
 
 class ReusableRows:
     """Rows that need not be computed, by clip."""
 
-    def __init__(self, features: Features, planned: Mapping[str, PlannedClip]) -> None:
+    def __init__(self, features: Features, planned: Mapping[str, ClipJob]) -> None:
         self.features, self.planned = features, planned
         self.row_sources: dict[str, list[RowSource]] = {}
 
-    def add_store(self, path: Path) -> tuple[list[Row], set[str]]:
-        """Keep what a store has of the planned clips.
-
-        Returns all its rows, and the clips of which frames are damaged. Raises UserError where all of it is of no use.
-        """
-        with open_store(path, self.features) as store:
-            corrupt = {store.clips[row] for row in store.corrupt_rows()}
-            rows = [store.row(index) for index in range(len(store.clips))]
-        self.add_rows(path, rows, corrupt, store.frames_at)
-        return rows, corrupt
-
-    def add_shard(self, path: Path) -> tuple[list[Row], set[str]]:
-        """Keep what a shard of an earlier run has of the planned clips; else as `add_store`."""
-        rows, corrupt = read_shard(path, self.features)
-        self.add_rows(path, rows, corrupt)
-        return rows, corrupt
-
     def add_rows(self, path: Path, rows: Iterable[Row], corrupt: Collection[str] = (), frames_at: int = 0) -> None:
-        """Keep rows of planned clips that are not `corrupt`, whose frames stand end to end in a file from a byte on."""
+        """Add those rows of a file that are of planned clips and not `corrupt`; their frames begin at a byte."""
         encoding = encoding_for(self.features)
         frame_bytes, found = encoding.n_bins * encoding.dtype.itemsize, defaultdict[str, list[RowSource]](list)
         for row in rows:
             planned = self.planned.get(row.clip)
             if planned and row.clip not in corrupt and planned.matches_source(row.source):
-                found[row.clip].append(RowSource(row, partial(_fill, path, frames_at), path))
+                found[row.clip].append(RowSource(row, partial(_read_frames, path, frames_at), path))
             frames_at += row.n_frames * frame_bytes
         for clip, row_sources in found.items():
-            n_rows = 1 + self.planned[clip].job.n_augmentations
+            n_rows = 1 + self.planned[clip].n_augmentations
             if len(row_sources) >= n_rows:
                 self.row_sources.setdefault(clip, row_sources[:n_rows])
 
@@ -84,8 +59,8 @@ class ReusableRows:
         return [row_source for clip in self.planned for row_source in self.row_sources.get(clip, [])]
 
 
-def _fill(path: Path, at: int, start: int, out: EncodedFrames) -> None:
-    """Frames from `start` on of a row that begins at byte `at`; where the file ends early, their digest will tell.
+def _read_frames(path: Path, at: int, start: int, out: EncodedFrames) -> None:
+    """Fill `out` with the frames from `start` on of a row that begins at byte `at`; the digest shows whether all came.
 
     No file stays open: there may be thousands of shards.
     """
@@ -94,16 +69,15 @@ def _fill(path: Path, at: int, start: int, out: EncodedFrames) -> None:
         file.readinto(out.data)
 
 
-def count_workers(planned: Collection[PlannedClip], n_jobs: int) -> int:
+def count_workers(planned: Collection[ClipJob], n_jobs: int) -> int:
     """How many of `n_jobs` workers are worth their start."""
     n_bytes = sum(one.n_bytes for one in planned)
-    return max(
-        1, min(n_jobs, len(planned), max(-(-len(planned) // MIN_CLIPS_PER_WORKER), -(-n_bytes // MIN_BYTES_PER_WORKER)))
-    )
+    n_useful = max(math.ceil(len(planned) / MIN_CLIPS_PER_WORKER), math.ceil(n_bytes / MIN_BYTES_PER_WORKER))
+    return max(1, min(n_jobs, len(planned), n_useful))
 
 
-def split_into_tasks(planned: Iterable[PlannedClip], n_jobs: int) -> Iterator[tuple[ClipJob, ...]]:
-    """Parts of ever fewer clips, the largest recordings first, so that all workers are busy to the end."""
+def split_into_tasks(planned: Iterable[ClipJob], n_jobs: int) -> Iterator[tuple[ClipJob, ...]]:
+    """Split clips, the largest recordings first, into ever smaller tasks, so that all workers are busy to the end."""
     clips = sorted(planned, key=lambda one: one.n_bytes, reverse=True)
     left_bytes, start = sum(one.n_bytes for one in clips), 0
     while start < len(clips):
@@ -113,5 +87,5 @@ def split_into_tasks(planned: Iterable[PlannedClip], n_jobs: int) -> Iterator[tu
         while stop < min(start + max_clips, len(clips)) and n_bytes < max_bytes:
             n_bytes += clips[stop].n_bytes
             stop += 1
-        yield tuple(one.job for one in clips[start:stop])
+        yield tuple(clips[start:stop])
         left_bytes, start = left_bytes - n_bytes, stop

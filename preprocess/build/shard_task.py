@@ -1,8 +1,9 @@
 """One task of make features: some recordings, whose frames are computed in a sandbox and written to shards."""
 
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from core.files import atomic_write
@@ -13,13 +14,13 @@ from preprocess.audio.isolated import read_isolated
 from preprocess.audio.offline_augment import offline_augmentations
 from preprocess.build.frame_stream import get_transform
 from preprocess.frames.framing import Samples
-from preprocess.store.file_identity import file_fingerprint, is_same_file, stat_fingerprint
+from preprocess.store.file_identity import file_fingerprint, is_same_file, size_in_fingerprint, stat_fingerprint
 from preprocess.store.schema import Row
-from preprocess.store.shards import RowWriter, count_frame_bytes, write_shard_table
+from preprocess.store.shards import append_frames, count_frame_bytes, write_shard_table
 from recipe import Features
 
 SHARD_TIME_S = 10.0
-"""A shard is ended after so long: what a stop may lose, beside the clip it falls into."""
+"""Time after which a shard ends. A stop loses at most so much work, and one clip."""
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,23 @@ class ClipJob:
     clip: str
     path: str
     n_augmentations: int = 0
-    """How many of the recipe's offline copies are wanted: all or none."""
+    """The recipe's offline copies that are wanted: all or none."""
+    source: str = ""
+    """Stat fingerprint of the recording when the job was planned."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the recording."""
+        return size_in_fingerprint(self.source)
+
+    def matches_source(self, source_fingerprint: str) -> bool:
+        """Whether a fingerprint is of the planned recording."""
+        return is_same_file(source_fingerprint, self.source, self.path)
 
 
 @dataclass(frozen=True)
 class ShardTask:
-    """Some recordings, whose frames go to `shard`, and to files named like it where they take long."""
+    """Some recordings, whose frames go to `shard`, and to files of similar names where they take long."""
 
     shard: Path
     clips: tuple[ClipJob, ...]
@@ -44,7 +56,7 @@ class ShardTask:
 
 @dataclass(frozen=True)
 class ClipResult:
-    """What became of a clip: how much sound it was, or why it failed."""
+    """The length of a recording, or why it failed."""
 
     job: ClipJob
     duration_s: float = 0.0
@@ -55,7 +67,7 @@ class ClipResult:
 
 @dataclass(frozen=True)
 class ShardResult:
-    """A shard that is whole, with its rows, so that nobody need read it for them."""
+    """A finished shard, and its rows, so that nobody need read it for them."""
 
     shard: Path
     rows: tuple[Row, ...]
@@ -64,23 +76,20 @@ class ShardResult:
 
 def compute_shards(task: ShardTask) -> list[ShardResult]:
     """Compute the frames of a task's clips. Raises OSError where they cannot be written, and Cancelled."""
-    results: list[ShardResult] = []
-    waiting = list(reversed(task.clips))
+    results, waiting = list[ShardResult](), deque(task.clips)
     while waiting:
         shard = task.shard.with_stem(f"{task.shard.stem}-{len(results)}")
-        results.append(_compute_shard(replace(task, shard=shard), waiting))
+        results.append(_compute_shard(task, shard, waiting))
     return results
 
 
-def _compute_shard(task: ShardTask, waiting: list[ClipJob]) -> ShardResult:
-    """Write a shard of clips taken off the end of `waiting`, as many as there is time for."""
-    rows: list[Row] = []
-    clip_results: list[ClipResult] = []
-    began = time.monotonic()
-    with atomic_write(task.shard, fsync=False) as temporary:
+def _compute_shard(task: ShardTask, shard: Path, waiting: deque[ClipJob]) -> ShardResult:
+    """Write a shard of the first clips of `waiting`, as many as there is time for, and remove them there."""
+    rows, clip_results, began = list[Row](), list[ClipResult](), time.monotonic()
+    with atomic_write(shard, fsync=False) as temporary:
         temporary.touch()
         while waiting and (not clip_results or time.monotonic() - began < SHARD_TIME_S):
-            job = waiting.pop()
+            job = waiting.popleft()
             before = stat_fingerprint(job.path)
             arguments = (job, str(temporary), count_frame_bytes(rows, task.features), task.features)
             try:
@@ -94,26 +103,21 @@ def _compute_shard(task: ShardTask, waiting: list[ClipJob]) -> ShardResult:
                 clip_results.append(ClipResult(job, duration_s))
         with temporary.open("r+b") as file:
             write_shard_table(file, task.features, rows)
-    return ShardResult(task.shard, tuple(rows), tuple(clip_results))
+    return ShardResult(shard, tuple(rows), tuple(clip_results))
 
 
-def append_clip(
-    path: str, job: ClipJob, shard: str, position: int, features: Features
-) -> Iterator[tuple[list[Row], float]]:
+def append_clip(path: str, job: ClipJob, shard: str, position: int, features: Features) -> tuple[list[Row], float]:
     """Write the frames of a clip, as recorded and as copied, to a file from a byte on; in a sandbox.
 
-    Yields once: the rows, none if the recording changed meanwhile, and its duration in s.
+    Returns the rows, none if the recording changed meanwhile, and its duration in s.
     """
-    source = file_fingerprint(path)
-    clip_audio = ClipAudio(path, features)
+    source, clip_audio, rows = file_fingerprint(path), ClipAudio(path, features), list[Row]()
     augmentations = offline_augmentations(job.clip, features)[: job.n_augmentations]
     variants: list[Iterable[Samples]] = [clip_audio, *(augment(clip_audio) for augment in augmentations)]
     with Path(shard).open("r+b") as file:
         file.seek(position)
-        writer = RowWriter(file, features)
         for variant, sound in enumerate(variants):
-            for frames in get_transform(features)(sound):
-                writer.add(frames)
-            writer.end_row(job.clip, variant, source, clip_audio.start_s, clip_audio.duration_s)
-    unchanged = is_same_file(source, stat_fingerprint(path), path)
-    yield (writer.rows if unchanged else [], clip_audio.duration_s)
+            n_frames, digest = append_frames(file, features, get_transform(features)(sound))
+            rows.append(Row(job.clip, variant, source, clip_audio.start_s, clip_audio.duration_s, n_frames, digest))
+    is_unchanged = is_same_file(source, stat_fingerprint(path), path)
+    return rows if is_unchanged else [], clip_audio.duration_s

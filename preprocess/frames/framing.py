@@ -10,17 +10,17 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 Samples = npt.NDArray[np.float32]
 """Mono sound [n_samples]; full scale is 1."""
-Windows = npt.NDArray[np.float64]
+Windows = npt.NDArray[np.float32]
 """Overlapping windows of sound [n_windows, n_fft]."""
 Frames = npt.NDArray[np.float32]
 """Values [n_frames, n_bins]."""
 MIN_POWER = 1e-10
 """The least power, -100 dB, as in librosa.power_to_db."""
 
-BATCH_VALUES = 1 << 19
+BATCH_VALUES = 1 << 18
 """Samples in the windows of a batch."""
-FFT_VALUES = 1 << 16
-"""Samples in the windows of one call of the FFT: they and their spectra fit a core's own cache of 1 MB."""
+FFT_VALUES = 1 << 15
+"""Samples in the windows of one FFT call: in float64, they and their spectra take 0.5 MB of a core's cache."""
 
 
 def iter_windows(blocks: Iterable[Samples], n_fft: int, hop_length: int, center: bool = True) -> Iterator[Windows]:
@@ -31,7 +31,7 @@ def iter_windows(blocks: Iterable[Samples], n_fft: int, hop_length: int, center:
     """
     n_windows = max(1, BATCH_VALUES // n_fft)
     n_needed, stride = n_fft + (n_windows - 1) * hop_length, n_windows * hop_length
-    half = np.zeros(n_fft // 2 if center else 0)
+    half = np.zeros(n_fft // 2 if center else 0, np.float32)
     pending, any_yielded = half, False
     for block in chain(blocks, [half]):
         pending = np.concatenate([pending, block])
@@ -52,7 +52,7 @@ def hann(n_fft: int) -> npt.NDArray[np.float64]:
 def power_spectra(windows: Windows, taper: npt.NDArray[np.float64]) -> Frames:
     """Windows [n_windows, n_fft] times `taper` [n_fft] → power [n_windows, n_fft // 2 + 1].
 
-    The FFT is in float64 and its result is rounded to complex64, as in librosa.stft.
+    The FFT is in float64, and its result becomes complex64, as in librosa.stft.
     """
     power = np.empty((len(windows), len(taper) // 2 + 1), np.float32)
     step = max(1, FFT_VALUES // len(taper))

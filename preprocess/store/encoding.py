@@ -1,4 +1,4 @@
-"""The encoding of stored frames: values in float16, or whole steps of a scale that the recipe decides."""
+"""The encoding of stored frames: values in float16, or whole steps of a scale that depends on the recipe."""
 
 import math
 
@@ -11,17 +11,15 @@ from recipe import Features
 
 def encoding_for(features: Features) -> FrameEncoding:
     """The encoding of a recipe's frames."""
+    frames_per_second = features.frames_per_second or features.sample_rate_hz / features.hop_length
     scale, offset = 1.0, 0.0
     if features.kind == "waveform":
-        return FrameEncoding(
-            np.dtype(np.int16), features.n_bins, features.sample_rate_hz / features.n_bins, 1 / 32768, 0.0
-        )
-    if features.storage == "uint8" and features.kind == "cqt_chroma":
+        frames_per_second, scale = features.sample_rate_hz / features.n_bins, 1 / 32768
+    elif features.storage == "uint8" and features.kind == "cqt_chroma":
         scale = 1 / 255
     elif features.storage == "uint8":
         offset = 10 * math.log10(MIN_POWER)
         scale = (_highest_db(features) - offset) / 255
-    frames_per_second = features.frames_per_second or features.sample_rate_hz / features.hop_length
     return FrameEncoding(np.dtype(features.storage), features.n_bins, frames_per_second, scale, offset)
 
 

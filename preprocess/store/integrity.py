@@ -1,67 +1,53 @@
-"""A header on a file: what it must be outside its one large array, checked before a parser sees any of it.
+"""The integrity header of a feature store, which is checked before HDF5 parses the file.
 
-The first HEADER_BYTES hold the file's size, where the array lies, a digest of all other bytes and one of the header;
-HDF5 leaves that space to its user (the user block). The array's rows carry digests of their own, in the file.
+HDF5 leaves the first HEADER_BYTES of the file free (the user block). They hold the file's size, the place of the array
+of frames, a digest of all other bytes and one of the header. The rows of the array have digests in the file.
 """
 
+import os
 import struct
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import xxhash
 
+from preprocess.store.schema import READ_BYTES, CorruptStore
+
 HEADER_BYTES = 512
 _MAGIC = b"earmark features\x00\x01\r\n"
 _FIELDS = struct.Struct("<QQQ16s")
-_READ_BYTES = 1 << 22
-
-
-class CorruptFile(Exception):
-    """The file is not what was written; the message says how."""
-
-
-@dataclass(frozen=True)
-class IntegrityHeader:
-    """What the file must be."""
-
-    file_bytes: int
-    array_start: int
-    array_bytes: int
-    digest: bytes
-    """Of every byte outside the header and the array."""
-
-    def to_bytes(self) -> bytes:
-        body = _MAGIC + _FIELDS.pack(self.file_bytes, self.array_start, self.array_bytes, self.digest)
-        return (body + xxhash.xxh3_128_digest(body)).ljust(HEADER_BYTES, b"\x00")
+"""Bytes of the file, start and bytes of the array, digest of every byte outside the header and the array."""
 
 
 def write_integrity_header(path: Path, array_start: int, array_bytes: int) -> None:
     """Write the header of a file whose first HEADER_BYTES are free, and whose array lies at `array_start`."""
     with path.open("r+b") as file:
-        size = file.seek(0, 2)
-        header = IntegrityHeader(
-            size, array_start, array_bytes, _digest_outside_array(file, size, array_start, array_bytes)
-        )
+        file_bytes = file.seek(0, os.SEEK_END)
+        digest = _digest_outside_array(file, file_bytes, array_start, array_bytes)
         file.seek(0)
-        file.write(header.to_bytes())
+        file.write(_header(file_bytes, array_start, array_bytes, digest))
 
 
-def read_integrity_header(path: Path) -> IntegrityHeader:
-    """The header of an intact file. Raises CorruptFile, and OSError where there is no file."""
+def check_integrity(path: Path) -> int:
+    """Where the array of an intact file starts. Raises CorruptStore, and OSError where there is no file."""
     with path.open("rb") as file:
-        head = file.read(HEADER_BYTES)
-        if not head.startswith(_MAGIC) or len(head) < HEADER_BYTES:
-            raise CorruptFile("it does not begin as a feature store does")
-        header = IntegrityHeader(*_FIELDS.unpack_from(head, len(_MAGIC)))
-        size = file.seek(0, 2)
-        if head != header.to_bytes():
-            raise CorruptFile("its first bytes are damaged")
-        if size != header.file_bytes:
-            raise CorruptFile(f"it has {size} bytes where {header.file_bytes} were written")
-        if _digest_outside_array(file, size, header.array_start, header.array_bytes) != header.digest:
-            raise CorruptFile("its tables are damaged")
-    return header
+        header = file.read(HEADER_BYTES)
+        if not header.startswith(_MAGIC) or len(header) < HEADER_BYTES:
+            raise CorruptStore(path, "it does not begin as a feature store does")
+        file_bytes, array_start, array_bytes, digest = _FIELDS.unpack_from(header, len(_MAGIC))
+        if header != _header(file_bytes, array_start, array_bytes, digest):
+            raise CorruptStore(path, "its first bytes are damaged")
+        size = file.seek(0, os.SEEK_END)
+        if size != file_bytes:
+            raise CorruptStore(path, f"it has {size} bytes where {file_bytes} were written")
+        if _digest_outside_array(file, size, array_start, array_bytes) != digest:
+            raise CorruptStore(path, "its tables are damaged")
+    return int(array_start)
+
+
+def _header(file_bytes: int, array_start: int, array_bytes: int, digest: bytes) -> bytes:
+    body = _MAGIC + _FIELDS.pack(file_bytes, array_start, array_bytes, digest)
+    return (body + xxhash.xxh3_128_digest(body)).ljust(HEADER_BYTES, b"\x00")
 
 
 def _digest_outside_array(file: BinaryIO, size: int, array_start: int, array_bytes: int) -> bytes:
@@ -69,6 +55,6 @@ def _digest_outside_array(file: BinaryIO, size: int, array_start: int, array_byt
     hasher = xxhash.xxh3_128()
     for start, stop in ((HEADER_BYTES, array_start), (array_start + array_bytes, size)):
         file.seek(start)
-        for at in range(start, stop, _READ_BYTES):
-            hasher.update(file.read(min(_READ_BYTES, stop - at)))
+        for at in range(start, stop, READ_BYTES):
+            hasher.update(file.read(min(READ_BYTES, stop - at)))
     return hasher.digest()

@@ -1,6 +1,6 @@
-"""A shard of a store in the making: the frames of some clips as they come, and at its end what they are of.
+"""Shards, the parts of a store: the frames of some clips, one after the other, and a table of their rows at the end.
 
-Parts are no HDF5: a file of it takes 4 ms to make, and its frames would have to wait until their number is known.
+A shard is no HDF5 file, which takes longer to make and needs to know the number of its frames at the beginning.
 """
 
 import json
@@ -17,81 +17,44 @@ import xxhash
 
 from preprocess.frames.framing import Frames
 from preprocess.store.encoding import encoding_for, quantise
-from preprocess.store.schema import (
-    READ_BYTES,
-    CorruptStore,
-    RecipeMismatch,
-    Row,
-    describe_changes,
-    features_digest,
-)
+from preprocess.store.schema import READ_BYTES, CorruptStore, Row, check_features, features_digest
 from recipe import Features, as_dict
 
 BLOCK_FRAMES = 4096
-"""Frames handled at once."""
+"""Frames that are read back at once."""
 MAGIC = b"earmark part\x00\x01\r\n"
 _END = struct.Struct("<Q16s16s")
 """Bytes of the table before it, their digest, and MAGIC."""
 
 
-class RowWriter:
-    """Writes rows of frames to an open file, from its position on. An OSError from here is the disk's."""
-
-    def __init__(self, file: BufferedRandom, features: Features) -> None:
-        self.features, self.encoding = features, encoding_for(features)
-        self.rows: list[Row] = []
-        self._file = file
-        self._start_row()
-
-    def _start_row(self) -> None:
-        self._row_start = self._file.tell()
-        self._n_frames, self._hasher = 0, xxhash.xxh3_128()
-        self._pending: list[Frames] = []
-        self._floor, self._floor_written = -math.inf, math.inf
-
-    def add(self, frames: Frames) -> None:
-        """Append frames [n_frames, n_bins], as values, to the row being filled."""
-        self._pending.append(frames)
-        if len(frames) and self.features.top_db is not None:
-            self._floor = max(self._floor, float(frames.max()) - self.features.top_db)
-        if sum(map(len, self._pending)) >= BLOCK_FRAMES:  # a row shorter than that is written but once
-            self._flush()
-
-    def _flush(self) -> None:
-        """Write the frames that wait, no lower than the floor as far as it is known."""
-        for frames in self._pending:
-            stored = quantise(frames, self.encoding, self._floor)
-            self._file.write(stored.data)
-            self._hasher.update(stored.data)
-            self._n_frames += len(stored)
-            self._floor_written = min(self._floor_written, self._floor)
-        self._pending = []
-
-    def end_row(self, clip: str, variant: int, source: str, start_s: float, duration_s: float) -> None:
-        """Name the row being filled, and start the next."""
-        self._flush()
-        if self._floor_written < self._floor:
-            self._apply_floor()
-        self.rows.append(Row(clip, variant, source, start_s, duration_s, self._n_frames, self._hasher.hexdigest()))
-        self._start_row()
-
-    def _apply_floor(self) -> None:
-        """Raise the values of the row being filled to its floor; the clip's highest is known only at its end."""
-        self._hasher = xxhash.xxh3_128()
-        stored_floor = quantise(np.array([self._floor], np.float32), self.encoding)
-        for start in range(0, self._n_frames, BLOCK_FRAMES):
-            block = np.empty((min(BLOCK_FRAMES, self._n_frames - start), self.encoding.n_bins), self.encoding.dtype)
-            at = self._row_start + start * block.strides[0]
-            self._file.seek(at)
-            self._file.readinto(block.data)
-            np.maximum(block, stored_floor, out=block)
-            self._file.seek(at)
-            self._file.write(block.data)
-            self._hasher.update(block.data)
+def append_frames(file: BufferedRandom, features: Features, frames: Iterable[Frames]) -> tuple[int, str]:
+    """Write the frames of a row, values in blocks, from the position of `file` on. Returns their number and digest."""
+    encoding, hasher = encoding_for(features), xxhash.xxh3_128()
+    row_start, n_frames, highest = file.tell(), 0, -math.inf
+    for block in frames:
+        stored = quantise(block, encoding)
+        file.write(stored.data)
+        hasher.update(stored.data)
+        n_frames += len(stored)
+        highest = max(highest, float(block.max(initial=-math.inf)))
+    if features.top_db is None:
+        return n_frames, hasher.hexdigest()
+    floor = quantise(np.array([highest - features.top_db], np.float32), encoding)
+    hasher.reset()
+    for start in range(0, n_frames, BLOCK_FRAMES):
+        stored = np.empty((min(BLOCK_FRAMES, n_frames - start), encoding.n_bins), encoding.dtype)
+        at = row_start + start * stored.strides[0]
+        file.seek(at)
+        file.readinto(stored.data)
+        np.maximum(stored, floor, out=stored)
+        file.seek(at)
+        file.write(stored.data)
+        hasher.update(stored.data)
+    return n_frames, hasher.hexdigest()
 
 
 def write_shard_table(file: BufferedRandom, features: Features, rows: Sequence[Row]) -> None:
-    """End a shard: drop what stands behind the frames of its rows, and say there what they are of."""
+    """Write the table after the frames of `rows`, in place of all that stands there."""
     file.truncate(count_frame_bytes(rows, features))
     table = {
         "features": as_dict(features),
@@ -110,13 +73,12 @@ def count_frame_bytes(rows: Iterable[Row], features: Features) -> int:
 
 
 def read_shard(path: Path, features: Features) -> tuple[list[Row], set[str]]:
-    """The rows of a shard, whose frames stand in it end to end, and the clips whose frames are damaged.
+    """The rows of a shard, and the clips whose frames are damaged.
 
-    Raises CorruptStore where what they are cannot be told, and RecipeMismatch.
+    Raises CorruptStore where the table is damaged, and RecipeMismatch.
     """
-    encoding = encoding_for(features)
     with path.open("rb") as file:
-        size = file.seek(0, 2)
+        size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - _END.size))
         end = file.read()
         n_bytes, digest, magic = _END.unpack(end) if len(end) == _END.size else (0, b"", b"")
@@ -127,12 +89,11 @@ def read_shard(path: Path, features: Features) -> tuple[list[Row], set[str]]:
         if xxhash.xxh3_128_digest(text) != digest:
             raise CorruptStore(path, "its table is damaged")
         table = json.loads(text)
-        if table["fingerprint"] != features_digest(features):
-            raise RecipeMismatch(path, describe_changes(table["features"], features))
+        check_features(path, table["features"], table["fingerprint"], features)
         rows, corrupt = [Row(*row) for row in table["rows"]], set[str]()
         file.seek(0)
         for row in rows:
-            hasher, remaining = xxhash.xxh3_128(), row.n_frames * encoding.n_bins * encoding.dtype.itemsize
+            hasher, remaining = xxhash.xxh3_128(), count_frame_bytes([row], features)
             while remaining and (block := file.read(min(remaining, READ_BYTES))):
                 hasher.update(block)
                 remaining -= len(block)

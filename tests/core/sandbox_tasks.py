@@ -158,3 +158,9 @@ def die_within_an_item(mark: str) -> Iterator[bytes]:
 
 def use_memory(n_bytes: int) -> Iterator[int]:
     yield len(bytearray(n_bytes))
+
+
+def slow_square(number: int) -> int:
+    """The square, after a while."""
+    time.sleep(0.3)
+    return number**2

@@ -256,7 +256,7 @@ def test_idle_sandboxes_are_used_again_by_tasks_of_their_limits() -> None:
 
 
 def test_a_run_that_is_not_read_to_its_end_ends_its_child() -> None:
-    with closing(run_isolated(tasks.yield_forever, limits=LIMITS)) as items:  # type: ignore[type-var]
+    with closing(run_isolated(tasks.yield_forever, limits=LIMITS)) as items:
         pid = next(items)
         assert next(items) == pid
     assert not child_processes()
@@ -264,7 +264,7 @@ def test_a_run_that_is_not_read_to_its_end_ends_its_child() -> None:
 
 
 def test_ctrl_c_is_the_parent_s_to_handle() -> None:
-    with closing(run_isolated(tasks.yield_forever, limits=LIMITS)) as items:  # type: ignore[type-var]
+    with closing(run_isolated(tasks.yield_forever, limits=LIMITS)) as items:
         pid = next(items)
         os.kill(pid, signal.SIGINT)
         time.sleep(0.1)

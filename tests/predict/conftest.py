@@ -11,14 +11,16 @@ import soundfile
 import torch
 
 from core.paths import RunPaths
+from predict.inference.tagger import ClipPrediction, Tagger
 from preprocess.dataset.clip_table import write_clip_table
 from preprocess.dataset.labels import write_vocabulary
 from preprocess.frames import compute_frames
 from preprocess.store.reader import open_store
-from preprocess.store.schema import FrameEncoding, Row, frames_digest
+from preprocess.store.schema import FrameEncoding
 from preprocess.store.writer import RowSource, write_store
 from recipe import Features, Network, Recipe, as_dict
 from recipe.bounds import Section
+from tests.row_sources import row_source_of
 from train.networks.factory import build_network_from_recipe
 from train.runs.checkpoint import Checkpoint, save_checkpoint
 
@@ -98,8 +100,7 @@ def make_row_source(clip: str, path: Path, start_s: float, variant: int = 0, gai
     """The frames of a recording as one piece of a store."""
     samples, sample_rate_hz = soundfile.read(path, dtype="float32")
     frames = (compute_frames(samples[round(start_s * sample_rate_hz) :], FEATURES) + gain_db).astype(np.float16)
-    row = Row(clip, variant, "", start_s, len(samples) / sample_rate_hz, len(frames), frames_digest(frames))
-    return RowSource.from_array(row, frames, path)
+    return row_source_of(frames, path, clip, variant, "", start_s, len(samples) / sample_rate_hz)
 
 
 def make_tiny_run(folder: Path) -> TinyRun:
@@ -131,3 +132,11 @@ def make_tiny_run(folder: Path) -> TinyRun:
 def tiny_run(tmp_path: Path) -> TinyRun:
     """A run in miniature of the test's own."""
     return make_tiny_run(tmp_path)
+
+
+def predict_frames(
+    tagger: Tagger, frames: torch.Tensor, start_s: float = 0.0, duration_s: float = np.inf
+) -> ClipPrediction:
+    """The prediction for one clip's frames [n_frames, n_bins]."""
+    (windows,) = tagger.scorer.score_clips([[frames]])
+    return tagger.pool_clip(windows, start_s, duration_s)

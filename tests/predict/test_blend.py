@@ -9,13 +9,34 @@ from scipy.stats import gmean
 
 from core.errors import UserError
 from predict.blend import main
-from predict.decide.blend_weights import blend_tables, cross_fit_blend, fit_weights
+from predict.decide.blend_weights import align_tables, blend_tables, cross_fit_blend, fit_weights
 from tests.predict.conftest import LABELS, TinyRun
-from train.evaluate.score_table import read_scores, write_scores
+from train.evaluate.score_table import ScoreTable, read_scores, write_scores
 
 RANDOM = np.random.default_rng(0)
 TABLES = [RANDOM.uniform(size=(6, 3)).astype(np.float32) for _ in range(2)]
 WEIGHTS = np.array([0.25, 0.75])
+
+
+def test_tables_are_matched_by_the_names_of_clips_and_labels() -> None:
+    values = RANDOM.uniform(size=(3, 2)).astype(np.float32)
+    first = ScoreTable(["a", "b", "c"], ["x", "y"], values)
+    second = ScoreTable(["c", "a", "b"], ["y", "x"], values[[2, 0, 1]][:, ::-1])
+    matched = align_tables(["one", "two"], [first, second])
+    for table in matched:
+        assert (table.clips, table.labels) == (first.clips, first.labels)
+        np.testing.assert_array_equal(table.values, values)
+
+
+@pytest.mark.parametrize(
+    ("clips", "labels", "words"),
+    [(["a", "c"], ["x", "y"], ["two", "clip 'b'"]), (["a", "b"], ["x", "z"], ["two", "label 'y'"])],
+)
+def test_what_one_table_lacks_is_named(clips: list[str], labels: list[str], words: list[str]) -> None:
+    values = np.zeros((2, 2), np.float32)
+    with pytest.raises(UserError) as caught:
+        align_tables(["one", "two"], [ScoreTable(["a", "b"], ["x", "y"], values), ScoreTable(clips, labels, values)])
+    assert all(word in str(caught.value) for word in words), str(caught.value)
 
 
 def test_means_are_numpy_s_and_scipy_s() -> None:
@@ -136,7 +157,7 @@ def test_weights_are_fitted_on_out_of_fold_scores(runs: TinyRun, capsys: pytest.
 
 def test_clips_that_are_gone_since_training_are_told(runs: TinyRun) -> None:
     runs.write_table(runs.table.iloc[1:])
-    with pytest.raises(UserError, match=r"oof\.csv is of other clips .* run make train again"):
+    with pytest.raises(UserError, match=r"'train0 .* is not in .*oof\.csv is of other clips, run make train again"):
         main([*runs.arguments, "--run", "both", "--runs", "a", "b", "--fit"])
 
 

@@ -11,10 +11,10 @@ import pytest
 from core.errors import UserError
 from predict import run, tune
 from predict.calibrate import main
-from predict.decide.thresholds import read_thresholds
+from predict.decide.fitted_params import read_thresholds
 from predict.inference.run_loader import load_run
 from recipe import Prediction, Training
-from tests.predict.conftest import LABELS, TinyRun
+from tests.predict.conftest import LABELS, TinyRun, predict_frames
 
 CALIBRATED = ["--prediction.calibrate", "true"]
 PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25, calibrate=True)
@@ -57,7 +57,7 @@ def test_temperatures_that_serve_other_folds_ill_are_told(
     table = tiny_run.table.copy()
     networks = load_run(tiny_run.run_paths.run_dir, replace(PREDICTION, calibrate=False))
     for row, fold in enumerate(table["fold"].tolist()[:6]):
-        scores = networks.tagger(fold).predict(tiny_run.frames(row)).scores
+        scores = predict_frames(networks.tagger(fold), tiny_run.frames(row)).scores
         table.loc[row, "labels"] = LABELS[int(scores.argmin() if is_wrong and fold else scores.argmax())]
     tiny_run.write_table(table)
     main(tiny_run.arguments)

@@ -21,7 +21,7 @@ from predict.inference.run_loader import load_run
 from predict.inference.tagger import Tagger
 from recipe import Prediction
 from recipe.cli import parse_command
-from tests.predict.conftest import LABELS, TinyRun
+from tests.predict.conftest import LABELS, TinyRun, predict_frames
 from train.evaluate.score_table import write_scores
 from train.networks.factory import build_network_from_recipe
 
@@ -63,7 +63,7 @@ def check_onnx(path: Path, tagger: Tagger) -> None:
     for n_windows in (1, 5):
         frames = torch.randn(n_windows, 40, 24, generator=torch.Generator().manual_seed(n_windows)) * 20 - 40
         (scores,) = session.run(None, {"frames": frames.numpy()})
-        expected = torch.stack([torch.from_numpy(tagger.predict(window).scores) for window in frames])
+        expected = torch.stack([torch.from_numpy(predict_frames(tagger, window).scores) for window in frames])
         torch.testing.assert_close(torch.from_numpy(scores), expected, atol=1e-4, rtol=0)
 
 
@@ -176,7 +176,7 @@ def test_clips_that_are_gone_since_training_are_told(tiny_run: TinyRun) -> None:
     scores = np.full((len(train), len(LABELS)), 0.5, np.float32)
     write_scores(tiny_run.run_paths.oof_csv, train["clip"].tolist(), LABELS, scores)
     tiny_run.write_table(tiny_run.table.iloc[1:])
-    with pytest.raises(UserError, match=r"oof\.csv is of other clips .* run make train again"):
+    with pytest.raises(UserError, match=r"'train0 .* is not in .*oof\.csv is of other clips, run make train again"):
         export.main(tiny_run.arguments)
 
 

@@ -11,9 +11,8 @@ import soundfile
 import torch
 from torch import Tensor
 
-from predict.decide.thresholds import read_thresholds
+from predict.decide.fitted_params import read_thresholds
 from predict.inference.dataset_clips import predict_stored_clips
-from predict.inference.input_files import InputFile
 from predict.inference.oof_predictions import predict_out_of_fold
 from predict.inference.recordings import predict_files
 from predict.inference.run_loader import TrainedRun, load_run
@@ -26,8 +25,8 @@ from tests.predict.conftest import LABELS, TinyRun
 from train.data.frame_bank import load_frame_bank
 from train.data.training_set import TrainingSet, load_training_set
 from train.evaluate.out_of_fold import report_folds
-from train.evaluate.score_clips import score_clips
 from train.evaluate.score_table import read_scores
+from train.evaluate.window_scorer import score_clips
 from train.loop import relabel
 from train.runs.checkpoint import load_checkpoint, save_checkpoint
 
@@ -110,7 +109,7 @@ def score_all(tiny_run: TinyRun, prediction: Prediction, **training: Any) -> Sco
 
     def score(fold: int | None) -> ClipScores:
         networks = [each for number, group in run.folds.items() if fold in (None, number) for each in group]
-        scores = score_clips(networks, frame_bank, range(len(frame_bank.clips)), prediction)
+        scores = score_clips(networks, frame_bank, range(len(frame_bank.clips)), Recipe(prediction=prediction))
         return dict(zip(frame_bank.clips, scores.numpy(), strict=True))
 
     scored = Scored(tiny_run, recipe, run, {fold: score(fold) for fold in run.folds}, score(None))
@@ -127,7 +126,7 @@ def assert_scores(found: ClipScores, expected: ClipScores) -> None:
 def predict_recordings(scored: Scored) -> ClipScores:
     """make predict INPUT= of the recordings themselves."""
     table, run = scored.tiny_run.table, scored.run
-    recordings = [InputFile(clip, Path(path)) for clip, path in zip(table["clip"], table["path"], strict=True)]
+    recordings = dict(zip(table["clip"], map(Path, table["path"]), strict=True))
     score_cache = ScoreCache.of_run(scored.tiny_run.run_paths.run_dir / "score_cache", run)
     found, failed = predict_files(recordings, run.tagger(), run.recipe.features, score_cache, LIMITS, CPU, 2)
     assert not failed

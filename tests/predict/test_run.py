@@ -14,7 +14,7 @@ from predict import score
 from predict.inference.run_loader import load_run
 from predict.run import main
 from recipe import Prediction
-from tests.predict.conftest import FEATURES, LABELS, TinyRun
+from tests.predict.conftest import FEATURES, LABELS, TinyRun, predict_frames
 from train.loop.epoch_log import EpochLog
 from train.runs.checkpoint import load_checkpoint, save_checkpoint
 
@@ -87,7 +87,7 @@ def test_without_test_clips_each_fold_is_scored_by_the_networks_that_never_saw_i
     assert len(submission) == 6
     run = load_run(tiny_run.run_paths.run_dir, Prediction(window_seconds=0.5, hop_seconds=0.25))
     for index, fold in enumerate([0, 1, 0, 1, 0, 1]):
-        clip_prediction = run.tagger(fold).predict(tiny_run.frames(index))
+        clip_prediction = predict_frames(run.tagger(fold), tiny_run.frames(index))
         np.testing.assert_allclose(submission.loc[index, LABELS].astype(float), clip_prediction.scores, atol=1e-6)
 
 
@@ -155,7 +155,7 @@ def test_files_are_replaced_together_or_not_at_all(tiny_run: TinyRun, monkeypatc
     def fail(*_: object) -> None:
         raise OSError("no space left on device")
 
-    for step in ("write_submission", "write_exports", "write_provenance"):
+    for step in ("write_submission", "detect", "write_provenance"):
         with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
             patch.setattr(f"predict.run.{step}", fail)
             main([*tiny_run.arguments, "--prediction.pooling", "max", "--export", "json"])

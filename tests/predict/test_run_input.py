@@ -1,6 +1,7 @@
 """make predict INPUT=..., by its command line: what it writes, and how it ends."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -13,11 +14,18 @@ import pandas as pd
 import psutil
 import pytest
 import soundfile
+import torch
 
 from core.errors import UserError
 from core.file_lock import file_lock
 from core.paths import FAILED_NAME, SUBMISSION_NAME, WINDOWS_NAME
+from predict.inference import recordings
+from predict.inference.recordings import RecordingTask, load_scorer
+from predict.inference.run_loader import load_run
+from predict.inference.score_cache import ScoreCache
 from predict.run import main
+from preprocess.audio.isolated import decoder_limits
+from recipe import Prediction
 from tests.predict.conftest import TinyRun
 from train.evaluate.score_table import read_scores
 
@@ -160,3 +168,22 @@ def test_a_command_that_is_killed_leaves_no_process(
     assert len(children) == 2
     process.kill()
     wait_until(lambda: not any(map(is_running, children)), timeout_s=5)
+
+
+def test_a_cluster_is_for_recordings_of_no_dataset(tiny_run: TinyRun) -> None:
+    with pytest.raises(UserError, match="--scheduler is for recordings of --input"):
+        main([*tiny_run.arguments, "--scheduler", "tcp://127.0.0.1:9"])
+
+
+def test_a_process_loads_the_networks_of_a_run_once_and_refuses_others(tiny_run: TinyRun, field: Path) -> None:
+    prediction = Prediction(window_seconds=0.5, hop_seconds=0.25)
+    run_dir, features = tiny_run.run_paths.run_dir, tiny_run.recipe.features
+    run = load_run(run_dir, prediction)
+    entry = ScoreCache.of_run(run_dir / "score_cache", run).lookup(field / "06.wav")
+    task = RecordingTask(entry, run_dir, prediction, features, decoder_limits(tiny_run.recipe.data), "cpu", 1)
+    recordings._scorers.clear()
+    assert load_scorer(task, torch.device("cpu")) is load_scorer(pickle.loads(pickle.dumps(task)), torch.device("cpu"))
+    recordings._scorers.clear()
+    tiny_run.write_network(fold=1, seed=1)
+    with pytest.raises(UserError, match="has other networks now"):
+        load_scorer(task, torch.device("cpu"))

@@ -11,7 +11,7 @@ import yaml
 
 from core.errors import UserError
 from predict import calibrate, export, run, score
-from predict.decide.thresholds import read_thresholds
+from predict.decide.fitted_params import read_thresholds
 from predict.inference.oof_predictions import OofPredictions
 from predict.inference.tagger import ClipPrediction
 from predict.tune import main, pool_at_thresholds

@@ -1,4 +1,6 @@
-"""`append_clip` as with a decoder that dies of recordings by their names. Sandboxes import this module by name.
+"""`append_clip` and `measure_recording` with a decoder that fails at recordings by their names.
+
+Sandboxes import this module by name.
 
 The names begin with: crash, abort, hang, killed, once (killed, but not the second time), half (as once, amid its
 frames), memory, bug, slow.
@@ -21,6 +23,8 @@ from core.sandbox import run_isolated
 from preprocess.audio import isolated
 from preprocess.build import shard_task
 from preprocess.build.shard_task import ClipJob
+from preprocess.statistics import measure
+from preprocess.statistics.measure import AudioStats
 from preprocess.store.schema import Row
 from recipe import Features
 
@@ -39,10 +43,23 @@ TO_BLAME = {"crash", "abort"}
 """Which of them fail by their own fault."""
 
 
-def append_clip(
-    path: str, job: ClipJob, shard: str, position: int, features: Features
-) -> Iterator[tuple[list[Row], float]]:
+def append_clip(path: str, job: ClipJob, shard: str, position: int, features: Features) -> tuple[list[Row], float]:
     """Do what the name of the recording says, then as the real one."""
+    if Path(path).name.startswith("half") and not Path(f"{path}.died").exists():
+        with Path(shard).open("r+b") as file:
+            file.seek(position)
+            file.write(b"\xff" * 100_000)
+    _do_as_named(path)
+    return shard_task.append_clip(path, job, shard, position, features)
+
+
+def measure_recording(path: str) -> AudioStats:
+    """Do what the name of the recording says, then as the real one."""
+    _do_as_named(path)
+    return measure.measure_recording(path)
+
+
+def _do_as_named(path: str) -> None:
     name, died = Path(path).name, Path(f"{path}.died")
     if name.startswith("crash"):
         ctypes.string_at(0)
@@ -54,10 +71,6 @@ def append_clip(
         os.kill(os.getpid(), signal.SIGKILL)
     if name.startswith(("once", "half")) and not died.exists():
         died.touch()
-        if name.startswith("half"):
-            with Path(shard).open("r+b") as file:
-                file.seek(position)
-                file.write(b"\xff" * 100_000)
         os.kill(os.getpid(), signal.SIGKILL)
     if name.startswith("memory"):
         bytearray(1 << 40)
@@ -65,7 +78,6 @@ def append_clip(
         raise RuntimeError("a bug")
     if name.startswith("slow"):
         time.sleep(0.15)
-    yield from shard_task.append_clip(path, job, shard, position, features)
 
 
 def _run_isolated(function: Callable[..., Any], path: str, *arguments: Any, **options: Any) -> Iterator[Any]:
@@ -77,6 +89,7 @@ def _run_isolated(function: Callable[..., Any], path: str, *arguments: Any, **op
 def let_recordings_be_bad(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have recordings do what their names say."""
     monkeypatch.setattr(shard_task, "append_clip", append_clip)
+    monkeypatch.setattr("preprocess.survey.measure_recording", measure_recording)
     monkeypatch.setattr(isolated, "run_isolated", _run_isolated)
 
 

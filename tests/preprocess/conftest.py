@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 from preprocess import features as script
-from preprocess.build.plan import PlannedClip
+from preprocess.build.shard_task import ClipJob
 
 
 @pytest.fixture
@@ -26,8 +26,8 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The clips that were computed, filled as they are."""
     clips: list[str] = []
 
-    def compute_missing(missing: list[PlannedClip], *rest: object) -> object:
-        clips.extend(sorted(one.job.clip for one in missing))
+    def compute_missing(missing: list[ClipJob], *rest: object) -> object:
+        clips.extend(sorted(one.clip for one in missing))
         return real(missing, *rest)  # type: ignore[arg-type]
 
     real = script.compute_missing

@@ -1,11 +1,8 @@
 """`make survey`: a small set with warnings, surveyed as users do, the same for one and two jobs."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import soundfile
 
 from core.errors import UserError
 from preprocess import survey
+from tests.preprocess.bad_recordings import REASONS, let_recordings_be_bad, write_noise
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -62,23 +60,21 @@ def test_survey_of_a_small_set_for_one_and_two_jobs(
     assert "high/copy.flac (high) = low/low0.wav (low)" in printed.out
 
 
-def crash(path: str) -> None:
-    os.kill(os.getpid(), signal.SIGSEGV)
-
-
-def hang(path: str) -> None:
-    os.kill(os.getpid(), signal.SIGALRM)
-
-
 @pytest.mark.parametrize("n_jobs", [1, 2])
-@pytest.mark.parametrize("how", [crash, hang])
-def test_a_decoder_that_crashes_or_hangs_stops_with_a_line_and_no_file(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: Callable[[str], None], n_jobs: int
+def test_a_decoder_that_crashes_or_hangs_costs_its_recording_alone(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], n_jobs: int
 ) -> None:
-    monkeypatch.setattr(survey, "measure_recording", how)
-    with pytest.raises(UserError, match="crashed"):
-        survey.main(options(folder, tmp_path / "cache", n_jobs))
-    assert not (tmp_path / "cache").exists()
+    let_recordings_be_bad(monkeypatch)
+    for seed, name in enumerate(("crash", "hang")):
+        write_noise(folder / "low" / f"{name}.wav", seed)
+    survey.main(options(folder, tmp_path / "cache", n_jobs))
+    stats: dict[str, Any] = json.loads((tmp_path / "cache" / "small" / "survey.json").read_text(encoding="utf-8"))
+    reasons = {one["clip"]: one["reason"] for one in stats["unreadable"]}
+    assert reasons.pop("low/broken.wav").startswith("neither soundfile nor PyAV")
+    assert reasons == {f"low/{name}.wav": REASONS[name] for name in ("crash", "hang")}
+    assert stats["clips"]["all"] == 12
+    assert stats["duplicates"] == [["high/copy.flac", "low/low0.wav"]]
+    assert "low/crash.wav" in capsys.readouterr().out
 
 
 def test_a_cache_that_cannot_be_written_is_named(folder: Path, tmp_path: Path) -> None:

@@ -15,9 +15,8 @@ from PIL import Image
 
 from core.errors import UserError
 from predict import run, score
-from predict.inference.input_files import InputFile
 from recipe import as_dict
-from report.clip_media import InputFileMedia
+from report.clip_cards import ClipMedia
 from report.inspect import main
 from report.media import HEIGHT, WIDTH, picture_uri
 from tests.predict.conftest import FEATURES, LABELS, TinyRun
@@ -119,9 +118,9 @@ def test_a_page_does_without_the_maps_of_other_networks(tiny_run: TinyRun, capsy
 
 
 def test_previews_have_the_same_top_db_floor_as_network_inputs(tiny_run: TinyRun) -> None:
-    paths = [InputFile("a", Path(tiny_run.table["path"].iloc[10]))]
-    raw = InputFileMedia(paths, FEATURES).frames("a")
-    frames = InputFileMedia(paths, replace(FEATURES, top_db=20.0)).frames("a")
+    paths = {"a": Path(tiny_run.table["path"].iloc[10])}
+    raw = ClipMedia(paths, FEATURES).frames("a")
+    frames = ClipMedia(paths, replace(FEATURES, top_db=20.0)).frames("a")
     assert raw is not None
     assert frames is not None
     np.testing.assert_allclose(frames, np.maximum(raw, raw.max() - 20), atol=1e-2)

@@ -62,7 +62,9 @@ def naive_map(network: AudioNetwork, frames: torch.Tensor, label: int, window: i
     """[n_rows, n_columns], a window, a row and a column at a time."""
     summed, times = np.zeros((4, max(len(frames), window))), np.zeros(max(len(frames), window))
     for start in window_starts(len(frames), window, window):
-        (rows,) = hires_cam(network, slice_windows(frames, np.array([start]), window), [label])[0].numpy()
+        (rows,) = hires_cam(
+            network, slice_windows(frames, np.array([start]), window, "random_tile", "logmel"), [label]
+        )[0].numpy()
         at = (np.arange(window) + 0.5) * rows.shape[1] / window - 0.5
         summed[:, start : start + window] += [np.interp(at, np.arange(rows.shape[1]), row) for row in rows]
         times[start : start + window] += 1

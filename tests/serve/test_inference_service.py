@@ -18,7 +18,7 @@ import soundfile
 from core.errors import UserError
 from core.sandbox import Cancelled
 from predict import run
-from predict.decide.thresholds import write_thresholds
+from predict.decide.fitted_params import write_thresholds
 from preprocess.audio.blocks import DecodeError
 from recipe.cli import parse_command
 from serve.inference_service import ENDED, InferenceService, ScoringTurns

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from preprocess.dataset.clip_table import write_clip_table
 from preprocess.dataset.labels import write_vocabulary
-from preprocess.store.schema import FrameEncoding, Row, frames_digest
-from preprocess.store.writer import RowSource, write_store
+from preprocess.store.schema import FrameEncoding
+from preprocess.store.writer import write_store
 from recipe import Features
+from tests.row_sources import row_source_of
 from train.fit import main
 
 ROOT = Path(__file__).parent.parent.parent
@@ -44,8 +45,7 @@ def write_training_dataset(
         frames = random.normal(-60, 8, (int(random.integers(10, 40)), N_BINS))
         frames[:, 2 * label : 2 * label + 2] += 25
         stored, clip = frames.astype(np.float16), f"clip {number}.wav"
-        row = Row(clip, 0, "1:1", 0.0, len(stored) / FRAMES_PER_SECOND, len(stored), frames_digest(stored))
-        row_sources.append(RowSource.from_array(row, stored, dataset_dir))
+        row_sources.append(row_source_of(stored, dataset_dir, clip, duration_s=len(stored) / FRAMES_PER_SECOND))
         label_quality = "noisy" if number >= n_clips - noisy else "curated"
         rows.append(
             (clip, f"/sound/{clip}", labels[label], number // len(labels) % folds, "train", clip, label_quality)

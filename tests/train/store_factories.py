@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from preprocess.store.schema import FrameEncoding, Row, frames_digest
-from preprocess.store.writer import RowSource, write_store
+from preprocess.store.schema import FrameEncoding
+from preprocess.store.writer import write_store
 from recipe import Features
+from tests.row_sources import row_source_of
 from train.data.frame_bank import FrameBank
 
 ClipVariant = tuple[str, int]
@@ -40,13 +41,7 @@ def write_small_store(
     """Write a store with so many frames of each clip and variant, in that order; return the stored frames."""
     stored = {name: random_frames(dtype, length, n_bins, seed) for seed, (name, length) in enumerate(lengths.items())}
     row_sources = [
-        RowSource.from_array(
-            Row(
-                clip, variant, "1:1", float(number), len(frames) / frames_per_second, len(frames), frames_digest(frames)
-            ),
-            frames,
-            path,
-        )
+        row_source_of(frames, path, clip, variant, start_s=float(number), duration_s=len(frames) / frames_per_second)
         for number, ((clip, variant), frames) in enumerate(stored.items())
     ]
     write_store(

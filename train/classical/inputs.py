@@ -7,8 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from preprocess.audio.clip_audio import ClipAudio
-from preprocess.audio.trimming import take_samples
+from preprocess.audio.clip_audio import ClipAudio, take_samples
 from preprocess.frames.framing import Samples
 from recipe import Features
 

@@ -44,12 +44,10 @@ def draw_crop_starts(uniform: Tensor, lengths: Tensor, n_frames: int, short_clip
     return torch.where(surplus < 0, -start, start) if short_clip_padding == "pad" else start
 
 
-def gather_crops(
-    frame_bank: FrameBank, positions: Tensor, n_frames: int, short_clip_padding: ShortClipPadding
-) -> Tensor:
+def gather_crops(frame_bank: FrameBank, positions: Tensor, n_frames: int, padding: ShortClipPadding) -> Tensor:
     """[n, n_frames, n_bins] crops as stored, beside the bank's frames, by their positions [3, n]."""
-    is_short = bool(frame_bank.lengths.min() < n_frames)
-    padding = short_clip_padding if is_short else "tile"  # equal where no crop leaves its clip, and cheaper than pad
+    if frame_bank.min_length >= n_frames:
+        padding = "tile"  # no crop leaves its clip, so every padding gives the same, and pad is the slowest
     return _take_crops(frame_bank.frames, positions, n_frames, padding, frame_bank.kind)
 
 
@@ -59,18 +57,15 @@ def pad_short_clip(frames: Tensor, n_frames: int, short_clip_padding: ShortClipP
     return _take_crops(frames, positions, n_frames, short_clip_padding, kind)[0]
 
 
-def _take_crops(
-    frames: Tensor, positions: Tensor, n_frames: int, short_clip_padding: ShortClipPadding, kind: str
-) -> Tensor:
+def _take_crops(frames: Tensor, positions: Tensor, n_frames: int, padding: ShortClipPadding, kind: str) -> Tensor:
     """Crops in one gather. Outside its clip a crop repeats it, or (pad) is silent: 0 in a waveform, else the crop's
     lowest value."""
     offsets, lengths, starts = positions[:, :, None]
     indices = starts + torch.arange(n_frames, device=frames.device)
     inside = (indices >= 0) & (indices < lengths)
-    pads = short_clip_padding == "pad"
-    indices = offsets + (indices.clamp(min=0).minimum(lengths - 1) if pads else indices % lengths)
-    crops = frames.index_select(0, indices.flatten()).view(*indices.shape, -1)
-    if not pads:
+    nearest = indices.clamp(min=0).minimum(lengths - 1) if padding == "pad" else indices % lengths
+    crops = frames.index_select(0, (offsets + nearest).flatten()).view(*indices.shape, -1)
+    if padding != "pad":
         return crops
     silence = torch.zeros_like(crops[:, :1, :1]) if kind == "waveform" else crops.amin((1, 2), keepdim=True)
     return torch.where(inside[:, :, None], crops, silence)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,10 @@ class FrameBank:
     @property
     def n_bins(self) -> int:
         return self.frames.shape[1]
+
+    @cached_property
+    def min_length(self) -> int:
+        return int(self.lengths.min())
 
     def dequantise(self, stored: Tensor) -> Tensor:
         """float32 values in the unit of the features (dB, samples) from values as stored."""

@@ -1,4 +1,4 @@
-"""Windows through a network: each by itself (exact), or from one pass over all the frames they lie in (dense)."""
+"""A network's scores of windows: of each by itself (exact), or from one pass over all their frames (dense)."""
 
 import itertools
 from collections.abc import Sequence
@@ -12,23 +12,20 @@ from train.evaluate.windows import slice_windows
 from train.networks.factory import AudioNetwork
 
 CPU_BATCH_WINDOWS = 32
-"""Windows that a network takes at once on a CPU, where more are no faster and take more memory."""
+"""Windows in a batch on a CPU, where more are no faster."""
 
 ClipWindows = tuple[Tensor, np.ndarray]
 """Frames [n_frames, n_bins] of a clip, and the first frames of windows in them."""
 
 
 def supports_dense(network: AudioNetwork) -> bool:
-    """Whether windows may share time steps: the head takes any run of them, and no layer looks at the whole input."""
-    # By name: importing torchvision takes two seconds, which commands with other networks do without.
+    """Whether windows may share time steps: the head takes any number of them, and no layer pools the whole input."""
+    # By name, because importing torchvision takes two seconds.
     return network.dense and not any(type(layer).__name__ == "SqueezeExcitation" for layer in network.modules())
 
 
 def forward_windows(network: AudioNetwork, clips: Sequence[ClipWindows], window: int, *, dense: bool) -> Tensor:
-    """Probabilities float32 [n_windows, n_labels] of the windows of some clips, clip after clip.
-
-    Windows of a clip shorter than they are have nothing to share.
-    """
+    """Probabilities float32 [n_windows, n_labels] of the windows of some clips, clip after clip."""
     scores = []
     for exact, some in itertools.groupby(clips, lambda clip: not dense or len(clip[0]) < window):
         scores.append((_score_exact if exact else _score_dense)(network, list(some), window))
@@ -37,21 +34,20 @@ def forward_windows(network: AudioNetwork, clips: Sequence[ClipWindows], window:
 
 def _score_exact(network: AudioNetwork, clips: Sequence[ClipWindows], window: int) -> Tensor:
     """Scores of windows, each by itself."""
-    windows = torch.cat(
-        [
-            slice_windows(frames, starts, window, network.short_clip_padding, network.kind).expand(len(starts), -1, -1)
-            for frames, starts in clips
-        ]
-    )
-    at_once = CPU_BATCH_WINDOWS if windows.device.type == "cpu" else len(windows)
-    return torch.cat([run_network(network, some) for some in windows.split(at_once)])
+    windows = []
+    for frames, starts in clips:
+        some = slice_windows(frames, starts, window, network.short_clip_padding, network.kind)
+        windows.append(some.expand(len(starts), -1, -1))
+    x = torch.cat(windows)
+    batch_size = CPU_BATCH_WINDOWS if x.device.type == "cpu" else len(x)
+    return torch.cat([run_network(network, batch) for batch in x.split(batch_size)])
 
 
 @torch.inference_mode()
 def _score_dense(network: AudioNetwork, clips: Sequence[ClipWindows], window: int) -> Tensor:
     """Scores of windows from the time steps nearest to them; neighbouring clips of one length share a pass.
 
-    At a window's edges the network sees the frames beyond them, where by itself it sees padding.
+    At a window's edges the network takes the frames beyond them, and in exact mode padding.
     """
     picked = []
     for _, some in itertools.groupby(clips, lambda clip: len(clip[0])):
@@ -62,7 +58,7 @@ def _score_dense(network: AudioNetwork, clips: Sequence[ClipWindows], window: in
 
 
 def _gather_columns(columns: Tensor, starts: np.ndarray, width: float) -> Tensor:
-    """Windows [n_windows, channels, n_columns] of a clip's columns; `starts` and `width` are in columns, not whole."""
+    """Windows [n_windows, channels, n_columns] of a clip's columns; `starts` and `width` are in fractions of columns."""
     n_columns = columns.shape[-1]
     n_window_columns = min(max(round(width), 1), n_columns)
     first = np.minimum((starts + 0.5).astype(np.int64), n_columns - n_window_columns)
@@ -74,7 +70,7 @@ def _gather_columns(columns: Tensor, starts: np.ndarray, width: float) -> Tensor
 def run_network(network: AudioNetwork, x: Tensor) -> Tensor:
     """Probabilities float32 [B, n_labels] of windows [B, n_frames, n_bins], by halves where memory is short.
 
-    Raises UserError where there is too little of it for one window.
+    Raises UserError where it is too short for one window.
     """
     try:
         return network.probabilities(network(x))
@@ -84,4 +80,4 @@ def run_network(network: AudioNetwork, x: Tensor) -> Tensor:
                 f"{x.device} has too little memory for a window of {x.shape[1]} frames: lower "
                 "prediction.window_seconds, or use --device cpu"
             ) from None
-    return torch.cat([run_network(network, half) for half in x.chunk(2)])  # out here, what failed has been freed
+    return torch.cat([run_network(network, half) for half in x.chunk(2)])  # here, the memory of the try is free again

@@ -1,8 +1,8 @@
-"""Scores of scores: ranking, decisions and confusions, computed on tensors on whatever device they are.
+"""Metrics of rankings and decisions, and confusions, on tensors of any device.
 
 `truth` and `scores` are `[n_clips, n_labels]`; truth counts as present from 0.5, decisions are 0/1 or booleans.
-What is not defined is left out and never counted as zero: clips without labels by `lwlrap` and `accuracy`, absent
-labels by the averages over labels. `describe_excluded` says which.
+Undefined values are left out, not counted as zero: clips without labels by `lwlrap` and `accuracy`, absent labels by
+the averages over labels. `describe_excluded` says which.
 """
 
 from collections.abc import Sequence
@@ -21,18 +21,15 @@ def compute_metrics(truth: Tensor, scores: Tensor, threshold: float | Tensor = 0
     Decisions are made at one threshold, or at one a label `[n_labels]`.
     """
     decisions = scores >= threshold
-    summary = {"lwlrap": lwlrap(truth, scores), "map": mean_average_precision(truth, scores)}
+    values = {"lwlrap": lwlrap(truth, scores), "map": mean_average_precision(truth, scores)}
     if is_single_label(truth):
-        summary["accuracy"] = accuracy(truth, scores)
-    return summary | {
-        "f1_micro": f1_micro(truth, decisions),
-        "f1_macro": f1_macro(truth, decisions),
-        "hamming": hamming_score(truth, decisions),
-    }
+        values["accuracy"] = accuracy(truth, scores)
+    decision_metrics = {"f1_micro": f1_micro, "f1_macro": f1_macro, "hamming": hamming_score}
+    return values | {name: metric(truth, decisions) for name, metric in decision_metrics.items()}
 
 
 def describe_excluded(truth: Tensor, labels: Sequence[str]) -> list[str]:
-    """What the metrics leave out of this truth, in words; empty where nothing is."""
+    """What the metrics leave out of this truth, in words; empty for nothing."""
     excluded = []
     if unlabelled := int((_present(truth).sum(1) == 0).sum()):
         excluded.append(f"{unlabelled} clips without a label are left out of lwlrap, and are negatives elsewhere")
@@ -45,19 +42,17 @@ def describe_excluded(truth: Tensor, labels: Sequence[str]) -> list[str]:
 def lwlrap(truth: Tensor, scores: Tensor) -> float:
     """Label-weighted label-ranking average precision: the mean precision at the rank of each label of each clip.
 
-    scikit-learn's `label_ranking_average_precision_score` weighted by each clip's number of labels, of equal scores the
-    worst rank; the metric of Freesound Audio Tagging 2019. NaN where no clip has a label.
+    scikit-learn's `label_ranking_average_precision_score` weighted by each clip's number of labels; equal scores have
+    the worst rank. The metric of Freesound Audio Tagging 2019. NaN where no clip has a label.
     """
     present = _present(truth)
-    return _mean(precision_at_rank(present, scores)[present])
+    return float(precision_at_rank(present, scores)[present].mean())
 
 
-def lwlrap_per_class(truth: Tensor, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Each label's part in lwlrap `[n_labels]`, NaN where no clip has it, and its weight: its share of all labels."""
+def lwlrap_per_class(truth: Tensor, scores: Tensor) -> Tensor:
+    """Mean precision at each label's ranks `[n_labels]`, NaN where no clip has it."""
     present = _present(truth)
-    counts = present.sum(0)
-    sums = torch.where(present, precision_at_rank(present, scores), 0).sum(0)
-    return sums / counts, counts / counts.sum()
+    return torch.where(present, precision_at_rank(present, scores), 0).sum(0) / present.sum(0)
 
 
 def average_precision_per_class(truth: Tensor, scores: Tensor) -> Tensor:
@@ -69,43 +64,36 @@ def average_precision_per_class(truth: Tensor, scores: Tensor) -> Tensor:
 
 def mean_average_precision(truth: Tensor, scores: Tensor) -> float:
     """Average precision averaged over the labels that some clip has; NaN where none has any."""
-    per_class = average_precision_per_class(truth, scores)
-    return _mean(per_class[~per_class.isnan()])
+    return float(average_precision_per_class(truth, scores).nanmean())
 
 
 def precision_at_rank(present: Tensor, scores: Tensor) -> Tensor:
-    """For every score of a row: of the scores at least as high, the share that is present; float64."""
+    """For every score of a row, the share of present ones among the scores at least as high; float64."""
     ascending, order = (-scores).sort(dim=-1)
     hits = present.gather(-1, order).cumsum(-1)
     at_least = torch.searchsorted(ascending, -scores, right=True)
     return hits.gather(-1, at_least - 1).double() / at_least
 
 
-def true_positives(truth: Tensor, decisions: Tensor) -> Tensor:
-    """Clips rightly given each label `[n_labels]`."""
-    return (_present(truth) & _present(decisions)).sum(0)
-
-
 def false_positives(truth: Tensor, decisions: Tensor) -> Tensor:
-    """Clips wrongly given each label `[n_labels]`."""
+    """Clips by label `[n_labels]` that are given it and do not have it."""
     return (~_present(truth) & _present(decisions)).sum(0)
 
 
 def false_negatives(truth: Tensor, decisions: Tensor) -> Tensor:
-    """Clips denied each label though they have it `[n_labels]`."""
+    """Clips by label `[n_labels]` that have it and are not given it."""
     return (_present(truth) & ~_present(decisions)).sum(0)
 
 
 def f1_per_class(truth: Tensor, decisions: Tensor) -> Tensor:
     """F1 of each label `[n_labels]`; NaN where it neither occurs nor is decided."""
-    hits = 2 * true_positives(truth, decisions).double()
+    hits = 2 * (_present(truth) & _present(decisions)).sum(0).double()
     return hits / (hits + false_positives(truth, decisions) + false_negatives(truth, decisions))
 
 
 def f1_macro(truth: Tensor, decisions: Tensor) -> float:
     """F1 averaged over the labels where it is defined."""
-    per_class = f1_per_class(truth, decisions)
-    return _mean(per_class[~per_class.isnan()])
+    return float(f1_per_class(truth, decisions).nanmean())
 
 
 def f1_micro(truth: Tensor, decisions: Tensor) -> float:
@@ -114,14 +102,14 @@ def f1_micro(truth: Tensor, decisions: Tensor) -> float:
 
 
 def hamming_score(truth: Tensor, decisions: Tensor) -> float:
-    """Share of right decisions. Deciding nothing at all scores high where labels are rare: read F1 beside it."""
-    return _mean((_present(truth) == _present(decisions)).double())
+    """Share of right decisions; where labels are rare it is high without any decision for one, so compare F1."""
+    return float((_present(truth) == _present(decisions)).double().mean())
 
 
 def accuracy(truth: Tensor, scores: Tensor) -> float:
     """Share of the clips with exactly one label whose highest score is that label's; NaN where there are none."""
     single = _present(truth).sum(1) == 1
-    return _mean((scores[single].argmax(1) == truth[single].argmax(1)).double())
+    return float((scores[single].argmax(1) == truth[single].argmax(1)).double().mean())
 
 
 def confusion_matrix(truth: Tensor, scores: Tensor) -> Tensor:
@@ -134,7 +122,3 @@ def confusion_matrix(truth: Tensor, scores: Tensor) -> Tensor:
 
 def _present(values: Tensor) -> Tensor:
     return values if values.dtype == torch.bool else values >= 0.5
-
-
-def _mean(values: Tensor) -> float:
-    return float(values.mean()) if values.numel() else float("nan")

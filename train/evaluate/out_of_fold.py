@@ -1,5 +1,6 @@
-"""Scores of training clips by the networks that never saw them: a run's figures, oof.csv, and label issues."""
+"""Out-of-fold scores of the training clips: the metrics of a run, its tables, and possible label errors."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,53 +10,75 @@ import torch
 from torch import Tensor
 
 from core.csv_tables import write_table
+from core.files import atomic_write
 from core.paths import RunPaths
 from preprocess.dataset.labels import is_single_label, join_labels
 from recipe import Recipe
 from train.data.training_set import DROP, TrainingSet
-from train.evaluate.metrics import compute_metrics
-from train.evaluate.per_label import write_confusion, write_per_label
-from train.evaluate.score_clips import score_clips
+from train.evaluate import metrics
 from train.evaluate.score_table import write_scores
+from train.evaluate.window_scorer import score_clips
 from train.runs.checkpoint import Checkpoint, build_network_from_checkpoint, load_checkpoint
 from train.runs.run_folder import get_fold_dir
 from train.runs.seen_clips import find_seen_clip
 
 MIN_PROPOSAL_SCORE = 0.5
-"""A label is proposed from this score on."""
+"""Lowest score of a proposed label."""
+LABEL_ISSUE_COLUMNS = ("clip", "labels", "given_labels", "label_quality", "issue_score")
 
 
 def report_folds(run_paths: RunPaths, recipe: Recipe, training_set: TrainingSet, device: torch.device) -> None:
-    """Print the figures of each finished fold; once all are there, of all clips, and write the tables of the run."""
+    """Print the metrics of each finished fold; once all are finished, of all clips, and write the run's tables."""
     folds = training_set.fold_numbers()
     scores = torch.full_like(training_set.targets, torch.nan)
     rows, unfinished_folds = [], []
     for fold in folds:
         fold_rows = np.flatnonzero(training_set.folds == fold)
-        networks = (
-            load_best_checkpoints(run_paths.run_dir, recipe, fold)
-            if is_finished(run_paths.run_dir, recipe, fold)
-            else {}
-        )
-        if stale := any(is_stale(each, training_set, fold_rows) for each in networks.values()):
-            print(f"fold {fold}: its networks have other labels, or have learnt from clips it holds out; train again")
-        if stale or not networks:
+        checkpoints = load_best_checkpoints(run_paths.run_dir, recipe, fold)
+        stale = any(is_stale(each, training_set, fold_rows) for each in checkpoints.values())
+        if stale:
+            print(f"fold {fold}: its networks have other labels, or were trained on clips it holds out; train again")
+        if stale or not checkpoints:
             unfinished_folds.append(fold)
             continue
-        scores[fold_rows] = score_fold(networks, recipe, training_set, fold_rows, device)
+        networks = [build_network_from_checkpoint(path, each, device) for path, each in checkpoints.items()]
+        scores[fold_rows] = score_clips(networks, training_set.frame_bank, fold_rows.tolist(), recipe)
         rows.append({"fold": str(fold)} | metrics_row(training_set, scores, training_set.validation_rows(fold)))
     if unfinished_folds:
-        print(
-            format_table(rows), f"{run_paths.oof_csv} waits for folds {', '.join(map(str, unfinished_folds))}", sep="\n"
-        )
-        return
-    curated = np.concatenate([training_set.validation_rows(fold) for fold in folds])
-    rows.append({"fold": "all"} | metrics_row(training_set, scores, curated))
-    print(format_table(rows), *write_tables(run_paths, training_set, scores, curated), sep="\n")
+        lines = [f"{run_paths.oof_csv} waits for folds {', '.join(map(str, unfinished_folds))}"]
+    else:
+        curated = np.concatenate([training_set.validation_rows(fold) for fold in folds])
+        rows.append({"fold": "all"} | metrics_row(training_set, scores, curated))
+        lines = write_tables(run_paths, training_set, scores, curated)
+    table = pd.DataFrame(rows).to_string(index=False, float_format="%.4f") if rows else "no fold is finished"
+    print(table, *lines, sep="\n")
+
+
+def load_best_checkpoints(run_dir: Path, recipe: Recipe, fold: int) -> dict[Path, Checkpoint]:
+    """The best networks of a fold, one a seed, by their files; none unless all are trained to the last epoch."""
+    checkpoints = {}
+    for seed in range(recipe.training.seeds):
+        best_path, last_path = (get_fold_dir(run_dir, recipe, fold, seed) / name for name in ("best.pt", "last.pt"))
+        finished = best_path.exists() and last_path.exists()
+        if not finished or load_checkpoint(last_path).epoch < recipe.training.epochs:
+            return {}
+        checkpoints[best_path] = load_checkpoint(best_path)
+    return checkpoints
+
+
+def is_stale(checkpoint: Checkpoint, training_set: TrainingSet, rows: np.ndarray) -> bool:
+    """Whether a network has other labels, or was trained on any of `rows`."""
+    seen_clip = find_seen_clip(training_set.clip_names(rows), checkpoint.seen_clips)
+    return checkpoint.labels != training_set.labels or seen_clip is not None
+
+
+def metrics_row(training_set: TrainingSet, scores: Tensor, rows: np.ndarray) -> dict[str, Any]:
+    """Number of clips, and every metric on them."""
+    return {"clips": len(rows)} | metrics.compute_metrics(training_set.targets[rows], scores[rows])
 
 
 def write_tables(run_paths: RunPaths, training_set: TrainingSet, scores: Tensor, curated: np.ndarray) -> list[str]:
-    """Write oof.csv, label_issues.csv of all clips, per_label.csv, confusion.csv of the curated; what they are."""
+    """Write oof.csv and label_issues.csv of all clips, per_label.csv and confusion.csv of curated ones; their lines."""
     run_dir, labels = run_paths.run_dir, training_set.labels
     write_scores(run_paths.oof_csv, training_set.frame_bank.clips, labels, scores.numpy())
     label_issues = find_label_issues(training_set, scores)
@@ -65,69 +88,39 @@ def write_tables(run_paths: RunPaths, training_set: TrainingSet, scores: Tensor,
     if is_single_label(truth):
         write_confusion(run_dir / "confusion.csv", labels, truth, scores[curated])
     return [
-        f"{run_paths.oof_csv}: {len(scores)} clips, each scored by the networks that never saw its fold",
-        f"{run_dir / 'label_issues.csv'}: {len(label_issues)} clips whose labels deserve a look",
-        f"{run_dir / 'per_label.csv'}: figures label by label",
+        f"{run_paths.oof_csv}: {len(scores)} clips, each scored by networks that were not trained on its fold",
+        f"{run_dir / 'label_issues.csv'}: {len(label_issues)} clips with possible label errors",
+        f"{run_dir / 'per_label.csv'}: metrics of each label",
     ]
 
 
-def is_finished(run_dir: Path, recipe: Recipe, fold: int) -> bool:
-    """Whether every network of a fold is trained to the last epoch."""
-    fold_dirs = [get_fold_dir(run_dir, recipe, fold, seed) for seed in range(recipe.training.seeds)]
-    return all(
-        (fold_dir / "best.pt").exists()
-        and (fold_dir / "last.pt").exists()
-        and load_checkpoint(fold_dir / "last.pt").epoch >= recipe.training.epochs
-        for fold_dir in fold_dirs
-    )
+def write_per_label(path: Path, labels: Sequence[str], truth: Tensor, scores: Tensor) -> None:
+    """Write each label's metrics on clips [n_clips, n_labels], decided at 0.5; undefined ones are left empty."""
+    decisions = scores >= 0.5
+    columns = {
+        "clips": (truth >= 0.5).sum(0),
+        "lwlrap": metrics.lwlrap_per_class(truth, scores),
+        "average_precision": metrics.average_precision_per_class(truth, scores),
+        "f1": metrics.f1_per_class(truth, decisions),
+        "false_positives": metrics.false_positives(truth, decisions),
+        "false_negatives": metrics.false_negatives(truth, decisions),
+    }
+    table = pd.DataFrame({name: column.numpy() for name, column in columns.items()}, index=list(labels))
+    with atomic_write(path) as temporary:
+        table.to_csv(temporary, index_label="label", float_format="%.4f")
 
 
-def load_best_checkpoints(run_dir: Path, recipe: Recipe, fold: int) -> dict[Path, Checkpoint]:
-    """The best networks of a fold, one a seed, by their files."""
-    paths = [get_fold_dir(run_dir, recipe, fold, seed) / "best.pt" for seed in range(recipe.training.seeds)]
-    return {path: load_checkpoint(path) for path in paths}
-
-
-def is_stale(checkpoint: Checkpoint, training_set: TrainingSet, rows: np.ndarray) -> bool:
-    """Whether a network answers for other labels, or has learnt from clips that it is to be scored on."""
-    return (
-        checkpoint.labels != training_set.labels
-        or find_seen_clip(training_set.clip_names(rows), checkpoint.seen_clips) is not None
-    )
-
-
-def score_fold(
-    checkpoints: dict[Path, Checkpoint],
-    recipe: Recipe,
-    training_set: TrainingSet,
-    rows: np.ndarray,
-    device: torch.device,
-) -> Tensor:
-    """Probabilities [n_rows, n_labels] of clips by a fold's networks, together as in prediction."""
-    networks = [build_network_from_checkpoint(path, checkpoint, device) for path, checkpoint in checkpoints.items()]
-    frame_bank, precision = training_set.frame_bank, recipe.training.precision
-    return score_clips(networks, frame_bank, rows.tolist(), recipe.prediction, precision)
-
-
-def metrics_row(training_set: TrainingSet, scores: Tensor, rows: np.ndarray) -> dict[str, Any]:
-    """Number of clips, and every metric on them."""
-    return {"clips": len(rows)} | compute_metrics(training_set.targets[rows], scores[rows])
-
-
-def format_table(rows: list[dict[str, Any]]) -> str:
-    """Figures in columns."""
-    return pd.DataFrame(rows).to_string(index=False, float_format="%.4f") if rows else "no fold is finished"
-
-
-LABEL_ISSUE_COLUMNS = ("clip", "labels", "given_labels", "label_quality", "issue_score")
+def write_confusion(path: Path, labels: Sequence[str], truth: Tensor, scores: Tensor) -> None:
+    """Write how many clips of each label (a row) score highest on each label (a column)."""
+    counts = metrics.confusion_matrix(truth, scores).tolist()
+    write_table(path, ["label", *labels], ([label, *row] for label, row in zip(labels, counts, strict=True)))
 
 
 def find_label_issues(training_set: TrainingSet, scores: Tensor) -> list[tuple[str, str, str, str, str]]:
-    """Rows of LABEL_ISSUE_COLUMNS, the highest score first: clips of which some absent label scores above a given one.
+    """Rows of LABEL_ISSUE_COLUMNS, highest issue first, of clips where an absent label scores above a given one.
 
-    `labels` are proposals, those that score at least MIN_PROPOSAL_SCORE, or else to drop the clip: once looked
-    through, the file serves as `training.corrections`. `issue_score` is how far the best absent label is above the
-    worst given one.
+    `labels` are those that score at least MIN_PROPOSAL_SCORE, or else DROP: reviewed, the file serves as
+    `training.corrections`. `issue_score` is the highest score of an absent label less the lowest of a given one.
     """
     present = training_set.targets >= 0.5
     issue_scores = scores.masked_fill(present, 0).amax(1) - scores.masked_fill(~present, 1).amin(1)

@@ -23,7 +23,7 @@ class ScoreTable:
 def write_scores(
     path: Path, clips: Sequence[str], labels: Sequence[str], scores: np.ndarray, id_column: str = "clip"
 ) -> None:
-    """Write a table of scores, whole or not at all. Nine digits: every float32 reads back as it was.
+    """Write a table of scores whole or not at all, with nine digits, from which a float32 is read back unchanged.
 
     Raises UserError where clips repeat or a score is no probability.
     """
@@ -33,7 +33,7 @@ def write_scores(
 
 
 def read_scores(path: Path) -> ScoreTable:
-    """Read a table of scores; its first column names the clips. Raises UserError that names the file and the fault."""
+    """Read a table of scores; its first column names the clips. Raises UserError that names the file and the error."""
     table = read_table(path, hint="run make predict first, or name another file")
     clips, labels = table.iloc[:, 0].tolist(), table.columns[1:].tolist()
     if not clips or not labels:
@@ -52,8 +52,7 @@ def check_scores(path: Path, clips: Sequence[str], labels: Sequence[str], scores
     if scores.shape != (len(clips), len(labels)):
         raise UserError(f"{path}: {scores.shape} scores for {len(clips)} clips and {len(labels)} labels")
     for kind, names in (("clip", clips), ("label", labels)):
-        repeated = [name for name, count in Counter(names).items() if count > 1]
-        if repeated:
+        if repeated := [name for name, count in Counter(names).items() if count > 1]:
             raise UserError(f"{path}: {kind} {repeated[0]!r} stands in it more than once")
     outside = np.argwhere(~((scores >= 0) & (scores <= 1)))
     if len(outside):

@@ -1,25 +1,42 @@
-"""The scores of a clip's windows: the one way to them, for validation, prediction and the server."""
+"""Scores of the windows of clips: the one scorer of validation, prediction and the server."""
 
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from core.device import autocast_context
-from recipe import Prediction
-from train.evaluate.blend import blend
-from train.evaluate.chunks import WindowChunk, WindowPlan
+from recipe import Prediction, Recipe
+from train.data.frame_bank import FrameBank
 from train.evaluate.forward import forward_windows, supports_dense
-from train.evaluate.tta import View, make_views
-from train.evaluate.windows import window_and_hop_frames
+from train.evaluate.windows import WindowChunk, blend, iter_chunks, pool_windows, window_and_hop_frames
 from train.networks.factory import AudioNetwork
 
 MIN_BATCH_WINDOWS = 64
-"""Windows of several clips share a pass of a network until there are so many."""
+"""Short clips are scored together until a batch has so many windows."""
+
+
+@dataclass(frozen=True)
+class View:
+    """Test-time augmentation: a window moved later by `shift` frames, or made louder."""
+
+    shift: int = 0
+    gain_db: float = 0.0
+
+    def shift_starts(self, starts: np.ndarray, window: int, n_frames: int) -> np.ndarray:
+        """First frames [n_windows] of this view of windows of `window` frames at `starts`, within `n_frames`."""
+        return np.clip(starts + self.shift, 0, max(n_frames - window, 0))
+
+    def apply_gain(self, frames: Tensor, kind: str) -> Tensor:
+        """The frames at this view's gain; chroma does not depend on it."""
+        if not self.gain_db or kind == "cqt_chroma":
+            return frames
+        return frames * 10 ** (self.gain_db / 20) if kind == "waveform" else frames + self.gain_db
 
 
 @dataclass(frozen=True)
@@ -42,20 +59,25 @@ class WindowScorer:
     precision: str = "float32"
     """As in training."""
 
+    @cached_property
+    def views(self) -> list[View]:
+        """The window as it is, and the recipe's views, each with one change."""
+        shifts = [round(shift_s * self.frames_per_second) for shift_s in self.prediction.view_shifts_s]
+        gains_db = self.prediction.view_gains_db
+        return [View(), *(View(shift=shift) for shift in shifts), *(View(gain_db=gain_db) for gain_db in gains_db)]
+
     def iter_chunks(self, blocks: Iterable[Tensor]) -> Iterator[WindowChunk]:
-        """The windows of one clip, some at a time, as its frames arrive in blocks [n, n_bins] of any size."""
+        """The windows of one clip in chunks, as its frames arrive in blocks [n, n_bins] of any size."""
         window, hop = window_and_hop_frames(self.prediction, self.frames_per_second)
         alignment = math.lcm(*(network.time_stride for network in self.networks))
-        margin = max(abs(view.shift) for view in self._views())
-        margin += window if self.prediction.mode == "dense" else 0
-        return WindowPlan(window, hop, margin, alignment).iter_chunks(blocks)
+        margin = max(abs(view.shift) for view in self.views) + (window if self.prediction.mode == "dense" else 0)
+        return iter_chunks(blocks, window, hop, margin, alignment)
 
     def score_chunks(self, chunks: Sequence[WindowChunk]) -> list[WindowScores]:
         """The scores of chunks of any clips."""
-        views = self._views()
         with autocast_context(chunks[0].frames.device, self.precision):
-            scores = [self._score_view(network, chunks, view) for network in self.networks for view in views]
-        by_network = torch.stack(scores).unflatten(0, (len(self.networks), len(views))).mean(1)
+            scores = [self._score_view(network, chunks, view) for network in self.networks for view in self.views]
+        by_network = torch.stack(scores).unflatten(0, (len(self.networks), len(self.views))).mean(1)
         blended = blend(by_network, self.prediction.blend)
         if self.prediction.blend == "geometric" and self.networks[0].activation == "softmax":
             blended /= blended.sum(-1, keepdim=True)
@@ -63,7 +85,7 @@ class WindowScorer:
         return [WindowScores(chunk.starts, part.numpy()) for chunk, part in zip(chunks, parts, strict=True)]
 
     def score_clips(self, clips: Iterable[Iterable[Tensor]]) -> Iterator[WindowScores]:
-        """Yield the scores of each clip, in order, from its blocks of frames; windows of short clips share batches."""
+        """Yield the scores of each clip, in order, from its blocks of frames."""
         batch: list[WindowChunk] = []
         n_chunks: deque[int] = deque()
         scored: deque[WindowScores] = deque()
@@ -81,25 +103,25 @@ class WindowScorer:
         for n in n_chunks:
             yield join_windows([scored.popleft() for _ in range(n)])
 
-    def _views(self) -> list[View]:
-        return make_views(self.prediction, self.frames_per_second)
-
     def _score_view(self, network: AudioNetwork, chunks: Sequence[WindowChunk], view: View) -> Tensor:
         """One network's probabilities [n_windows, n_labels] of one view of all windows."""
         window, _ = window_and_hop_frames(self.prediction, self.frames_per_second)
-        clips = [
-            (
-                view.apply_gain(chunk.frames, network.kind),
-                view.shift_starts(chunk.starts - chunk.first, window, len(chunk.frames)),
-            )
-            for chunk in chunks
-        ]
+        clips = []
+        for chunk in chunks:
+            starts = view.shift_starts(chunk.starts - chunk.first, window, len(chunk.frames))
+            clips.append((view.apply_gain(chunk.frames, network.kind), starts))
         dense = self.prediction.mode == "dense" and supports_dense(network)
         return forward_windows(network, clips, window, dense=dense)
 
 
 def join_windows(parts: Sequence[WindowScores]) -> WindowScores:
     """Consecutive windows of one clip as one."""
-    return WindowScores(
-        np.concatenate([part.start_frames for part in parts]), np.concatenate([part.scores for part in parts])
-    )
+    starts = np.concatenate([part.start_frames for part in parts])
+    return WindowScores(starts, np.concatenate([part.scores for part in parts]))
+
+
+def score_clips(networks: Sequence[AudioNetwork], frame_bank: FrameBank, rows: Sequence[int], recipe: Recipe) -> Tensor:
+    """Probabilities of whole clips, rows of the frame bank, by networks in eval mode: float32 [n_rows, n_labels]."""
+    scorer = WindowScorer(networks, recipe.prediction, frame_bank.frames_per_second, recipe.training.precision)
+    windows = scorer.score_clips([frame_bank.clip_frames(row)] for row in rows)
+    return torch.stack([pool_windows(torch.from_numpy(each.scores), recipe.prediction) for each in windows])

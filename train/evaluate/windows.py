@@ -1,4 +1,8 @@
-"""Sliding windows over one clip, and their pooling into one score a label: the same in validation as in prediction."""
+"""Sliding windows of a clip: their frames, and how their scores and those of several networks become one."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -7,13 +11,26 @@ from torch import Tensor
 from recipe import Prediction
 from train.data.crops import ShortClipPadding, pad_short_clip
 
+Blend = Literal["mean", "geometric"]
+CHUNK_WINDOWS = 64
+
+
+@dataclass(frozen=True)
+class WindowChunk:
+    """Neighbouring windows of one clip, with their frames."""
+
+    starts: np.ndarray
+    """First frame of each window in the clip [n_windows] int64."""
+    first: int
+    """First of `frames` in the clip."""
+    frames: Tensor
+    """[n_frames, n_bins], those of the windows and up to a margin more on either side."""
+
 
 def window_and_hop_frames(prediction: Prediction, frames_per_second: float) -> tuple[int, int]:
     """Frames of a window and of a hop, at least one."""
-    return (
-        max(round(prediction.window_seconds * frames_per_second), 1),
-        max(round(prediction.hop_seconds * frames_per_second), 1),
-    )
+    window, hop = prediction.window_seconds * frames_per_second, prediction.hop_seconds * frames_per_second
+    return max(round(window), 1), max(round(hop), 1)
 
 
 def window_starts(n_frames: int, window_frames: int, hop_frames: int) -> np.ndarray:
@@ -26,16 +43,40 @@ def window_starts(n_frames: int, window_frames: int, hop_frames: int) -> np.ndar
     return starts if starts[-1] == last else np.append(starts, last)
 
 
+def iter_chunks(
+    blocks: Iterable[Tensor], window: int, hop: int, margin: int = 0, alignment: int = 1
+) -> Iterator[WindowChunk]:
+    """A clip's windows in chunks, from its blocks of frames [n, n_bins]; memory does not grow with the clip's length.
+
+    Chunks have `margin` frames around their windows, and start at a multiple of `alignment`.
+    """
+    kept: list[Tensor] = []
+    first_kept = n_frames = n_done = 0
+
+    def make_chunk(starts: np.ndarray) -> WindowChunk:
+        nonlocal kept, first_kept
+        first = max(int(starts[0]) - margin, 0) // alignment * alignment
+        frames = torch.cat(kept)[first - first_kept :]
+        kept, first_kept = [frames], first
+        return WindowChunk(starts, first, frames[: int(starts[-1]) + window + margin - first])
+
+    for block in blocks:
+        kept.append(block)
+        n_frames += len(block)
+        while n_frames >= (n_done + CHUNK_WINDOWS - 1) * hop + window + margin:
+            yield make_chunk(np.arange(n_done, n_done + CHUNK_WINDOWS, dtype=np.int64) * hop)
+            n_done += CHUNK_WINDOWS
+    starts = window_starts(n_frames, window, hop)
+    for index in range(n_done, len(starts), CHUNK_WINDOWS):
+        yield make_chunk(starts[index : index + CHUNK_WINDOWS])
+
+
 def slice_windows(
-    frames: Tensor,
-    starts: np.ndarray,
-    window_frames: int,
-    short_clip_padding: ShortClipPadding = "random_tile",
-    kind: str = "logmel",
+    frames: Tensor, starts: np.ndarray, window_frames: int, padding: ShortClipPadding, kind: str
 ) -> Tensor:
-    """Windows [n_windows, window_frames, n_bins] of a clip's frames [n, n_bins], a short clip filled as in training."""
+    """Windows [n_windows, window_frames, n_bins] of a clip's frames [n, n_bins]; a shorter clip is padded to one."""
     if len(frames) < window_frames:
-        return pad_short_clip(frames, window_frames, short_clip_padding, kind)[None]
+        return pad_short_clip(frames, window_frames, padding, kind)[None]
     offsets = torch.arange(window_frames, device=frames.device)
     return frames[torch.from_numpy(starts).to(frames.device)[:, None] + offsets]
 
@@ -51,3 +92,10 @@ def pool_windows(scores: Tensor, prediction: Prediction) -> Tensor:
             return (scores > prediction.window_threshold).float().mean(0)
         case "center":
             return scores[(len(scores) - 1) // 2]
+
+
+def blend(scores: Tensor, how: Blend) -> Tensor:
+    """The arithmetic or geometric mean over the first axis, networks, of probabilities [n, ...]."""
+    if how == "mean":
+        return scores.mean(0)
+    return scores.clamp(min=torch.finfo(scores.dtype).tiny).log().mean(0).exp()

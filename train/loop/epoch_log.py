@@ -1,7 +1,8 @@
-"""The log of a fold: a CSV with a row an epoch, and TensorBoard's files if asked for."""
+"""The log of a fold: a CSV with a row an epoch, and TensorBoard's files on request."""
 
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from core.csv_tables import read_table, write_table
 from core.errors import UserError
@@ -10,13 +11,13 @@ LOG_NAME = "log.csv"
 
 
 def count_logged_epochs(log_dir: Path) -> int:
-    """Epochs that a fold's log has; 0 where there is none."""
+    """Epochs in a fold's log; 0 where there is none."""
     path = log_dir / LOG_NAME
     return len(read_table(path, ["epoch"])) if path.exists() else 0
 
 
 def read_log(log_dir: Path, epoch: int) -> list[dict[str, Any]]:
-    """The rows of a fold's log up to `epoch`. Raises UserError unless each has one: spreadsheets change them."""
+    """The rows of a fold's log up to `epoch`. Raises UserError where a spreadsheet, say, has changed their numbers."""
     path = log_dir / LOG_NAME
     logged = read_table(path, ["epoch"], hint="train without --resume")
     if list(logged["epoch"][:epoch]) != [str(number) for number in range(1, epoch + 1)]:
@@ -35,16 +36,18 @@ def import_summary_writer() -> Any:
     return SummaryWriter
 
 
-class EpochLog:
-    """log.csv in `log_dir`, whole after every row. Going on after `epoch` epochs keeps the rows up to it."""
+class EpochLog(AbstractContextManager["EpochLog"]):
+    """log.csv in `log_dir`, rewritten with every row; the rows up to `epoch` are kept from before."""
 
     def __init__(self, log_dir: Path, epoch: int = 0, *, tensorboard: bool = False) -> None:
         self.path = log_dir / LOG_NAME
         self.rows = read_log(log_dir, epoch) if epoch else []
-        self._writer = _open_tensorboard(log_dir, epoch) if tensorboard else None
+        self._writer = None
+        if tensorboard:
+            self._writer = import_summary_writer()(str(log_dir / "tensorboard"), purge_step=epoch + 1)
 
     def add(self, row: dict[str, Any]) -> None:
-        """Add an epoch's numbers; `epoch` is among them."""
+        """Add an epoch's numbers, its `epoch` among them."""
         self.rows.append({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
         write_table(self.path, list(row), ([each.get(key, "") for key in row] for each in self.rows))
         if self._writer:
@@ -52,13 +55,6 @@ class EpochLog:
                 self._writer.add_scalar(key, value, row["epoch"])
             self._writer.flush()
 
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_: object) -> None:
         if self._writer:
             self._writer.close()
-
-
-def _open_tensorboard(log_dir: Path, epoch: int) -> Any:
-    return import_summary_writer()(str(log_dir / "tensorboard"), purge_step=epoch + 1)

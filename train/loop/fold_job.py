@@ -1,9 +1,11 @@
-"""One network to train: of which fold and seed, from which batches, of what sizes."""
+"""One network to train: its fold and seed, its batches and their sizes."""
 
 import copy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from core.errors import UserError, is_out_of_memory
@@ -11,30 +13,42 @@ from recipe import Recipe
 from train.data.batches import Batches
 from train.data.training_set import TrainingSet
 from train.evaluate.windows import window_and_hop_frames
-from train.loop.rng import seeded_generator
 from train.networks.factory import AudioNetwork
+
+
+def seeded_generator(device: torch.device | str, *keys: int) -> torch.Generator:
+    """A generator on `device` that depends on `keys` (seed, fold, epoch; each at least 0) alone.
+
+    Other keys, or more of them, give independent streams (numpy.random.SeedSequence).
+    """
+    seed = np.random.SeedSequence((len(keys), *keys)).generate_state(1, np.uint64)[0]
+    return torch.Generator(device).manual_seed(int(seed))
 
 
 @dataclass(frozen=True)
 class FoldJob:
-    """What does not change while a network learns."""
+    """What stays the same while a network is trained."""
 
     recipe: Recipe
     training_set: TrainingSet
     fold: int
-    """Whose clips it never sees."""
+    """Its clips are held out."""
     seed: int
     output_dir: Path
-    """Where its checkpoints and its log land."""
+    """Of the checkpoints and the log."""
     device: torch.device
 
-    @property
+    @cached_property
     def n_steps(self) -> int:
         """Optimizer steps of the whole training."""
         return self.recipe.training.epochs * len(self.batches(0))
 
+    @cached_property
+    def training_data_digest(self) -> str:
+        return self.training_set.training_data_digest(self.fold, self.recipe.training)
+
     def batches(self, epoch: int) -> Batches:
-        """The batches of an epoch (from 0), from a generator that belongs to this seed, fold and epoch alone."""
+        """The batches of an epoch (from 0), drawn by a generator of this seed, fold and epoch."""
         training, training_set = self.recipe.training, self.training_set
         rows = training_set.training_rows(self.fold, training)
         n_frames, n_bins = self.crop_shape(epoch)
@@ -50,7 +64,7 @@ class FoldJob:
         )
 
     def crop_shape(self, epoch: int) -> tuple[int, int]:
-        """Frames and bins of an epoch's crops: all, or the progressive share whose turn it is, at last the last."""
+        """Frames and bins of an epoch's crops; each share of `training.progressive` holds for as many epochs."""
         training, frame_bank = self.recipe.training, self.training_set.frame_bank
         resolutions = training.progressive or [1.0]
         resolution = resolutions[min(epoch * len(resolutions) // training.epochs, len(resolutions) - 1)]
@@ -58,10 +72,11 @@ class FoldJob:
         return max(n_frames, 1), max(round(resolution * frame_bank.n_bins), 1)
 
     def check_input_shapes(self, network: AudioNetwork) -> None:
-        """Raise UserError if the network cannot take what training or validation will give it."""
-        frame_bank, network = self.training_set.frame_bank, network.eval()
+        """Raise UserError if the network cannot take the crops of training or the windows of validation."""
+        frame_bank, training, network = self.training_set.frame_bank, self.recipe.training, network.eval()
+        network_key = f"network.name = {self.recipe.network.name}"
         window = window_and_hop_frames(self.recipe.prediction, frame_bank.frames_per_second)[0]
-        crops = {self.crop_shape(epoch) for epoch in range(self.recipe.training.epochs)}
+        crops = {self.crop_shape(epoch) for epoch in range(training.epochs)}
         for n_frames, n_bins in sorted(crops | {(window, frame_bank.n_bins)}):
             try:
                 with torch.inference_mode():
@@ -70,22 +85,17 @@ class FoldJob:
                 if is_out_of_memory(error):
                     raise UserError(self.describe_memory_advice()) from None
                 raise UserError(
-                    f"network.name = {self.recipe.network.name} cannot take crops of {n_frames} frames by {n_bins} "
-                    "bins: use longer crops and windows, more bins, or another network"
+                    f"{network_key} cannot take crops of {n_frames} frames by {n_bins} bins: use longer crops and "
+                    "windows, more bins, or another network"
                 ) from None
-
-        if self.recipe.training.batch_size == 1:
-            self._check_batch_of_one(network, min(crops))
-
-    def _check_batch_of_one(self, network: AudioNetwork, size: tuple[int, int]) -> None:
-        """Raise UserError if the network normalises over a batch and crops of `size` leave it a single value."""
-        try:
-            copy.deepcopy(network).train()(torch.zeros(1, *size, device=self.device))
-        except ValueError:
-            raise UserError(
-                f"training.batch_size = 1: network.name = {self.recipe.network.name} normalises over a batch, which "
-                "needs two clips or longer crops"
-            ) from None
+        if training.batch_size == 1:
+            try:
+                copy.deepcopy(network).train()(torch.zeros(1, *min(crops), device=self.device))
+            except ValueError:
+                raise UserError(
+                    f"training.batch_size = 1: {network_key} normalises over a batch, which needs two clips or longer "
+                    "crops"
+                ) from None
 
     def describe_memory_advice(self) -> str:
         """What to lower when the device's memory is full."""

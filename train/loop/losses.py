@@ -8,10 +8,7 @@ from recipe import Training
 
 
 def batch_loss(logits: Tensor, y: Tensor, noisy: Tensor, training: Training) -> Tensor:
-    """What a step lessens: the mean over a batch's clips, those of unchecked labels at `noisy_weight`.
-
-    logits and y [B, n_labels], noisy bool [B]; a scalar on their device, nothing read back.
-    """
+    """Mean loss of a batch's clips on their device, noisy ones weighted: logits, y [B, n_labels], noisy bool [B]."""
     logits = logits.float()
     targets = y / y.sum(1, keepdim=True).clamp(min=1e-6) if training.loss == "cross_entropy" else y
     targets = smooth_labels(targets, training.label_smoothing, training.loss)
@@ -37,13 +34,13 @@ def clip_losses(logits: Tensor, targets: Tensor, loss: str, focal_gamma: float =
 
 
 def smooth_labels(targets: Tensor, share: float, loss: str) -> Tensor:
-    """Targets of which `share` is spread evenly over the possible answers: over labels, or over yes and no."""
+    """Targets of which `share` is spread evenly: over all labels, or for each label over present and absent."""
     n_outcomes = targets.shape[1] if loss == "cross_entropy" else 2
     return targets * (1 - share) + share / n_outcomes
 
 
 def bootstrap(logits: Tensor, targets: Tensor, training: Training) -> Tensor:
-    """Targets that are in part what the network says already, through which no gradient flows.
+    """Targets mixed with the network's own predictions, without a gradient.
 
     Reed et al., "Training deep neural networks on noisy labels with bootstrapping", 2014 (soft).
     """
@@ -52,7 +49,7 @@ def bootstrap(logits: Tensor, targets: Tensor, training: Training) -> Tensor:
 
 
 def validation_loss(scores: Tensor, truth: Tensor, loss: str) -> float:
-    """Cross-entropy of whole clips' probabilities [n_clips, n_labels], between labels or of each label by itself."""
+    """Cross-entropy of clips' probabilities [n_clips, n_labels], over all labels or binary for each."""
     scores = scores.clamp(1e-7, 1 - 1e-7)
     if loss == "cross_entropy":
         return float(-(truth * scores.log()).sum(1).mean())

@@ -1,4 +1,4 @@
-"""Networks trained side by side, each in a process: on a CPU, two of one thread are faster than each in turn of two."""
+"""Networks trained side by side in sandboxes: two of one thread each are faster than one of two threads."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,28 +24,28 @@ from train.loop.train_fold import train_fold
 
 @dataclass(frozen=True)
 class TrainingTask:
-    """What a process needs to know of its network; it maps the frames itself."""
+    """A FoldJob without the frames, which each process reads."""
 
     recipe: Recipe
     run_paths: RunPaths
     targets: np.ndarray
     kept: np.ndarray
-    """Of the job's training set, as a teacher may have left them."""
+    """Of the job's training set, after relabelling."""
     fold: int
     seed: int
     output_dir: Path
+    settings: dict[str, bool]
+    """Of train_fold."""
     n_threads: int
-    resume: bool
-    tensorboard: bool
-    device: str
+    """0 on a cluster: the cores of the worker, or its GPU."""
     position: int
-    """Of its progress bar."""
+    """Of the progress bar."""
 
 
 def threads_per_job(n_networks: int, n_parallel: int, n_threads: int) -> list[int]:
-    """Threads of each network: an equal share, and more for the last ones, which have fewer beside them.
+    """Threads of each network: an equal share, and more for the last ones where fewer are left to train.
 
-    They depend on nothing else, so that the same command gives the same networks.
+    They depend on nothing else, so the same command gives the same networks.
     """
     n_last = n_networks % n_parallel
     thread_counts = [max(1, n_threads // n_parallel)] * (n_networks - n_last)
@@ -53,32 +53,21 @@ def threads_per_job(n_networks: int, n_parallel: int, n_threads: int) -> list[in
 
 
 def train_in_parallel(
-    jobs: Sequence[FoldJob],
-    run_paths: RunPaths,
-    n_parallel: int,
-    *,
-    resume: bool,
-    tensorboard: bool,
-    scheduler: str | None,
+    jobs: Sequence[FoldJob], run_paths: RunPaths, n_parallel: int, scheduler: str | None, settings: dict[str, bool]
 ) -> None:
-    """Train each job's network, `n_parallel` at a time here, or a network a worker of a cluster.
-
-    Raises the first UserError of any.
-    """
+    """Train each job's network, `n_parallel` at a time, or one a worker of a cluster. Raises the first UserError."""
     thread_counts = threads_per_job(len(jobs), n_parallel, torch.get_num_threads())
     tasks = [
         TrainingTask(
             recipe=job.recipe,
-            run_paths=run_paths.absolute() if scheduler else run_paths,
+            run_paths=run_paths.absolute(),
             targets=job.training_set.targets.numpy(),
             kept=job.training_set.kept,
             fold=job.fold,
             seed=job.seed,
             output_dir=job.output_dir.absolute(),
+            settings=settings,
             n_threads=0 if scheduler else n_threads,
-            resume=resume,
-            tensorboard=tensorboard,
-            device="auto" if scheduler else "cpu",
             position=number % n_parallel,
         )
         for number, (job, n_threads) in enumerate(zip(jobs, thread_counts, strict=True))
@@ -93,17 +82,16 @@ def train_in_parallel(
 
 
 def train_isolated(task: TrainingTask) -> str:
-    """Train the network of a task in a sandbox, and show how far it is; the name of its folder."""
-    n_threads = task.n_threads or available_cores()
-    with borrow_sandbox(SandboxLimits(n_threads=n_threads, quiet=False)) as sandbox:
-        show_epochs(
-            task.output_dir.name, task.recipe, sandbox.run(run_task, task, stall_timeout_s=math.inf), task.position
-        )
+    """Train a task's network in a sandbox, and show its epochs; the name of its folder."""
+    limits = SandboxLimits(n_threads=task.n_threads or available_cores(), quiet=False)
+    with borrow_sandbox(limits) as sandbox:
+        rows = sandbox.run(run_task, task, stall_timeout_s=math.inf)
+        show_epochs(task.output_dir.name, task.recipe, rows, task.position)
     return task.output_dir.name
 
 
 def show_epochs(name: str, recipe: Recipe, rows: Iterable[dict[str, float]], position: int = 0) -> None:
-    """Train a network, whose epochs are `rows`, and show how far it is."""
+    """Show a progress bar of the epochs of `rows`, as train_fold yields them."""
     with progress_bar(recipe.training.epochs, name, "epoch", position=position) as bar:
         for row in rows:
             if "train_loss" in row:
@@ -112,14 +100,12 @@ def show_epochs(name: str, recipe: Recipe, rows: Iterable[dict[str, float]], pos
 
 
 def run_task(task: TrainingTask) -> Iterator[dict[str, float]]:
-    """Train the network of a task, in a process of its own."""
-    device = pick_device(task.device)
+    """Train a task's network in this process."""
+    device = pick_device("cpu" if task.n_threads else "auto")
     if task.n_threads:
         torch.set_num_threads(task.n_threads)
-    shared = device.type == "cpu"
-    training_set = load_training_set(task.recipe, task.run_paths, device, quiet=True, shared=shared)
-    training_set = replace(
-        training_set, targets=torch.from_numpy(task.targets), kept=task.kept, before_relabelling=training_set
-    )
+    before = load_training_set(task.recipe, task.run_paths, device, quiet=True, shared=device.type == "cpu")
+    targets = torch.from_numpy(task.targets)
+    training_set = replace(before, targets=targets, kept=task.kept, before_relabelling=before)
     job = FoldJob(task.recipe, training_set, task.fold, task.seed, task.output_dir, device)
-    yield from train_fold(job, resume=task.resume, tensorboard=task.tensorboard)
+    yield from train_fold(job, **task.settings)

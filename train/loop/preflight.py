@@ -1,4 +1,4 @@
-"""What make train refuses before anything is written: what cannot be trained, and what cannot go on."""
+"""Checks of make train before anything is written: whether the networks can be trained, or resumed."""
 
 from collections.abc import Sequence
 
@@ -11,18 +11,18 @@ from train.runs.checkpoint import build_network_from_checkpoint, load_checkpoint
 
 
 def check_jobs(jobs: Sequence[FoldJob]) -> None:
-    """Raise UserError for what cannot be trained, before anything is written."""
+    """Raise UserError for what cannot be trained."""
     training = jobs[0].recipe.training
-    if len(training.progressive or []) > training.epochs:  # here: networks of such recipes are there, and can be used
+    if len(training.progressive or []) > training.epochs:  # trained networks of such a recipe remain usable
         raise UserError(
             f"training.progressive = {training.progressive}: has more shares than training.epochs = {training.epochs}, "
             "so the last would never come; give fewer or train longer"
         )
     for job in jobs:
         job.training_set.validation_rows(job.fold)
-    first, *others = {job.fold: job for job in jobs}.values()  # seeds of a fold start alike
+    first, *others = {job.fold: job for job in jobs}.values()  # all seeds of a fold start from the same weights
     first.check_input_shapes(create_train_state(first).network)
-    if training.start_from:  # folds that start afresh start alike, too
+    if training.start_from:
         for job in others:
             create_train_state(job)
     if training.compile:
@@ -30,10 +30,7 @@ def check_jobs(jobs: Sequence[FoldJob]) -> None:
 
 
 def check_resumable(jobs: Sequence[FoldJob]) -> bool:
-    """Whether all networks are trained to their last epoch.
-
-    Raises UserError where one cannot go on from its last.pt, before anything of the run is touched.
-    """
+    """Whether all networks are trained to their last epoch. Raises UserError where one cannot resume from last.pt."""
     finished = True
     for job in jobs:
         last_path, best_path = job.output_dir / "last.pt", job.output_dir / "best.pt"
@@ -41,25 +38,20 @@ def check_resumable(jobs: Sequence[FoldJob]) -> bool:
             finished = False
             continue
         checkpoint = load_checkpoint(last_path)
-        training_data_digest = job.training_set.training_data_digest(job.fold, job.recipe.training)
         resume_state = checkpoint.resume or {}
         if missing_keys := sorted(RESUME_KEYS - resume_state.keys()):
             raise UserError(
                 f"--resume: {last_path} lacks {', '.join(missing_keys)}, with which to go on: train without it"
             )
-        # An earlier version had no digest.
-        saved_digest = resume_state.get("training_data_digest", training_data_digest)
-        if (checkpoint.labels, resume_state["n_steps"], saved_digest) != (
-            job.training_set.labels,
-            job.n_steps,
-            training_data_digest,
-        ):
+        saved_digest = resume_state.get("training_data_digest", job.training_data_digest)  # an earlier version had none
+        saved_data = (checkpoint.labels, resume_state["n_steps"], saved_digest)
+        if saved_data != (job.training_set.labels, job.n_steps, job.training_data_digest):
             raise UserError("--resume: the training clips or their labels have changed since; train without it")
         check_leakage(checkpoint.seen_clips, job.training_set, job.fold, f"--resume: {last_path}", "train without it")
-        build_network_from_checkpoint(last_path, checkpoint)  # whose weights may be another version's
-        if checkpoint.epoch and not best_path.exists():
-            raise UserError(f"--resume: {best_path} is gone; put it back, or train without --resume")
+        build_network_from_checkpoint(last_path, checkpoint)  # the weights may be of another version
         if checkpoint.epoch:
+            if not best_path.exists():
+                raise UserError(f"--resume: {best_path} is gone; put it back, or train without --resume")
             read_log(job.output_dir, checkpoint.epoch)
         finished = finished and checkpoint.epoch >= job.recipe.training.epochs
     return finished

@@ -1,4 +1,4 @@
-"""Noisy labels judged by another run: the network of the same fold scores them, to keep, add or leave out."""
+"""Labels of noisy clips kept, added or removed by the scores of another run's networks, the teacher."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,18 +10,17 @@ from torch import Tensor
 from core.errors import UserError
 from recipe import Recipe, as_dict
 from train.data.training_set import TrainingSet
-from train.evaluate.score_clips import score_clips
+from train.evaluate.window_scorer import score_clips
 from train.loop.train_state import check_leakage, find_fold_checkpoints
-from train.runs.checkpoint import Checkpoint, build_network_from_checkpoint, load_checkpoint
+from train.runs.checkpoint import build_network_from_checkpoint, load_checkpoint
 from train.runs.run_folder import describe_differing_keys
 
 
 def relabel_noisy_clips(training_set: TrainingSet, recipe: Recipe, fold: int, device: torch.device) -> TrainingSet:
-    """What the networks of `fold` learn from: its noisy clips as `training.teacher` corrects them, if there is one.
+    """The training set of `fold`, with the labels of its noisy clips changed by `training.teacher`, if there is one.
 
-    The teacher's networks of the same fold never saw the clips that will be scored, so nothing of them comes back by
-    way of the new labels. Raises UserError where no clip is noisy, or where the teacher has no such network, or one of
-    other labels or features, or one that did see them.
+    The teacher's networks of the same fold were not trained on the held-out clips, so the new labels leak nothing of
+    them. Raises UserError without noisy clips, without such a network, and where its labels or features differ.
     """
     training = recipe.training
     if training.teacher is None:
@@ -34,25 +33,29 @@ def relabel_noisy_clips(training_set: TrainingSet, recipe: Recipe, fold: int, de
     networks = []
     for path in find_fold_checkpoints(Path(training.teacher), fold, "training.teacher"):
         checkpoint = load_checkpoint(path)
-        _check_teacher(path, checkpoint, training_set, recipe)
+        differing_keys = describe_differing_keys(checkpoint.recipe, as_dict(recipe), ["features"])
+        if checkpoint.labels != training_set.labels or differing_keys:
+            raise UserError(
+                f"training.teacher: {path} was trained with {differing_keys or 'other labels'}: train it by the same "
+                "recipe"
+            )
         check_leakage(checkpoint.seen_clips, training_set, fold, f"training.teacher: {path}")
         networks.append(build_network_from_checkpoint(path, checkpoint, device))
-    scores = score_clips(networks, training_set.frame_bank, rows.tolist(), recipe.prediction, training.precision)
+    scores = score_clips(networks, training_set.frame_bank, rows.tolist(), recipe)
     targets, kept = training_set.targets.clone(), training_set.kept.copy()
-    targets[rows] = relabel_targets(
-        targets[rows], scores, training.teacher_keep_threshold, training.teacher_add_threshold
-    )
+    keep_threshold, add_threshold = training.teacher_keep_threshold, training.teacher_add_threshold
+    targets[rows] = relabel_targets(targets[rows], scores, keep_threshold, add_threshold)
     kept[rows] = targets[rows].any(1).numpy()
     return replace(training_set, targets=targets, kept=kept, before_relabelling=training_set)
 
 
 def relabel_targets(targets: Tensor, scores: Tensor, keep_threshold: float, add_threshold: float) -> Tensor:
-    """Targets [n, n_labels] without labels that score below `keep_threshold`, with those from `add_threshold` on."""
+    """Targets [n, n_labels] without labels that score below `keep_threshold`, with all from `add_threshold` on."""
     return ((targets >= 0.5) & (scores >= keep_threshold) | (scores >= add_threshold)).to(targets.dtype)
 
 
 def describe_relabelling(before: TrainingSet, after: TrainingSet, fold: int) -> str:
-    """How many noisy clips a teacher kept as they were, relabelled and left out."""
+    """How many noisy clips a teacher left unchanged, relabelled and left out."""
     rows = before.noisy.numpy() & before.kept & (before.folds != fold)
     kept = rows & after.kept
     n_unchanged = int((before.targets == after.targets).all(1).numpy()[kept].sum())
@@ -60,12 +63,3 @@ def describe_relabelling(before: TrainingSet, after: TrainingSet, fold: int) -> 
         f"fold{fold} the teacher keeps {n_unchanged} of {rows.sum()} noisy clips as they are, "
         f"relabels {kept.sum() - n_unchanged} and leaves out {rows.sum() - kept.sum()}"
     )
-
-
-def _check_teacher(path: Path, teacher: Checkpoint, training_set: TrainingSet, recipe: Recipe) -> None:
-    """Raise UserError unless the teacher answers the same question about the same frames."""
-    differing_keys = describe_differing_keys(teacher.recipe, as_dict(recipe), ["features"])
-    if teacher.labels != training_set.labels or differing_keys:
-        raise UserError(
-            f"training.teacher: {path} was trained with {differing_keys or 'other labels'}: train it by the same recipe"
-        )

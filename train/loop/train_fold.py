@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from core.device import autocast_context, peak_memory_mb, raise_compile_error
 from core.errors import UserError, is_out_of_memory
 from recipe import as_dict
 from train.evaluate.metrics import compute_metrics
-from train.evaluate.score_clips import score_clips
+from train.evaluate.window_scorer import score_clips
 from train.loop.epoch_log import EpochLog
 from train.loop.fold_job import FoldJob
 from train.loop.losses import batch_loss, validation_loss
@@ -24,9 +25,9 @@ DIVERGENCE_ADVICE = (
 
 
 def train_fold(job: FoldJob, *, resume: bool, tensorboard: bool) -> Iterator[dict[str, float]]:
-    """Train one network to the recipe's last epoch; best.pt, last.pt and log.csv land in the job's output_dir.
+    """Train one network to the recipe's last epoch, and write best.pt, last.pt and log.csv.
 
-    Yields the log's row of each epoch, and first that of the epochs behind it: {"epoch": their number}.
+    Yields {"epoch": the number of epochs already trained}, then each epoch's row of the log.
     """
     training = job.recipe.training
     validation_rows = job.training_set.validation_rows(job.fold).tolist()
@@ -38,7 +39,7 @@ def train_fold(job: FoldJob, *, resume: bool, tensorboard: bool) -> Iterator[dic
         train_state.load_resume_state(load_checkpoint(last_checkpoint))
     else:
         shutil.rmtree(job.output_dir, ignore_errors=True)
-        # For an interrupt in the first epoch.
+        # --resume needs it after an interrupt in the first epoch.
         save_checkpoint(last_checkpoint, make_checkpoint(job, train_state, {}, resumable=True))
     network: nn.Module = train_state.network
     if training.compile:
@@ -58,7 +59,7 @@ def train_fold(job: FoldJob, *, resume: bool, tensorboard: bool) -> Iterator[dic
 
 
 def train_epoch(job: FoldJob, train_state: TrainState, compiled_network: nn.Module, epoch: int) -> dict[str, float]:
-    """One epoch, one optimizer step a batch; nothing is read back from the device before its end."""
+    """Train one epoch, a step a batch; nothing is read back from the device before its end."""
     training, network, started = job.recipe.training, train_state.network, time.perf_counter()
     seed_torch(job.seed, job.fold, epoch + 1)
     network.train()
@@ -74,30 +75,31 @@ def train_epoch(job: FoldJob, train_state: TrainState, compiled_network: nn.Modu
         learning_rates.append(train_state.optimizer.param_groups[-1]["lr"])
         train_state.optimizer.step()
         train_state.optimizer.zero_grad()
-        train_state.schedule.step()
+        if not isinstance(train_state.schedule, ReduceLROnPlateau):
+            train_state.schedule.step()
         if train_state.ema:
             train_state.ema.update_parameters(network)
         losses[step] = loss.detach()
     train_loss = mean_loss(losses.cpu(), learning_rates, epoch)
     seconds = time.perf_counter() - started
     train_state.epoch = epoch + 1
-    samples_per_s = len(batches) * training.batch_size / seconds
     return {
         "epoch": train_state.epoch,
         "train_loss": train_loss,
         "lr": learning_rates[-1],
         "train_s": seconds,
-        "samples_per_s": samples_per_s,
+        "samples_per_s": len(batches) * training.batch_size / seconds,
     }
 
 
 def mean_loss(losses: Tensor, learning_rates: Sequence[float], epoch: int) -> float:
     """The epoch's mean loss. Raises UserError with the step and its learning rate where one is not finite."""
-    bad_steps = torch.nonzero(~losses.isfinite()).flatten().tolist()
-    if bad_steps:
+    finite = losses.isfinite()
+    if not finite.all():
+        step = int((~finite).nonzero()[0])
         raise UserError(
-            f"the loss became {losses[bad_steps[0]]:g} in epoch {epoch + 1} at step {bad_steps[0] + 1} of "
-            f"{len(losses)}, learning rate {learning_rates[bad_steps[0]]:.3g}: {DIVERGENCE_ADVICE}"
+            f"the loss became {losses[step]:g} in epoch {epoch + 1} at step {step + 1} of {len(losses)}, learning rate "
+            f"{learning_rates[step]:.3g}: {DIVERGENCE_ADVICE}"
         )
     return float(losses.mean())
 
@@ -105,10 +107,7 @@ def mean_loss(losses: Tensor, learning_rates: Sequence[float], epoch: int) -> fl
 def validate(job: FoldJob, train_state: TrainState, validation_rows: list[int]) -> dict[str, float]:
     """Loss and every metric on the fold's curated clips, by the windows of prediction."""
     started = time.perf_counter()
-    frame_bank, recipe = job.training_set.frame_bank, job.recipe
-    scores = score_clips(
-        [train_state.eval_network], frame_bank, validation_rows, recipe.prediction, recipe.training.precision
-    )
+    scores = score_clips([train_state.eval_network.eval()], job.training_set.frame_bank, validation_rows, job.recipe)
     if not scores.isfinite().all():
         raise UserError(f"the network's scores became nan in epoch {train_state.epoch}: {DIVERGENCE_ADVICE}")
     truth = job.training_set.targets[validation_rows]
@@ -117,10 +116,11 @@ def validate(job: FoldJob, train_state: TrainState, validation_rows: list[int]) 
 
 
 def save_epoch(job: FoldJob, train_state: TrainState, row: dict[str, float], log: EpochLog) -> None:
-    """Write best.pt if this epoch is the best, log.csv, then last.pt: killed in between, the epoch is done again."""
+    """Write best.pt if this epoch is the best, log.csv, then last.pt: after a kill in between, it is trained again."""
     metric = job.recipe.training.metric
     score = float(train_state.epoch) if metric == "last" else row[metric]
-    train_state.schedule.step_epoch(row["lwlrap"] if metric == "last" else score)
+    if isinstance(train_state.schedule, ReduceLROnPlateau):
+        train_state.schedule.step(row["lwlrap"] if metric == "last" else score)
     if score >= train_state.best_score:
         train_state.best_score = score
         save_checkpoint(job.output_dir / "best.pt", make_checkpoint(job, train_state, row, score=score))
@@ -129,25 +129,22 @@ def save_epoch(job: FoldJob, train_state: TrainState, row: dict[str, float], log
 
 
 def make_checkpoint(
-    job: FoldJob,
-    train_state: TrainState,
-    row: dict[str, float],
-    *,
-    score: float = float("-inf"),
-    resumable: bool = False,
+    job: FoldJob, train_state: TrainState, row: dict[str, float], *, score: float = -torch.inf, resumable: bool = False
 ) -> Checkpoint:
-    """The network as it is, with the figures of its epoch; `resumable` with all that training goes on from."""
+    """The network with its epoch's row of the log; `resumable` with the state that --resume needs."""
+    frame_bank = job.training_set.frame_bank
+    resume = {"n_steps": job.n_steps, "training_data_digest": job.training_data_digest}
     return Checkpoint(
         network=train_state.eval_network.state_dict(),
         recipe=as_dict(job.recipe),
         labels=job.training_set.labels,
-        n_bins=job.training_set.frame_bank.n_bins,
-        frames_per_second=job.training_set.frame_bank.frames_per_second,
+        n_bins=frame_bank.n_bins,
+        frames_per_second=frame_bank.frames_per_second,
         fold=job.fold,
         seed=job.seed,
         epoch=train_state.epoch,
         score=score,
         metrics=row,
         seen_clips=train_state.seen_clips,
-        resume=train_state.state_dict() if resumable else None,
+        resume=train_state.state_dict() | resume if resumable else None,
     )

@@ -1,4 +1,4 @@
-"""A network and everything that changes while it learns, in one place, so that it can be kept and taken up again."""
+"""A network and all that changes while it is trained, which last.pt keeps."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,16 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from core.errors import UserError
 from recipe import Recipe
 from train.data.training_set import TrainingSet
-from train.loop.ema import create_ema_model
-from train.loop.fold_job import FoldJob
-from train.loop.optimizer import build_optimizer
-from train.loop.rng import seeded_generator
-from train.loop.schedule import Schedule, build_schedule
+from train.loop.fold_job import FoldJob, seeded_generator
+from train.loop.optimizer import build_optimizer, build_schedule, create_ema_model
 from train.networks.factory import AudioNetwork, build_network_from_recipe
 from train.runs.checkpoint import Checkpoint, load_checkpoint
 from train.runs.run_folder import find_best_checkpoints, parse_fold_number
@@ -29,24 +27,19 @@ RESUME_KEYS = frozenset({"network", "optimizer", "schedule", "n_steps", "n_avera
 
 @dataclass
 class TrainState:
-    """Its random numbers need no keeping: they depend on seed, fold and epoch alone."""
+    """It holds no random numbers: they depend on seed, fold and epoch alone."""
 
     network: AudioNetwork
     optimizer: Optimizer
-    schedule: Schedule
+    schedule: LRScheduler
     ema: AveragedModel | None
-    n_steps: int
-    """Steps of the whole training."""
-    training_data_digest: str
-    """A digest of the clips it learns from, and of their targets."""
     seen_clips: Tensor
-    """int64 hashes of all clips behind it, those of the network it starts from included (train.runs.seen_clips)."""
+    """int64 hashes of all clips it was trained on, in the run it started from too (train.runs.seen_clips)."""
     weights_origin: str = ""
-    """Where its weights come from, in words, if not from chance or ImageNet."""
+    """Where another run's weights come from, in words."""
     epoch: int = 0
-    """Epochs behind it."""
+    """Number of trained epochs."""
     best_score: float = float("-inf")
-    """Highest score so far."""
 
     @property
     def eval_network(self) -> AudioNetwork:
@@ -58,68 +51,59 @@ class TrainState:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
-            "n_steps": self.n_steps,
-            "training_data_digest": self.training_data_digest,
             "n_averaged": int(self.ema.n_averaged) if self.ema else 0,
             "best": self.best_score,
         }
 
     def load_resume_state(self, checkpoint: Checkpoint) -> None:
-        """Go on where last.pt was left."""
+        """Take the state of last.pt."""
         state = checkpoint.resume or {}
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
+        if state["schedule"]:  # empty in earlier versions' runs of a constant rate
+            self.schedule.load_state_dict(state["schedule"])
         if self.ema:
             self.eval_network.load_state_dict(checkpoint.network)
             self.ema.n_averaged.fill_(state["n_averaged"])
         self.epoch, self.best_score = checkpoint.epoch, state["best"]
-        self.seen_clips = union(self.seen_clips, checkpoint.seen_clips)  # clips that are gone since, too
+        self.seen_clips = union(self.seen_clips, checkpoint.seen_clips)  # also clips that are no longer in the data
 
 
 def seed_torch(*keys: int) -> None:
-    """Seed PyTorch's own generators, from which new weights and dropout are drawn, by `keys` alone."""
+    """Seed PyTorch's own generators, which draw new weights and dropout, by `keys` alone."""
     torch.manual_seed(seeded_generator("cpu", *keys).initial_seed())
 
 
 def create_train_state(job: FoldJob, n_steps: int | None = None) -> TrainState:
-    """A job's network at its beginning, fresh, ImageNet's or another run's, for the job's steps or `n_steps`."""
+    """A job's network with fresh, ImageNet's or another run's weights, for the job's steps or `n_steps`."""
     recipe, training_set, fold, training = job.recipe, job.training_set, job.fold, job.recipe.training
-    n_steps = job.n_steps if n_steps is None else n_steps
+    n_bins, labels = training_set.frame_bank.n_bins, training_set.labels
     seed_torch(job.seed, fold)
-    n_labels = len(training_set.labels)
     network = build_network_from_recipe(
-        recipe, training_set.frame_bank.n_bins, n_labels, training_set.mean, training_set.std, pretrained=True
+        recipe, n_bins, len(labels), training_set.mean, training_set.std, pretrained=True
     )
     seen_clips = hash_names(training_set.clip_names(training_set.training_rows(fold, training)))
     weights_origin = ""
     if training.start_from:
-        path = find_start_checkpoint(Path(training.start_from), fold)
+        path = Path(training.start_from)
+        if path.is_dir():
+            path = find_fold_checkpoints(path, fold, "training.start_from")[0]
         start_checkpoint = load_checkpoint(path)
         if may_share_dataset(start_checkpoint, recipe):
             check_leakage(start_checkpoint.seen_clips, training_set, fold, f"training.start_from = {path}")
             seen_clips = union(seen_clips, start_checkpoint.seen_clips)
-        weights_origin = load_pretrained_weights(network, training_set.labels, path, start_checkpoint)
+        weights_origin = load_pretrained_weights(network, labels, path, start_checkpoint)
     network = network.to(job.device)
     optimizer = build_optimizer(network, training)
     ema = create_ema_model(network, training.ema_decay) if training.ema_decay else None
-    schedule = build_schedule(optimizer, training, n_steps)
-    return TrainState(
-        network,
-        optimizer,
-        schedule,
-        ema,
-        n_steps,
-        training_set.training_data_digest(fold, training),
-        seen_clips,
-        weights_origin,
-    )
+    schedule = build_schedule(optimizer, training, n_steps or job.n_steps)
+    return TrainState(network, optimizer, schedule, ema, seen_clips, weights_origin)
 
 
 def may_share_dataset(checkpoint: Checkpoint, recipe: Recipe) -> bool:
-    """Whether a network may be of a recipe's recordings: those of another dataset may bear the same names.
+    """Whether a network may be trained on a recipe's recordings; another dataset's may have the same names.
 
-    make train needs no folder, so it may not have been given, and a recipe's folder may have moved.
+    Folders say little: make train needs none, and they may have moved.
     """
     theirs, ours = checkpoint.recipe.get("data", {}), recipe.data
     if any(theirs.get(key) != getattr(ours, key) for key in ("layout", "table")):
@@ -132,17 +116,12 @@ def may_share_dataset(checkpoint: Checkpoint, recipe: Recipe) -> bool:
 def check_leakage(
     seen_clips: Tensor, training_set: TrainingSet, fold: int, source: str, advice: str = "name a run of the same folds"
 ) -> None:
-    """Raise UserError where a network that has learnt from clips of a fold is to be, or to teach, one of that fold."""
+    """Raise UserError where a network that was trained on clips of `fold` is a start or a teacher of that fold's."""
     if clip := find_seen_clip(training_set.clip_names(np.flatnonzero(training_set.folds == fold)), seen_clips):
         raise UserError(
-            f"{source} has learnt from clip {clip!r}, which fold {fold} holds out, so its score would not be out of "
+            f"{source} was trained on clip {clip!r}, which fold {fold} holds out, so its score would not be out of "
             f"fold: {advice}"
         )
-
-
-def find_start_checkpoint(path: Path, fold: int) -> Path:
-    """The checkpoint to start from: `path`, or in a run's folder that of the same fold, which never saw its clips."""
-    return find_fold_checkpoints(path, fold, "training.start_from")[0] if path.is_dir() else path
 
 
 def find_fold_checkpoints(run_dir: Path, fold: int, key: str) -> list[Path]:
@@ -156,20 +135,15 @@ def find_fold_checkpoints(run_dir: Path, fold: int, key: str) -> list[Path]:
 
 
 def load_pretrained_weights(network: AudioNetwork, labels: list[str], path: Path, other: Checkpoint) -> str:
-    """Take the trunk of another run's network, what stands beside it, and the head where the labels are the same.
+    """Load the trunk and the modulation units of another run's network, and its head where the labels are the same.
 
-    The frames' statistics stay one's own.
-
-    Returns what was taken, in words. Raises UserError where the other network is of another build.
+    The statistics of the frames stay. Returns what was loaded, in words. Raises UserError for another architecture.
     """
     same_labels = other.labels == labels
     own = network.state_dict()
-    transferred = {
-        name: value
-        for name, value in other.network.items()
-        if name.startswith(("trunk.", "modulation.")) or (same_labels and name.startswith("head."))
-    }
-    # Nothing of these may be left to chance.
+    loaded_parts = ("trunk.", "modulation.", "head.") if same_labels else ("trunk.", "modulation.")
+    transferred = {name: value for name, value in other.network.items() if name.startswith(loaded_parts)}
+    # Every weight of a part that is loaded must come from the other network.
     parts = {name.partition(".")[0] + "." for name in transferred} | {"trunk."}
     expected = {name for name in own if name.startswith(tuple(parts))}
     if expected != transferred.keys() or any(own[name].shape != value.shape for name, value in transferred.items()):

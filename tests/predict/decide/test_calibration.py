@@ -16,12 +16,11 @@ from predict.decide.calibration import (
     calibration_error,
     fit_temperature,
     log_loss,
-    read_temperature,
     reliability_bins,
 )
-from predict.decide.fitted_params import write_fitted_params
-from recipe import Prediction
-from train.evaluate.blend import Blend, blend
+from predict.decide.fitted_params import read_temperature, write_params
+from recipe import Prediction, as_dict
+from train.evaluate.windows import Blend, blend
 from train.networks.factory import Activation
 
 ACTIVATIONS: list[Activation] = ["sigmoid", "softmax"]
@@ -112,12 +111,12 @@ def test_reliability_of_a_few_scores_by_hand() -> None:
     truth = np.array([[1, 0], [0, 1], [1, 0]], np.float32)
     scores = np.array([[0.9, 0.1], [0.6, 0.4], [1.0, 0.0]], np.float32)
     of_highest = reliability_bins(truth, scores, "softmax")
-    assert [(each.count, each.fraction_positive) for each in of_highest] == [(1, 0.0), (1, 1.0), (1, 1.0)]
+    assert of_highest[["count", "fraction_positive"]].to_numpy().tolist() == [[1, 0.0], [1, 1.0], [1, 1.0]]
     assert calibration_error(of_highest) == pytest.approx((0.6 + 0.1 + 0) / 3)
     of_all = reliability_bins(truth, scores, "sigmoid")
-    assert sum(each.count for each in of_all) == 6
+    assert of_all["count"].sum() == 6
     assert calibration_error(of_all) == pytest.approx((0.1 + 0.1 + 0.6 + 0.6 + 0 + 0) / 6)
-    assert of_all[-1].high == 1.0
+    assert of_all["high"].iloc[-1] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -125,13 +124,13 @@ def test_reliability_of_a_few_scores_by_hand() -> None:
     [
         (None, "run make calibrate first"),
         ({"temperature": 0}, "temperature 0"),
-        ({"temperature": "warm"}, "warm"),
-        ({"clips": "some"}, "no temperature"),
+        ({"temperature": "warm"}, "its temperature is 'warm'"),
+        ({"clips": "some"}, "its temperature is None"),
     ],
 )
 def test_a_temperature_that_is_none_is_refused(tmp_path: Path, content: dict[str, Any] | None, words: str) -> None:
     if content is not None:
-        write_fitted_params(tmp_path / CALIBRATION_NAME, content, Prediction())
+        write_params(tmp_path / CALIBRATION_NAME, content)
     assert read_temperature(tmp_path, Prediction()) == 1
     with pytest.raises(UserError, match=rf"{words}.*|.*make calibrate") as caught:
         read_temperature(tmp_path, Prediction(calibrate=True))
@@ -139,7 +138,8 @@ def test_a_temperature_that_is_none_is_refused(tmp_path: Path, content: dict[str
 
 
 def test_a_temperature_is_for_one_way_to_predict(tmp_path: Path) -> None:
-    write_fitted_params(tmp_path / CALIBRATION_NAME, {"temperature": 2.5}, Prediction(pooling="max"))
+    content = {"temperature": 2.5, "prediction": as_dict(Prediction(pooling="max"))}
+    write_params(tmp_path / CALIBRATION_NAME, content)
     assert read_temperature(tmp_path, Prediction(pooling="max", calibrate=True)) == 2.5
     with pytest.raises(UserError, match=r"prediction\.pooling max.*make calibrate"):
         read_temperature(tmp_path, Prediction(calibrate=True))

@@ -21,7 +21,7 @@ from predict.inference.dataset_clips import (
 from predict.inference.run_loader import load_run
 from preprocess.store.reader import open_store
 from recipe import Prediction
-from tests.predict.conftest import TinyRun
+from tests.predict.conftest import TinyRun, predict_frames
 from train.runs.checkpoint import load_checkpoint, save_checkpoint
 from train.runs.seen_clips import hash_names
 
@@ -49,7 +49,7 @@ def test_each_clip_is_scored_by_the_networks_of_its_fold(
         assert list(clip_predictions) == tiny_run.table["clip"].tolist()
         for clip, fold in zip(tiny_run.table["clip"], tiny_run.table["fold"], strict=True):
             tagger = run.tagger(None if fold < 0 else fold)
-            alone = tagger.predict(frames.read(clip), *frames.start_and_duration(clip))
+            alone = predict_frames(tagger, frames.read(clip), *frames.start_and_duration(clip))
             np.testing.assert_allclose(clip_predictions[clip].windows, alone.windows, atol=1e-6)
             np.testing.assert_array_equal(clip_predictions[clip].end_s, alone.end_s)
 
@@ -139,6 +139,6 @@ def test_an_error_while_a_clip_is_read_reaches_the_reader_and_ends_the_rest(tiny
     with pytest.raises(OSError, match="Input/output error"):
         list(score_side_by_side(scorer, range(1_000), read, CPU, 2))
     assert n_read < 500
-    with closing(score_side_by_side(scorer, range(1_000), read, CPU, 2)) as results:  # type: ignore[type-var]
+    with closing(score_side_by_side(scorer, range(41, 1_000), read, CPU, 2)) as results:  # type: ignore[type-var]
         next(results)
     assert n_read < 1_000

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from predict.inference.fuse_conv_bn import fuse_conv_bn
-from predict.inference.run_loader import load_run
+from predict.inference.run_loader import fuse_conv_bn, load_run
 from recipe import Features, Network, Prediction, Recipe
 from tests.predict.conftest import TinyRun
 from train.networks.factory import AudioNetwork, build_network_from_recipe

@@ -16,8 +16,7 @@ import torch
 from core.errors import UserError
 from core.sandbox import Cancelled, SandboxLimits
 from predict.inference import recordings as module
-from predict.inference.input_files import find_input_files
-from predict.inference.recordings import predict_files, score_recording
+from predict.inference.recordings import find_input_files, predict_files, score_recording
 from predict.inference.run_loader import load_run
 from predict.inference.score_cache import RecordingScores, ScoreCache
 from predict.inference.tagger import ClipPrediction
@@ -172,8 +171,8 @@ def test_a_recording_that_changes_while_it_is_read_is_not_kept(
 
 
 def test_recordings_are_found_and_named(field: Path, tmp_path: Path) -> None:
-    assert [each.clip for each in find_input_files(field)][:4] == ["06.wav", "07.wav", "08.wav", "broken.mp3"]
-    assert [each.clip for each in find_input_files(field / "notes.txt")] == ["notes.txt"]
+    assert list(find_input_files(field))[:4] == ["06.wav", "07.wav", "08.wav", "broken.mp3"]
+    assert list(find_input_files(field / "notes.txt")) == ["notes.txt"]
     (tmp_path / "empty").mkdir()
     for source, words in ((tmp_path / "none", "not there"), (tmp_path / "empty", "no recording")):
         with pytest.raises(UserError, match=words):

@@ -14,13 +14,11 @@ from predict.output.detections import DetectionFilter
 from predict.output.submission import (
     SampleSubmission,
     align_to_sample,
-    check_submission,
     read_sample,
     read_submission,
     write_decisions,
     write_submission,
     write_windows,
-    write_windows_wide,
 )
 from train.evaluate.score_table import ScoreTable
 
@@ -76,23 +74,9 @@ def test_a_submission_reads_back_as_written(tmp_path: Path) -> None:
     path, sample = tmp_path / "deep" / "run.csv", SampleSubmission("fname", SCORES.clips, SCORES.labels)
     write_submission(path, SCORES, sample)
     assert path.read_text().splitlines()[0] == 'fname,rain,"Dog, big"'
-    back = check_submission(path, sample)
+    back = read_submission(path)
     assert (back.clips, back.labels) == (SCORES.clips, SCORES.labels)
     np.testing.assert_array_equal(back.values, SCORES.values)
-
-
-@pytest.mark.parametrize(
-    ("sample", "named"),
-    [
-        (SampleSubmission("fname", ["a,.wav", "b.wav"], SCORES.labels), "row 1 is 'b.wav'"),
-        (SampleSubmission("fname", [*SCORES.clips, "c.wav"], SCORES.labels), "2 rows"),
-        (SampleSubmission("fname", SCORES.clips, SCORES.labels[::-1]), "column 1 is 'rain'"),
-    ],
-)
-def test_a_submission_unlike_its_sample_gets_no_name(tmp_path: Path, sample: SampleSubmission, named: str) -> None:
-    with pytest.raises(UserError, match=named):
-        write_submission(tmp_path / "run.csv", SCORES, sample)
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("value", [np.nan, -0.01, 1.01, np.inf])
@@ -132,8 +116,8 @@ def test_windows_are_a_row_a_window_and_label(tmp_path: Path) -> None:
 def test_a_wide_table_has_a_row_a_window_and_blanks_for_what_is_not_shown(tmp_path: Path) -> None:
     windows = np.array([[0.5, 0.125], [0.25, 1.0]], np.float32)
     clip_prediction = ClipPrediction(np.array([0.0, 0.5]), np.array([1.0, 1.5]), windows, windows.mean(0))
-    for filters, cells in ((None, windows), (DetectionFilter(np.array(0.2), 1), [[0.5, np.nan], [np.nan, 1.0]])):
-        write_windows_wide(tmp_path / "wide.csv", {"a,.wav": clip_prediction}, SCORES.labels, filters)
+    for filters, cells in ((None, windows), (DetectionFilter(0.2, 1), [[0.5, np.nan], [np.nan, 1.0]])):
+        write_windows(tmp_path / "wide.csv", {"a,.wav": clip_prediction}, SCORES.labels, filters, wide=True)
         table = pd.read_csv(tmp_path / "wide.csv")
         assert list(table.columns) == ["clip", "start_s", "end_s", *SCORES.labels]
         assert table["clip"].tolist() == ["a,.wav"] * 2
@@ -141,12 +125,12 @@ def test_a_wide_table_has_a_row_a_window_and_blanks_for_what_is_not_shown(tmp_pa
         np.testing.assert_array_equal(table[SCORES.labels], cells)
 
 
-@pytest.mark.parametrize("clip", ["two\nlines.wav", "a\rreturn, too.wav", 'say "hi"\r\n%d.wav'])
+@pytest.mark.parametrize("clip", ["two\nlines.wav", "a\rreturn.wav", 'say "hi"\r\n%d.wav'])
 def test_names_with_line_breaks_stay_in_their_cells(tmp_path: Path, clip: str) -> None:
     windows = np.array([[0.5, 0.125]], np.float32)
     clip_prediction = ClipPrediction(np.array([0.0]), np.array([1.0]), windows, windows[0])
-    for write, n_rows in ((write_windows, 2), (write_windows_wide, 1)):
-        write(tmp_path / "windows.csv", {clip: clip_prediction}, ["one\nlabel", "other"])
+    for wide, n_rows in ((False, 2), (True, 1)):
+        write_windows(tmp_path / "windows.csv", {clip: clip_prediction}, ["one\nlabel", "other"], wide=wide)
         table = read_table(tmp_path / "windows.csv")
         assert table["clip"].tolist() == [clip] * n_rows
         assert "one\nlabel" in [*table.columns, *table.get("label", [])]
@@ -155,8 +139,8 @@ def test_names_with_line_breaks_stay_in_their_cells(tmp_path: Path, clip: str) -
 def test_windows_of_no_length_are_in_no_table(tmp_path: Path) -> None:
     windows = np.array([[0.5, 0.125], [0.25, 1.0], [0.75, 0.5]], np.float32)
     clip_prediction = ClipPrediction(np.array([0.0, 0.0, 0.4]), np.array([0.0, 0.4, 0.4]), windows, windows.mean(0))
-    for write, n_rows in ((write_windows, 2), (write_windows_wide, 1)):
-        write(tmp_path / "windows.csv", {"a.wav": clip_prediction}, SCORES.labels)
+    for wide, n_rows in ((False, 2), (True, 1)):
+        write_windows(tmp_path / "windows.csv", {"a.wav": clip_prediction}, SCORES.labels, wide=wide)
         table = pd.read_csv(tmp_path / "windows.csv")
         assert table[["start_s", "end_s"]].to_numpy().tolist() == [[0, 0.4]] * n_rows
 

@@ -1,4 +1,4 @@
-"""Trimming against librosa, least lengths, and sound that is heard again."""
+"""Trimming against librosa, least lengths, and sound that is iterated over again."""
 
 from pathlib import Path
 
@@ -7,11 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
-from preprocess.audio import replay
+from preprocess.audio import clip_audio
 from preprocess.audio.blocks import DecodeError
-from preprocess.audio.clip_audio import ClipAudio
-from preprocess.audio.replay import ReplayableBlocks
-from preprocess.audio.trimming import SampleRange, extend_span, slice_blocks, take_samples
+from preprocess.audio.clip_audio import ClipAudio, ReplayableBlocks, extend_span, slice_blocks, take_samples
 from preprocess.frames.framing import Samples
 from recipe import Features
 
@@ -64,26 +62,24 @@ def test_a_shorter_recording_gets_silence_at_both_ends(burst: tuple[Path, Sample
 
 
 @pytest.mark.parametrize(
-    ("sample_range", "min_samples", "extended"),
+    ("span", "min_samples", "extended"),
     [
-        (SampleRange(10, 20), 5, SampleRange(10, 20)),
-        (SampleRange(10, 20), 20, SampleRange(5, 25)),
-        (SampleRange(2, 6), 20, SampleRange(0, 20)),
-        (SampleRange(95, 99), 20, SampleRange(80, 100)),
-        (SampleRange(0, 100), 130, SampleRange(-15, 115)),
+        (range(10, 20), 5, range(10, 20)),
+        (range(10, 20), 20, range(5, 25)),
+        (range(2, 6), 20, range(0, 20)),
+        (range(95, 99), 20, range(80, 100)),
+        (range(0, 100), 130, range(-15, 115)),
     ],
 )
-def test_spans_extend_within_the_recording_first(
-    sample_range: SampleRange, min_samples: int, extended: SampleRange
-) -> None:
-    assert extend_span(sample_range, 100, min_samples) == extended
+def test_spans_extend_within_the_recording_first(span: range, min_samples: int, extended: range) -> None:
+    assert extend_span(span, 100, min_samples) == extended
 
 
 def test_spans_cut_across_blocks() -> None:
     sound = np.arange(10, dtype=np.float32)
     for start in range(-3, 9):
         for stop in range(max(1, start + 1), 13):
-            got = np.concatenate(list(slice_blocks([sound[:4], sound[4:5], sound[5:]], SampleRange(start, stop))))
+            got = np.concatenate(list(slice_blocks([sound[:4], sound[4:5], sound[5:]], range(start, stop))))
             expected = np.pad(sound, 3)[start + 3 : stop + 3]
             np.testing.assert_array_equal(got, expected)
 
@@ -96,9 +92,9 @@ def test_a_beginning_is_so_many_samples_and_asks_for_no_more_blocks(n_samples: i
     assert len(list(blocks)) == 4 - n_blocks
 
 
-@pytest.mark.parametrize("max_samples", [0, 100])
-def test_sound_is_iterated_again_cached_or_made_anew(monkeypatch: pytest.MonkeyPatch, max_samples: int) -> None:
-    monkeypatch.setattr(replay, "MAX_CACHED_SAMPLES", max_samples)
+@pytest.mark.parametrize("max_bytes", [0, 400])
+def test_sound_is_iterated_again_cached_or_made_anew(monkeypatch: pytest.MonkeyPatch, max_bytes: int) -> None:
+    monkeypatch.setattr(clip_audio, "MAX_CACHED_BYTES", max_bytes)
     made = []
 
     def make() -> list[Samples]:
@@ -109,7 +105,7 @@ def test_sound_is_iterated_again_cached_or_made_anew(monkeypatch: pytest.MonkeyP
     next(iter(sound))
     for _ in range(2):
         np.testing.assert_array_equal(np.concatenate(list(sound)), np.repeat([1, 0], 30))
-    assert len(made) == (2 if max_samples else 3)
+    assert len(made) == (2 if max_bytes else 3)
 
 
 def test_what_cannot_be_read_says_so(tmp_path: Path) -> None:

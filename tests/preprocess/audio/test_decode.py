@@ -12,7 +12,7 @@ import soxr
 
 from preprocess.audio import decode as module
 from preprocess.audio.blocks import Block, DecodeError
-from preprocess.audio.decode import decode, decode_blocks
+from preprocess.audio.decode import decode_blocks
 from preprocess.audio.decode_ffmpeg import _mono, read_ffmpeg_header
 from preprocess.frames.framing import Samples
 
@@ -23,6 +23,10 @@ SUBTYPES = [
     for sub in soundfile.available_subtypes(form)
 ]
 NOT_WRITTEN = ("G721", "G723", "NMS_ADPCM", "GSM610", "DWVW", "DPCM", "ALAC", "VOX", "MPEG")
+
+
+def decode(path: Path, sample_rate_hz: int) -> Samples:
+    return np.concatenate(list(decode_blocks(path, sample_rate_hz)))
 
 
 def tone(seconds: float = 0.5, n_channels: int = 1) -> np.ndarray:

@@ -51,7 +51,7 @@ def test_what_is_no_recording_s_is_raised_as_it_is() -> None:
 
 
 def test_a_reader_may_stop() -> None:
-    with closing(read_isolated(read_as_named, "/sound/good", "one", "two", limits=LIMITS)) as words:  # type: ignore[type-var]
+    with closing(read_isolated(read_as_named, "/sound/good", "one", "two", limits=LIMITS)) as words:
         assert next(words) == "one"
     assert read("good") == ["one", "two"]
 

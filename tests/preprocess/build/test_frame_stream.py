@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from preprocess.audio import clip_audio
 from preprocess.audio.blocks import DecodeError
 from preprocess.build import frame_stream
 from preprocess.build.frame_stream import RecordingEnd, get_transform, stream_frames
@@ -63,7 +64,7 @@ def test_blocks_joined_are_what_a_store_holds(
     features = replace(FEATURES, **keys)
     shard, encoding = tmp_path / "one.shard", encoding_for(features)
     shard.touch()
-    (((row,), duration_s),) = append_clip(str(path), ClipJob("clip", str(path)), str(shard), 0, features)
+    (row,), duration_s = append_clip(str(path), ClipJob("clip", str(path)), str(shard), 0, features)
     stored = np.fromfile(shard, encoding.dtype).reshape(row.n_frames, encoding.n_bins)
     frames, end = read_stream(path, features)
     assert frames.dtype == encoding.dtype
@@ -78,12 +79,12 @@ def test_blocks_are_of_about_one_size(path: Path, small_blocks: None) -> None:
     assert all(1 << 9 <= size <= (1 << 9) + (1 << 12) for size in sizes[:-1])
 
 
-@pytest.mark.parametrize("max_bytes", [0, 20_000, frame_stream.MAX_BUFFERED_BYTES])
+@pytest.mark.parametrize("max_bytes", [0, 20_000, clip_audio.MAX_CACHED_BYTES])
 def test_frames_are_raised_to_the_floor_below_the_recording_s_highest(
     path: Path, max_bytes: int, small_blocks: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether they are kept in memory until it is known, or the recording is read twice."""
-    monkeypatch.setattr(frame_stream, "MAX_BUFFERED_BYTES", max_bytes)
+    monkeypatch.setattr(clip_audio, "MAX_CACHED_BYTES", max_bytes)
     plain = read_stream(path, FEATURES)[0].astype(np.float32)
     n_read = 0
     original = get_transform(replace(FEATURES, top_db=30.0))

@@ -9,15 +9,14 @@ from preprocess.build.plan import (
     MAX_SHARD_CLIPS,
     MIN_BYTES_PER_WORKER,
     MIN_CLIPS_PER_WORKER,
-    PlannedClip,
     count_workers,
     split_into_tasks,
 )
 from preprocess.build.shard_task import ClipJob
 
 
-def planned(sizes: list[int]) -> list[PlannedClip]:
-    return [PlannedClip(ClipJob(str(number), ""), f"{size}:1") for number, size in enumerate(sizes)]
+def planned(sizes: list[int]) -> list[ClipJob]:
+    return [ClipJob(str(number), "", source=f"{size}:1") for number, size in enumerate(sizes)]
 
 
 @given(st.lists(st.integers(0, 1 << 28), max_size=300), st.integers(1, 64))

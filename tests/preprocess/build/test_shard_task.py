@@ -156,7 +156,7 @@ def test_a_recording_that_changes_while_it_is_read_gives_no_rows(
         return transform
 
     monkeypatch.setattr(shard_task, "get_transform", get_meddling_transform)
-    assert list(append_clip(clip.path, clip, str(tmp_path / "0.shard"), 0, FEATURES)) == [([], 3_000 / 16_000)]
+    assert append_clip(clip.path, clip, str(tmp_path / "0.shard"), 0, FEATURES) == ([], 3_000 / 16_000)
 
 
 def test_a_recording_that_is_mended_while_it_fails_is_not_blamed(

@@ -79,7 +79,7 @@ def test_logmel_is_librosas(features: Features) -> None:
 
 def test_bands_far_below_the_loudest_are_librosas() -> None:
     """A loud glide below 3 kHz over noise of a millionth of its amplitude, as a lossy codec leaves it."""
-    time = np.arange(400_000) / 400_000  # three batches of windows
+    time = np.arange(400_000) / 400_000  # several batches of windows
     glide = np.sin(2 * np.pi * 400_000 * (0.02 + 0.05 * time) * time)
     samples = (glide + 1e-6 * np.random.default_rng(1).standard_normal(400_000)).astype(np.float32)
     np.testing.assert_allclose(compute_frames(samples, logmel()), librosa_logmel(samples, logmel()), atol=1e-3)

@@ -1,6 +1,7 @@
 """The store: what was written is read, and any harm to it is noticed."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -14,9 +15,10 @@ from preprocess.store import reader as module
 from preprocess.store import schema
 from preprocess.store.integrity import write_integrity_header
 from preprocess.store.reader import open_store
-from preprocess.store.schema import CorruptStore, EncodedFrames, FrameEncoding, RecipeMismatch, Row, frames_digest
-from preprocess.store.writer import RowSource, write_store
+from preprocess.store.schema import CorruptStore, EncodedFrames, FrameEncoding, RecipeMismatch
+from preprocess.store.writer import write_store
 from recipe import Features
+from tests.row_sources import frames_digest, row_source_of
 
 FEATURES = Features()
 N_BINS = 5
@@ -29,18 +31,8 @@ def write(
     random = np.random.default_rng(0)
     rows = [(random.uniform(-90, 90, (length, N_BINS))).astype(dtype) for length in lengths]
     row_sources = [
-        RowSource.from_array(
-            Row(
-                f"clip «{index // 2}»,\n{index // 2}.wav",
-                index % 2,
-                f"{index}:1",
-                index / 4,
-                9.5,
-                len(frames),
-                frames_digest(frames),
-            ),
-            frames,
-            path,
+        row_source_of(
+            frames, path, f"clip «{index // 2}»,\n{index // 2}.wav", index % 2, f"{index}:1", index / 4, duration_s=9.5
         )
         for index, frames in enumerate(rows)
     ]
@@ -72,7 +64,7 @@ def test_everything_written_is_read(tmp_path: Path, dtype: str, scale: float, of
         np.testing.assert_array_equal(store.memory_map(range(4)), whole)
         for index, frames in enumerate(rows):
             np.testing.assert_array_equal(store.read(index), frames)
-            assert store.row(index).digest == frames_digest(frames)
+            assert store.rows()[index].digest == frames_digest(frames)
         assert store.corrupt_rows() == []
         np.testing.assert_allclose([store.mean, store.std], [values.mean(), values.std()], rtol=1e-6)
         np.testing.assert_allclose(store.bin_mean, values.mean(axis=0), rtol=1e-5, atol=1e-5)
@@ -96,7 +88,7 @@ def test_rows_in_any_order_are_read_end_to_end_in_blocks_of_any_size(
 def test_statistics_hold_where_a_bin_hardly_changes(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     frames = (-90 + np.array([0, 0.1, 20]) * random.standard_normal((5_000, 3))).astype(np.float16)
-    row_source = RowSource.from_array(Row("a", 0, "1:1", 0, 1, len(frames), frames_digest(frames)), frames, tmp_path)
+    row_source = row_source_of(frames, tmp_path, "a")
     write_store(tmp_path / "features.h5", FEATURES, FrameEncoding(np.dtype("float16"), 3, 1.0), [row_source])
     values = frames.astype(np.float64)
     with open_store(tmp_path / "features.h5") as store:
@@ -202,7 +194,7 @@ def test_what_is_no_store_is_refused(tmp_path: Path) -> None:
 def test_a_store_that_points_outside_itself_is_refused(
     stored: tuple[Path, list[EncodedFrames]], how: str, name: str
 ) -> None:
-    """Even where its seal has been made to fit."""
+    """Even where its integrity header fits."""
     path, _ = stored
     secret = path.with_name("secret.h5")
     with h5py.File(secret, "w") as file:
@@ -229,12 +221,11 @@ def test_a_store_that_points_outside_itself_is_refused(
         pass
 
 
-def test_a_piece_that_is_not_what_its_digest_says_is_not_written(tmp_path: Path) -> None:
+def test_a_row_that_is_not_what_its_digest_says_is_not_written(tmp_path: Path) -> None:
     frames = np.zeros((4, N_BINS), np.float16)
-    row_source = RowSource.from_array(
-        Row("a", 0, "1:1", 0, 1, 4, frames_digest(frames)), frames + 1, tmp_path / "part.h5"
-    )
-    with pytest.raises(CorruptStore, match=r"part.h5: the frames of 'a'"):
+    other = row_source_of(frames + 1, tmp_path / "0.shard", "a")
+    row_source = replace(row_source_of(frames, tmp_path, "a"), read_into=other.read_into, origin=other.origin)
+    with pytest.raises(CorruptStore, match=r"0.shard: the frames of 'a'"):
         write_store(tmp_path / "features.h5", FEATURES, FrameEncoding(np.dtype("float16"), N_BINS, 1.0), [row_source])
     assert list(tmp_path.iterdir()) == []
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from preprocess.store import shards as module
 from preprocess.store.encoding import encoding_for, quantise
 from preprocess.store.schema import CorruptStore, EncodedFrames, RecipeMismatch, Row
-from preprocess.store.shards import RowWriter, count_frame_bytes, read_shard, write_shard_table
+from preprocess.store.shards import append_frames, count_frame_bytes, read_shard, write_shard_table
 from recipe import Features
 
 FEATURES = Features(n_bins=16, storage="uint8")
@@ -35,12 +35,9 @@ def append_rows(path: Path, features: Features, position: int, clips: Mapping[st
     """Write the frames of clips, block by block, to a file from a byte on, as a sandbox does."""
     with path.open("r+b") as file:
         file.seek(position)
-        writer = RowWriter(file, features)
-        for clip, blocks in clips.items():
-            for block in blocks:
-                writer.add(block)
-            writer.end_row(clip, 0, "1:1", -0.1, 1 / 3)
-    return writer.rows
+        return [
+            Row(clip, 0, "1:1", -0.1, 1 / 3, *append_frames(file, features, blocks)) for clip, blocks in clips.items()
+        ]
 
 
 def write_shard(path: Path, features: Features, clips: Mapping[str, list[np.ndarray]]) -> list[Row]:

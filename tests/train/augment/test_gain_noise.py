@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from train.augment.gain_noise import add_noise, db_to_power, power_to_db, random_gain
-from train.loop.rng import seeded_generator
+from train.loop.fold_job import seeded_generator
 
 
 def test_decibels_and_power_are_each_others_inverse() -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from train.augment.masking import MaskFill, mask_spans, roll_time
-from train.loop.rng import seeded_generator
+from train.loop.fold_job import seeded_generator
 
 
 def clips(batch: int, n_frames: int, n_bins: int) -> Tensor:

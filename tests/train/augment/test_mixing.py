@@ -10,7 +10,7 @@ from torch import Tensor
 
 from train.augment.gain_noise import db_to_power
 from train.augment.mixing import LabelMixing, crossfade, mix_labels, mixup, power_mix
-from train.loop.rng import seeded_generator
+from train.loop.fold_job import seeded_generator
 
 BATCH, N_FRAMES, N_BINS = 24, 20, 5
 SOUNDS = {True: "decibels", False: "samples"}

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from core.errors import UserError
 from recipe import Training
 from train.augment.pipeline import AUGMENTATION_ORDER, Augmentation, build_augmentations, random_choice
-from train.loop.rng import seeded_generator
+from train.loop.fold_job import seeded_generator
 
 OFF = Training()
 PROBABILITIES = [

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from train.augment.warp import resized_crop, roll_pitch
-from train.loop.rng import seeded_generator
+from train.loop.fold_job import seeded_generator
 
 BATCH, N_FRAMES, N_BINS = 60, 24, 10
 

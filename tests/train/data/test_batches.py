@@ -16,7 +16,7 @@ from recipe import Features, Training
 from tests.train.store_factories import make_frame_bank, write_small_store
 from train.data.batches import Batch, Batches
 from train.data.frame_bank import FrameBank, load_frame_bank
-from train.loop.rng import seeded_generator
+from train.loop.fold_job import seeded_generator
 
 PLAIN = Training(batch_size=4, crop_seconds=0.6, noisy_rate=1.0)
 BUSY = replace(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from recipe import Training
 from tests.train.store_factories import make_frame_bank
 from train.data.crops import ShortClipPadding, draw_crop_starts, draw_crops, gather_crops, pad_short_clip
-from train.loop.rng import seeded_generator
+from train.loop.fold_job import seeded_generator
 
 RULES = get_args(ShortClipPadding)
 

@@ -13,7 +13,7 @@ from recipe import Features, Training
 from tests.train.store_factories import write_small_store
 from train.data.crops import ShortClipPadding, draw_crops, gather_crops
 from train.data.frame_bank import FrameBank, load_frame_bank
-from train.loop.rng import seeded_generator
+from train.loop.fold_job import seeded_generator
 
 LENGTHS = {("a", 0): 7, ("b", 0): 30, ("a", 2): 9, ("c", 0): 1, ("a", 1): 8, ("d", 0): 21, ("b", 1): 30}
 

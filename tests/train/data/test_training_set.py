@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from core.errors import UserError
-from preprocess.store.schema import FrameEncoding, Row, frames_digest
-from preprocess.store.writer import RowSource, write_store
+from preprocess.store.schema import FrameEncoding
+from preprocess.store.writer import write_store
 from recipe import Features
 from recipe.cli import Command, parse_command
+from tests.row_sources import row_source_of
 from tests.train.factories import N_BINS, OPTIONS
 from train.data.training_set import TrainingSet, apply_corrections, load_training_set, parse_folds
 
@@ -160,8 +161,7 @@ def test_each_bin_is_normalised_by_itself_where_asked_for(cache: Path) -> None:
 @pytest.mark.parametrize("normalise", ["overall", "bins"])
 def test_frames_of_nothing_but_silence_are_divided_by_more_than_nothing(cache: Path, normalise: str) -> None:
     frames = np.full((12, N_BINS), -100, np.float16)
-    rows = [Row(f"clip {n}.wav", 0, "1:1", 0.0, 1.2, 12, frames_digest(frames)) for n in range(18)]
-    row_sources = [RowSource.from_array(row, frames, cache) for row in rows]
+    row_sources = [row_source_of(frames, cache, f"clip {number}.wav", duration_s=1.2) for number in range(18)]
     encoding = FrameEncoding(np.dtype("float16"), N_BINS, 10.0)
     write_store(cache / "recipe" / "features.h5", Features(n_bins=N_BINS), encoding, row_sources)
     training_set = load(cache, "--network.normalise", normalise)

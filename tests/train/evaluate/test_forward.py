@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from predict.inference.run_loader import load_run
-from recipe import Network, Prediction
+from recipe import Network, Prediction, Recipe
 from tests.predict.conftest import TinyRun
-from train.evaluate import chunks, forward
+from train.evaluate import forward
 from train.evaluate.forward import supports_dense
 from train.evaluate.window_scorer import WindowScorer, WindowScores
-from train.networks.factory import build_network
+from train.networks.factory import build_network_from_recipe
 
 DENSE = Prediction(window_seconds=0.6, hop_seconds=0.2, mode="dense")
 """Three columns of 16 frames, from one to the next one."""
@@ -55,7 +55,7 @@ def test_windows_are_the_head_s_scores_of_their_columns_of_the_whole_clip(scorer
 def test_chunks_leave_no_trace(scorer: WindowScorer) -> None:
     frames = noise(2_000)
     unchunked = score(scorer, frames)
-    with patch.object(chunks, "CHUNK_WINDOWS", 7):
+    with patch("train.evaluate.windows.CHUNK_WINDOWS", 7):
         chunked = score(scorer, frames)
     np.testing.assert_allclose(chunked.scores, unchunked.scores, atol=1e-4)
 
@@ -88,7 +88,7 @@ def test_on_a_cpu_a_network_takes_few_windows_at_once(scorer: WindowScorer) -> N
     [("cnn_small", True), ("resnet18", True), ("alexnet", False), ("mobilenet_v3_small", False)],
 )
 def test_networks_whose_layers_look_at_all_columns_cannot_share(name: str, able: bool) -> None:
-    network = build_network(Network(name=name), 64, 3, 0.0, 1.0, pretrained=False)  # type: ignore[arg-type]
+    network = build_network_from_recipe(Recipe(network=Network(name=name)), 64, 3)  # type: ignore[arg-type]
     assert supports_dense(network) is able
 
 

@@ -1,4 +1,4 @@
-"""Out-of-fold metrics count curated clips; label issues are proposed, and serve as corrections."""
+"""Out-of-fold metrics count curated clips, by label too; label issues are proposed, and serve as corrections."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from recipe.cli import parse_command
 from tests.train.factories import OPTIONS, fit, get_run_dir, write_training_dataset
 from tests.train.store_factories import make_frame_bank
 from train.data.training_set import TrainingSet
-from train.evaluate.out_of_fold import find_label_issues, metrics_row
+from train.evaluate.out_of_fold import find_label_issues, metrics_row, write_confusion, write_per_label
 from train.evaluate.score_table import read_scores
 
 LABELS = ["hum", "low, deep", "高い"]
@@ -85,3 +85,29 @@ def test_several_seeds_are_blended_as_in_prediction(tmp_path: Path) -> None:
     scores = read_scores(get_run_dir(tmp_path) / "oof.csv")
     values = np.stack([each.scores for each in out_of_fold.clip_predictions])
     assert values == pytest.approx(scores.values, abs=1e-5)
+
+
+TABLE_LABELS = ["a, b", "高い", "never"]
+
+
+def test_each_label_has_its_metrics_and_an_absent_one_no_score(tmp_path: Path) -> None:
+    truth = torch.tensor([[1.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]])
+    scores = torch.tensor([[0.9, 0.1, 0.6], [0.2, 0.7, 0.1], [0.1, 0.8, 0.2], [0.7, 0.3, 0.1]])
+    write_per_label(tmp_path / "per_label.csv", TABLE_LABELS, truth, scores)
+    table = pd.read_csv(tmp_path / "per_label.csv").set_index("label")
+    assert table.index.tolist() == TABLE_LABELS
+    assert table["clips"].tolist() == [3, 2, 0]
+    assert table["false_positives"].tolist() == [0, 1, 1]
+    assert table["false_negatives"].tolist() == [1, 1, 0]
+    assert table["lwlrap"].round(4).tolist()[:2] == [0.8333, 1.0]
+    assert table["average_precision"].round(4).tolist()[:2] == [1.0, 0.8333]
+    assert table.loc["never", ["lwlrap", "average_precision"]].isna().all()
+
+
+def test_the_confusion_counts_clips_by_label_and_highest_score(tmp_path: Path) -> None:
+    truth = torch.eye(3)[[0, 0, 1, 1, 1]]
+    scores = torch.eye(3)[[0, 2, 1, 1, 0]]
+    write_confusion(tmp_path / "confusion.csv", TABLE_LABELS, truth, scores)
+    table = pd.read_csv(tmp_path / "confusion.csv", index_col="label")
+    assert table.columns.tolist() == table.index.tolist() == TABLE_LABELS
+    assert table.to_numpy().tolist() == [[1, 0, 1], [1, 2, 0], [0, 0, 0]]

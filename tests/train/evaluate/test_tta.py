@@ -10,8 +10,7 @@ import torch
 from predict.inference.run_loader import load_run
 from recipe import Prediction
 from tests.predict.conftest import TinyRun
-from train.evaluate.tta import View, make_views
-from train.evaluate.window_scorer import WindowScorer
+from train.evaluate.window_scorer import View, WindowScorer
 
 PLAIN = Prediction(window_seconds=0.5, hop_seconds=0.25)
 """40 frames every 20."""
@@ -67,7 +66,7 @@ def test_chunks_leave_no_trace_on_views(
 ) -> None:
     views: dict[str, Any] = {"view_shifts_s": [-0.3, 0.2], "mode": mode}
     unchunked = score_views(scorer, noise(n_frames), **views)
-    monkeypatch.setattr("train.evaluate.chunks.CHUNK_WINDOWS", 3)
+    monkeypatch.setattr("train.evaluate.windows.CHUNK_WINDOWS", 3)
     np.testing.assert_allclose(score_views(scorer, noise(n_frames), **views), unchunked, atol=1e-4)
 
 
@@ -79,5 +78,5 @@ def test_gain_is_added_to_decibels_and_multiplies_samples() -> None:
 
 
 def test_the_recipe_s_views_change_one_thing_each() -> None:
-    views = make_views(replace(PLAIN, view_shifts_s=[-0.3], view_gains_db=[6.0]), 80.0)
-    assert views == [View(), View(shift=-24), View(gain_db=6.0)]
+    scorer = WindowScorer([], replace(PLAIN, view_shifts_s=[-0.3], view_gains_db=[6.0]), 80.0)
+    assert scorer.views == [View(), View(shift=-24), View(gain_db=6.0)]

@@ -1,4 +1,4 @@
-"""Clips in batches, against each clip by itself."""
+"""Clips in batches, against each clip by itself, and against its windows by themselves."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from core.errors import UserError
 from predict.inference.run_loader import load_run
-from recipe import Prediction
+from recipe import Network, Prediction, Recipe, Training
 from tests.predict.conftest import TinyRun
+from tests.train.store_factories import make_frame_bank
+from train.data.frame_bank import FrameBank
 from train.evaluate import window_scorer
-from train.evaluate.chunks import WindowChunk
-from train.evaluate.window_scorer import WindowScorer, WindowScores
+from train.evaluate.window_scorer import MIN_BATCH_WINDOWS, WindowScorer, WindowScores, score_clips
+from train.evaluate.windows import WindowChunk, pool_windows, slice_windows, window_starts
+from train.networks.factory import AudioNetwork, build_network_from_recipe
 
 LENGTHS = [200, 10, 80, 80, 80, 2_000, 40, 41, 1, 500]
 
@@ -102,3 +106,100 @@ def test_an_error_while_a_clip_is_read_reaches_the_reader(scorer: WindowScorer) 
 
     with pytest.raises(ValueError, match="cut short"):
         list(scorer.score_clips([[noise(50, 1)], broken(), [noise(60, 2)]]))
+
+
+PREDICTION = Prediction(window_seconds=2.0, hop_seconds=0.7)
+RECIPE = Recipe(prediction=PREDICTION)
+CLIP_LENGTHS = [3, 19, 20, 21, 55, 700, 1]
+
+
+@pytest.fixture
+def frame_bank() -> FrameBank:
+    """Clips of 10 frames a second: shorter than, as long as, one frame longer than a window, and many windows long."""
+    random = np.random.default_rng(0)
+    return make_frame_bank({f"clip {n}": random.normal(0, 1, (n, 8)).astype(np.float16) for n in CLIP_LENGTHS})
+
+
+@pytest.fixture
+def network() -> AudioNetwork:
+    torch.manual_seed(0)
+    return build_network_from_recipe(
+        Recipe(network=Network(dropout=0.5), training=Training(short_clip_padding="pad")), 8, 3
+    ).eval()
+
+
+def naive_scores(network: AudioNetwork, frames: torch.Tensor) -> torch.Tensor:
+    """A window at a time: float32 [n_windows, n_labels]."""
+    starts = window_starts(len(frames), 20, 7)
+    with torch.inference_mode():
+        return torch.cat([network(x[None]).sigmoid() for x in slice_windows(frames, starts, 20, "pad", "logmel")])
+
+
+@pytest.mark.parametrize("pooling", ["mean", "max"])
+def test_clips_score_as_their_windows_pooled(frame_bank: FrameBank, network: AudioNetwork, pooling: str) -> None:
+    assert sum(len(window_starts(n, 20, 7)) for n in CLIP_LENGTHS) > MIN_BATCH_WINDOWS
+    prediction = Prediction(window_seconds=2.0, hop_seconds=0.7, pooling=pooling)  # type: ignore[arg-type]
+    rows = [5, 0, 3, 6, 2]
+    scores = score_clips([network], frame_bank, rows, Recipe(prediction=prediction))
+    expected = [pool_windows(naive_scores(network, frame_bank.clip_frames(row)), prediction) for row in rows]
+    assert torch.allclose(scores, torch.stack(expected), atol=1e-6)
+    assert scores.dtype == torch.float32
+
+
+@pytest.mark.parametrize("how", ["mean", "geometric"])
+def test_networks_of_an_ensemble_are_blended_window_by_window(
+    frame_bank: FrameBank, network: AudioNetwork, how: Literal["mean", "geometric"]
+) -> None:
+    torch.manual_seed(1)
+    other = build_network_from_recipe(
+        Recipe(network=Network(dropout=0.5), training=Training(short_clip_padding="pad")), 8, 3
+    ).eval()
+    for each in (network, other):
+        torch.nn.init.normal_(each.head.get_parameter("2.weight"))
+    prediction = replace(PREDICTION, pooling="max", blend=how)
+    scores = score_clips([network, other], frame_bank, range(len(CLIP_LENGTHS)), Recipe(prediction=prediction))
+    for row, score in enumerate(scores):
+        one, two = (naive_scores(each, frame_bank.clip_frames(row)) for each in (network, other))
+        together = (one + two) / 2 if how == "mean" else (one * two).sqrt()
+        assert torch.allclose(score, together.amax(0), atol=1e-6)
+    alone = torch.stack(
+        [
+            score_clips([each], frame_bank, range(len(CLIP_LENGTHS)), Recipe(prediction=prediction))
+            for each in (network, other)
+        ]
+    )
+    assert not torch.allclose(scores, alone.mean(0), atol=1e-4), "pooling first is another answer"
+    of_one = score_clips(
+        [network], frame_bank, range(len(CLIP_LENGTHS)), Recipe(prediction=replace(prediction, blend="mean"))
+    )
+    assert torch.allclose(alone[0], of_one, atol=1e-6)
+
+
+class Cramped(torch.nn.Module):
+    """A trunk on a device with room for so many windows."""
+
+    def __init__(self, trunk: torch.nn.Module, max_windows: int) -> None:
+        super().__init__()
+        self.trunk, self.max_windows = trunk, max_windows
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > self.max_windows:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        scored: torch.Tensor = self.trunk(x)
+        return scored
+
+
+def test_windows_that_memory_has_no_room_for_are_scored_in_turn(frame_bank: FrameBank, network: AudioNetwork) -> None:
+    expected = score_clips([network], frame_bank, [5, 0, 4], RECIPE)
+    trunk = network.trunk
+    network.trunk = Cramped(trunk, max_windows=5)  # type: ignore[assignment]
+    assert torch.allclose(score_clips([network], frame_bank, [5, 0, 4], RECIPE), expected, atol=1e-6)
+    network.trunk = Cramped(trunk, max_windows=0)  # type: ignore[assignment]
+    with pytest.raises(UserError, match=r"cpu has too little memory for a window of 20 frames: lower "):
+        score_clips([network], frame_bank, [5], RECIPE)
+
+
+def test_scoring_leaves_the_network_as_it_was(frame_bank: FrameBank, network: AudioNetwork) -> None:
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    score_clips([network], frame_bank, [0, 1], RECIPE)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

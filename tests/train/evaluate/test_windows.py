@@ -1,6 +1,7 @@
-"""Windows cover every clip, and are what the network was trained on."""
+"""Windows cover every clip, in chunks too, are what the network was trained on, and are pooled and blended."""
 
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from torch import Tensor
 
 from recipe import Prediction
 from tests.train.store_factories import make_frame_bank
-from train.data.crops import CropPositions, ShortClipPadding, gather_crops
-from train.evaluate.windows import pool_windows, slice_windows, window_starts
+from train.data.crops import ShortClipPadding, gather_crops
+from train.evaluate.windows import blend, iter_chunks, pool_windows, slice_windows, window_starts
 
 
 @given(st.integers(1, 400), st.integers(1, 60), st.integers(1, 80))
@@ -38,7 +39,7 @@ def test_clips_shorter_than_equal_to_and_one_frame_longer_than_a_window(n_frames
 def test_windows_are_the_frames_they_name() -> None:
     frames = torch.randn(23, 3)
     starts = window_starts(23, 8, 5)
-    windows = slice_windows(frames, starts, 8)
+    windows = slice_windows(frames, starts, 8, "pad", "logmel")
     assert windows.shape == (4, 8, 3)
     for start, window in zip(starts, windows, strict=True):
         assert torch.equal(window, frames[start : start + 8])
@@ -49,7 +50,7 @@ def test_windows_are_the_frames_they_name() -> None:
 def test_a_short_clip_is_filled_as_in_training(short_clip_padding: ShortClipPadding, kind: str) -> None:
     frames = torch.randn(5, 3)
     frame_bank = make_frame_bank({"short": frames.numpy()}, kind=kind)
-    at_beginning = CropPositions(torch.tensor([0]), torch.tensor([5]), torch.tensor([0]))
+    at_beginning = torch.tensor([[0], [5], [0]])
     window = slice_windows(frames, window_starts(5, 12, 4), 12, short_clip_padding, kind)
     assert torch.equal(window, gather_crops(frame_bank, at_beginning, 12, short_clip_padding))
     assert torch.equal(window[0, :5], frames)
@@ -77,3 +78,47 @@ def test_pooled_scores_lie_between_the_lowest_and_the_highest(n_windows: int, po
         assert (values >= scores.amin(0) - 1e-6).all()
         assert (values <= scores.amax(0)).all()
     assert values[:2].tolist() == [0, 1]
+
+
+def test_blends_are_the_arithmetic_and_the_geometric_mean() -> None:
+    scores = torch.tensor([[[0.1, 0.9]], [[0.4, 0.1]]])
+    assert torch.allclose(blend(scores, "mean"), torch.tensor([[0.25, 0.5]]))
+    assert torch.allclose(blend(scores, "geometric"), torch.tensor([[0.2, 0.3]]))
+
+
+def test_a_score_of_nothing_stays_finite() -> None:
+    blended = blend(torch.tensor([[0.0, 0.0], [0.0, 1.0]]), "geometric")
+    assert blended.isfinite().all()
+    assert float(blended.max()) < 1e-18
+
+
+@given(
+    st.lists(st.integers(0, 60), min_size=1, max_size=12).filter(any),
+    st.integers(1, 30),
+    st.integers(1, 40),
+    st.integers(0, 20),
+    st.integers(1, 8),
+    st.integers(1, 5),
+)
+def test_chunks_hold_every_window_once_with_its_margin(
+    blocks: list[int], window: int, hop: int, margin: int, alignment: int, at_once: int
+) -> None:
+    clip = torch.arange(sum(blocks), dtype=torch.float32)[:, None]
+    with patch("train.evaluate.windows.CHUNK_WINDOWS", at_once):
+        found = list(iter_chunks(clip.split(blocks), window, hop, margin, alignment))
+    starts = np.concatenate([chunk.starts for chunk in found])
+    np.testing.assert_array_equal(starts, window_starts(len(clip), window, hop))
+    for chunk in found:
+        assert len(chunk.starts) <= at_once
+        assert chunk.first % alignment == 0
+        first, last = int(chunk.frames[0]), int(chunk.frames[-1])
+        assert first == chunk.first <= max(chunk.starts[0] - margin, 0)
+        assert last == min(chunk.starts[-1] + window + margin, len(clip)) - 1
+        assert len(chunk.frames) == last - first + 1
+
+
+def test_a_long_clip_takes_no_more_memory() -> None:
+    blocks = (torch.zeros(20, 1) for _ in range(5_000))
+    lengths = [len(chunk.frames) for chunk in iter_chunks(blocks, 40, 20, margin=40)]
+    assert len(lengths) > 70
+    assert max(lengths) <= 64 * 20 + 3 * 40

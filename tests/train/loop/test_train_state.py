@@ -11,7 +11,7 @@ from core.errors import UserError
 from recipe import Features, Network, Recipe, Training, as_dict
 from train.loop.losses import batch_loss
 from train.loop.optimizer import build_optimizer
-from train.loop.train_state import find_start_checkpoint, load_pretrained_weights
+from train.loop.train_state import find_fold_checkpoints, load_pretrained_weights
 from train.networks.factory import AudioNetwork, build_network_from_recipe
 from train.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
@@ -71,14 +71,14 @@ def test_modulation_units_may_be_put_beside_a_trunk_that_had_none(tmp_path: Path
     assert torch.equal(network.trunk.state_dict()["0.0.weight"], other.trunk.state_dict()["0.0.weight"])
 
 
-def test_a_run_gives_the_network_of_the_same_fold_which_never_saw_its_clips(tmp_path: Path) -> None:
+def test_a_run_gives_the_networks_of_the_same_fold_which_never_saw_its_clips(tmp_path: Path) -> None:
     for name in ("fold1", "fold11", "fold2_seed0", "fold2_seed1"):
         save(tmp_path / name / "best.pt", ["a", "b"])
-    assert find_start_checkpoint(tmp_path, 1) == tmp_path / "fold1" / "best.pt"
-    assert find_start_checkpoint(tmp_path, 2) == tmp_path / "fold2_seed0" / "best.pt"
-    assert find_start_checkpoint(tmp_path / "fold1" / "best.pt", 9) == tmp_path / "fold1" / "best.pt"
-    with pytest.raises(UserError, match=r"no best\.pt of fold 3 \(fold1, fold11"):
-        find_start_checkpoint(tmp_path, 3)
+    for fold, names in ((1, ["fold1"]), (2, ["fold2_seed0", "fold2_seed1"])):
+        found = find_fold_checkpoints(tmp_path, fold, "training.teacher")
+        assert found == [tmp_path / name / "best.pt" for name in names]
+    with pytest.raises(UserError, match=r"training\.teacher = .*: no best\.pt of fold 3 \(fold1, fold11"):
+        find_fold_checkpoints(tmp_path, 3, "training.teacher")
 
 
 @pytest.mark.parametrize("name", ["cnn_small", "waveform", "mobilenet_v3_small"])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.loop.rng import seeded_generator
+from train.loop.fold_job import seeded_generator
 from train.networks.modulation import (
     MIN_MODULATION,
     MODULATION_BANDS_PER_OCTAVE,

@@ -1,4 +1,4 @@
-"""Networks know which clips they have learnt from: none of their scores on those is called out of fold."""
+"""Networks keep which clips they were trained on: none of their scores on those is called out of fold."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -63,14 +63,14 @@ def test_clips_seen_before_an_interrupt_stay_known(cache: Path, monkeypatch: pyt
             raise KeyboardInterrupt
         return validate(*arguments)
 
-    with monkeypatch.context() as patch, pytest.raises(SystemExit, match="130"):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("train.loop.train_fold.validate", interrupt)
         fit(cache, "--folds", "0")
     last = get_run_dir(cache) / "fold0" / "last.pt"
     before = load_checkpoint(last)
     gone, held_out = hash_names(["gone.wav"]), hash_names(["clip 0.wav"])
     save_checkpoint(last, replace(before, seen_clips=union(before.seen_clips, held_out)))
-    with pytest.raises(UserError, match=r"--resume: .*last\.pt has learnt from clip 'clip 0\.wav', which fold 0 holds"):
+    with pytest.raises(UserError, match=r"--resume: .*last\.pt was trained on clip 'clip 0\.wav', which fold 0 holds"):
         fit(cache, "--folds", "0", "--resume")
     save_checkpoint(last, replace(before, seen_clips=union(before.seen_clips, gone)))
     fit(cache, "--folds", "0", "--resume")
@@ -151,5 +151,5 @@ def test_a_dataset_is_known_by_its_folder_or_its_recipe(folder: str, name: str, 
 @pytest.mark.parametrize("key", ["start_from", "teacher"])
 def test_another_run_of_other_folds_teaches_nothing(turned: Path, key: str) -> None:
     before = get_run_dir(turned).parent / "before"
-    with pytest.raises(UserError, match=rf"training\.{key}.* has learnt from clip 'clip \d+\.wav', which fold 0 holds"):
+    with pytest.raises(UserError, match=rf"training\.{key}.* was trained on clip 'clip \d+\.wav', which fold 0 holds"):
         fit(turned, f"--training.{key}", str(before))

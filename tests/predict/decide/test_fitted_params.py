@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import UserError
 from core.paths import THRESHOLDS_NAME
-from predict.decide.thresholds import read_thresholds, with_tuned_window_threshold, write_thresholds
+from predict.decide.fitted_params import read_thresholds, with_tuned_window_threshold, write_thresholds
 from recipe import Prediction
 
 LABELS = ["rain", "雨, heavy"]

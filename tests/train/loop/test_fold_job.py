@@ -4,7 +4,7 @@ import itertools
 
 import torch
 
-from train.loop.rng import seeded_generator
+from train.loop.fold_job import seeded_generator
 
 
 def draw(*keys: int) -> tuple[float, ...]:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from preprocess.store.hdf5_file import DeferredErrorFile
+from preprocess.store.writer import DeferredErrorFile
 
 ROOT = Path(__file__).parents[3]
 WRITE = """
 import h5py, numpy, pathlib, resource, sys
-from preprocess.store.hdf5_file import DeferredErrorFile
+from preprocess.store.writer import DeferredErrorFile
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 with DeferredErrorFile(pathlib.Path(sys.argv[1])) as raw_file:
     with h5py.File(raw_file, "w") as file:
