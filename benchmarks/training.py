@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # To a CPU its own memory is the host's.
         budgets = {name: budget for name, budget in MEMORY_BUDGETS.items() if device.type == "cuda" or len(budget) != 1}
         jobs = {
-            name: make_job(load_frame_bank(path, recipe.features, names, device, **budget), recipe, device)
+            name: make_job(load_frame_bank(path, recipe.features, names, device, **budget), recipe, device)  # type: ignore[arg-type]
             for name, budget in budgets.items()
         }
         bench = Bench(jobs[ON_DEVICE])

@@ -31,6 +31,7 @@ def connect(address: str) -> Iterator["Client"]:
     try:
         from distributed import Client, TimeoutError
         from distributed.client import FutureCancelledError
+        from distributed.comm.core import CommClosedError
     except ImportError:
         raise UserError("--scheduler needs dask: .venv/bin/pip install -r requirements-cluster.txt") from None
     try:
@@ -42,10 +43,10 @@ def connect(address: str) -> Iterator["Client"]:
             client.wait_for_workers(1, timeout=WORKER_TIMEOUT_S)
         except TimeoutError:
             raise UserError(f"--scheduler {address}: no worker within {WORKER_TIMEOUT_S} s; {START_HINT}") from None
-        _check_workers(client)
         try:
+            _check_workers(client)
             yield client
-        except FutureCancelledError:
+        except (FutureCancelledError, CommClosedError):
             advice = "what was finished is kept, run the same command again"
             raise UserError(f"--scheduler {address}: the connection is lost; {advice}") from None
 

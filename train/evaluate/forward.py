@@ -58,7 +58,7 @@ def _score_dense(network: AudioNetwork, clips: Sequence[ClipWindows], window: in
 
 
 def _gather_columns(columns: Tensor, starts: np.ndarray, width: float) -> Tensor:
-    """Windows [n_windows, channels, n_columns] of a clip's columns; `starts` and `width` are in fractions of columns."""
+    """Windows [n_windows, channels, n_columns] of a clip's columns; `starts` and `width` need not be whole."""
     n_columns = columns.shape[-1]
     n_window_columns = min(max(round(width), 1), n_columns)
     first = np.minimum((starts + 0.5).astype(np.int64), n_columns - n_window_columns)
