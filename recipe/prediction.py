@@ -8,7 +8,7 @@ from recipe.bounds import Bounds, Fraction, NonNegativeInt, Seconds, Section
 
 @dataclass(frozen=True)
 class Prediction(Section):
-    """How recordings are scored. oof.csv has its windows, pooling and blend; no views, dense mode, calibration."""
+    """How recordings are scored; oof.csv in the same way, but for calibration."""
 
     window_seconds: Seconds = 3.0
     """Length of a window."""

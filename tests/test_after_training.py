@@ -52,7 +52,7 @@ def test_calibrated_scores_are_tuned_predicted_and_handed_on(trained: Path, caps
     plain = scores_of(trained, "one")
     calibrated = f"{KEYS} --prediction.calibrate true"
     run_in_process(trained, "calibrate", calibrated, run="one")
-    assert "calibration error" in capsys.readouterr().out
+    assert "calibration_error" in capsys.readouterr().out
     printed = make(trained, "tune predict export", calibrated, RUN="one")
     assert "labels decided at" in printed
     assert "thresholds.json" in printed.partition("labels decided at")[2]

@@ -49,17 +49,17 @@ def hann(n_fft: int) -> npt.NDArray[np.float64]:
     return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
 
 
-def power_spectra(windows: Windows, taper: npt.NDArray[np.float64]) -> Frames:
+def power_spectra(windows: Windows, taper: npt.NDArray[np.floating]) -> Frames:
     """Windows [n_windows, n_fft] times `taper` [n_fft] → power [n_windows, n_fft // 2 + 1].
 
-    The FFT is in float64, and its result becomes complex64, as in librosa.stft.
+    The FFT is in the taper's precision; from float64 its result becomes complex64, as in librosa.stft.
     """
     power = np.empty((len(windows), len(taper) // 2 + 1), np.float32)
     step = max(1, FFT_VALUES // len(taper))
     for start in range(0, len(windows), step):
         batch = slice(start, start + step)
-        spectra = ducc0.fft.r2c(windows[batch] * taper, axes=(1,), nthreads=1).astype(np.complex64)
-        power[batch] = np.abs(spectra) ** 2
+        spectra = ducc0.fft.r2c(windows[batch] * taper, axes=(1,), nthreads=1)
+        power[batch] = np.abs(spectra.astype(np.complex64, copy=False)) ** 2
     return power
 
 

@@ -30,14 +30,15 @@ _END = struct.Struct("<Q16s16s")
 def append_frames(file: BufferedRandom, features: Features, frames: Iterable[Frames]) -> tuple[int, str]:
     """Write the frames of a row, values in blocks, from the position of `file` on. Returns their number and digest."""
     encoding, hasher = encoding_for(features), xxhash.xxh3_128()
-    row_start, n_frames, highest = file.tell(), 0, -math.inf
+    row_start, n_frames, lowest, highest = file.tell(), 0, math.inf, -math.inf
     for block in frames:
         stored = quantise(block, encoding)
         file.write(stored.data)
         hasher.update(stored.data)
         n_frames += len(stored)
         highest = max(highest, float(block.max(initial=-math.inf)))
-    if features.top_db is None:
+        lowest = min(lowest, float(block.min(initial=math.inf)))
+    if features.top_db is None or lowest >= highest - features.top_db:
         return n_frames, hasher.hexdigest()
     floor = quantise(np.array([highest - features.top_db], np.float32), encoding)
     hasher.reset()
