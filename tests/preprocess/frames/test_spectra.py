@@ -82,7 +82,7 @@ def test_logmel_is_librosas(features: Features, top_db: float | None) -> None:
 
 @pytest.mark.parametrize(("top_db", "faintness"), [(None, 1e-6), (120.0, 1e-6), (95.0, 1e-5)])
 def test_bands_far_below_the_loudest_are_librosas(top_db: float | None, faintness: float) -> None:
-    """A loud glide below 3 kHz over noise of a millionth of its amplitude, as a lossy codec leaves it; part is bright."""
+    """A loud glide below 3 kHz over noise of a millionth of its amplitude, as a lossy codec leaves it."""
     time, random = np.arange(400_000) / 400_000, np.random.default_rng(1)  # several batches of windows
     glide = np.sin(2 * np.pi * 400_000 * (0.02 + 0.05 * time) * time)
     samples = (glide + faintness * random.standard_normal(400_000)).astype(np.float32)
