@@ -7,7 +7,7 @@ import json
 import math
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple
 from io import BufferedRandom
 from pathlib import Path
@@ -30,28 +30,40 @@ _END = struct.Struct("<Q16s16s")
 def append_frames(file: BufferedRandom, features: Features, frames: Iterable[Frames]) -> tuple[int, str]:
     """Write the frames of a row, values in blocks, from the position of `file` on. Returns their number and digest."""
     encoding, hasher = encoding_for(features), xxhash.xxh3_128()
-    row_start, n_frames, lowest, highest = file.tell(), 0, math.inf, -math.inf
-    for block in frames:
-        stored = quantise(block, encoding)
+    row_start, n_frames, floor, written_floor = file.tell(), 0, -math.inf, math.inf
+    for block in _join_blocks(frames):  # the clip's highest value is known only at its end: most clips are one block
+        if features.top_db is not None:
+            floor = max(floor, float(block.max(initial=-math.inf)) - features.top_db)
+        stored = quantise(block, encoding, floor)
         file.write(stored.data)
         hasher.update(stored.data)
-        n_frames += len(stored)
-        highest = max(highest, float(block.max(initial=-math.inf)))
-        lowest = min(lowest, float(block.min(initial=math.inf)))
-    if features.top_db is None or lowest >= highest - features.top_db:
+        n_frames, written_floor = n_frames + len(stored), min(written_floor, floor)
+    if written_floor >= floor:
         return n_frames, hasher.hexdigest()
-    floor = quantise(np.array([highest - features.top_db], np.float32), encoding)
+    stored_floor = quantise(np.array([floor], np.float32), encoding)
     hasher.reset()
     for start in range(0, n_frames, BLOCK_FRAMES):
         stored = np.empty((min(BLOCK_FRAMES, n_frames - start), encoding.n_bins), encoding.dtype)
         at = row_start + start * stored.strides[0]
         file.seek(at)
         file.readinto(stored.data)
-        np.maximum(stored, floor, out=stored)
+        np.maximum(stored, stored_floor, out=stored)
         file.seek(at)
         file.write(stored.data)
         hasher.update(stored.data)
     return n_frames, hasher.hexdigest()
+
+
+def _join_blocks(blocks: Iterable[Frames]) -> Iterator[Frames]:
+    """The same frames in blocks of at least BLOCK_FRAMES, but for the last."""
+    waiting: list[Frames] = []
+    for block in blocks:
+        waiting.append(block)
+        if sum(map(len, waiting)) >= BLOCK_FRAMES:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)
 
 
 def write_shard_table(file: BufferedRandom, features: Features, rows: Sequence[Row]) -> None:
