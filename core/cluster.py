@@ -47,8 +47,14 @@ def connect(address: str) -> Iterator["Client"]:
             _check_workers(client)
             yield client
         except (FutureCancelledError, CommClosedError):
-            advice = "what was finished is kept, run the same command again"
-            raise UserError(f"--scheduler {address}: the connection is lost; {advice}") from None
+            raise connection_lost(address) from None
+
+
+def connection_lost(address: str) -> UserError:
+    """The error to raise where a scheduler is gone before all tasks are done."""
+    return UserError(
+        f"--scheduler {address}: the connection is lost; what was finished is kept, run the same command again"
+    )
 
 
 def describe_installation() -> dict[str, str]:

@@ -25,11 +25,16 @@ def run_parallel(
     from joblib import Parallel, delayed, parallel_config  # sandboxes import this module too, and do not need it
 
     if scheduler:
-        from core.cluster import connect
+        from core.cluster import connect, connection_lost
 
+        waiting, n_results = list(tasks), 0
         with connect(scheduler) as client, parallel_config("dask", client=client):
             parallel = Parallel(n_jobs=-1, return_as="generator_unordered", batch_size=1)
-            yield from parallel(delayed(function)(task) for task in tasks)
+            for result in parallel(delayed(function)(task) for task in waiting):
+                n_results += 1
+                yield result
+            if n_results < len(waiting):  # joblib may end without a word where the scheduler is lost
+                raise connection_lost(scheduler)
         return
     n_running, changed = 0, threading.Condition()
 
@@ -47,7 +52,7 @@ def run_parallel(
     parallel = Parallel(n_jobs, backend="threading", return_as="generator_unordered", batch_size=1)
     results = parallel(delayed(run_counted)(task) for task in tasks)
     try:
-        for result in results:  # noqa: UP028 (an early end must reach this function before joblib)
+        for result in results:
             yield result
     except BaseException:
         with cancel_sandboxes(), warnings.catch_warnings():

@@ -1,10 +1,8 @@
 """The same commands on a dask cluster of two worker processes: the same stores, whoever dies."""
 
 import os
-import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,10 +49,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     started.close()
 
 
-def kill_after(seconds: float, process: subprocess.Popen[bytes]) -> None:
-    threading.Timer(seconds, process.send_signal, [signal.SIGKILL]).start()
-
-
 def test_features_are_the_same_as_on_one_machine(recordings: Path, cluster: Cluster) -> None:
     assert make(recordings, "cluster", "--scheduler", cluster.address) == 0
     assert make(recordings, "here") == 0
@@ -62,15 +56,18 @@ def test_features_are_the_same_as_on_one_machine(recordings: Path, cluster: Clus
 
 
 def test_a_worker_that_dies_costs_no_result(cluster: Cluster) -> None:
-    kill_after(1.0, cluster.workers[0])
-    results = list(run_parallel(slow_square, range(12), 1, cluster.address))
-    assert sorted(results) == [number**2 for number in range(12)]
+    results = run_parallel(slow_square, range(12), 1, cluster.address)
+    first = next(results)
+    cluster.workers[0].kill()
+    assert sorted([first, *results]) == [number**2 for number in range(12)]
 
 
 def test_a_scheduler_that_dies_is_said_in_a_line(cluster: Cluster) -> None:
-    kill_after(1.0, cluster.scheduler)
+    results = run_parallel(slow_square, range(40), 1, cluster.address)
+    next(results)
+    cluster.scheduler.kill()
     with pytest.raises(UserError, match="the connection is lost; what was finished is kept"):
-        list(run_parallel(slow_square, range(40), 1, cluster.address))
+        list(results)
 
 
 def test_an_address_without_a_scheduler_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
