@@ -31,9 +31,12 @@ def run_parallel(
         with connect(scheduler) as client, parallel_config("dask", client=client):
             parallel = Parallel(n_jobs=-1, return_as="generator_unordered", batch_size=1)
             for result in parallel(delayed(function)(task) for task in waiting):
+                if isinstance(result, BaseException):  # of a task that was cancelled
+                    raise connection_lost(scheduler)
                 n_results += 1
                 yield result
-            if n_results < len(waiting):  # joblib may end without a word where the scheduler is lost
+            # joblib may end without a word where the scheduler is lost.
+            if n_results < len(waiting) or client.status != "running":
                 raise connection_lost(scheduler)
         return
     n_running, changed = 0, threading.Condition()
