@@ -83,7 +83,7 @@ def test_imagenet_s_network_is_fine_tuned_from_a_local_file(esc50: Path, picture
     stem = trained["trunk.0.0.weight"]
     assert stem.shape == (64, 3, 7, 7)
     moved = (stem - state["conv1.weight"]).abs().mean() / state["conv1.weight"].abs().mean()
-    assert 0 < moved < 0.5, "the stem began as in the file, and learnt after the frozen epoch"
+    assert 0 < moved < 0.5, "the stem began as in the file, and was trained after the frozen epoch"
 
 
 def test_where_imagenet_cannot_be_downloaded_one_line_says_what_to_do(

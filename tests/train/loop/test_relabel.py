@@ -26,7 +26,7 @@ def test_labels_are_kept_added_and_taken_by_their_scores() -> None:
 
 @pytest.fixture(scope="module")
 def mislabelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Nine curated clips a fold learnt well by a teacher, and noisy ones of which the last six have wrong labels."""
+    """Nine curated clips a fold, easy for a teacher, and noisy ones of which the last six have wrong labels."""
     cache = tmp_path_factory.mktemp("mislabelled")
     write_training_dataset(cache, n_clips=45, noisy=18)
     path = cache / "recipe" / "clips.csv"
