@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import islice
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -73,7 +74,7 @@ class Cancelled(Exception):
 class Sandbox:
     """A child process that runs functions, one after the other."""
 
-    def __init__(self, limits: SandboxLimits) -> None:
+    def __init__(self, limits: SandboxLimits, module: str = "core.sandbox") -> None:
         self.cancelled = False
         max_bytes = limits.max_memory_bytes or resource.RLIM_INFINITY
         try:
@@ -82,7 +83,7 @@ class Sandbox:
             with connection, alive:
                 files = [connection.fileno(), alive.fileno()]
                 self.process = subprocess.Popen(
-                    [sys.executable, "-c", MAIN, *map(str, files), str(max_bytes)],
+                    [sys.executable, "-c", MAIN, *map(str, files), str(max_bytes), module],
                     pass_fds=files,
                     cwd=ROOT,
                     env=os.environ | dict.fromkeys(THREAD_VARIABLES, str(limits.n_threads)),
@@ -107,8 +108,8 @@ class Sandbox:
                 while not finished:
                     self._wait(stall_timeout_s, cancelled)
                     kind, value = self._connection.recv()
-                    finished = kind in ("end", "error")
-                    if kind == "item":
+                    finished = kind in ("result", "end", "error")
+                    if kind in ("item", "result"):
                         yield value
             except (EOFError, OSError):  # the second where it dies while it sends
                 raise Cancelled if self.cancelled else self._describe_death() from None
@@ -175,6 +176,13 @@ def borrow_sandbox(limits: SandboxLimits) -> Iterator[Sandbox]:
                 _Pool.idle[limits].append(sandbox)
         if not is_usable:
             sandbox.close()
+
+
+def start_sandboxes(n_sandboxes: int, limits: SandboxLimits, module: str) -> None:
+    """Start idle sandboxes, which import a module of the tasks while this process goes on."""
+    started = [Sandbox(limits, module) for _ in range(n_sandboxes)]
+    with _Pool.lock:
+        _Pool.idle[limits] += started
 
 
 @contextmanager
@@ -248,9 +256,12 @@ def _run_task(connection: Connection, task: bytes) -> None:
     try:
         function, arguments = pickle.loads(task)
         result = function(*arguments)
-        for item in result if isinstance(result, Iterator) else [result]:
-            connection.send(("item", item))
-        connection.send(("end", None))
+        if isinstance(result, Iterator):
+            for item in result:
+                connection.send(("item", item))
+            connection.send(("end", None))
+        else:
+            connection.send(("result", result))
     except Exception as error:
         if is_out_of_memory(error):
             error = SandboxError("it needs more memory than its process may use", transient=True)
@@ -280,12 +291,16 @@ def _limit_memory(max_bytes: int) -> None:
 
 
 def main() -> None:
-    """Run tasks from a connection. Arguments: its file descriptor, that of a pipe to the parent, bytes of memory."""
+    """Run tasks from a connection.
+
+    Arguments: its file descriptor, that of a pipe to the parent, bytes of memory, and a module to import.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     connection = Connection(int(sys.argv[1]))
     _die_with_parent(int(sys.argv[2]))
     _limit_memory(int(sys.argv[3]))
     _Progress.connection = connection
+    import_module(sys.argv[4])
     with suppress(EOFError, ConnectionError):
         while True:
             _run_task(connection, connection.recv_bytes())

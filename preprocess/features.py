@@ -19,6 +19,7 @@ from core.file_lock import file_lock
 from core.parallel import run_parallel
 from core.paths import RunPaths
 from core.progress import progress_bar
+from core.sandbox import start_sandboxes
 from preprocess.audio.isolated import ErrorTally, decoder_limits
 from preprocess.build.failures import Failure, read_failures, write_failures
 from preprocess.build.plan import ReusableRows, count_workers, read_rows, split_into_tasks
@@ -34,6 +35,8 @@ from preprocess.store.writer import write_store
 from recipe import Features, Recipe
 from recipe.cli import parse_command, resolve_n_jobs
 
+MAX_EARLY_SANDBOXES = 4
+"""Sandboxes that start while the dataset is read, when nobody knows how many are of use."""
 MAX_CLUSTER_JOBS = 256
 """Workers that tasks are split for on a cluster, which has an unknown number of them."""
 
@@ -179,7 +182,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Read the dataset, write the tables, and bring the store up to date."""
     command = parse_command(arguments, "Turn recordings into features, once.", add_options)
     run_paths, options = command.run_paths, command.options
-    resolve_n_jobs(options.jobs)  # refuses a bad number before anything is read
+    n_jobs = resolve_n_jobs(options.jobs)  # refuses a bad number before anything is read
+    if not options.scheduler:
+        start_sandboxes(min(n_jobs, MAX_EARLY_SANDBOXES), decoder_limits(command.recipe.data), compute_shards.__module__)
     dataset = read_dataset(command.recipe.data)
     try:
         with file_lock(run_paths.dataset_dir / ".lock", "make features"):

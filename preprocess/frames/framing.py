@@ -17,7 +17,7 @@ Frames = npt.NDArray[np.float32]
 MIN_POWER = 1e-10
 """The least power, -100 dB, as in librosa.power_to_db."""
 
-BATCH_VALUES = 1 << 18
+BATCH_VALUES = 1 << 19
 """Samples in the windows of a batch."""
 FFT_VALUES = 1 << 15
 """Samples in the windows of one FFT call: in float64, they and their spectra take 0.5 MB of a core's cache."""

@@ -48,7 +48,8 @@ class LogMel:
                 mel = apply_filterbank(power, self.filter_blocks)
                 floor = max(floor, float(mel.max()) * 10 ** (-features.top_db / 10))
                 unresolved = self._find_unresolved(power, mel, floor)
-                mel[unresolved] = self._compute(windows[unresolved])
+                if unresolved.any():
+                    mel[unresolved] = self._compute(windows[unresolved])
             yield power_to_db(mel)
 
     def _compute(self, windows: Windows) -> Frames:
