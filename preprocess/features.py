@@ -184,7 +184,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run_paths, options = command.run_paths, command.options
     n_jobs = resolve_n_jobs(options.jobs)  # refuses a bad number before anything is read
     if not options.scheduler:
-        start_sandboxes(min(n_jobs, MAX_EARLY_SANDBOXES), decoder_limits(command.recipe.data), compute_shards.__module__)
+        start_sandboxes(
+            min(n_jobs, MAX_EARLY_SANDBOXES), decoder_limits(command.recipe.data), compute_shards.__module__
+        )
     dataset = read_dataset(command.recipe.data)
     try:
         with file_lock(run_paths.dataset_dir / ".lock", "make features"):

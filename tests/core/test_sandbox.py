@@ -26,6 +26,7 @@ from core.sandbox import (
     cancel_sandboxes,
     report_progress,
     run_isolated,
+    start_sandboxes,
 )
 from tests.core import sandbox_tasks as tasks
 
@@ -253,6 +254,20 @@ def test_idle_sandboxes_are_used_again_by_tasks_of_their_limits() -> None:
     assert run(tasks.yield_pid, limits=SandboxLimits(n_threads=2)) != [pid]
     assert pid_of_idle() == pid
     assert len(child_processes()) == 2
+
+
+def test_sandboxes_that_were_started_early_are_used() -> None:
+    start_sandboxes(2, LIMITS, tasks.__name__)
+    pids = {process.pid for process in child_processes()}
+    assert len(pids) == 2
+    assert {pid_of_idle(), pid_of_idle()} <= pids
+
+
+def test_a_sandbox_that_cannot_import_its_module_is_a_dead_child() -> None:
+    start_sandboxes(1, LIMITS, "no_such_module")
+    (process,) = child_processes()
+    process.wait(10)
+    assert pid_of_idle() != process.pid
 
 
 def test_a_run_that_is_not_read_to_its_end_ends_its_child() -> None:
