@@ -92,7 +92,7 @@ score: setup  ## score submissions/RUN/submission.csv (TRUTH=file.csv, or the da
 	$(call SCRIPT,predict.score,$(if $(TRUTH),--truth $(call quoted,$(TRUTH))) $(if $(INPUT),--input $(call quoted,$(INPUT))))
 
 inspect: setup  ## a summary of the result, and submissions/RUN/report.html
-	$(call SCRIPT,report.inspect,$(if $(TRUTH),--truth $(call quoted,$(TRUTH))) $(if $(INPUT),--input $(call quoted,$(INPUT))))
+	$(call SCRIPT,report.inspect,--jobs $(JOBS) $(if $(TRUTH),--truth $(call quoted,$(TRUTH))) $(if $(INPUT),--input $(call quoted,$(INPUT))))
 
 serve: setup  ## a page and an API that say what is in a recording (PORT=8000)
 	$(call SCRIPT,serve.run,--jobs $(JOBS) $(if $(PORT),--port $(PORT)))

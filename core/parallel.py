@@ -1,11 +1,14 @@
 """Tasks side by side, by joblib: in threads of this process, which drive sandboxes, or on a dask cluster."""
 
+import math
+import multiprocessing
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from core.sandbox import cancel_sandboxes
+from core.errors import UserError
+from core.sandbox import SandboxError, SandboxLimits, cancel_sandboxes, run_isolated
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -39,6 +42,7 @@ def run_parallel(
             if n_results < len(waiting) or client.status != "running":
                 raise connection_lost(scheduler)
         return
+    _check_semaphores()
     n_running, changed = 0, threading.Condition()
 
     def run_counted(task: Task) -> Result:
@@ -64,3 +68,29 @@ def run_parallel(
             with changed:
                 changed.wait_for(lambda: not n_running, CANCEL_TIMEOUT_S)
         raise
+
+
+def _check_semaphores() -> None:
+    """Raise UserError where the system gives no semaphore, which joblib's threads need."""
+    try:
+        multiprocessing.Lock()
+    except OSError as error:
+        raise UserError(
+            f"/dev/shm: {error.strerror}: make room there (df -h /dev/shm), or mount it (a container: --shm-size)"
+        ) from None
+
+
+def run_sandboxed(function: Callable[..., Result], tasks: Iterable[tuple[Any, ...]], n_jobs: int) -> Generator[Result]:
+    """Yield `function(*task)` for each task, in the order in which they end, each computed by a sandbox on one core.
+
+    Raises what a task raises, and UserError where one ends its process, twice. Use this within contextlib.closing.
+    """
+
+    def run(task: tuple[Any, ...]) -> Result:
+        (result,) = run_isolated(function, *task, limits=SandboxLimits(quiet=False), stall_timeout_s=math.inf)
+        return result
+
+    try:
+        yield from run_parallel(run, tasks, n_jobs)
+    except SandboxError as error:
+        raise UserError(f"a process failed twice: {error}; run the same command again, or with fewer --jobs") from None

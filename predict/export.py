@@ -5,7 +5,6 @@ import os
 import re
 import shlex
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from safetensors.torch import save_file
 
 from core.entrypoint import run_script
 from core.errors import UserError
+from core.files import replace_files
 from core.paths import CALIBRATION_NAME, FITTED_PARAMS_NAMES, RECIPE_NAME, THRESHOLDS_NAME, RunPaths
 from predict.decide.fitted_params import read_params, read_thresholds, with_tuned_window_threshold
 from predict.inference.run_loader import TrainedRun, load_run
@@ -56,14 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder, run_dir = Path(command.options.out or command.run_paths.model_dir), command.run_paths.run_dir
     check_replaceable(folder)
     run = load_run(run_dir, with_tuned_window_threshold(run_dir, command.recipe.prediction))
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as temporary:
-        new = Path(temporary) / "new"
-        new.mkdir()
+    with replace_files(folder, [*(path.name for path in folder.glob("*")), ONNX_NAME]) as new:
         write_export(new, command, run)
-        if folder.exists():
-            folder.rename(Path(temporary) / "old")
-        new.rename(folder)
     for path in sorted(folder.iterdir()):
         print(f"{path.stat().st_size / 2**20:8.2f} MB  {path}")
 

@@ -1,5 +1,6 @@
 """SCRIPT make predict: a submission's CSVs, for the clips of a dataset or for any recordings."""
 
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,8 +100,10 @@ def predict_dataset(command: Command, run: TrainedRun, device: torch.device) -> 
 
 def predict_input(command: Command, run: TrainedRun, device: torch.device) -> PredictionResults:
     """Predict recordings that belong to no dataset."""
-    run_paths, options = command.run_paths, command.options
-    recordings, cache_dir = find_input_files(Path(options.input)), run_paths.run_dir / "score_cache"
+    run_paths, options, run_dir = command.run_paths, command.options, command.run_paths.run_dir
+    recordings = find_input_files(Path(options.input))
+    # Runs on a disk that cannot be written have it beside their submissions.
+    cache_dir = (run_dir if os.access(run_dir, os.W_OK) else run_paths.submission_dir) / "score_cache"
     print(f"{len(recordings)} recordings, by the networks of {len(run.folds)} folds together")
     with file_lock(cache_dir / ".lock", f"make predict INPUT= of run {run_paths.run}"):
         clip_predictions, failed = predict_files(
@@ -108,6 +111,7 @@ def predict_input(command: Command, run: TrainedRun, device: torch.device) -> Pr
             run.tagger(),
             run.recipe.features,
             ScoreCache.of_run(cache_dir, run),
+            run_dir,
             decoder_limits(command.recipe.data),
             device,
             resolve_n_jobs(options.jobs),

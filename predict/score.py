@@ -35,17 +35,11 @@ def label_table(summary: SubmissionSummary) -> pd.DataFrame:
     truth, scores, decisions = map(
         torch.from_numpy, (each[known] for each in (summary.truth, summary.scores, summary.decisions))
     )
-    columns = {
-        "clips": truth.sum(0).int(),
-        "decided": decisions.sum(0),
-        "false": metrics.false_positives(truth, decisions),
-        "missed": metrics.false_negatives(truth, decisions),
-        "lwlrap": metrics.lwlrap_per_class(truth, scores),
-        "AP": metrics.average_precision_per_class(truth, scores),
-        "F1": metrics.f1_per_class(truth, decisions),
-    }
-    table = pd.DataFrame({name: column.numpy() for name, column in columns.items()}, index=summary.labels)
-    return table.rename_axis("label", axis=1)
+    table = metrics.per_label_table(truth, scores, decisions, summary.labels)
+    table.insert(1, "decided", decisions.sum(0).numpy())
+    names = {"average_precision": "AP", "f1": "F1", "false_positives": "false", "false_negatives": "missed"}
+    table = table.rename(columns=names)[["clips", "decided", "false", "missed", "lwlrap", "AP", "F1"]]
+    return table.rename_axis(None).rename_axis("label", axis=1)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """From a command line to a recipe and a script's own options."""
 
-import argparse
 import os
 import re
 import sys
@@ -8,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
@@ -60,13 +59,6 @@ def add_device_options(parser: ArgumentParser) -> None:
     """Add the options of scripts that run networks."""
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
     parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
-
-
-class OptionParser(argparse.ArgumentParser):
-    """The parser of scripts that take no recipe; its errors are UserError."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; see --help")
 
 
 def _build_parser(description: str, add_options: AddOptions | None) -> ArgumentParser:

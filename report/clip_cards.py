@@ -1,32 +1,28 @@
 """What the page of `make inspect` shows of a clip: its picture, sound, scores and saliency maps."""
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from tqdm import tqdm
 
+from core.progress import progress_bar
+from core.sandbox import SandboxLimits
 from predict.inference.dataset_clips import StoredClips
 from predict.output.summary import SubmissionSummary
 from preprocess.audio.blocks import DecodeError
-from preprocess.audio.clip_audio import take_samples
-from preprocess.audio.decode import decode_blocks
-from preprocess.frames import Transform, build_transform
+from preprocess.audio.isolated import read_each
 from preprocess.frames.framing import Frames
 from preprocess.store.reader import Store
 from recipe import Features
 from report.media import audio_uri, picture_uri, saliency_uri
+from report.preview import Preview, read_preview
 from report.saliency import SaliencyMapper
 from report.summary import top_labels
 
-AUDIO_S = 10.0
-"""Seconds of a clip that the page plays."""
-PREVIEW_S = 60.0
-"""Seconds of a recording of no dataset that its picture shows."""
 N_TOP_LABELS = 5
 
 
@@ -36,63 +32,60 @@ class ClipMedia:
 
     paths: Mapping[str, Path]
     features: Features
+    limits: SandboxLimits
+    """Of the processes that decode."""
     store: Store | None = None
 
     @cached_property
     def _stored(self) -> StoredClips | None:
         return StoredClips(self.store, torch.device("cpu")) if self.store else None
 
-    @cached_property
-    def _transform(self) -> Transform:
-        return build_transform(self.features)
+    def read(self, clips: Sequence[str], n_jobs: int) -> Generator[tuple[str, Preview | DecodeError]]:
+        """Yield each clip with its preview, or why there is none, as they are read in sandboxes."""
+        known = [clip for clip in clips if clip in self.paths]
+        for clip in set(clips) - set(known):
+            yield clip, DecodeError(clip, "the dataset has no recording of this name")
+        paths, features = [str(self.paths[clip].absolute()) for clip in known], None if self.store else self.features
+        with closing(read_each(read_preview, paths, features, n_jobs=n_jobs, limits=self.limits)) as results:
+            for number, result in results:
+                yield known[number], result
 
-    def frames(self, clip: str) -> Frames | None:
-        """Frames [n_frames, n_bins] as networks get them; None where the clip cannot be read."""
+    def frames(self, clip: str, preview: Preview | DecodeError) -> Frames | None:
+        """Frames [n_frames, n_bins] as networks get them; None where there are none."""
         if self._stored:
             return self._stored.read(clip).numpy() if clip in self._stored.rows else None
-        if clip not in self.paths:
-            return None
-        sample_rate_hz, top_db = self.features.sample_rate_hz, self.features.top_db
-        samples = take_samples(decode_blocks(self.paths[clip], sample_rate_hz), round(PREVIEW_S * sample_rate_hz))
-        try:
-            frames = np.concatenate(list(self._transform(samples)))
-        except DecodeError:
-            return None
-        return frames if top_db is None else np.maximum(frames, frames.max() - np.float32(top_db))
+        return preview.frames if isinstance(preview, Preview) else None
 
     def duration_s(self, clip: str) -> float | None:
         """Length of a clip in the store; others are not decoded to their end."""
         return self._stored.start_and_duration(clip)[1] if self._stored and clip in self._stored.rows else None
 
-    def audio_uri(self, clip: str) -> str | None:
-        """The recording as a data URI, or None where it is no longer there or cannot be read."""
-        try:
-            return audio_uri(self.paths[clip], AUDIO_S) if clip in self.paths else None
-        except DecodeError:
-            return None
-
 
 def build_clip_cards(
-    summary: SubmissionSummary, chosen: dict[int, list[str]], clip_media: ClipMedia, mapper: SaliencyMapper | None
+    summary: SubmissionSummary,
+    chosen: dict[int, list[str]],
+    clip_media: ClipMedia,
+    mapper: SaliencyMapper | None,
+    n_jobs: int,
 ) -> list[dict[str, Any]]:
-    """What the page shows of each chosen clip."""
-    cards = []
-    for index, reasons in tqdm(chosen.items(), "page", unit="clip", disable=None):
-        clip, labels = summary.clips[index], top_labels(summary, index, N_TOP_LABELS)
-        frames = clip_media.frames(clip)
-        if mapper and frames is not None:
-            maps = mapper.saliency(clip, torch.from_numpy(frames), [label["label"] for label in labels])
-            labels = [label | {"saliency": saliency_uri(each)} for label, each in zip(labels, maps, strict=True)]
-        cards.append(
-            {
+    """What the page shows of each chosen clip, by index the reasons why; `no_sound` says why a clip has no player."""
+    rows, cards = {summary.clips[index]: index for index in chosen}, dict[str, dict[str, Any]]()
+    with progress_bar(len(rows), "page", "clip") as bar, closing(clip_media.read(list(rows), n_jobs)) as previews:
+        for clip, preview in previews:
+            index, frames = rows[clip], clip_media.frames(clip, preview)
+            labels = top_labels(summary, index, N_TOP_LABELS)
+            if mapper and frames is not None:
+                maps = mapper.saliency(clip, torch.from_numpy(frames), [label["label"] for label in labels])
+                labels = [label | {"saliency": saliency_uri(each)} for label, each in zip(labels, maps, strict=True)]
+            cards[clip] = {
                 "clip": clip,
-                "reasons": reasons,
+                "reasons": chosen[index],
                 "picture": None if frames is None else picture_uri(frames),
                 "duration_s": clip_media.duration_s(clip),
-                # Without frames its decoder may have crashed, and this process would too.
-                "audio": None if frames is None else clip_media.audio_uri(clip),
+                "audio": audio_uri(preview.mp3) if isinstance(preview, Preview) else None,
+                "no_sound": preview.reason if isinstance(preview, DecodeError) else None,
                 "has_truth": bool(summary.has_truth[index]),
                 "labels": labels,
             }
-        )
-    return cards
+            bar.update()
+    return [cards[clip] for clip in rows]

@@ -17,12 +17,14 @@ from predict.inference.recordings import find_input_files
 from predict.inference.run_loader import load_run
 from predict.output.ground_truth import add_submission_options, submission_path
 from predict.output.summary import SubmissionSummary, summarise_submission
+from preprocess.audio.isolated import decoder_limits
 from preprocess.dataset.clip_table import read_clip_table
 from preprocess.store.reader import open_store
-from recipe.cli import Command, parse_command
+from recipe.cli import Command, parse_command, resolve_n_jobs
 from report import summary as summaries
-from report.clip_cards import AUDIO_S, PREVIEW_S, ClipMedia, build_clip_cards
+from report.clip_cards import ClipMedia, build_clip_cards
 from report.html_pages import render_page
+from report.preview import AUDIO_S, PICTURE_S
 from report.saliency import SaliencyMapper
 from train.runs.run_folder import find_best_checkpoints
 
@@ -37,33 +39,38 @@ def add_options(parser: ArgumentParser) -> None:
         "--clips", type=PositiveInt, default=60, help="Most clips on the page, each with picture and sound."
     )
     parser.add_argument("--no_maps", action="store_true", help="Leave out the saliency maps.")
+    parser.add_argument("--jobs", type=int, default=-1, help="Processes that decode; -1 is one a core.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     command = parse_command(arguments, "Summarise a submission, and write a page of its clips.", add_options)
     options, path = command.options, submission_path(command)
+    n_jobs = resolve_n_jobs(options.jobs)
     summary = summarise_submission(command, path)
     source = summary.thresholds.source
     print(f"{path}: {len(summary.clips)} clips, {len(summary.labels)} labels, decided at {source}\n")
     print(summaries.format_summary(summary))
     with open_clip_media(command) as clip_media:
         mapper = None if options.no_maps else open_saliency_mapper(command, summary.labels)
-        cards = build_clip_cards(summary, summaries.select_clips(summary, options.clips), clip_media, mapper)
+        cards = build_clip_cards(summary, summaries.select_clips(summary, options.clips), clip_media, mapper, n_jobs)
     page = path.with_suffix(".html") if options.submission else path.with_name(REPORT_NAME)
-    write_page(page, page_title(command, path), summary, cards, PREVIEW_S if options.input else None)
+    write_page(page, page_title(command, path), summary, cards, PICTURE_S if options.input else None)
     print(f"\nthe page: {page}")
+    if failed := [card for card in cards if card["no_sound"]]:
+        first = f"the first {failed[0]['clip']}: {failed[0]['no_sound']}"
+        log_warning(f"{len(failed)} of the page's {len(cards)} clips have no sound, {first}")
 
 
 @contextmanager
 def open_clip_media(command: Command) -> Iterator[ClipMedia]:
     """Pictures and sound of the recordings that `--input` names, or else of the dataset's clips."""
-    run_paths, features = command.run_paths, command.recipe.features
+    run_paths, features, limits = command.run_paths, command.recipe.features, decoder_limits(command.recipe.data)
     if command.options.input:
-        yield ClipMedia(find_input_files(Path(command.options.input)), features)
+        yield ClipMedia(find_input_files(Path(command.options.input)), features, limits)
         return
     table = read_clip_table(run_paths.clips_csv)
     with open_store(run_paths.store) as store:
-        yield ClipMedia(dict(zip(table["clip"], map(Path, table["path"]), strict=True)), features, store)
+        yield ClipMedia(dict(zip(table["clip"], map(Path, table["path"]), strict=True)), features, limits, store)
 
 
 def open_saliency_mapper(command: Command, labels: list[str]) -> SaliencyMapper | None:

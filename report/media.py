@@ -2,24 +2,16 @@
 
 import base64
 from io import BytesIO
-from pathlib import Path
 
 import matplotlib
 import numpy as np
-import soundfile
 from PIL import Image
-
-from preprocess.audio.clip_audio import take_samples
-from preprocess.audio.decode import decode_blocks
 
 WIDTH, HEIGHT = 320, 96
 DYNAMIC_RANGE_DB = 80.0
 """Below the loudest point of a picture, everything is black."""
 MAX_OPACITY = 0.85
 """Opacity of a saliency map where it is 0."""
-MP3_RATE_HZ = 32_000
-"""The highest of the rates that MP3 codes at half the size of 48 kHz."""
-MAX_PEAK = 0.99
 
 
 def picture_uri(frames: np.ndarray) -> str:
@@ -51,20 +43,15 @@ def _envelope(bounds: np.ndarray) -> np.ndarray:
     return ((levels >= bounds[:, 0] - reach / HEIGHT) & (levels <= bounds[:, 1] + reach / HEIGHT)).astype(np.float32)
 
 
-def audio_uri(path: Path, max_s: float) -> str:
-    """The first `max_s` seconds of a recording as MP3, which every browser plays. Raises DecodeError."""
-    samples = np.concatenate(list(take_samples(decode_blocks(path, MP3_RATE_HZ), round(max_s * MP3_RATE_HZ))))
-    data = BytesIO()
-    peak = float(np.abs(samples).max(initial=0))
-    soundfile.write(data, samples * (MAX_PEAK / peak if peak > MAX_PEAK else 1), MP3_RATE_HZ, format="MP3")
-    return _uri("audio/mpeg", data)
+def audio_uri(mp3: bytes) -> str:
+    return _uri("audio/mpeg", mp3)
 
 
 def _png_uri(image: Image.Image) -> str:
     data = BytesIO()
     image.save(data, format="PNG", optimize=True)
-    return _uri("image/png", data)
+    return _uri("image/png", data.getvalue())
 
 
-def _uri(kind: str, data: BytesIO) -> str:
-    return f"data:{kind};base64,{base64.b64encode(data.getvalue()).decode('ascii')}"
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"

@@ -1,4 +1,4 @@
-"""Sets of single notes and chords to render: the keys of each training and test instrument."""
+"""Sets of single notes and chords: the keys of each training and test instrument, and how a clip is rendered."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -9,7 +9,9 @@ import numpy as np
 from numpy.random import Generator
 
 from preprocess.dataset.layouts.notes import note_name
-from synth.melodies import Patch
+from synth.melodies import Note, Patch
+from synth.rendering import write_sound
+from synth.synthesizer import draw_conditions, draw_performer, mix_recording, synthesize
 
 Keys = tuple[int, ...]
 NATURALS = (0, 2, 4, 5, 7, 9, 11)
@@ -17,6 +19,15 @@ OCTAVE_3 = 48
 """The key of C3."""
 MAX_CHORD_NOTES, MAX_CHORD_SPAN = 4, 24
 """Notes of a chord, of different pitch classes, and the keys between them."""
+LENGTH_S = 1.0
+START_S = (0.0, 0.1)
+CHORD_SPREAD_S = 0.03
+"""Longest time from a chord's first note to its last."""
+NOTE_LENGTH_S = (0.6, 1.0)
+VELOCITY = (60, 110)
+VIBRATO_SEMITONES = 0.25
+VERSION = 1
+"""Raised when the sound of a clip changes."""
 
 TRAIN = {
     "piano": Patch(0, 36, 96),
@@ -110,3 +121,17 @@ def plan_note_clips(name: str, seed: int, repetitions: int) -> list[NoteClip]:
                 file = Path(split, instrument, f"{notes}_{times[notes]}.wav")
                 note_clips.append(NoteClip(file, patch, keys, (*seed_prefix, number)))
     return note_clips
+
+
+def render_note_clip(note_clip: NoteClip, folder: Path) -> None:
+    """Synthesize a clip under conditions of its own, by a performer slightly out of tune, and write it."""
+    generator = np.random.default_rng(note_clip.seed)
+    conditions = draw_conditions(generator)
+    performer = draw_performer(note_clip.patch.program, VIBRATO_SEMITONES, generator)
+    start_s, note_length_s = generator.uniform(*START_S), generator.uniform(*NOTE_LENGTH_S)
+    starts_s = start_s + generator.uniform(0, CHORD_SPREAD_S, len(note_clip.keys))
+    notes = [
+        Note(begin_s, begin_s + note_length_s, key, int(generator.integers(*VELOCITY, endpoint=True)))
+        for key, begin_s in zip(note_clip.keys, starts_s, strict=True)
+    ]
+    write_sound(folder / note_clip.file, mix_recording(conditions, [synthesize(performer, notes, LENGTH_S)], generator))

@@ -1,35 +1,37 @@
 """Renders a set of sounds into a folder that is claimed by its spec: missing files only, in parallel, atomically."""
 
 import json
-from argparse import Namespace
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import soundfile
-from joblib import Parallel, delayed
-from tqdm import tqdm
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse.typing import NonNegativeInt
 
 from core.errors import UserError
+from core.file_lock import file_lock
 from core.files import atomic_write
-from recipe.cli import OptionParser, resolve_n_jobs
+from core.parallel import run_sandboxed
+from core.progress import progress_bar
+from recipe.cli import resolve_n_jobs
 from synth.synthesizer import SAMPLE_RATE_HZ, find_soundfont
 
 SPEC_NAME = "rendered.json"
 Item = TypeVar("Item")
 
 
-def parse_options(parser: OptionParser, arguments: Sequence[str] | None, **minimums: int) -> Namespace:
-    """A script's own options, --seed and --jobs (resolved). Raises UserError for a value below its minimum."""
-    parser.add_argument("--seed", type=int, default=0, help="Another seed gives other sounds.")
+def parse_options(parser: ArgumentParser, arguments: Sequence[str] | None) -> Namespace:
+    """A script's own options, --seed and --jobs (resolved). Raises UserError."""
+    parser.add_argument("--seed", type=NonNegativeInt, default=0, help="Another seed gives other sounds.")
     parser.add_argument("--jobs", type=int, default=-1, help="Processes; -1 is one a core.")
-    options = parser.parse_args(arguments)
-    for name, minimum in {"seed": 0, **minimums}.items():
-        value = getattr(options, name)
-        if value is not None and value < minimum:
-            raise UserError(f"--{name.replace('_', '-')} {value}: must be at least {minimum}")
+    try:
+        options = parser.parse_args(arguments)
+    except ArgumentError as error:
+        raise UserError(f"{error}; see --help") from None
     options.jobs = resolve_n_jobs(options.jobs)
     return options
 
@@ -37,13 +39,23 @@ def parse_options(parser: OptionParser, arguments: Sequence[str] | None, **minim
 def render_items(
     render: Callable[[Item, Path], None], items: Sequence[Item], folder: Path, spec: dict[str, Any], jobs: int
 ) -> None:
-    """Render items into a folder of the set `spec`, in parallel processes, with a progress bar. Raises UserError."""
+    """Render items into a folder of the set `spec`, side by side, with a progress bar. Raises UserError.
+
+    Sandboxes import `render`, which therefore must not be a script's.
+    """
     find_soundfont()
+    tasks = [(item, folder.absolute()) for item in items]
     try:
-        _claim_folder(folder, spec)
-        work = Parallel(n_jobs=jobs, return_as="generator_unordered")(delayed(render)(item, folder) for item in items)
-        for _ in tqdm(work, total=len(items), desc="rendering", unit="item", disable=None):
-            pass
+        with file_lock(folder.parent / f".{folder.name}.lock", f"rendering of {folder.name}"):
+            _claim_folder(folder, spec)
+            for leftover in folder.rglob(".*.tmp"):  # of a process that was killed
+                leftover.unlink()
+            with (
+                progress_bar(len(items), "rendering", "item") as bar,
+                closing(run_sandboxed(render, tasks, jobs)) as work,
+            ):
+                for _ in work:
+                    bar.update()
     except OSError as error:
         raise UserError(f"{error.filename or folder} cannot be written ({error.strerror}): see --folder") from None
 

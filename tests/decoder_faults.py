@@ -12,6 +12,7 @@ from preprocess.build import frame_stream
 from preprocess.frames import framing
 from preprocess.frames.framing import Samples
 
+_decode_blocks = decode.decode_blocks
 SMALL_VALUES = 1 << 12
 """Of a block: half a second at 8 kHz."""
 
@@ -19,7 +20,7 @@ SMALL_VALUES = 1 << 12
 def decode_blocks(path: Path | str, sample_rate_hz: int) -> Iterator[Samples]:
     """Blocks of a recording; one named `crashes2.wav` ends its process at the third block."""
     fault = re.match(r"(hangs|crashes|dies_once|needs_memory|has_a_fault)(\d*)", Path(path).name)
-    for number, block in enumerate(decode.decode_blocks(path, sample_rate_hz)):
+    for number, block in enumerate(_decode_blocks(path, sample_rate_hz)):
         if fault and number == int(fault[2] or 0):
             _fail(fault[1], Path(path))
         yield block
@@ -27,6 +28,8 @@ def decode_blocks(path: Path | str, sample_rate_hz: int) -> Iterator[Samples]:
 
 def _fail(fault: str, path: Path) -> None:
     if fault == "hangs":
+        if mark := os.environ.get("MARK_OF_HANGING"):
+            Path(mark).touch()
         ctypes.PyDLL(None).usleep(60_000_000)  # in C code that holds the interpreter
     elif fault == "crashes":
         os.kill(os.getpid(), signal.SIGSEGV)
@@ -41,6 +44,6 @@ def _fail(fault: str, path: Path) -> None:
 
 def install() -> None:
     """Have this process decode by `decode_blocks`, in many small blocks."""
-    clip_audio.decode_blocks = decode_blocks  # type: ignore[attr-defined]
+    decode.decode_blocks = clip_audio.decode_blocks = decode_blocks  # type: ignore[attr-defined]
     decode.BLOCK_VALUES = framing.BATCH_VALUES = SMALL_VALUES
     frame_stream.BLOCK_VALUES = 1 << 9

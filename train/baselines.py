@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from joblib import Parallel, delayed
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 from matplotlib.figure import Figure
@@ -18,6 +17,7 @@ from core.csv_tables import write_table
 from core.entrypoint import get_logger, run_script
 from core.errors import UserError
 from core.files import atomic_write
+from core.parallel import run_sandboxed
 from core.progress import progress_bar
 from preprocess.audio.blocks import DecodeError
 from preprocess.audio.isolated import decoder_limits, read_each
@@ -26,10 +26,9 @@ from preprocess.dataset.loader import read_dataset
 from recipe import Recipe
 from recipe.cli import parse_command, resolve_n_jobs
 from train.classical.inputs import INPUT_SIZES, read_inputs
-from train.classical.models import MODELS, nearest_neighbours, standardise, vote_by_k
+from train.classical.models import NEIGHBOURS, score_fold, vote_by_k
 from train.evaluate.metrics import accuracy, compute_metrics, lwlrap
 
-NEIGHBOURS = "nearest neighbours"
 COLUMNS = ("input", "model", "k", "score", "lowest_fold", "highest_fold", "lwlrap", "map", "accuracy")
 
 
@@ -118,26 +117,19 @@ def load_baseline_dataset(recipe: Recipe, max_clips: int | None, n_jobs: int) ->
 
 def evaluate(dataset: BaselineDataset, max_k: int, n_jobs: int) -> dict[tuple[str, str], np.ndarray]:
     """Out of fold, by input and model: scores [n_clips, n_labels], or indices of neighbours [n_clips, max_k]."""
-    tasks = [(name, fold) for name in dataset.inputs for fold in np.unique(dataset.folds)]
-    results_by_task = Parallel(n_jobs, return_as="generator")(
-        delayed(_score_fold)(dataset.inputs[name], dataset.multi_hot, dataset.folds == fold, max_k)
-        for name, fold in tasks
-    )
-    results: dict[tuple[str, str], np.ndarray] = {}
-    with progress_bar(len(tasks), "models", "fold") as bar:
-        for (name, fold), scored in zip(tasks, results_by_task, strict=True):
+    keys = [(name, fold) for name in dataset.inputs for fold in np.unique(dataset.folds).tolist()]
+    tasks = [(key, dataset.inputs[key[0]], dataset.multi_hot, dataset.folds == key[1], max_k) for key in keys]
+    by_key: dict[tuple[str, int], dict[str, np.ndarray]] = {}
+    with progress_bar(len(tasks), "models", "fold") as bar, closing(run_sandboxed(score_fold, tasks, n_jobs)) as scored:
+        for key, by_model in scored:
+            by_key[key] = by_model
             bar.update()
-            for model, values in scored.items():
-                empty = np.empty((len(dataset.folds), values.shape[1]), values.dtype)
-                results.setdefault((name, model), empty)[dataset.folds == fold] = values
+    results: dict[tuple[str, str], np.ndarray] = {}
+    for name, fold in keys:
+        for model, values in by_key[name, fold].items():
+            empty = np.empty((len(dataset.folds), values.shape[1]), values.dtype)
+            results.setdefault((name, model), empty)[dataset.folds == fold] = values
     return results
-
-
-def _score_fold(x: np.ndarray, multi_hot: np.ndarray, held_out: np.ndarray, max_k: int) -> dict[str, np.ndarray]:
-    """Scores of the held-out clips by each model, fitted to the others, and the indices of their neighbours there."""
-    x_train, x_test = standardise(x[~held_out], x[held_out])
-    scores = {name: model(x_train, multi_hot[~held_out], x_test) for name, model in MODELS.items()}
-    return scores | {NEIGHBOURS: np.flatnonzero(~held_out)[nearest_neighbours(x_train, x_test, max_k)]}
 
 
 def tabulate(

@@ -133,6 +133,7 @@ def predict_files(
     tagger: Tagger,
     features: Features,
     score_cache: ScoreCache,
+    run_dir: Path,
     limits: SandboxLimits,
     device: torch.device,
     n_jobs: int,
@@ -140,7 +141,8 @@ def predict_files(
 ) -> tuple[dict[str, ClipPrediction], list[tuple[str, str]]]:
     """The prediction for each recording, by name, and (clip, reason) of those that cannot be read.
 
-    Recordings whose scores are in the cache are not decoded again; those of the others are added to it.
+    Recordings whose scores are in the cache are not decoded again; those of the others are added to it. Workers of a
+    cluster load the networks from `run_dir`.
     """
     entries = {clip: score_cache.lookup(path) for clip, path in recordings.items()}
     done: dict[Path, RecordingScores | DecodeError] = {}
@@ -152,9 +154,8 @@ def predict_files(
     missing = {entry.path: entry for entry in entries.values() if entry.path not in done}
     n_parallel = max(1, min(n_jobs, len(missing)))
     n_threads, device_name = (1, "auto") if scheduler else (max(1, n_jobs // n_parallel), str(device))
-    run_dir, prediction = score_cache.folder.parents[1], tagger.scorer.prediction
     tasks = [
-        RecordingTask(entry, run_dir, prediction, features, limits, device_name, n_threads)
+        RecordingTask(entry, run_dir.absolute(), tagger.scorer.prediction, features, limits, device_name, n_threads)
         for entry in missing.values()
     ]
     _scorers.clear()

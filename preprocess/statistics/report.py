@@ -1,7 +1,8 @@
 """A dataset's statistics as lines for a terminal, the warnings last."""
 
 from collections.abc import Callable, Iterable, Iterator
-from unicodedata import combining, east_asian_width
+
+import pandas as pd
 
 from preprocess.dataset.clip_table import TEST_FOLD
 from preprocess.statistics.dataset import DatasetStatistics
@@ -84,41 +85,34 @@ def _join_first(texts: Iterable[str]) -> str:
     return ", ".join(texts[:MAX_EXAMPLES]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _label_table(stats: DatasetStatistics) -> Iterator[str]:
-    """A line a label, the most frequent first: a bar, clips by subset, duration, and training clips by fold."""
+def _label_table(stats: DatasetStatistics) -> list[str]:
+    """A line a label, the most frequent first: clips, a bar, clips by subset, duration, and training clips by fold."""
     labels = sorted(stats["labels"], key=lambda label: -label["clips"]["all"])
-    shown = labels if len(labels) <= MAX_LABELS else [*labels[: MAX_LABELS // 2], *labels[-MAX_LABELS // 2 :]]
-    parts = [part for part in ("curated", "noisy", "test") if stats["clips"][part]]
-    parts = parts if len(parts) > 1 else []
-    folds = list(stats["folds"])[:MAX_FOLDS]
-    width = max(5, *(_width(label["label"]) for label in shown))
     most = max(1, labels[0]["clips"]["all"])
-    yield f"{'label':<{width}}  {'clips':>6} {'':<{BAR_WIDTH}}{_cells(parts, 9)}{'sound':>10}  fold{_cells(folds, 5)}"
-    for position, label in enumerate(shown):
-        if position == MAX_LABELS // 2 and len(shown) < len(labels):
-            yield f"… {len(labels) - len(shown):,} labels between, see survey.json …"
-        clips = label["clips"]
-        name = label["label"] + " " * (width - _width(label["label"]))
-        bar = _bar(clips["all"] / most)
-        counts = _cells((f"{clips[part]:,}" for part in parts), 9)
-        duration = _format_duration(label["hours"])
-        by_fold = _cells((f"{label['by_fold'][fold]:,}" for fold in folds), 5)
-        yield f"{name}  {clips['all']:>6,} {bar:<{BAR_WIDTH}}{counts}{duration:>10}      {by_fold}"
-
-
-def _cells(texts: Iterable[str], width: int) -> str:
-    return "".join(f"{text:>{width}}" for text in texts)
+    subsets = [subset for subset in ("curated", "noisy", "test") if stats["clips"][subset]]
+    rows = [
+        {
+            "clips": f"{label['clips']['all']:,}",
+            "": _bar(label["clips"]["all"] / most),
+            **{subset: f"{label['clips'][subset]:,}" for subset in subsets if len(subsets) > 1},
+            "sound": _format_duration(label["hours"]),
+            **{f"fold {fold}": f"{label['by_fold'][fold]:,}" for fold in list(stats["folds"])[:MAX_FOLDS]},
+        }
+        for label in labels
+    ]
+    table = pd.DataFrame(rows, [label["label"] for label in labels])
+    if len(table) > MAX_LABELS:
+        half = MAX_LABELS // 2
+        gap = pd.DataFrame("", [f"… {len(table) - MAX_LABELS:,} between, see survey.json …"], table.columns)
+        table = pd.concat([table[:half], gap, table[-half:]])
+    with pd.option_context("display.unicode.east_asian_width", True):  # two columns for a wide character
+        return table.rename_axis("label", axis=1).to_string().splitlines()
 
 
 def _bar(share: float) -> str:
     """A bar of eighths of a character."""
     eighths = round(share * BAR_WIDTH * 8)
-    return "█" * (eighths // 8) + ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")[eighths % 8]
-
-
-def _width(text: str) -> int:
-    """Columns of a terminal that `text` takes: two for a wide character, none for a combining one."""
-    return sum(0 if combining(sign) else 2 if east_asian_width(sign) in "WF" else 1 for sign in text)
+    return ("█" * (eighths // 8) + ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")[eighths % 8]).ljust(BAR_WIDTH)
 
 
 def _co_occurring_labels(stats: DatasetStatistics) -> list[str]:

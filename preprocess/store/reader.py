@@ -116,7 +116,7 @@ def open_store(path: Path, features: Features | None = None) -> Iterator[Store]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     with path.open("rb", buffering=0) as raw:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:  # it never changes, and some file systems have no locks
             _check_schema(path, file, frames_at)
             if features:
                 check_features(path, json.loads(file.attrs["features"]), str(file.attrs["fingerprint"]), features)

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple
 from io import BufferedRandom
 from pathlib import Path
@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import xxhash
 
+from preprocess.audio.blocks import merge_blocks
 from preprocess.frames.framing import Frames
 from preprocess.store.encoding import encoding_for, quantise
 from preprocess.store.schema import READ_BYTES, CorruptStore, Row, check_features, features_digest
 from recipe import Features, as_dict
 
 BLOCK_FRAMES = 4096
-"""Frames that are read back at once."""
+"""Frames that are written, and read back, at once."""
 MAGIC = b"earmark part\x00\x01\r\n"
 _END = struct.Struct("<Q16s16s")
 """Bytes of the table before it, their digest, and MAGIC."""
@@ -31,7 +32,8 @@ def append_frames(file: BufferedRandom, features: Features, frames: Iterable[Fra
     """Write the frames of a row, values in blocks, from the position of `file` on. Returns their number and digest."""
     encoding, hasher = encoding_for(features), xxhash.xxh3_128()
     row_start, n_frames, floor, written_floor = file.tell(), 0, -math.inf, math.inf
-    for block in _join_blocks(frames):  # the clip's highest value is known only at its end: most clips are one block
+    # The clip's highest value is known only at its end: most clips are one block.
+    for block in merge_blocks(frames, BLOCK_FRAMES * encoding.n_bins):
         if features.top_db is not None:
             floor = max(floor, float(block.max(initial=-math.inf)) - features.top_db)
         stored = quantise(block, encoding, floor)
@@ -52,18 +54,6 @@ def append_frames(file: BufferedRandom, features: Features, frames: Iterable[Fra
         file.write(stored.data)
         hasher.update(stored.data)
     return n_frames, hasher.hexdigest()
-
-
-def _join_blocks(blocks: Iterable[Frames]) -> Iterator[Frames]:
-    """The same frames in blocks of at least BLOCK_FRAMES, but for the last."""
-    waiting: list[Frames] = []
-    for block in blocks:
-        waiting.append(block)
-        if sum(map(len, waiting)) >= BLOCK_FRAMES:
-            yield np.concatenate(waiting)
-            waiting = []
-    if waiting:
-        yield np.concatenate(waiting)
 
 
 def write_shard_table(file: BufferedRandom, features: Features, rows: Sequence[Row]) -> None:

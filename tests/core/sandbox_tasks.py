@@ -164,3 +164,12 @@ def slow_square(number: int) -> int:
     """The square, after a while."""
     time.sleep(0.3)
     return number**2
+
+
+def join_pid(word: str, number: int) -> tuple[str, int]:
+    """The arguments as one word, and this process."""
+    return f"{word}{number}", os.getpid()
+
+
+def raise_now(error: Exception) -> NoReturn:
+    raise error

@@ -1,5 +1,7 @@
 """Tasks side by side: each result once, and an end of all at an error, Ctrl-C, or a reader that goes."""
 
+import errno
+import multiprocessing
 import os
 import signal
 import threading
@@ -11,7 +13,8 @@ from typing import NoReturn
 import psutil
 import pytest
 
-from core.parallel import run_parallel
+from core.errors import UserError
+from core.parallel import run_parallel, run_sandboxed
 from core.sandbox import Cancelled, SandboxError, SandboxLimits, run_isolated
 from tests.core import sandbox_tasks as tasks
 
@@ -185,6 +188,31 @@ def test_an_interrupt_of_the_reader_s_own_work_ends_the_rest() -> None:
     with pytest.raises(KeyboardInterrupt):
         read()
     assert not living_children()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.ENOENT, errno.EROFS])
+def test_shared_memory_that_is_full_or_missing_is_named(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def fail() -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(multiprocessing, "Lock", fail)
+    with pytest.raises(UserError, match=rf"/dev/shm: {os.strerror(number)}: make room there"):
+        list(run_parallel(square, range(3), 2))
+
+
+@both
+def test_functions_run_in_sandboxes(n_jobs: int) -> None:
+    with closing(run_sandboxed(tasks.join_pid, [("a", number) for number in range(5)], n_jobs)) as results:
+        words, pids = zip(*results, strict=True)
+    assert sorted(words) == [f"a{number}" for number in range(5)]
+    assert os.getpid() not in pids
+
+
+def test_a_function_that_ends_its_sandbox_twice_is_an_error_in_a_line() -> None:
+    with pytest.raises(UserError, match=r"a process failed twice: it ended its process \(SIGSEGV\); run the same"):
+        list(run_sandboxed(tasks.die, [("SIGSEGV",)], 1))
+    with pytest.raises(tasks.TwoPartError):
+        list(run_sandboxed(tasks.raise_now, [(tasks.TwoPartError("a", 1),)], 1))
 
 
 def test_two_readers_at_once_are_told_when_one_ends_all() -> None:

@@ -29,6 +29,7 @@ from core.sandbox import (
     start_sandboxes,
 )
 from tests.core import sandbox_tasks as tasks
+from tests.processes import is_running
 
 ROOT = Path(__file__).parents[2]
 LIMITS = SandboxLimits()
@@ -58,14 +59,6 @@ def no_sandboxes() -> Iterator[None]:
 def child_processes() -> list[psutil.Process]:
     """Children of this process that have not ended."""
     return [each for each in psutil.Process().children(recursive=True) if is_running(each)]
-
-
-def is_running(process: psutil.Process) -> bool:
-    """Whether a process has not ended; nobody may have asked for its exit status yet."""
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def wait_until(condition: Callable[[], bool], timeout_s: float = 5) -> None:

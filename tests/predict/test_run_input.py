@@ -75,6 +75,29 @@ def test_two_at_once_of_one_run_are_refused(tiny_run: TinyRun, field: Path) -> N
     main(arguments)
 
 
+@pytest.fixture
+def read_only_cache(tiny_run: TinyRun) -> Iterator[Path]:
+    """The run's cache on a disk that cannot be written; where none can be mounted the test is skipped, saying so."""
+    cache = tiny_run.run_paths.cache
+    for options in (["--bind", cache], ["-o", "remount,ro,bind"]):
+        mounted = subprocess.run(["mount", *options, cache], capture_output=True, text=True)
+        if mounted.returncode:
+            pytest.skip(f"no disk can be mounted: {mounted.stderr.strip()}")
+    yield cache
+    subprocess.run(["umount", "-l", cache], check=True)
+
+
+def test_a_run_on_a_disk_that_cannot_be_written_predicts(tiny_run: TinyRun, field: Path, read_only_cache: Path) -> None:
+    with pytest.raises(OSError, match="Read-only"):
+        (read_only_cache / "new").touch()
+    for arguments in ([], ["--input", str(field), "--jobs", "1"]):
+        main([*tiny_run.arguments, *arguments])
+    folders = tiny_run.run_paths.submission_dir, tiny_run.run_paths.input_dir(field)
+    of_dataset, found = (read_scores(folder / SUBMISSION_NAME).values for folder in folders)
+    np.testing.assert_allclose(found, of_dataset, atol=1e-6)
+    assert len(list((tiny_run.run_paths.submission_dir / "score_cache").glob("*/*.npz"))) == 6
+
+
 def test_no_readable_recording_at_all_is_refused(tiny_run: TinyRun, field: Path) -> None:
     with pytest.raises(UserError, match=r"none of the 1 recordings of .* could be read \(broken\.mp3: "):
         main([*tiny_run.arguments, "--input", str(field / "broken.mp3"), "--jobs", "1"])

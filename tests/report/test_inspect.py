@@ -16,9 +16,9 @@ from PIL import Image
 from core.errors import UserError
 from predict import run, score
 from recipe import as_dict
-from report.clip_cards import ClipMedia
 from report.inspect import main
 from report.media import HEIGHT, WIDTH, picture_uri
+from report.preview import read_preview
 from tests.predict.conftest import FEATURES, LABELS, TinyRun
 
 FEATURE_KEYS = [f"--features.{key}={value}" for key, value in as_dict(FEATURES).items() if value not in (None, [])]
@@ -118,30 +118,69 @@ def test_a_page_does_without_the_maps_of_other_networks(tiny_run: TinyRun, capsy
 
 
 def test_previews_have_the_same_top_db_floor_as_network_inputs(tiny_run: TinyRun) -> None:
-    paths = {"a": Path(tiny_run.table["path"].iloc[10])}
-    raw = ClipMedia(paths, FEATURES).frames("a")
-    frames = ClipMedia(paths, replace(FEATURES, top_db=20.0)).frames("a")
+    path = str(tiny_run.table["path"].iloc[10])
+    raw = read_preview(path, FEATURES).frames
+    frames = read_preview(path, replace(FEATURES, top_db=20.0)).frames
     assert raw is not None
     assert frames is not None
     np.testing.assert_allclose(frames, np.maximum(raw, raw.max() - 20), atol=1e-2)
     assert raw.min() < raw.max() - 20
 
 
-def test_recordings_that_are_gone_leave_the_picture(tiny_run: TinyRun) -> None:
+def test_recordings_that_are_gone_leave_the_picture(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
     run.main(tiny_run.arguments)
     for path in tiny_run.table["path"]:
         tiny_run.run_paths.cache.parent.joinpath(path).unlink()
     main(tiny_run.arguments)
+    assert "6 of the page's 6 clips have no sound, the first " in capsys.readouterr().err
     page = Page((tiny_run.run_paths.submission_dir / "report.html").read_text(encoding="utf-8"))
     assert (len(page.all("img")), len(page.all("audio"))) == (6, 0)
+    assert page.text.count("no sound: cannot be opened: No such file") == 6
 
 
-def test_a_recording_that_has_no_frames_is_not_decoded_here(tiny_run: TinyRun) -> None:
+def test_a_recording_without_frames_has_sound_where_it_can_be_read(tiny_run: TinyRun) -> None:
     run.main(tiny_run.arguments)
     tiny_run.write_store(unreadable=[tiny_run.table["clip"].iloc[8]])
     main(tiny_run.arguments)
     page = Page((tiny_run.run_paths.submission_dir / "report.html").read_text(encoding="utf-8"))
-    assert (len(page.all("article")), len(page.all("img")), len(page.all("audio"))) == (6, 5, 5)
+    assert (len(page.all("article")), len(page.all("img")), len(page.all("audio"))) == (6, 5, 6)
+
+
+FAULTS = {
+    "crashes": "it ended its process (SIGSEGV)",
+    "hangs": "it hung: no progress for",
+    "needs_memory": "it needs more memory than its process may use",
+    "has_a_fault": "ZeroDivisionError: division by zero",
+    "damaged": "neither soundfile nor PyAV can read it",
+}
+
+
+@pytest.mark.parametrize("is_input", [False, True])
+def test_a_recording_that_fails_in_its_decoder_costs_its_own_player(
+    tiny_run: TinyRun,
+    tmp_path: Path,
+    is_input: bool,
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sound, paths = tmp_path / "sound", tiny_run.table["path"].tolist()
+    for number, name in enumerate(FAULTS, start=7):
+        paths[number] = shutil.move(paths[number], sound / f"{name}.wav")
+    tiny_run.write_table(tiny_run.table.assign(path=paths))
+    arguments = [*tiny_run.arguments, *(["--input", str(sound), *FEATURE_KEYS] if is_input else [])]
+    run.main(arguments)
+    request.getfixturevalue("faulty_decoders")
+    request.getfixturevalue("short_stall")
+    (sound / "damaged.wav").write_bytes(b"no sound" * 1_000)
+    main(arguments)
+    folder = tiny_run.run_paths.submission_dir
+    page = Page((folder / "inputs" / "sound" if is_input else folder).joinpath("report.html").read_text("utf-8"))
+    n_clips = 12 if is_input else 6
+    assert len(page.all("article")) == n_clips
+    assert len(page.all("audio")) == n_clips - len(FAULTS)
+    assert len(page.all("img")) == (n_clips - len(FAULTS) if is_input else n_clips)
+    assert all(page.text.count(f"no sound: {reason}") == 1 for reason in FAULTS.values())
+    assert f"{len(FAULTS)} of the page's {n_clips} clips have no sound, the first " in capsys.readouterr().err
 
 
 def test_recordings_of_no_dataset_have_a_page_too(

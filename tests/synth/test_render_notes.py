@@ -64,7 +64,7 @@ def test_what_is_missing_is_rendered_as_it_was(rendered: Path, capsys: pytest.Ca
     ("arguments", "words"),
     [
         (["--seed", "7"], ["rendered.json", "another set", "--folder"]),
-        (["--takes", "0"], ["--takes 0", "at least 1"]),
+        (["--takes", "0"], ["takes", "0 does not conform to restriction v>0"]),
         (["--jobs", "0"], ["--jobs 0"]),
     ],
 )

@@ -14,9 +14,9 @@ from sklearn.neighbors import KNeighborsRegressor
 
 from core.errors import UserError
 from tests.make_commands import make
-from train.baselines import NEIGHBOURS, BaselineDataset, choose_k, evaluate, main, tabulate
+from train.baselines import BaselineDataset, choose_k, evaluate, main, tabulate
 from train.classical.inputs import INPUT_SIZES
-from train.classical.models import standardise, vote_by_k
+from train.classical.models import NEIGHBOURS, standardise, vote_by_k
 from train.evaluate.metrics import compute_metrics
 
 KEYS = ["--training.crop_seconds", "0.5", "--features.sample_rate_hz", "16000", "--jobs", "1", "--neighbours", "8"]

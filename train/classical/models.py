@@ -5,6 +5,7 @@ Fitted to `x` [n_clips, n_values] and `multi_hot` [n_clips, n_labels], they scor
 
 import warnings
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import numpy as np
 from scipy.special import softmax
@@ -14,11 +15,13 @@ from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.neighbors import NearestCentroid, NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
+Key = TypeVar("Key")
 Model = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 INVERSE_REGULARIZATION = 20.0
 """C of logistic regression times the number of values, so that inputs of any size are regularised alike."""
 MAX_ITERATIONS = 200
+NEIGHBOURS = "nearest neighbours"
 
 
 def standardise(x: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -74,3 +77,15 @@ def _probabilities(x: np.ndarray, classes: np.ndarray, x_test: np.ndarray, n_cla
 
 MODELS: dict[str, Model] = {"nearest centroid": nearest_centroid, "logistic regression": logistic_regression}
 """All but nearest_neighbours, whose votes depend on k."""
+
+
+def score_fold(
+    key: Key, x: np.ndarray, multi_hot: np.ndarray, held_out: np.ndarray, max_k: int
+) -> tuple[Key, dict[str, np.ndarray]]:
+    """The key as given, and by model the scores of the held-out clips, fitted to the others; the indices of NEIGHBOURS.
+
+    It runs in a sandbox.
+    """
+    x_train, x_test = standardise(x[~held_out], x[held_out])
+    scores = {name: model(x_train, multi_hot[~held_out], x_test) for name, model in MODELS.items()}
+    return key, scores | {NEIGHBOURS: np.flatnonzero(~held_out)[nearest_neighbours(x_train, x_test, max_k)]}

@@ -7,6 +7,7 @@ the averages over labels. `describe_excluded` says which.
 
 from collections.abc import Sequence
 
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -110,6 +111,20 @@ def accuracy(truth: Tensor, scores: Tensor) -> float:
     """Share of the clips with exactly one label whose highest score is that label's; NaN where there are none."""
     single = _present(truth).sum(1) == 1
     return float((scores[single].argmax(1) == truth[single].argmax(1)).double().mean())
+
+
+def per_label_table(truth: Tensor, scores: Tensor, decisions: Tensor, labels: Sequence[str]) -> pd.DataFrame:
+    """A row a label: clips that have it, false decisions, and its metrics, NaN where they are not defined."""
+    columns = {
+        "clips": _present(truth).sum(0),
+        "lwlrap": lwlrap_per_class(truth, scores),
+        "average_precision": average_precision_per_class(truth, scores),
+        "f1": f1_per_class(truth, decisions),
+        "false_positives": false_positives(truth, decisions),
+        "false_negatives": false_negatives(truth, decisions),
+    }
+    table = pd.DataFrame({name: column.numpy() for name, column in columns.items()}, index=list(labels))
+    return table.rename_axis("label")
 
 
 def confusion_matrix(truth: Tensor, scores: Tensor) -> Tensor:

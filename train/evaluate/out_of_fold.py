@@ -84,7 +84,9 @@ def write_tables(run_paths: RunPaths, training_set: TrainingSet, scores: Tensor,
     label_issues = find_label_issues(training_set, scores)
     write_table(run_dir / "label_issues.csv", LABEL_ISSUE_COLUMNS, label_issues)
     truth = training_set.targets[curated]
-    write_per_label(run_dir / "per_label.csv", labels, truth, scores[curated])
+    with atomic_write(run_dir / "per_label.csv") as temporary:
+        per_label = metrics.per_label_table(truth, scores[curated], scores[curated] >= 0.5, labels)
+        per_label.to_csv(temporary, float_format="%.4f")
     if is_single_label(truth):
         write_confusion(run_dir / "confusion.csv", labels, truth, scores[curated])
     return [
@@ -92,22 +94,6 @@ def write_tables(run_paths: RunPaths, training_set: TrainingSet, scores: Tensor,
         f"{run_dir / 'label_issues.csv'}: {len(label_issues)} clips with possible label errors",
         f"{run_dir / 'per_label.csv'}: metrics of each label",
     ]
-
-
-def write_per_label(path: Path, labels: Sequence[str], truth: Tensor, scores: Tensor) -> None:
-    """Write each label's metrics on clips [n_clips, n_labels], decided at 0.5; undefined ones are left empty."""
-    decisions = scores >= 0.5
-    columns = {
-        "clips": (truth >= 0.5).sum(0),
-        "lwlrap": metrics.lwlrap_per_class(truth, scores),
-        "average_precision": metrics.average_precision_per_class(truth, scores),
-        "f1": metrics.f1_per_class(truth, decisions),
-        "false_positives": metrics.false_positives(truth, decisions),
-        "false_negatives": metrics.false_negatives(truth, decisions),
-    }
-    table = pd.DataFrame({name: column.numpy() for name, column in columns.items()}, index=list(labels))
-    with atomic_write(path) as temporary:
-        table.to_csv(temporary, index_label="label", float_format="%.4f")
 
 
 def write_confusion(path: Path, labels: Sequence[str], truth: Tensor, scores: Tensor) -> None:

@@ -56,7 +56,14 @@ def predict(
     run = load_run(tiny_run.run_paths.run_dir, prediction)
     score_cache = ScoreCache.of_run(tiny_run.run_paths.run_dir / "score_cache", run)
     found, failed = predict_files(
-        find_input_files(source), run.tagger(), run.recipe.features, score_cache, limits, CPU, n_jobs
+        find_input_files(source),
+        run.tagger(),
+        run.recipe.features,
+        score_cache,
+        tiny_run.run_paths.run_dir,
+        limits,
+        CPU,
+        n_jobs,
     )
     return found, dict(failed)
 

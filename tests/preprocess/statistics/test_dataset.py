@@ -161,4 +161,4 @@ def test_many_labels_show_the_most_and_the_least_frequent() -> None:
     )
     lines = list(format_report(stats))
     assert sum("█" in line for line in lines) == 40
-    assert any("60 labels between" in line for line in lines)
+    assert any("60 between" in line for line in lines)

@@ -1,5 +1,6 @@
 """The store: what was written is read, and any harm to it is noticed."""
 
+import fcntl
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -69,6 +70,14 @@ def test_everything_written_is_read(tmp_path: Path, dtype: str, scale: float, of
         np.testing.assert_allclose([store.mean, store.std], [values.mean(), values.std()], rtol=1e-6)
         np.testing.assert_allclose(store.bin_mean, values.mean(axis=0), rtol=1e-5, atol=1e-5)
         np.testing.assert_allclose(store.bin_std, values.std(axis=0), rtol=1e-5)
+
+
+def test_a_store_is_read_without_locks_which_some_file_systems_lack(stored: tuple[Path, list[EncodedFrames]]) -> None:
+    path, rows = stored
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with open_store(path) as store:
+            assert store.read(2).tobytes() == rows[2].tobytes()
 
 
 @pytest.mark.parametrize("read_bytes", [1, 70, 1 << 22])

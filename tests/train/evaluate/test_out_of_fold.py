@@ -14,7 +14,8 @@ from recipe.cli import parse_command
 from tests.train.factories import OPTIONS, fit, get_run_dir, write_training_dataset
 from tests.train.store_factories import make_frame_bank
 from train.data.training_set import TrainingSet
-from train.evaluate.out_of_fold import find_label_issues, metrics_row, write_confusion, write_per_label
+from train.evaluate.metrics import per_label_table
+from train.evaluate.out_of_fold import find_label_issues, metrics_row, write_confusion
 from train.evaluate.score_table import read_scores
 
 LABELS = ["hum", "low, deep", "高い"]
@@ -90,11 +91,10 @@ def test_several_seeds_are_blended_as_in_prediction(tmp_path: Path) -> None:
 TABLE_LABELS = ["a, b", "高い", "never"]
 
 
-def test_each_label_has_its_metrics_and_an_absent_one_no_score(tmp_path: Path) -> None:
+def test_each_label_has_its_metrics_and_an_absent_one_no_score() -> None:
     truth = torch.tensor([[1.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0]])
     scores = torch.tensor([[0.9, 0.1, 0.6], [0.2, 0.7, 0.1], [0.1, 0.8, 0.2], [0.7, 0.3, 0.1]])
-    write_per_label(tmp_path / "per_label.csv", TABLE_LABELS, truth, scores)
-    table = pd.read_csv(tmp_path / "per_label.csv").set_index("label")
+    table = per_label_table(truth, scores, scores >= 0.5, TABLE_LABELS)
     assert table.index.tolist() == TABLE_LABELS
     assert table["clips"].tolist() == [3, 2, 0]
     assert table["false_positives"].tolist() == [0, 1, 1]

@@ -1,0 +1,55 @@
+"""The beginning of a recording for a page, read in a sandbox: frames for its picture, and sound for its player."""
+
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+import soundfile
+
+from preprocess.audio.clip_audio import take_samples
+from preprocess.audio.decode import decode_blocks
+from preprocess.frames import compute_frames
+from preprocess.frames.framing import Frames
+from recipe import Features
+
+AUDIO_S = 10.0
+"""Seconds of a recording that its player has."""
+PICTURE_S = 60.0
+"""Seconds of a recording of no dataset that its picture shows."""
+MP3_RATE_HZ = 32_000
+"""The highest of the rates that MP3 codes at half the size of 48 kHz."""
+MAX_PEAK = 0.99
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a page shows of a recording."""
+
+    mp3: bytes
+    """The first AUDIO_S, in a format that every browser plays."""
+    frames: Frames | None = None
+    """The first PICTURE_S as networks get them, [n_frames, n_bins]."""
+
+
+def read_preview(path: str, features: Features | None) -> Preview:
+    """The preview of a recording; without `features` it has no frames. Raises DecodeError."""
+    mp3 = _encode_mp3(_read_beginning(path, MP3_RATE_HZ, AUDIO_S))
+    return Preview(mp3, _read_frames(path, features) if features else None)
+
+
+def _read_beginning(path: str, sample_rate_hz: int, max_s: float) -> np.ndarray:
+    """The first `max_s` seconds of a recording, float32 [n_samples]."""
+    return np.concatenate(list(take_samples(decode_blocks(path, sample_rate_hz), round(max_s * sample_rate_hz))))
+
+
+def _encode_mp3(samples: np.ndarray) -> bytes:
+    data = BytesIO()
+    peak = float(np.abs(samples).max(initial=0))
+    soundfile.write(data, samples * (MAX_PEAK / peak if peak > MAX_PEAK else 1), MP3_RATE_HZ, format="MP3")
+    return data.getvalue()
+
+
+def _read_frames(path: str, features: Features) -> Frames:
+    """The frames of the first PICTURE_S, no lower than `top_db` below their highest."""
+    frames = compute_frames(_read_beginning(path, features.sample_rate_hz, PICTURE_S), features)
+    return frames if features.top_db is None else np.maximum(frames, frames.max() - np.float32(features.top_db))

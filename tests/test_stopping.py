@@ -1,0 +1,95 @@
+"""Ctrl-C, SIGTERM and a kill end every step that works side by side, with all of its processes."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from core.entrypoint import RESUME_ADVICE
+from tests.make_commands import ROOT, SMALL_RECIPE, output_options, run_in_process
+from tests.processes import all_ended, check_interrupted, children_of, wait_while_running
+
+STEPS = {
+    "features": "preprocess.features --name new",
+    "survey": "preprocess.survey --name new",
+    "baselines": "train.baselines --name new",
+    "train": "train.fit --run {run} --training.epochs 100000",
+    "predict": "predict.run --input {data}",
+    "inspect": "report.inspect",
+    "rendering": "synth.render_demo --folder {root}/sound",
+}
+"""Recordings named hangs do so in their decoders; the others work for long."""
+RESUME_TRAINING = "last.pt is as after the last whole epoch, and --resume goes on from it"
+Start = Callable[[str], tuple[subprocess.Popen[str], Callable[[], object]]]
+
+
+@pytest.fixture(scope="module")
+def predicted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with a predicted run of two folds, on recordings of which some hang where `faulty_decoders` decode."""
+    root = tmp_path_factory.mktemp("stopping")
+    random = np.random.default_rng(0)
+    for number in range(8):
+        path = root / "data" / "ab"[number % 2] / f"{'hangs_' if number > 3 else ''}{number}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, random.uniform(-0.5, 0.5, 12_000), 16_000)
+    keys = f"{SMALL_RECIPE} --training.epochs 1 --network.name cnn_small"
+    run_in_process(root, "features train predict", keys, data=root / "data")
+    return root
+
+
+@pytest.fixture
+def start(predicted: Path, tmp_path: Path, faulty_decoders: None, monkeypatch: pytest.MonkeyPatch) -> Start:
+    """Starts a step's command in a session of its own; also returns whether it has come to its slow work."""
+    monkeypatch.setenv("MARK_OF_HANGING", str(tmp_path / "hangs"))
+
+    def start_step(step: str) -> tuple[subprocess.Popen[str], Callable[[], object]]:
+        command = STEPS[step].format(data=predicted / "data", root=tmp_path, run=tmp_path.name).split()
+        if step != "rendering":
+            keys = f"--data.folder {predicted}/data {SMALL_RECIPE} --network.name cnn_small"
+            command += ["--recipe", "recipes/demo.yaml", *keys.split(), *output_options(predicted).split()]
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command, "--jobs", "2"],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        signs = {"train": (predicted, f"{tmp_path.name}/fold*/last.pt"), "rendering": (tmp_path, "sound/*/*/*.flac")}
+        folder, pattern = signs.get(step, (tmp_path, "hangs"))
+        return process, lambda: list(folder.rglob(pattern))
+
+    return start_step
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_step_that_is_stopped_amid_its_work_leaves_no_process(start: Start, step: str, how: signal.Signals) -> None:
+    process, is_at_work = start(step)
+    wait_while_running(process, is_at_work)
+    children = children_of(process)
+    assert children
+    send = os.killpg if how == signal.SIGINT else os.kill  # as a terminal does, and as kill
+    send(process.pid, how)
+    check_interrupted(process, how, RESUME_TRAINING if step == "train" else RESUME_ADVICE)
+    assert all_ended(children)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_networks_side_by_side_that_are_stopped_while_they_start_do_not_train_on(
+    start: Start, predicted: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    """Nor would they write beside a run that is resumed."""
+    process, _ = start("train")
+    wait_while_running(process, lambda: children_of(process))
+    children = children_of(process)
+    os.kill(process.pid, how)
+    check_interrupted(process, how, RESUME_TRAINING)
+    assert all_ended(children)
+    assert not list(predicted.rglob(f"{tmp_path.name}/fold*/*"))
