@@ -83,7 +83,7 @@ def raise_at_sigterm() -> Iterator[None]:
 def run_script(main: Callable[[], int | None], resume_advice: str = RESUME_ADVICE) -> NoReturn:
     """Run a script's `main`; UserError, a full disk and full memory become one line and exit 2.
 
-    Ctrl-C and SIGTERM become one line with `resume_advice`, and exit as in a shell: 130 and 143.
+    Ctrl-C and SIGTERM become one line, and exit as in a shell: 130 and 143. `resume_advice` says what is kept.
     """
     try:
         raise_open_file_limit()
@@ -98,7 +98,7 @@ def run_script(main: Callable[[], int | None], resume_advice: str = RESUME_ADVIC
         raise SystemExit(141) from None
     except OSError as error:  # a full disk, a folder without write permission
         where = f"{error.filename}: " if error.filename else ""
-        exit_with_error(f"{where}{error.strerror or error}; make room or mend it, and run the same command again")
+        exit_with_error(f"{where}{error.strerror or error}; make room or mend it; {resume_advice}")
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

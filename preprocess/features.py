@@ -4,7 +4,6 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from errno import EDQUOT, EFBIG, ENOSPC
 from itertools import chain
 from pathlib import Path
 from secrets import token_hex
@@ -188,16 +187,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             min(n_jobs, MAX_EARLY_SANDBOXES), decoder_limits(command.recipe.data), compute_shards.__module__
         )
     dataset = read_dataset(command.recipe.data)
-    try:
-        with file_lock(run_paths.dataset_dir / ".lock", "make features"):
-            write_tables(dataset, run_paths)
-            failures = build_store(plan_clips(dataset, command.recipe.features), command.recipe, run_paths, options)
-    except OSError as error:
-        advice = "make room" if error.errno in (ENOSPC, EDQUOT, EFBIG) else "mend that"
-        raise UserError(
-            f"{error.filename or run_paths.dataset_dir}: {error.strerror or error}; {advice}, or name another --cache; "
-            "what was finished is kept, run the same command again"
-        ) from error
+    with file_lock(run_paths.dataset_dir / ".lock", "make features"):
+        write_tables(dataset, run_paths)
+        failures = build_store(plan_clips(dataset, command.recipe.features), command.recipe, run_paths, options)
     return report_failures(len(failures), len(dataset.table), options.max_failures, run_paths.failed_csv)
 
 

@@ -7,7 +7,6 @@ from contextlib import closing
 from jsonargparse import ArgumentParser
 
 from core.entrypoint import run_script
-from core.errors import UserError
 from core.files import atomic_write
 from core.progress import progress_bar
 from core.sandbox import SandboxLimits
@@ -50,11 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     measured = measure_recordings(list(dataset.table["path"]), n_jobs, decoder_limits(data))
     stats = {"layout": data.layout, "folder": str(dataset.folder), **dataset_statistics(dataset, measured)}
     path = command.run_paths.dataset_dir / "survey.json"
-    try:
-        with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(stats, ensure_ascii=False, indent=1), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}): make room, or name another --cache") from None
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(stats, ensure_ascii=False, indent=1), encoding="utf-8")
     print(f"{command.recipe.name}: layout {data.layout} in {dataset.folder}\n")
     print("\n".join(format_report(stats)))
     print(f"\nall of it: {path}")

@@ -45,19 +45,13 @@ def render_items(
     """
     find_soundfont()
     tasks = [(item, folder.absolute()) for item in items]
-    try:
-        with file_lock(folder.parent / f".{folder.name}.lock", f"rendering of {folder.name}"):
-            _claim_folder(folder, spec)
-            for leftover in folder.rglob(".*.tmp"):  # of a process that was killed
-                leftover.unlink()
-            with (
-                progress_bar(len(items), "rendering", "item") as bar,
-                closing(run_sandboxed(render, tasks, jobs)) as work,
-            ):
-                for _ in work:
-                    bar.update()
-    except OSError as error:
-        raise UserError(f"{error.filename or folder} cannot be written ({error.strerror}): see --folder") from None
+    _claim_folder(folder, spec)
+    with file_lock(folder.parent / f".{folder.name}.lock", f"rendering of {folder.name}"):
+        for leftover in folder.rglob(".*.tmp"):  # of a process that was killed
+            leftover.unlink()
+        with progress_bar(len(items), "rendering", "item") as bar, closing(run_sandboxed(render, tasks, jobs)) as work:
+            for _ in work:
+                bar.update()
 
 
 def _claim_folder(folder: Path, spec: dict[str, Any]) -> None:

@@ -76,14 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(pd.DataFrame(rows, columns=COLUMNS).dropna(axis=1, how="all").to_string(index=False, float_format="%.3f"))
     print(f"score: {dataset.metric} of all clips out of fold; k of a fold's clips is what serves the others best")
     table_path, plot_path = dataset_dir / "baselines.csv", dataset_dir / "baselines.png"
-    try:
-        write_table(table_path, COLUMNS, [["" if value is None else value for value in row] for row in rows])
-        with atomic_write(plot_path) as temporary:
-            plot_score_over_k(curves, rows, dataset.metric).savefig(temporary, format="png", dpi=120)
-    except OSError as error:
-        raise UserError(
-            f"{dataset_dir} cannot be written ({error.strerror}): make room, or name another --cache"
-        ) from None
+    write_table(table_path, COLUMNS, [["" if value is None else value for value in row] for row in rows])
+    with atomic_write(plot_path) as temporary:
+        plot_score_over_k(curves, rows, dataset.metric).savefig(temporary, format="png", dpi=120)
     print(f"{table_path}: this table; {plot_path}: {dataset.metric} over k")
 
 
