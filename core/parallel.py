@@ -25,6 +25,7 @@ def run_parallel(
     repeats the tasks of a lost one. Raises what a task raises. An early end, as by Ctrl-C, ends the sandboxes and so
     the tasks: use this within contextlib.closing.
     """
+    _check_semaphores()
     from joblib import Parallel, delayed, parallel_config  # sandboxes import this module too, and do not need it
 
     if scheduler:
@@ -42,7 +43,6 @@ def run_parallel(
             if n_results < len(waiting) or client.status != "running":
                 raise connection_lost(scheduler)
         return
-    _check_semaphores()
     n_running, changed = 0, threading.Condition()
 
     def run_counted(task: Task) -> Result:
