@@ -28,8 +28,8 @@ def decode_blocks(path: Path | str, sample_rate_hz: int) -> Iterator[Samples]:
 
 def _fail(fault: str, path: Path) -> None:
     if fault == "hangs":
-        if mark := os.environ.get("MARK_OF_HANGING"):
-            Path(mark).touch()
+        if hanging := os.environ.get("MARK_OF_HANGING"):
+            Path(hanging).touch()
         ctypes.PyDLL(None).usleep(60_000_000)  # in C code that holds the interpreter
     elif fault == "crashes":
         os.kill(os.getpid(), signal.SIGSEGV)

@@ -1,5 +1,6 @@
 """Commands that tests stop, and what is left of them."""
 
+import os
 import signal
 import subprocess
 import time
@@ -7,11 +8,13 @@ from collections.abc import Callable
 
 import psutil
 
-STOP_S = 2.0
+BUSY = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+"""How many times slower than alone everything may be here."""
+STOP_S = 2.0 * BUSY
 """A command that is told to stop says its last word after so long; then PyTorch takes a while to be unloaded."""
-DEATH_S = 5.0
+DEATH_S = 5.0 * BUSY
 """What a killed command leaves has ended after so long."""
-START_S = 60.0
+START_S = 60.0 * BUSY
 """On a busy machine a command has begun its work after so long."""
 EXIT_STATUS = {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}
 
