@@ -90,7 +90,7 @@ def score(run_paths: RunPaths, recipe: Recipe, options: Namespace) -> tuple[floa
     run = load_run(run_paths.run_dir, recipe.prediction, device)
     mixed = replace(run.recipe.training, power_mix_clips=options.max_labels, power_mix_db=options.max_attenuation_db)
     run = replace(run, recipe=replace(run.recipe, training=mixed))
-    out_of_fold = predict_mixtures(run_paths, run, device, 1, tuning)
+    out_of_fold = predict_mixtures(run_paths, run, device, 1, None, tuning)
     truth = torch.from_numpy(out_of_fold.truth)
     scores = out_of_fold.pool_scores(replace(recipe.prediction, pooling="mean"))
     scores_at = pool_at_thresholds(out_of_fold, recipe.prediction)

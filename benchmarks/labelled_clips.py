@@ -18,7 +18,7 @@ def predict_labelled_clips(command: Command, prediction: Prediction, device: tor
     """The curated out-of-fold clips, and the labelled test clips where there are any, by what they are."""
     run_paths, n_jobs = command.run_paths, command.options.jobs
     run = load_run(run_paths.run_dir, prediction, device)
-    out_of_fold = predict_out_of_fold(run_paths, run, device, n_jobs)
+    out_of_fold = predict_out_of_fold(run_paths, run, device, n_jobs, run.recipe.training.corrections)
     groups = {out_of_fold.description: out_of_fold}
     table = read_clip_table(run_paths.clips_csv)
     test = table[(table["split"] == "test") & (table["labels"] != "")]

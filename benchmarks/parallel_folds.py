@@ -23,6 +23,7 @@ from core.paths import RunPaths
 from core.resources import available_cores
 from preprocess.dataset.clip_table import COLUMNS, write_clip_table
 from preprocess.dataset.labels import write_vocabulary
+from preprocess.store.reader import open_store
 from recipe import Features
 
 FEATURES = Features(n_fft=2048, hop_length=690, n_bins=64)
@@ -39,7 +40,8 @@ def write_random_dataset(cache: Path, n_clips: int, n_folds: int) -> None:
     run_paths.dataset_dir.mkdir(parents=True)
     names = write_random_store(run_paths.store, FEATURES, n_clips)
     rows = [(clip, clip, LABELS[n % 2], n % n_folds, "train", clip, "curated") for n, clip in enumerate(names)]
-    write_clip_table(run_paths.clips_csv, pd.DataFrame(rows, columns=COLUMNS))
+    with open_store(run_paths.store) as store:
+        write_clip_table(run_paths.clips_csv, pd.DataFrame(rows, columns=COLUMNS), store.frames_digests())
     write_vocabulary(run_paths.labels_csv, LABELS)
 
 

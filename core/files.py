@@ -1,5 +1,6 @@
 """Files that appear under their final name whole or not at all."""
 
+import filecmp
 import hashlib
 import os
 import tempfile
@@ -45,19 +46,26 @@ def replace_files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
     """Yield a new folder in `folder`; at the end its files replace those in `folder`, and absent ones of `names` go.
 
     The last of `names` tells that the others are complete: it is removed before they move, and moves after them. After
-    an exception `folder` is as it was.
+    an exception, and where all files are as they were, `folder` is not touched.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as name:
-        temporary = Path(name)
-        yield temporary
-        (folder / names[-1]).unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as new:
+        temporary = Path(new)
+        try:
+            yield temporary
+        except OSError as error:
+            if error.filename:  # by the name that it would have had
+                error.filename = str(error.filename).replace(new, str(folder))
+            raise
         written = {str(path.relative_to(temporary)) for path in temporary.rglob("*") if path.is_file()}
-        for path in sorted(written, key=lambda path: (path == names[-1], path)):
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (temporary / path).replace(folder / path)
-        for path in set(names) - written:
-            (folder / path).unlink(missing_ok=True)
+        absent = [folder / path for path in set(names) - written if (folder / path).exists()]
+        if not absent and filecmp.cmpfiles(temporary, folder, written, shallow=False)[1:] == ([], []):
+            return
+        for path in (folder / names[-1], *absent):
+            path.unlink(missing_ok=True)
+        for name in sorted(written, key=lambda name: (name == names[-1], name)):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (temporary / name).replace(folder / name)
     fsync_path(folder)
 
 

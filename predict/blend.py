@@ -11,13 +11,15 @@ from core.errors import UserError
 from core.files import replace_files
 from core.paths import PREDICTION_NAMES, SUBMISSION_NAME, RunPaths
 from predict.decide.blend_weights import BLEND_FUNCTIONS, align_tables, blend_tables, cross_fit_blend, fit_weights
-from predict.output.ground_truth import find_oof_truth
-from predict.output.provenance import why_stale, write_provenance
+from predict.output.ground_truth import read_oof_scores, truth_of_clips
+from predict.output.provenance import check_same_frames, why_stale, write_provenance
 from predict.output.submission import align_to_sample, read_sample, read_submission, write_submission
 from predict.output.summary import named_metrics
-from preprocess.dataset.clip_table import read_clip_table
-from recipe.cli import parse_command
-from train.evaluate.score_table import ScoreTable, read_scores
+from preprocess.dataset.clip_table import hash_frames_digests, read_clip_table
+from recipe.cli import Command, parse_command
+from train.data.corrected_clips import read_corrected_clips
+from train.evaluate.score_table import ScoreTable
+from train.runs.run_folder import find_corrections
 
 PRINTED_METRICS = ("lwlrap", "mAP", "accuracy")
 
@@ -31,14 +33,16 @@ def add_options(parser: ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     command = parse_command(arguments, "Blend the submissions of several runs.", add_options)
     runs, by, run_paths = command.options.runs, command.options.by, command.run_paths
+    clips_csv = run_paths.clips_csv
     if run_paths.run in runs or any(run_paths.run_dir.glob("fold*")):
         raise UserError(f"--run {run_paths.run} is a run of its own and would be replaced: name the blend, RUN=other")
     members = [replace(run_paths, run=run) for run in runs]
     tables = align_tables(runs, [read_submission(member.submission_csv) for member in members])
     for member in members:
+        check_same_frames(member, member.submission_csv)
         if reason := why_stale(member, member.submission_csv):
             log_warning(f"{member.submission_csv} {reason}: run make predict again")
-    weights = fit_run_weights(members, by) if command.options.fit else np.full(len(runs), 1 / len(runs))
+    weights = fit_run_weights(command, members, by) if command.options.fit else np.full(len(runs), 1 / len(runs))
     for run, weight in zip(runs, weights, strict=True):
         print(f"{weight:.3f}  {run}")
     values = blend_tables([table.values for table in tables], by, weights)
@@ -49,25 +53,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sample = None
     with replace_files(run_paths.submission_dir, PREDICTION_NAMES) as folder:
         write_submission(folder / SUBMISSION_NAME, blended, sample)
-        details = {"runs": runs, "by": by, "weights": weights.tolist()}
+        frames = hash_frames_digests(read_clip_table(clips_csv), blended.clips) if clips_csv.exists() else None
+        details = {"runs": runs, "by": by, "weights": weights.tolist(), "frames": frames}
         write_provenance(folder / SUBMISSION_NAME, run_paths.name, details)
     print(f"{len(blended.clips)} clips, {len(blended.labels)} labels: {run_paths.submission_csv}")
 
 
-def fit_run_weights(members: Sequence[RunPaths], by: str) -> np.ndarray:
+def fit_run_weights(command: Command, members: Sequence[RunPaths], by: str) -> np.ndarray:
     """Weights [n_runs] fitted on the runs' out-of-fold scores of curated clips; prints their metrics there."""
-    runs, clips_csv = [member.run for member in members], members[0].clips_csv
+    runs, recipe = [member.run for member in members], command.recipe
     for member in members:
         if not member.oof_csv.exists():
             raise UserError(f"{member.oof_csv} is not there: run make train to its end, or leave --fit out")
-    tables = align_tables(runs, [read_scores(member.oof_csv) for member in members])
-    truth = find_oof_truth(members[0], tables[0])
+    corrections = {member.run: find_corrections(member, recipe) for member in members}
+    if len(set(corrections.values())) > 1:
+        raise UserError(f"the runs have different training.corrections ({corrections}): name the one that holds")
+    clips = read_corrected_clips(members[0], corrections[runs[0]])
+    tables = align_tables(runs, [read_oof_scores(member, clips)[0] for member in members])
+    truth = truth_of_clips(clips, tables[0])
     known = ~np.isnan(truth[:, 0])
     if not known.any():
         raise UserError(
-            f"{clips_csv} has no checked labels of the out-of-fold clips: make blend without --fit needs none"
+            f"{members[0].clips_csv} has no checked labels of the out-of-fold clips: "
+            "make blend without --fit needs none"
         )
-    folds = read_clip_table(clips_csv).set_index("clip").loc[tables[0].clips, "fold"].to_numpy()[known]
+    folds = clips.table.set_index("clip").loc[tables[0].clips, "fold"].to_numpy()[known]
     scores, truth = [table.values[known] for table in tables], truth[known]
     print(f"out of fold, {len(truth)} clips:")
     for name, values in [

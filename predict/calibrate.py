@@ -17,6 +17,7 @@ from predict.inference.oof_predictions import OofPredictions, predict_out_of_fol
 from predict.inference.run_loader import load_run
 from recipe import Prediction, as_dict
 from recipe.cli import add_device_options, parse_command, resolve_n_jobs
+from train.runs.run_folder import find_corrections
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -27,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "prediction.pooling = vote_fraction: a share of windows is no probability to calibrate; use another"
         )
     run = load_run(command.run_paths.run_dir, replace(command.recipe.prediction, calibrate=False), device)
-    oof = predict_out_of_fold(command.run_paths, run, device, n_jobs)
+    corrections = find_corrections(command.run_paths, command.recipe)
+    oof = predict_out_of_fold(command.run_paths, run, device, n_jobs, corrections)
     temperature = fit_oof_temperature(oof, run.prediction)
     by_fold, calibrated = cross_fit_temperatures(oof, run.prediction)
     scores = {"before": oof.pool_scores(run.prediction), "after": calibrated}

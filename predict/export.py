@@ -22,14 +22,14 @@ from core.paths import CALIBRATION_NAME, FITTED_PARAMS_NAMES, RECIPE_NAME, THRES
 from predict.decide.fitted_params import read_params, read_thresholds, with_tuned_window_threshold
 from predict.inference.run_loader import TrainedRun, load_run
 from predict.model_export.onnx import write_onnx
-from predict.output.ground_truth import find_oof_truth
-from preprocess.dataset.clip_table import read_clip_table
+from predict.output.ground_truth import read_oof_scores
 from preprocess.dataset.labels import write_vocabulary
 from recipe import as_dict
 from recipe.cli import Command, parse_command
+from train.data.corrected_clips import CorrectedClips, read_corrected_clips
 from train.evaluate.metrics import compute_metrics
-from train.evaluate.score_table import read_scores
 from train.evaluate.windows import window_and_hop_frames
+from train.runs.run_folder import find_corrections
 
 ONNX_NAME, LABELS_NAME, CARD_NAME = "model.onnx", "labels.csv", "README.md"
 EXPORTED_NAMES = re.compile(
@@ -94,7 +94,8 @@ def write_export(folder: Path, command: Command, run: TrainedRun) -> None:
 
 def write_card(command: Command, run: TrainedRun, *, is_tuned: bool) -> str:
     """The model card, in Markdown; `is_tuned` says whether thresholds lie beside it."""
-    run_paths, table = command.run_paths, read_clip_table(command.run_paths.clips_csv)
+    run_paths = command.run_paths
+    clips = read_corrected_clips(run_paths, find_corrections(run_paths, command.recipe))
     window, hop = window_and_hop_frames(run.prediction, run.frames_per_second)
     views = {key: value for key, value in as_dict(run.prediction).items() if key.startswith("view_") and value}
     text = CARD_TEMPLATE.read_text(encoding="utf-8")
@@ -107,8 +108,8 @@ def write_card(command: Command, run: TrainedRun, *, is_tuned: bool) -> str:
         views={f"prediction.{key}": json.dumps(value) for key, value in views.items()},
         calibration=read_params(run_paths.run_dir / CALIBRATION_NAME, CALIBRATION_KINDS, "make calibrate"),
         command=predict_command(command),
-        training=table[table["split"] == "train"],
-        metrics=oof_metrics(run_paths) if run_paths.oof_csv.exists() else {},
+        training=clips.table[clips.table["split"] == "train"],
+        metrics=oof_metrics(run_paths, clips) if run_paths.oof_csv.exists() else {},
     )
 
 
@@ -120,10 +121,9 @@ def predict_command(command: Command) -> str:
     return f"make predict INPUT=recording.wav RECIPE={recipe} RUN={command.run_paths.run}{also}"
 
 
-def oof_metrics(run_paths: RunPaths) -> dict[str, float]:
+def oof_metrics(run_paths: RunPaths, clips: CorrectedClips) -> dict[str, float]:
     """Metrics of the out-of-fold scores on curated clips."""
-    scores = read_scores(run_paths.oof_csv)
-    truth = find_oof_truth(run_paths, scores)
+    scores, truth = read_oof_scores(run_paths, clips)
     known = ~np.isnan(truth[:, 0])
     if not known.any():
         return {}

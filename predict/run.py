@@ -18,7 +18,13 @@ from core.file_lock import file_lock
 from core.files import replace_files
 from core.paths import DECISIONS_NAME, FAILED_NAME, PREDICTION_NAMES, SUBMISSION_NAME, WINDOWS_NAME
 from predict.decide.fitted_params import Thresholds, read_thresholds, window_min_scores, with_tuned_window_threshold
-from predict.inference.dataset_clips import FAILED_COLUMNS, choose_clips, find_failed, predict_stored_clips
+from predict.inference.dataset_clips import (
+    FAILED_COLUMNS,
+    choose_clips,
+    find_failed,
+    find_trained_recordings,
+    predict_stored_clips,
+)
 from predict.inference.recordings import find_input_files, predict_files
 from predict.inference.run_loader import TrainedRun, load_run, warn_if_unfinished
 from predict.inference.score_cache import ScoreCache
@@ -26,7 +32,7 @@ from predict.inference.tagger import ClipPrediction
 from predict.output.annotation_formats import FORMATS, stale_exports
 from predict.output.detections import Detection, DetectionFilter, detect
 from predict.output.ground_truth import submission_path
-from predict.output.provenance import source_name, why_foreign, write_provenance
+from predict.output.provenance import describe_trained, source_name, why_foreign, write_provenance
 from predict.output.submission import (
     SampleSubmission,
     align_to_sample,
@@ -37,11 +43,13 @@ from predict.output.submission import (
     write_windows,
 )
 from preprocess.audio.isolated import decoder_limits
-from preprocess.dataset.clip_table import read_clip_table
+from preprocess.dataset.clip_table import hash_frames_digests
 from preprocess.store.reader import open_store
 from recipe import as_dict
 from recipe.cli import Command, add_device_options, parse_command, resolve_n_jobs
+from train.data.corrected_clips import read_corrected_clips
 from train.evaluate.score_table import ScoreTable
+from train.runs.run_folder import find_corrections
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -66,6 +74,10 @@ class PredictionResults:
     clip_predictions: dict[str, ClipPrediction]
     failed: list[tuple[str, str]]
     sample: SampleSubmission | None
+    frames: str | None = None
+    """Digest of the frames of a dataset's clips."""
+    trained: Sequence[str] = ()
+    """Recordings of no dataset that the networks were trained on all the same."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -90,12 +102,14 @@ def predict_dataset(command: Command, run: TrainedRun, device: torch.device) -> 
     """Predict the dataset's clips from the store."""
     run_paths = command.run_paths
     with open_store(run_paths.store, run.recipe.features) as store:
-        wanted, description = choose_clips(read_clip_table(run_paths.clips_csv), run)
+        clips = read_corrected_clips(run_paths, find_corrections(run_paths, command.recipe), store)
+        wanted, description = choose_clips(clips.table, run)
         failed = find_failed(wanted, store, run_paths)
         print(description)
         clip_predictions = predict_stored_clips(wanted, run, store, device, resolve_n_jobs(command.options.jobs))
     sample = read_sample(run_paths.sample_csv) if (wanted["split"] == "test").all() else None
-    return PredictionResults(clip_predictions, list(failed.itertuples(index=False, name=None)), sample)
+    frames = hash_frames_digests(clips.table, clip_predictions)
+    return PredictionResults(clip_predictions, list(failed.itertuples(index=False, name=None)), sample, frames)
 
 
 def predict_input(command: Command, run: TrainedRun, device: torch.device) -> PredictionResults:
@@ -105,6 +119,9 @@ def predict_input(command: Command, run: TrainedRun, device: torch.device) -> Pr
     # Runs on a disk that cannot be written have it beside their submissions.
     cache_dir = (run_dir if os.access(run_dir, os.W_OK) else run_paths.submission_dir) / "score_cache"
     print(f"{len(recordings)} recordings, by the networks of {len(run.folds)} folds together")
+    trained = find_trained_recordings(recordings, run, run_paths.store)
+    if trained:
+        log_warning(describe_trained(trained))
     with file_lock(cache_dir / ".lock", f"make predict INPUT= of run {run_paths.run}"):
         clip_predictions, failed = predict_files(
             recordings,
@@ -120,7 +137,7 @@ def predict_input(command: Command, run: TrainedRun, device: torch.device) -> Pr
     if not clip_predictions:
         clip, reason = failed[0]
         raise UserError(f"none of the {len(recordings)} recordings of {options.input} could be read ({clip}: {reason})")
-    return PredictionResults(clip_predictions, failed, None)
+    return PredictionResults(clip_predictions, failed, None, trained=trained)
 
 
 def write_results(command: Command, run: TrainedRun, results: PredictionResults, folder: Path) -> None:
@@ -146,6 +163,7 @@ def write_results(command: Command, run: TrainedRun, results: PredictionResults,
             filename, write = FORMATS[name]
             write(new / filename, detections, scores, features.fmax_hz or features.sample_rate_hz / 2)
         details = {"networks": run.digest, "source": source, "prediction": prediction}
+        details |= {"frames": results.frames, "trained": list(results.trained)}
         write_provenance(new / SUBMISSION_NAME, command.run_paths.name, details)
     warn_if_stale_exports(options.export, folder, predictions)
     if results.failed:

@@ -22,6 +22,7 @@ from predict.inference.run_loader import TrainedRun, load_run
 from recipe import Prediction, Tuning
 from recipe.bounds import NonNegativeInt
 from recipe.cli import add_device_options, parse_command, resolve_n_jobs
+from train.runs.run_folder import find_corrections
 
 WINDOW_THRESHOLDS = np.arange(0.02, 0.99, 0.02).round(2).tolist()
 """Tried for pooling vote_fraction."""
@@ -45,10 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     device, n_jobs = pick_device(options.device), resolve_n_jobs(options.jobs)
     run = load_run(run_paths.run_dir, command.recipe.prediction, device)
+    corrections = find_corrections(run_paths, command.recipe)
     if tuning.mixtures:
-        oof = predict_mixtures(run_paths, run, device, n_jobs, tuning)
+        oof = predict_mixtures(run_paths, run, device, n_jobs, corrections, tuning)
     else:
-        oof = predict_out_of_fold(run_paths, run, device, n_jobs)
+        oof = predict_out_of_fold(run_paths, run, device, n_jobs, corrections)
     most_windows = max(len(each.windows) for each in oof.clip_predictions)
     if run.prediction.pooling == "vote_fraction" and most_windows <= 2:
         log_warning("out-of-fold clips have one or two windows, too few for a share: try --mixtures 300")

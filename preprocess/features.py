@@ -4,6 +4,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from secrets import token_hex
@@ -15,6 +16,7 @@ from core.csv_tables import write_table
 from core.entrypoint import get_logger, run_script
 from core.errors import UserError
 from core.file_lock import file_lock
+from core.files import replace_files
 from core.parallel import run_parallel
 from core.paths import RunPaths
 from core.progress import progress_bar
@@ -30,7 +32,7 @@ from preprocess.frames.filterbank import mel_filterbank
 from preprocess.store.encoding import encoding_for
 from preprocess.store.file_identity import stat_fingerprint
 from preprocess.store.schema import CorruptStore, RecipeMismatch, Row
-from preprocess.store.writer import write_store
+from preprocess.store.writer import RowSource, write_store
 from recipe import Features, Recipe
 from recipe.cli import parse_command, resolve_n_jobs
 
@@ -40,16 +42,20 @@ MAX_CLUSTER_JOBS = 256
 """Workers that tasks are split for on a cluster, which has an unknown number of them."""
 
 
-def write_tables(dataset: Dataset, run_paths: RunPaths) -> None:
-    """Write what is known of the clips beside their frames."""
-    for warning in dataset.warnings:
-        get_logger().warning(warning)
-    write_clip_table(run_paths.clips_csv, dataset.table)
-    write_vocabulary(run_paths.labels_csv, dataset.vocabulary)
-    if dataset.sample is not None:
-        write_table(run_paths.sample_csv, list(dataset.sample.columns), dataset.sample.itertuples(index=False))
-    else:
-        run_paths.sample_csv.unlink(missing_ok=True)  # of another dataset
+def write_results(
+    dataset: Dataset, features: Features, row_sources: Sequence[RowSource], run_paths: RunPaths, *, with_store: bool
+) -> None:
+    """Write what is known of the clips, and their frames, all under their final names or nothing."""
+    tables = [run_paths.labels_csv.name, run_paths.sample_csv.name, run_paths.clips_csv.name]
+    with replace_files(run_paths.dataset_dir, tables) as folder:
+        new = replace(run_paths, cache=folder.parent, name=folder.name)
+        rows = [row_source.row for row_source in row_sources]
+        write_clip_table(new.clips_csv, dataset.table, {row.clip: row.digest for row in rows if row.variant == 0})
+        write_vocabulary(new.labels_csv, dataset.vocabulary)
+        if dataset.sample is not None:
+            write_table(new.sample_csv, list(dataset.sample.columns), dataset.sample.itertuples(index=False))
+        if with_store:
+            write_store(new.store, features, encoding_for(features), row_sources)
 
 
 def plan_clips(dataset: Dataset, features: Features) -> dict[str, ClipJob]:
@@ -64,9 +70,10 @@ def plan_clips(dataset: Dataset, features: Features) -> dict[str, ClipJob]:
 
 def load_reusable_rows(reusable: ReusableRows, run_paths: RunPaths) -> list[Row]:
     """Add what earlier runs finished, and remove their temporary files. Returns the rows of an intact store."""
-    for pattern in (f".{run_paths.store.name}.*.tmp", f"{run_paths.shards_dir.name}/.*.tmp"):
-        for leftover in run_paths.dataset_dir.glob(pattern):
-            leftover.unlink(missing_ok=True)  # an orphan of a killed run may just have finished it
+    for leftover in run_paths.dataset_dir.glob(".new-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    for leftover in run_paths.shards_dir.glob(".*.tmp"):
+        leftover.unlink(missing_ok=True)  # an orphan of a killed run may just have finished it
     stored: list[Row] = []
     for path in filter(Path.exists, [run_paths.store, *sorted(run_paths.shards_dir.glob("*.shard"))]):
         try:
@@ -124,9 +131,10 @@ def warn_of_empty_bands(features: Features) -> None:
         )
 
 
-def build_store(planned: dict[str, ClipJob], recipe: Recipe, run_paths: RunPaths, options: Namespace) -> list[Failure]:
-    """Bring the store up to date. Returns the recordings that could not be read, now or, unchanged since, before."""
+def build_store(dataset: Dataset, recipe: Recipe, run_paths: RunPaths, options: Namespace) -> list[Failure]:
+    """Bring store and tables up to date. Returns the recordings that cannot be read, tried now or unchanged since."""
     began, features = time.monotonic(), recipe.features
+    planned = plan_clips(dataset, features)
     reusable = ReusableRows(features, planned)
     stored = load_reusable_rows(reusable, run_paths)
     known = [] if options.retry_failed else read_failures(run_paths.failed_csv, features)
@@ -148,11 +156,11 @@ def build_store(planned: dict[str, ClipJob], recipe: Recipe, run_paths: RunPaths
     row_sources = reusable.ordered_row_sources()
     if not row_sources:
         raise UserError(f"none of the {len(planned)} recordings could be read; see {run_paths.failed_csv}")
-    n_clips = len(reusable.row_sources)
-    if [row_source.row for row_source in row_sources] == stored:
+    n_clips, is_current = len(reusable.row_sources), [row_source.row for row_source in row_sources] == stored
+    write_results(dataset, features, row_sources, run_paths, with_store=not is_current)
+    if is_current:
         get_logger().info(f"nothing to do: {run_paths.store} is up to date ({n_clips} clips)")
     else:
-        write_store(run_paths.store, features, encoding_for(features), row_sources)
         hours, elapsed_s = sum(one.row.duration_s for one in row_sources) / 3600, time.monotonic() - began
         get_logger().info(f"wrote {run_paths.store}: {n_clips} clips, {hours:.2f} h of sound, in {elapsed_s:.1f} s")
     shutil.rmtree(run_paths.shards_dir, ignore_errors=True)
@@ -187,9 +195,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             min(n_jobs, MAX_EARLY_SANDBOXES), decoder_limits(command.recipe.data), compute_shards.__module__
         )
     dataset = read_dataset(command.recipe.data)
+    for warning in dataset.warnings:
+        get_logger().warning(warning)
     with file_lock(run_paths.dataset_dir / ".lock", "make features"):
-        write_tables(dataset, run_paths)
-        failures = build_store(plan_clips(dataset, command.recipe.features), command.recipe, run_paths, options)
+        failures = build_store(dataset, command.recipe, run_paths, options)
     return report_failures(len(failures), len(dataset.table), options.max_failures, run_paths.failed_csv)
 
 

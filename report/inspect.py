@@ -18,7 +18,7 @@ from predict.inference.run_loader import load_run
 from predict.output.ground_truth import add_submission_options, submission_path
 from predict.output.summary import SubmissionSummary, summarise_submission
 from preprocess.audio.isolated import decoder_limits
-from preprocess.dataset.clip_table import read_clip_table
+from preprocess.dataset.clip_table import check_frames_digests, read_clip_table
 from preprocess.store.reader import open_store
 from recipe.cli import Command, parse_command, resolve_n_jobs
 from report import summary as summaries
@@ -70,6 +70,7 @@ def open_clip_media(command: Command) -> Iterator[ClipMedia]:
         return
     table = read_clip_table(run_paths.clips_csv)
     with open_store(run_paths.store) as store:
+        check_frames_digests(run_paths.clips_csv, table, store.path, store.frames_digests())
         yield ClipMedia(dict(zip(table["clip"], map(Path, table["path"]), strict=True)), features, limits, store)
 
 

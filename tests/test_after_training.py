@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import soundfile
 
 from predict import run
 from preprocess import features
-from tests.make_commands import ROOT, SMALL_RECIPE, make, output_options, run_in_process
+from tests.make_commands import ROOT, SMALL_RECIPE, make, output_options, run_in_process, run_make
 from tests.test_pipeline import freesound_folder
 from train import fit
 
@@ -103,3 +104,16 @@ def test_a_killed_prediction_goes_on_and_its_recordings_are_inspected(trained: P
     assert {path.name for path in folder.iterdir()} == tables | exported
     printed = make(trained, "inspect", KEYS, RUN="other", INPUT=field)
     assert str(folder / "report.html") in printed
+
+
+def test_recordings_that_the_networks_know_are_told(trained: Path) -> None:
+    """Whatever they are called: a truth table is no proof that they are new."""
+    folder = trained / "known"
+    folder.mkdir()
+    shutil.copyfile(trained / "freesound" / "train_curated" / "train_curated3.wav", folder / "renamed.wav")
+    shutil.copyfile(trained / "freesound" / "test" / "16001.wav", folder / "new.wav")
+    (folder / "truth.csv").write_text("clip,labels\nrenamed.wav,Bark\nnew.wav,Zip\n")
+    completed = run_make(trained, "predict score", KEYS, RUN="one", INPUT=folder, TRUTH=folder / "truth.csv")
+    assert completed.returncode == 0, completed.stderr
+    warning = "the networks were trained on 1 of the recordings, the first 'renamed.wav'"
+    assert completed.stderr.count(warning) == 2

@@ -27,6 +27,7 @@ from recipe import Recipe
 from recipe.cli import parse_command, resolve_n_jobs
 from train.classical.inputs import INPUT_SIZES, read_inputs
 from train.classical.models import NEIGHBOURS, score_fold, vote_by_k
+from train.data.corrected_clips import apply_corrections
 from train.evaluate.metrics import accuracy, compute_metrics, lwlrap
 
 COLUMNS = ("input", "model", "k", "score", "lowest_fold", "highest_fold", "lwlrap", "map", "accuracy")
@@ -85,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def load_baseline_dataset(recipe: Recipe, max_clips: int | None, n_jobs: int) -> BaselineDataset:
     """Read the curated training clips' inputs. Raises UserError where too few can be read."""
     dataset = read_dataset(recipe.data)
-    table = dataset.table[(dataset.table["split"] == "train") & (dataset.table["label_quality"] == "curated")]
+    table = apply_corrections(dataset.table, recipe.training.corrections, dataset.vocabulary).table
+    table = table[(table["split"] == "train") & (table["label_quality"] == "curated")]
     if max_clips and max_clips < len(table):
         chosen = np.random.default_rng(recipe.data.seed).choice(len(table), max_clips, replace=False)
         table = table.iloc[np.sort(chosen)]

@@ -1,7 +1,8 @@
 """The clips of a dataset, predicted from the frames in its store."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from pathlib import Path
 from typing import TypeVar
 
 import pandas as pd
@@ -9,16 +10,19 @@ import torch
 from torch import Tensor
 
 from core.csv_tables import read_table
+from core.entrypoint import log_warning
 from core.errors import UserError
 from core.parallel import run_parallel
 from core.paths import RunPaths
 from core.progress import progress_bar
 from predict.inference.run_loader import TrainedRun
 from predict.inference.tagger import ClipPrediction
-from preprocess.store.reader import Store
+from preprocess.dataset.clip_table import DIGEST_COLUMN
+from preprocess.store.file_identity import file_fingerprint
+from preprocess.store.reader import Store, open_store
 from preprocess.store.schema import EncodedFrames
 from train.evaluate.window_scorer import WindowScorer, WindowScores
-from train.runs.seen_clips import find_seen_clip
+from train.runs.seen_clips import find_replaced_clip, find_seen_clip, hash_names, have_trained
 
 FAILED_COLUMNS = ["clip", "reason"]
 MAX_THREADS = 16
@@ -29,26 +33,73 @@ Clip = TypeVar("Clip")
 
 
 def choose_clips(table: pd.DataFrame, run: TrainedRun) -> tuple[pd.DataFrame, str]:
-    """The clips to predict, and by which networks, in words: test clips, or where there are none the training clips."""
+    """The clips to predict, and by which networks, in words: test clips, or where there are none the training clips.
+
+    Raises UserError for a clip that the networks to be used were trained on.
+    """
     test = table[table["split"] == "test"]
     if len(test):
+        check_test_clips(test, table[table["split"] == "train"], run)
         return test, f"{len(test)} test clips, by the networks of {len(run.folds)} folds together"
     oof_clips = choose_oof_clips(table, run)
     networks = "each by the networks that were not trained on its fold"
     return oof_clips, f"no test clips: {len(oof_clips)} training clips, {networks}"
 
 
+def check_test_clips(test: pd.DataFrame, training: pd.DataFrame, run: TrainedRun) -> None:
+    """Raise UserError for a test clip that was a training clip of the run, under this name or another; warn of test
+    clips that are training clips as well.
+    """
+    clips, digests = test["clip"].tolist(), test[DIGEST_COLUMN].tolist()
+    is_trained = (test[DIGEST_COLUMN] != "") & have_trained(digests, torch.cat([*run.trained_frames.values()]))
+    copies = test.loc[is_trained & test[DIGEST_COLUMN].isin(training[DIGEST_COLUMN]), "clip"]
+    moved = test.loc[is_trained, "clip"].drop(copies.index)
+    if clip := find_seen_clip(clips, torch.cat([*run.seen_clips.values()])) or next(iter(moved), None):
+        raise UserError(f"the networks were trained on {clip!r}, which is a test clip now: run make train again")
+    if len(copies):
+        log_warning(
+            f"{len(copies)} test clip(s) have the very frames of training clips, the first {copies.iloc[0]!r}: "
+            "their scores are better than those of new sounds"
+        )
+
+
 def choose_oof_clips(table: pd.DataFrame, run: TrainedRun) -> pd.DataFrame:
-    """The training clips of the run's folds. Raises UserError where there are none, or networks were trained on one."""
-    oof_clips = table[(table["split"] == "train") & table["fold"].isin(run.folds)]
+    """The training clips of the run's folds. Raises UserError where there are none, where networks were trained on one
+    of their own fold, under this name or another, and where recordings were replaced since.
+    """
+    training = table[table["split"] == "train"]
+    oof_clips = training[training["fold"].isin(run.folds)]
     if oof_clips.empty:
         raise UserError(f"no training clip is in the run's folds {sorted(run.folds)}: run make features and make train")
-    for fold, seen_clips in run.seen_clips.items():
-        if clip := find_seen_clip(oof_clips.loc[oof_clips["fold"] == fold, "clip"].tolist(), seen_clips):
+    clips, digests = training["clip"].tolist(), training[DIGEST_COLUMN].tolist()
+    for fold, trained_frames in run.trained_frames.items():
+        in_fold, others = training[training["fold"] == fold], training[training["fold"] != fold]
+        is_trained = have_trained(in_fold[DIGEST_COLUMN].tolist(), trained_frames)
+        renamed = in_fold.loc[is_trained & ~in_fold[DIGEST_COLUMN].isin([*others[DIGEST_COLUMN], ""]), "clip"]
+        if clip := find_seen_clip(in_fold["clip"].tolist(), run.seen_clips[fold]) or next(iter(renamed), None):
             raise UserError(
                 f"clip {clip!r} is in fold {fold} now, whose networks were trained on it: run make train again"
             )
+        if clip := find_replaced_clip(clips, digests, trained_frames):
+            raise UserError(f"the recording of clip {clip!r} was replaced since the training: run make train again")
     return oof_clips
+
+
+def find_trained_recordings(recordings: Mapping[str, Path], run: TrainedRun, store_path: Path) -> list[str]:
+    """Those of some recordings, by name, that the networks were trained on, or are copies of such a recording."""
+    if not store_path.exists():
+        return []
+    seen_clips = torch.cat([*run.seen_clips.values()])
+    with open_store(store_path) as store:
+        rows = torch.isin(hash_names(store.clips), seen_clips).nonzero()[:, 0].tolist()
+        trained = {_size_and_digest(store.sources[row]) for row in rows} - {("", "")}
+    return [clip for clip, path in recordings.items() if _size_and_digest(file_fingerprint(str(path))) in trained]
+
+
+def _size_and_digest(fingerprint: str) -> tuple[str, str]:
+    """What a copy of a recording shares with it, whenever it was made."""
+    parts = fingerprint.split(":")
+    return parts[0], parts[-1]
 
 
 def find_failed(wanted: pd.DataFrame, store: Store, run_paths: RunPaths) -> pd.DataFrame:

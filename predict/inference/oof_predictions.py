@@ -14,10 +14,10 @@ from predict.inference.dataset_clips import StoredClips, choose_oof_clips, predi
 from predict.inference.run_loader import TrainedRun
 from predict.inference.synthetic_mixtures import make_mixture
 from predict.inference.tagger import ClipPrediction
-from preprocess.dataset.clip_table import read_clip_table
 from preprocess.dataset.labels import to_multi_hot
-from preprocess.store.reader import open_store
+from preprocess.store.reader import Store, open_store
 from recipe import Prediction, Tuning
+from train.data.corrected_clips import read_corrected_clips
 from train.evaluate.windows import pool_windows
 from train.networks.factory import Activation
 
@@ -46,10 +46,12 @@ class OofPredictions:
         return replace(self, clip_predictions=clip_predictions, truth=self.truth[chosen], folds=self.folds[chosen])
 
 
-def predict_out_of_fold(run_paths: RunPaths, run: TrainedRun, device: torch.device, n_jobs: int) -> OofPredictions:
+def predict_out_of_fold(
+    run_paths: RunPaths, run: TrainedRun, device: torch.device, n_jobs: int, corrections: str | None
+) -> OofPredictions:
     """The curated training clips, each by the networks that were not trained on its fold."""
-    clips = _curated_clips(run_paths, run)
     with open_store(run_paths.store, run.recipe.features) as store:
+        clips = _curated_clips(run_paths, run, store, corrections)
         clip_predictions = predict_stored_clips(clips, run, store, device, n_jobs)
     clips = clips[clips["clip"].isin(clip_predictions)]
     truth = to_multi_hot(clips["labels"], run.labels, clips=clips["clip"])
@@ -58,14 +60,14 @@ def predict_out_of_fold(run_paths: RunPaths, run: TrainedRun, device: torch.devi
 
 
 def predict_mixtures(
-    run_paths: RunPaths, run: TrainedRun, device: torch.device, n_jobs: int, tuning: Tuning
+    run_paths: RunPaths, run: TrainedRun, device: torch.device, n_jobs: int, corrections: str | None, tuning: Tuning
 ) -> OofPredictions:
     """Mixtures of curated training clips of one fold each, by the networks that were not trained on it; seeded."""
-    clips, recipe = _curated_clips(run_paths, run), replace(run.recipe, tuning=tuning)
+    recipe = replace(run.recipe, tuning=tuning)
     clip_predictions: list[ClipPrediction] = []
     labels: list[str] = []
     with open_store(run_paths.store, run.recipe.features) as store:
-        frames = StoredClips(store, device)
+        clips, frames = _curated_clips(run_paths, run, store, corrections), StoredClips(store, device)
         clips = clips[clips["clip"].isin(frames.rows)]
         if clips.empty:
             raise UserError(f"{run_paths.store} has no curated training clip to mix: see {run_paths.failed_csv}")
@@ -86,7 +88,7 @@ def predict_mixtures(
     return OofPredictions(clip_predictions, to_multi_hot(labels, run.labels), folds, run.activation, description)
 
 
-def _curated_clips(run_paths: RunPaths, run: TrainedRun) -> pd.DataFrame:
+def _curated_clips(run_paths: RunPaths, run: TrainedRun, store: Store, corrections: str | None) -> pd.DataFrame:
     """The training clips with checked labels, in folds that some network was not trained on."""
-    table = read_clip_table(run_paths.clips_csv)
+    table = read_corrected_clips(run_paths, corrections, store).table
     return choose_oof_clips(table[table["label_quality"] == "curated"], run)

@@ -21,7 +21,7 @@ from train.loop.epoch_log import count_logged_epochs
 from train.networks.factory import Activation, AudioNetwork
 from train.runs.checkpoint import build_network_from_checkpoint, load_checkpoint, parse_checkpoint_recipe
 from train.runs.run_folder import find_best_checkpoints
-from train.runs.seen_clips import NO_CLIPS, union
+from train.runs.seen_clips import NO_CLIPS, NO_FRAMES, union
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class TrainedRun:
     """Calibrates the scores of windows."""
     seen_clips: dict[int, Tensor]
     """int64 hashes of the clips that the networks of each fold were trained on (train.runs.seen_clips)."""
+    trained_frames: dict[int, Tensor]
+    """int64 [n_clips, 2]: hashes of the names and frames of these clips."""
 
     @property
     def networks(self) -> list[AudioNetwork]:
@@ -79,6 +81,7 @@ def load_run(run_dir: Path, prediction: Prediction, device: torch.device | str =
     first = checkpoints[paths[0]]
     folds: dict[int, list[AudioNetwork]] = {}
     seen_clips: dict[int, Tensor] = {}
+    trained_frames: dict[int, Tensor] = {}
     for path, checkpoint in checkpoints.items():
         same_features = checkpoint.recipe["features"] == first.recipe["features"]
         if checkpoint.labels != first.labels or not same_features:
@@ -86,8 +89,11 @@ def load_run(run_dir: Path, prediction: Prediction, device: torch.device | str =
             raise UserError(f"{path} was trained on other {what} than {paths[0]}: remove one and train again")
         folds.setdefault(checkpoint.fold, []).append(build_network_from_checkpoint(path, checkpoint, device))
         seen_clips[checkpoint.fold] = union(seen_clips.get(checkpoint.fold, NO_CLIPS), checkpoint.seen_clips)
+        before = trained_frames.get(checkpoint.fold, NO_FRAMES)
+        trained_frames[checkpoint.fold] = torch.cat([before, checkpoint.trained_frames])
     recipe, labels, digest = parse_checkpoint_recipe(paths[0], first), list(first.labels), hash_files(paths)
-    run = TrainedRun(folds, labels, recipe, prediction, first.frames_per_second, digest, 1.0, seen_clips)
+    frames_per_second = first.frames_per_second
+    run = TrainedRun(folds, labels, recipe, prediction, frames_per_second, digest, 1.0, seen_clips, trained_frames)
     if prediction.mode == "dense" and not all(map(supports_dense, run.networks)):
         what = "network.modulation_units" if recipe.network.modulation_units else f"network {recipe.network.name}"
         print(f"{what} needs each window by itself: prediction.mode is exact", file=sys.stderr)

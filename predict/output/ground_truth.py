@@ -9,10 +9,14 @@ from jsonargparse import ArgumentParser
 from core.csv_tables import read_table
 from core.errors import UserError
 from core.paths import SUBMISSION_NAME, RunPaths
-from preprocess.dataset.clip_table import read_clip_table
+from preprocess.dataset.clip_table import DIGEST_COLUMN
 from preprocess.dataset.labels import join_labels, split_labels, to_multi_hot
 from recipe.cli import Command
-from train.evaluate.score_table import ScoreTable
+from train.data.corrected_clips import CorrectedClips
+from train.evaluate.score_table import ScoreTable, read_scores
+from train.runs.checkpoint import load_checkpoint
+from train.runs.run_folder import find_best_checkpoints
+from train.runs.seen_clips import find_replaced_clip
 
 ID_COLUMNS = ("clip", "fname", "filename")
 LABELS_COLUMN = "labels"
@@ -71,42 +75,49 @@ def submission_path(command: Command) -> Path:
     return run_paths.input_dir(Path(options.input)) / SUBMISSION_NAME if options.input else run_paths.submission_csv
 
 
-def find_truth(truth_csv: str | None, clips_csv: Path | None, scores: ScoreTable) -> np.ndarray:
+def find_truth(truth_csv: str | None, clips: CorrectedClips | None, scores: ScoreTable) -> np.ndarray:
     """The truth of a submission [n_clips, n_labels], NaN in the rows of clips of which nothing is known.
 
     It is a truth table with exactly the submission's clips, or failing one the table of clips. Raises UserError that
     names the first clip in only one of the two.
     """
-    if not truth_csv and clips_csv:
-        return truth_from_clip_table(clips_csv, scores, "it is another dataset's, give TRUTH=")
     if not truth_csv:
-        return np.full_like(scores.values, np.nan)
+        return truth_of_clips(clips, scores) if clips else np.full_like(scores.values, np.nan)
     truth = read_truth(Path(truth_csv), scores.labels)
-    for clips, others, fault in (
+    for names, others, fault in (
         (scores.clips, truth.index, f"of the submission has no row in {truth_csv}"),
         (truth.index, scores.clips, f"of {truth_csv} has no row in the submission"),
     ):
-        if absent := sorted(set(clips) - set(others)):
+        if absent := sorted(set(names) - set(others)):
             raise UserError(f"clip {absent[0]!r} {fault} (one of {len(absent)}): give the truth of the clips predicted")
     return truth.loc[scores.clips].to_numpy()
 
 
-def find_oof_truth(run_paths: RunPaths, scores: ScoreTable) -> np.ndarray:
-    """As `find_truth`, of a run's out-of-fold scores."""
-    advice = f"{run_paths.oof_csv} is of other clips, run make train again"
-    return truth_from_clip_table(run_paths.clips_csv, scores, advice)
-
-
-def truth_from_clip_table(clips_csv: Path, scores: ScoreTable, advice: str) -> np.ndarray:
+def truth_of_clips(
+    clips: CorrectedClips, scores: ScoreTable, advice: str = "it is another dataset's, give TRUTH="
+) -> np.ndarray:
     """The curated labels that the table of clips has for the clips of `scores`, as `find_truth`.
 
     Raises UserError, with `advice`, for a clip that is not in the table.
     """
-    table = read_clip_table(clips_csv).set_index("clip")
+    table = clips.table.set_index("clip")
     if unknown := sorted(set(scores.clips) - set(table.index)):
-        raise UserError(f"clip {unknown[0]!r} of the submission is not in {clips_csv}: {advice}")
+        raise UserError(f"clip {unknown[0]!r} of the scores is not in the dataset's clips.csv: {advice}")
     rows = table.loc[scores.clips]
     known = ((rows["labels"] != "") & (rows["label_quality"] == "curated")).to_numpy()
     truth = np.full_like(scores.values, np.nan)
     truth[known] = to_multi_hot(rows["labels"][known], scores.labels, clips=rows.index[known])
     return truth
+
+
+def read_oof_scores(run_paths: RunPaths, clips: CorrectedClips) -> tuple[ScoreTable, np.ndarray]:
+    """A run's out-of-fold scores of the clips that count, and their truth, as `find_truth`.
+
+    Raises UserError where they are of other clips, or of other recordings.
+    """
+    names, digests = clips.table["clip"].tolist(), clips.table[DIGEST_COLUMN].tolist()
+    for path in find_best_checkpoints(run_paths.run_dir):
+        if clip := find_replaced_clip(names, digests, load_checkpoint(path).trained_frames):
+            raise UserError(f"{run_paths.oof_csv}: clip {clip!r} has another recording now, run make train again")
+    scores = read_scores(run_paths.oof_csv).without(clips.dropped)
+    return scores, truth_of_clips(clips, scores, f"{run_paths.oof_csv} is of other clips, run make train again")

@@ -1,6 +1,8 @@
 """What a submission was predicted with, and of what: provenance.json beside it."""
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,9 @@ from core.errors import UserError
 from core.files import hash_files
 from core.paths import PROVENANCE_NAME, RunPaths
 from predict.decide.fitted_params import changed_keys, read_params, write_params
+from preprocess.dataset.clip_table import hash_frames_digests, read_clip_table
 from recipe.cli import Command
+from train.evaluate.score_table import read_scores
 from train.runs.run_folder import find_best_checkpoints
 
 
@@ -25,8 +29,18 @@ def warn_if_predicted_otherwise(command: Command, path: Path) -> None:
     if stale and not command.options.submission:  # which may be any run's
         log_warning(f"{path} {stale}: run make predict again")
     provenance = None if stale else _read(path)
+    if provenance and provenance.get("trained"):
+        log_warning(describe_trained(provenance["trained"]))
     if provenance and (keys := changed_keys(provenance, command.recipe.prediction)):
         log_warning(f"{path} was predicted with {keys}: give the same ARGS, or these decisions are not its own")
+
+
+def describe_trained(clips: Sequence[str]) -> str:
+    """A warning of recordings that networks were trained on."""
+    return (
+        f"the networks were trained on {len(clips)} of the recordings, the first {clips[0]!r}: "
+        "their scores are better than those of new sounds"
+    )
 
 
 def why_stale(run_paths: RunPaths, submission: Path, source: str | None = None) -> str:
@@ -53,6 +67,21 @@ def why_foreign(run_paths: RunPaths, submission: Path, source: str | None = None
     if provenance["digest"] != hash_files([submission]):
         return "was changed after it was predicted"
     return f"is of {provenance.get('source')}" if source and provenance.get("source") != source else ""
+
+
+def check_same_frames(run_paths: RunPaths, submission: Path) -> None:
+    """Raise UserError for a dataset's submission that was predicted from other frames than its store has now."""
+    provenance = _read(submission)
+    if not provenance or not provenance.get("frames") or provenance["digest"] != hash_files([submission]):
+        return
+    paths = replace(run_paths, name=provenance["recipe"])
+    if not paths.clips_csv.exists():
+        return
+    table, clips = read_clip_table(paths.clips_csv), read_scores(submission).clips
+    if hash_frames_digests(table, clips) != provenance["frames"]:
+        raise UserError(
+            f"{submission} was predicted from other frames than {paths.clips_csv} is of: run make predict again"
+        )
 
 
 def source_name(source: str | None) -> str | None:

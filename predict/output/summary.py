@@ -9,10 +9,12 @@ import torch
 
 from predict.decide.fitted_params import Thresholds, read_thresholds
 from predict.output.ground_truth import find_truth
-from predict.output.provenance import warn_if_predicted_otherwise
+from predict.output.provenance import check_same_frames, warn_if_predicted_otherwise
 from predict.output.submission import read_submission
 from recipe.cli import Command
+from train.data.corrected_clips import read_corrected_clips
 from train.evaluate.metrics import compute_metrics
+from train.runs.run_folder import find_corrections
 
 METRIC_NAMES = {
     "lwlrap": "lwlrap",
@@ -60,8 +62,12 @@ class SubmissionSummary:
 
 def summarise_submission(command: Command, path: Path) -> SubmissionSummary:
     """The submission that a command names, at `path`; warns where it was predicted otherwise than the command says."""
+    check_same_frames(command.run_paths, path)
     warn_if_predicted_otherwise(command, path)
-    run_paths, options, scores = command.run_paths, command.options, read_submission(path)
-    truth = find_truth(options.truth, None if options.input else run_paths.clips_csv, scores)
+    run_paths, options, scores, clips = command.run_paths, command.options, read_submission(path), None
+    if not options.input and not options.truth:
+        clips = read_corrected_clips(run_paths, find_corrections(run_paths, command.recipe))
+        scores = scores.without(clips.dropped)
+    truth = find_truth(options.truth, clips, scores)
     thresholds = read_thresholds(run_paths.run_dir, scores.labels, command.recipe.prediction)
     return SubmissionSummary(scores.clips, scores.labels, scores.values, thresholds, truth)

@@ -1,37 +1,53 @@
 """The table of clips: one row a recording, the only thing later steps know of a dataset."""
 
-from contextlib import suppress
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import pandas as pd
+import xxhash
 
 from core.csv_tables import read_table, write_table
 from core.errors import UserError
 from preprocess.dataset.labels import SEPARATOR, join_labels, split_labels
 
 COLUMNS = ["clip", "path", "labels", "fold", "split", "group", "label_quality"]
+DIGEST_COLUMN = "frames_digest"
+"""Ties a table that `make features` wrote to its store; '' for a clip that the store lacks."""
 TEST_FOLD = -1
 CHOICES = {"split": ("train", "test"), "label_quality": ("curated", "noisy")}
 
 
-def write_clip_table(path: Path, table: pd.DataFrame) -> None:
-    """Write the table of clips as a CSV, atomically; a file of the same content keeps its modification time."""
-    table = table[COLUMNS].reset_index(drop=True)
-    with suppress(UserError):
-        if read_table(path, COLUMNS).equals(table.astype("str")):
-            return
-    write_table(path, COLUMNS, table.itertuples(index=False))
+def write_clip_table(path: Path, table: pd.DataFrame, frames_digests: Mapping[str, str]) -> None:
+    """Write the table of clips as a CSV, atomically, with the digest of each clip's frames (Store.frames_digests)."""
+    table = table[COLUMNS].assign(**{DIGEST_COLUMN: [frames_digests.get(clip, "") for clip in table["clip"]]})
+    write_table(path, list(table.columns), table.itertuples(index=False))
 
 
 def read_clip_table(path: Path) -> pd.DataFrame:
     """The table of clips. Raises UserError for a missing file, or rows that are not clips."""
-    table = read_table(path, COLUMNS, hint="run make features first")[COLUMNS]
+    table = read_table(path, [*COLUMNS, DIGEST_COLUMN], hint="run make features first")[[*COLUMNS, DIGEST_COLUMN]]
     try:
         table["fold"] = table["fold"].astype("int64")
     except ValueError as error:
         raise UserError(f"{path} has a fold that is no whole number ({error}): run make features again") from None
     check_clip_table(table)
     return table
+
+
+def check_frames_digests(path: Path, table: pd.DataFrame, store: Path, digests: Mapping[str, str]) -> None:
+    """Raise UserError unless a store, whose frames have `digests`, was written together with the table at `path`."""
+    for clip, digest in zip(table["clip"], table[DIGEST_COLUMN], strict=True):
+        if digests.get(clip, "") != digest:
+            raise UserError(
+                f"{path} was not written together with {store}, which has other frames of {clip!r}: "
+                "run make features again"
+            )
+
+
+def hash_frames_digests(table: pd.DataFrame, clips: Collection[str]) -> str:
+    """One digest of the frames of some clips, those without frames aside."""
+    rows = table.loc[table["clip"].isin(clips) & (table[DIGEST_COLUMN] != ""), ["clip", DIGEST_COLUMN]]
+    return xxhash.xxh3_128_hexdigest("\0".join(rows.to_numpy().ravel()).encode("utf-8", "surrogateescape"))
 
 
 def check_clip_table(table: pd.DataFrame) -> None:

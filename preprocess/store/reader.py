@@ -54,6 +54,11 @@ class Store:
         columns = (self.clips, variants, self.sources, start_s, duration_s, n_frames, self.digests)
         return [Row(*values) for values in zip(*columns, strict=True)]
 
+    def frames_digests(self) -> dict[str, str]:
+        """The digest of each clip's frames as recorded, by the clip's name."""
+        rows = zip(self.clips, self.variants.tolist(), self.digests, strict=True)
+        return {clip: digest for clip, variant, digest in rows if variant == 0}
+
     def read(self, row: int) -> EncodedFrames:
         """The frames [n_frames, n_bins] of one row, in the stored type. Raises CorruptStore."""
         frames = np.empty((int(self.offsets[row + 1] - self.offsets[row]), self.n_bins), self.dtype)

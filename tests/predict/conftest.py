@@ -12,7 +12,7 @@ import torch
 
 from core.paths import RunPaths
 from predict.inference.tagger import ClipPrediction, Tagger
-from preprocess.dataset.clip_table import write_clip_table
+from preprocess.dataset.clip_table import read_clip_table, write_clip_table
 from preprocess.dataset.labels import write_vocabulary
 from preprocess.frames import compute_frames
 from preprocess.store.reader import open_store
@@ -59,10 +59,13 @@ class TinyRun:
         )
         reasons = pd.DataFrame({"clip": [*unreadable, "another's.wav"], "reason": "the file is empty"})
         reasons.to_csv(self.run_paths.failed_csv, index=False)
+        if self.run_paths.clips_csv.exists():
+            self.write_table(read_clip_table(self.run_paths.clips_csv))
 
     def write_table(self, table: pd.DataFrame) -> None:
         """Another table of clips."""
-        write_clip_table(self.run_paths.clips_csv, table)
+        with open_store(self.run_paths.store) as store:
+            write_clip_table(self.run_paths.clips_csv, table, store.frames_digests())
 
     def set_test_labels(self, label: str) -> None:
         """A table of clips in which every test clip has `label`."""
@@ -120,9 +123,9 @@ def make_tiny_run(folder: Path) -> TinyRun:
     table = pd.DataFrame(rows, columns=["clip", "path", "labels", "fold", "split", "group", "label_quality"])
     run_paths = RunPaths(folder / "cache", folder / "submissions", "tiny", "tiny")
     tiny_run = TinyRun(run_paths, Recipe("tiny", features=FEATURES, network=Network(dropout=0.0)), table)
-    write_clip_table(run_paths.clips_csv, table)
     write_vocabulary(run_paths.labels_csv, LABELS)
     tiny_run.write_store()
+    tiny_run.write_table(table)
     tiny_run.write_network(fold=0)
     tiny_run.write_network(fold=1)
     return tiny_run

@@ -182,7 +182,7 @@ def test_a_clip_has_the_same_scores_everywhere(scored: Scored, monkeypatch: pyte
     assert_scores({clip: each.scores for clip, each in stored.items()}, expected)
 
     mark_noisy(tiny_run)
-    oof = predict_out_of_fold(run_paths, run, CPU, 2)
+    oof = predict_out_of_fold(run_paths, run, CPU, 2, None)
     curated = tiny_run.table["clip"].iloc[:2]
     assert_scores(dict(zip(curated, oof.pool_scores(prediction), strict=True)), scored.out_of_fold)
     training_set = load_training_set(scored.recipe, run_paths, CPU)

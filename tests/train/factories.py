@@ -51,7 +51,8 @@ def write_training_dataset(
             (clip, f"/sound/{clip}", labels[label], number // len(labels) % folds, "train", clip, label_quality)
         )
     columns = ["clip", "path", "labels", "fold", "split", "group", "label_quality"]
-    write_clip_table(dataset_dir / "clips.csv", pd.DataFrame(rows, columns=columns))
+    digests = {each.row.clip: each.row.digest for each in row_sources}
+    write_clip_table(dataset_dir / "clips.csv", pd.DataFrame(rows, columns=columns), digests)
     write_vocabulary(dataset_dir / "labels.csv", labels)
     write_store(
         dataset_dir / "features.h5",

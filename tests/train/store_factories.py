@@ -62,6 +62,7 @@ def make_frame_bank(
     first_variant = torch.tensor([*range(len(chunks) - n_offline_variants), len(chunks)])
     return FrameBank(
         clips=names[: len(first_variant) - 1],
+        digests=[""] * (len(first_variant) - 1),
         frames=torch.cat(chunks),
         offsets=lengths.cumsum(0) - lengths,
         lengths=lengths,

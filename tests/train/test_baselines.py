@@ -59,6 +59,9 @@ def test_several_labels_a_clip_are_scored_by_lwlrap(tmp_path: Path, capsys: pyte
     assert "22 clips, 3 labels, 3 folds" in printed.out
     assert "7.wav is left out" in printed.err
     table = pd.read_csv(tmp_path / "c" / "recipe" / "baselines.csv")
+    (tmp_path / "better.csv").write_text("clip,labels\n0.wav,drop\n")
+    main([*KEYS, *keys.split(), "--training.corrections", str(tmp_path / "better.csv"), "--clips", "30"])
+    assert "21 clips, 3 labels, 3 folds" in capsys.readouterr().out
     assert table["accuracy"].isna().all()
     assert (table["score"] == table["lwlrap"]).all()
     assert table.loc[table["input"] == "spectrogram", "map"].min() > 0.95

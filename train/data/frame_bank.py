@@ -30,6 +30,8 @@ class FrameBank:
 
     clips: list[str]
     """Names, a row each."""
+    digests: list[str]
+    """Of the frames of each row's recording."""
     frames: Tensor
     """[total, n_bins] as stored: on the device, in host memory, or pages of the file."""
     offsets: Tensor
@@ -97,6 +99,7 @@ def load_frame_bank(
             frames, offsets = _read_frames(store, variants, lengths, storage_device), np.cumsum(lengths) - lengths
         return FrameBank(
             clips=names,
+            digests=[store.digests[variant] for variant in variants[first_variant[:-1]]],
             frames=frames,
             offsets=torch.from_numpy(offsets),
             lengths=torch.from_numpy(lengths),

@@ -2,26 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 import xxhash
 from torch import Tensor
 
-from core.csv_tables import read_table
 from core.entrypoint import get_logger
 from core.errors import UserError
 from core.paths import RunPaths
-from preprocess.dataset.clip_table import read_clip_table
-from preprocess.dataset.discovery import normalize_label
-from preprocess.dataset.labels import is_single_label, join_labels, read_vocabulary, split_labels, to_multi_hot
+from preprocess.dataset.clip_table import DIGEST_COLUMN
+from preprocess.dataset.labels import is_single_label, to_multi_hot
 from preprocess.store.reader import open_store
 from recipe import Recipe, Training
+from train.data.corrected_clips import read_corrected_clips
 from train.data.frame_bank import FrameBank, load_frame_bank
-
-DROP = "drop"
 
 
 @dataclass(frozen=True)
@@ -37,7 +32,7 @@ class TrainingSet:
     noisy: Tensor
     """bool [n_clips] on the CPU: unchecked labels."""
     kept: np.ndarray
-    """[n_clips] bool: not dropped by the corrections."""
+    """[n_clips] bool: not left out by a teacher."""
     mean: Tensor | float
     std: Tensor | float
     """Of the frames: one number, or one a bin, as the network normalises."""
@@ -85,14 +80,14 @@ def load_training_set(
     """Read the table of clips, the vocabulary and the store; `quiet` logs no missing clips, `shared` is for parallel
     processes. Raises UserError where they do not fit the recipe.
     """
-    table = read_clip_table(run_paths.clips_csv)
-    table = table[table["split"] == "train"].set_index("clip", drop=False)
-    labels = read_vocabulary(run_paths.labels_csv)
-    table, dropped = apply_corrections(table, recipe.training.corrections, labels)
+    clips = read_corrected_clips(run_paths, recipe.training.corrections)
+    table, labels = clips.table[clips.table["split"] == "train"].set_index("clip", drop=False), clips.labels
     frame_bank = load_frame_bank(run_paths.store, recipe.features, list(table["clip"]), device, shared=shared)
     if (missing := len(table) - len(frame_bank.clips)) and not quiet:
         get_logger().warning(f"{missing} training clips are not in the store (see {run_paths.failed_csv}): left out")
     table = table.loc[frame_bank.clips]
+    if frame_bank.digests != table[DIGEST_COLUMN].tolist():
+        raise UserError(f"{run_paths.store} was replaced while it was read: run the same command again")
     mean, std = _read_frame_statistics(recipe, run_paths)
     training_set = TrainingSet(
         frame_bank=frame_bank,
@@ -100,42 +95,12 @@ def load_training_set(
         targets=torch.from_numpy(to_multi_hot(table["labels"], labels, clips=table["clip"])),
         folds=table["fold"].to_numpy(),
         noisy=torch.tensor((table["label_quality"] == "noisy").tolist()),
-        kept=~table["clip"].isin(dropped).to_numpy(),
+        kept=np.ones(len(table), bool),
         mean=mean,
         std=std,
     )
     _check_single_label(training_set, recipe)
     return training_set
-
-
-def apply_corrections(table: pd.DataFrame, path: str | None, vocabulary: list[str]) -> tuple[pd.DataFrame, set[str]]:
-    """The table with the labels of a corrections CSV, and the clips it drops. Raises UserError for an invalid row."""
-    if path is None:
-        return table, set()
-    corrections = read_table(Path(path), ["clip", "labels"], hint="training.corrections names it")
-    clips = corrections["clip"]
-    if len(unknown := clips[~clips.isin(table["clip"])]):
-        raise UserError(f"{path} corrects {unknown.iloc[0]!r}, which is no training clip: take its row out")
-    if len(repeated := clips[clips.duplicated()]):
-        raise UserError(f"{path} corrects {repeated.iloc[0]!r} twice: keep one row of it")
-    if DROP in vocabulary:
-        raise UserError(
-            f"training.corrections = {path}: a label is called {DROP!r}, which leaves a clip out; rename it"
-        )
-    texts, dropped = dict(zip(table["clip"], table["labels"], strict=True)), set()
-    for clip, text in zip(clips, corrections["labels"], strict=True):
-        labels = split_labels(normalize_label(text))
-        if labels == [DROP]:
-            dropped.add(clip)
-            continue
-        if not labels:
-            raise UserError(f"{path} gives {clip!r} no labels: write them, or {DROP}")
-        if unknown_labels := [label for label in labels if label not in vocabulary]:
-            raise UserError(
-                f"{path} gives {clip!r} the label {unknown_labels[0]!r}, which no clip has: mend it, or write {DROP}"
-            )
-        texts[clip] = join_labels(labels)
-    return table.assign(labels=list(texts.values())), dropped
 
 
 def parse_folds(requested: str, available_folds: Sequence[int]) -> list[int]:

@@ -14,13 +14,14 @@ from core.files import atomic_write
 from core.paths import RunPaths
 from preprocess.dataset.labels import is_single_label, join_labels
 from recipe import Recipe
-from train.data.training_set import DROP, TrainingSet
+from train.data.corrected_clips import DROP
+from train.data.training_set import TrainingSet
 from train.evaluate import metrics
 from train.evaluate.score_table import write_scores
 from train.evaluate.window_scorer import score_clips
 from train.runs.checkpoint import Checkpoint, build_network_from_checkpoint, load_checkpoint
 from train.runs.run_folder import get_fold_dir
-from train.runs.seen_clips import find_seen_clip
+from train.runs.seen_clips import find_replaced_clip, find_seen_clip
 
 MIN_PROPOSAL_SCORE = 0.5
 """Lowest score of a proposed label."""
@@ -37,7 +38,7 @@ def report_folds(run_paths: RunPaths, recipe: Recipe, training_set: TrainingSet,
         checkpoints = load_best_checkpoints(run_paths.run_dir, recipe, fold)
         stale = any(is_stale(each, training_set, fold_rows) for each in checkpoints.values())
         if stale:
-            print(f"fold {fold}: its networks have other labels, or were trained on clips it holds out; train again")
+            print(f"fold {fold}: its networks know other labels or recordings, or clips it holds out; train again")
         if stale or not checkpoints:
             unfinished_folds.append(fold)
             continue
@@ -67,9 +68,13 @@ def load_best_checkpoints(run_dir: Path, recipe: Recipe, fold: int) -> dict[Path
 
 
 def is_stale(checkpoint: Checkpoint, training_set: TrainingSet, rows: np.ndarray) -> bool:
-    """Whether a network has other labels, or was trained on any of `rows`."""
-    seen_clip = find_seen_clip(training_set.clip_names(rows), checkpoint.seen_clips)
-    return checkpoint.labels != training_set.labels or seen_clip is not None
+    """Whether a network has other labels, or was trained on any of `rows`, or on recordings since replaced."""
+    frame_bank = training_set.frame_bank
+    odd_clips = (
+        find_seen_clip(training_set.clip_names(rows), checkpoint.seen_clips),
+        find_replaced_clip(frame_bank.clips, frame_bank.digests, checkpoint.trained_frames),
+    )
+    return checkpoint.labels != training_set.labels or any(clip is not None for clip in odd_clips)
 
 
 def metrics_row(training_set: TrainingSet, scores: Tensor, rows: np.ndarray) -> dict[str, Any]:

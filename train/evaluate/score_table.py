@@ -1,7 +1,7 @@
 """The table of scores: a CSV with a row a clip and a probability a label, written, read back and checked."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,11 @@ class ScoreTable:
     clips: list[str]
     labels: list[str]
     values: np.ndarray
+
+    def without(self, clips: Collection[str]) -> "ScoreTable":
+        """The table without the rows of some clips."""
+        rows = [row for row, clip in enumerate(self.clips) if clip not in clips]
+        return ScoreTable([self.clips[row] for row in rows], self.labels, self.values[rows])
 
 
 def write_scores(

@@ -14,6 +14,7 @@ from train.data.batches import Batches
 from train.data.training_set import TrainingSet
 from train.evaluate.windows import window_and_hop_frames
 from train.networks.factory import AudioNetwork
+from train.runs.seen_clips import hash_frames
 
 
 def seeded_generator(device: torch.device | str, *keys: int) -> torch.Generator:
@@ -46,6 +47,14 @@ class FoldJob:
     @cached_property
     def training_data_digest(self) -> str:
         return self.training_set.training_data_digest(self.fold, self.recipe.training)
+
+    @cached_property
+    def trained_frames(self) -> torch.Tensor:
+        """Hashes of the names and frames of the clips that train the network (train.runs.seen_clips)."""
+        training_set = self.training_set
+        rows = training_set.training_rows(self.fold, self.recipe.training).tolist()
+        bank = training_set.frame_bank
+        return hash_frames([bank.clips[row] for row in rows], [bank.digests[row] for row in rows])
 
     def batches(self, epoch: int) -> Batches:
         """The batches of an epoch (from 0), drawn by a generator of this seed, fold and epoch."""

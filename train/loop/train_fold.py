@@ -146,5 +146,6 @@ def make_checkpoint(
         score=score,
         metrics=row,
         seen_clips=train_state.seen_clips,
+        trained_frames=job.trained_frames,
         resume=train_state.state_dict() | resume if resumable else None,
     )

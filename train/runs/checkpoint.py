@@ -14,7 +14,7 @@ from core.files import atomic_write
 from recipe import SECTIONS, Recipe
 from train.networks.factory import AudioNetwork, build_network_from_recipe
 from train.networks.torchvision_trunks import describe_load_error
-from train.runs.seen_clips import NO_CLIPS
+from train.runs.seen_clips import NO_CLIPS, NO_FRAMES
 
 FORMAT = 2
 
@@ -38,6 +38,8 @@ class Checkpoint:
     metrics: dict[str, float] = field(default_factory=dict)
     seen_clips: Tensor = NO_CLIPS
     """int64 hashes of the clips it was trained on, in the run it started from too (train.runs.seen_clips)."""
+    trained_frames: Tensor = NO_FRAMES
+    """int64 [n_clips, 2]: hashes of the names and frames of its training clips (train.runs.seen_clips)."""
     resume: dict[str, Any] | None = None
     """In last.pt, the state from which training goes on."""
     format: int = FORMAT

@@ -79,16 +79,28 @@ def _remove_other_folds(run_paths: RunPaths, folds: Sequence[int]) -> None:
 
 def _describe_recipe_change(run_dir: Path, recipe: Recipe) -> str:
     """The keys in which the run in a folder, if any, differs from a recipe."""
+    values = read_run_recipe(run_dir)
+    return "" if values is None else describe_differing_keys(values, as_dict(recipe))
+
+
+def read_run_recipe(run_dir: Path) -> dict[str, Any] | None:
+    """The recipe that the run in a folder was begun with, if there is one. Raises UserError."""
     path = run_dir / RECIPE_NAME
-    if not path.exists():
-        return ""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
     except (yaml.YAMLError, UnicodeDecodeError):
         values = None
     if not isinstance(values, dict):
         raise UserError(f"{path} is no recipe: remove the run's folder, or name another run with --run")
-    return describe_differing_keys(values, as_dict(recipe))
+    return values
+
+
+def find_corrections(run_paths: RunPaths, recipe: Recipe) -> str | None:
+    """The training.corrections that a recipe names, or else those that the run was trained with."""
+    trained = (read_run_recipe(run_paths.run_dir) or {}).get("training")
+    return recipe.training.corrections or (trained.get("corrections") if isinstance(trained, dict) else None)
 
 
 def describe_differing_keys(

@@ -2,18 +2,25 @@
 
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import torch
 import xxhash
 from torch import Tensor
 
 NO_CLIPS = torch.empty(0, dtype=torch.int64)
 """Of checkpoints of earlier versions."""
+NO_FRAMES = torch.empty(0, 2, dtype=torch.int64)
 
 
 def hash_names(clips: Iterable[str]) -> Tensor:
     """int64 [n_clips]: a hash of each clip's name."""
     hashes = [xxhash.xxh3_64_intdigest(clip.encode("utf-8", "surrogateescape")) for clip in clips]
     return torch.tensor([each - (1 << 63) for each in hashes], dtype=torch.int64)
+
+
+def hash_frames(clips: Iterable[str], digests: Iterable[str]) -> Tensor:
+    """int64 [n_clips, 2]: hashes of each clip's name and of the digest of its frames."""
+    return torch.stack([hash_names(clips), hash_names(digests)], 1)
 
 
 def union(one: Tensor, other: Tensor) -> Tensor:
@@ -25,3 +32,15 @@ def find_seen_clip(clips: Sequence[str], seen_clips: Tensor) -> str | None:
     """The first of `clips` whose hash is among `seen_clips`."""
     is_seen = torch.isin(hash_names(clips), seen_clips).nonzero()
     return clips[int(is_seen[0])] if len(is_seen) else None
+
+
+def find_replaced_clip(clips: Sequence[str], digests: Sequence[str], trained_frames: Tensor) -> str | None:
+    """The first of `clips` that had other frames when a network was trained on it."""
+    trained = dict(trained_frames.tolist())
+    hashes = zip(clips, hash_frames(clips, digests).tolist(), strict=True)
+    return next((clip for clip, (name, frames) in hashes if trained.get(name, frames) != frames), None)
+
+
+def have_trained(digests: Sequence[str], trained_frames: Tensor) -> np.ndarray:
+    """Whether a network was trained on frames of each digest, by whatever name; boolean [n_clips]."""
+    return torch.isin(hash_names(digests), trained_frames[:, 1]).numpy()

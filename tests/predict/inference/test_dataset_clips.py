@@ -5,10 +5,12 @@ from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from core.errors import UserError
+from predict import run as script
 from predict.inference import dataset_clips
 from predict.inference.dataset_clips import (
     StoredClips,
@@ -19,11 +21,12 @@ from predict.inference.dataset_clips import (
     score_side_by_side,
 )
 from predict.inference.run_loader import load_run
+from preprocess.dataset.clip_table import read_clip_table
 from preprocess.store.reader import open_store
 from recipe import Prediction
 from tests.predict.conftest import TinyRun, predict_frames
 from train.runs.checkpoint import load_checkpoint, save_checkpoint
-from train.runs.seen_clips import hash_names
+from train.runs.seen_clips import hash_frames
 
 PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25)
 CPU = torch.device("cpu")
@@ -65,30 +68,59 @@ def test_offline_copies_are_not_scored(tiny_run: TinyRun) -> None:
     np.testing.assert_array_equal(scores[0], scores[1])
 
 
-def test_clips_seen_in_training_are_not_out_of_fold(tiny_run: TinyRun) -> None:
-    path, train = tiny_run.run_paths.run_dir / "fold1" / "best.pt", tiny_run.table[tiny_run.table["split"] == "train"]
-    for fold, fits in ((0, True), (1, False)):
-        seen_clips = hash_names(train.loc[train["fold"] == fold, "clip"])
-        save_checkpoint(path, replace(load_checkpoint(path), seen_clips=seen_clips))
-        run = load_run(tiny_run.run_paths.run_dir, PREDICTION)
-        if fits:
-            assert len(choose_oof_clips(tiny_run.table, run)) == len(train)
-            continue
+@pytest.fixture
+def known(tiny_run: TinyRun) -> TinyRun:
+    """A run whose networks know the clips that they were trained on: those of the other fold."""
+    table = read_clip_table(tiny_run.run_paths.clips_csv)
+    for fold in (0, 1):
+        path, rows = tiny_run.run_paths.run_dir / f"fold{fold}" / "best.pt", table[table["fold"] == 1 - fold]
+        hashes = hash_frames(rows["clip"], rows["frames_digest"])
+        save_checkpoint(path, replace(load_checkpoint(path), seen_clips=hashes[:, 0], trained_frames=hashes))
+    return tiny_run
+
+
+def renamed(table: pd.DataFrame, **new_names: str) -> pd.DataFrame:
+    return table.replace({"clip": {table["clip"].iloc[int(key[1:])]: name for key, name in new_names.items()}})
+
+
+def test_clips_seen_in_training_are_not_out_of_fold(known: TinyRun) -> None:
+    run, table = load_run(known.run_paths.run_dir, PREDICTION), read_clip_table(known.run_paths.clips_csv)
+    assert len(choose_oof_clips(table, run)) == 6
+    moved = table.assign(fold=table["fold"].where(table.index != 2, 1))
+    for clips in (moved, renamed(moved, _2="new.wav")):
         with pytest.raises(UserError, match="is in fold 1 now, whose networks were trained on it"):
-            choose_oof_clips(tiny_run.table, run)
+            choose_oof_clips(clips, run)
+    replaced = table.assign(frames_digest=table["frames_digest"].where(table.index != 3, "other"))
+    with pytest.raises(UserError, match=r"recording of clip 'train3 .*' was replaced since the training"):
+        choose_oof_clips(replaced, run)
+    copy = pd.concat([table, table.iloc[[2]].assign(clip="copy.wav", fold=1)])
+    assert len(choose_oof_clips(copy, run)) == 7, "the dataset's own copies are for make survey to tell"
 
 
-def test_test_clips_are_chosen_where_there_are_any(tiny_run: TinyRun) -> None:
-    run = load_run(tiny_run.run_paths.run_dir, PREDICTION)
-    is_test = tiny_run.table["split"] == "test"
-    clips, description = choose_clips(tiny_run.table, run)
-    assert clips["clip"].tolist() == tiny_run.table.loc[is_test, "clip"].tolist()
-    assert description.startswith("6 test clips, by the networks of 2 folds")
-    clips, description = choose_clips(tiny_run.table[~is_test], run)
-    assert clips["clip"].tolist() == tiny_run.table.loc[~is_test, "clip"].tolist()
-    assert description.startswith("no test clips: 6 training clips")
-    with pytest.raises(UserError, match=r"no training clip is in the run's folds \[0, 1\]"):
-        choose_clips(tiny_run.table.iloc[:0], run)
+def test_clips_that_became_test_clips_are_refused(known: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
+    run, table = load_run(known.run_paths.run_dir, PREDICTION), read_clip_table(known.run_paths.clips_csv)
+    assert len(choose_clips(table, run)[0]) == 6
+    moved = table.assign(split=table["split"].where(table.index != 2, "test"))
+    for clips, name in ((moved, "train2 .*"), (renamed(moved, _2="test/2.wav"), "test/2.wav")):
+        with pytest.raises(UserError, match=rf"trained on '{name}', which is a test clip now: run make train"):
+            choose_clips(clips, run)
+    assert not capsys.readouterr().err
+    copy = pd.concat([table, table.iloc[[2]].assign(clip="copy.wav", split="test")])
+    assert len(choose_clips(copy, run)[0]) == 7
+    assert "1 test clip(s) have the very frames of training clips, the first 'copy.wav'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("table_of_test_clips", [True, False])
+def test_predict_refuses_a_clip_that_its_networks_know(known: TinyRun, table_of_test_clips: bool) -> None:
+    table = known.table if table_of_test_clips else known.table[known.table["split"] == "train"]
+    known.write_table(table)
+    script.main([*known.arguments, "--jobs", "1"])
+    changes = {"split": "test"} if table_of_test_clips else {"fold": 1}
+    for column, value in changes.items():
+        table.loc[2, column] = value
+    known.write_table(table)
+    with pytest.raises(UserError, match="networks were trained on"):
+        script.main([*known.arguments, "--jobs", "1"])
 
 
 def test_clips_that_are_not_in_the_store_have_failed_or_are_asked_for(tiny_run: TinyRun) -> None:

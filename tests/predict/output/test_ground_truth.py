@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import UserError
 from predict.output.ground_truth import find_truth, read_truth
-from preprocess.dataset.clip_table import write_clip_table
+from train.data.corrected_clips import CorrectedClips
 from train.evaluate.score_table import ScoreTable
 
 LABELS = ["rain", "Dog, big", "cat"]
@@ -58,10 +58,10 @@ def test_rows_that_do_not_match_are_named(tmp_path: Path, clips: str, named: str
     path = tmp_path / "truth.csv"
     path.write_text("clip,labels\n" + "".join(f"{clip},rain\n" for clip in clips))
     with pytest.raises(UserError, match=named):
-        find_truth(str(path), tmp_path / "clips.csv", SCORES)
+        find_truth(str(path), None, SCORES)
 
 
-def write_table(path: Path, labels: list[str], label_quality: str = "curated") -> None:
+def clips_with(labels: list[str], label_quality: str = "curated") -> CorrectedClips:
     names = ["1", "2", "3", "4", "5"]
     rows = zip(names, labels, [0, 0, 1, 1, -1], strict=True)
     table = pd.DataFrame(
@@ -72,24 +72,23 @@ def write_table(path: Path, labels: list[str], label_quality: str = "curated") -
         columns=["clip", "path", "labels", "fold", "split", "group", "label_quality"],
     )
     table.loc[table["clip"] == "2", "label_quality"] = label_quality
-    write_clip_table(path, table)
+    return CorrectedClips(table, LABELS)
 
 
-def test_the_table_of_clips_is_the_truth_of_curated_clips(tmp_path: Path) -> None:
-    path = tmp_path / "clips.csv"
-    write_table(path, ["rain;cat", "cat", "cat", "rain", ""], label_quality="noisy")
-    np.testing.assert_array_equal(find_truth(None, path, SCORES), [[1, 0, 1], [np.nan] * 3, [0, 0, 1]])
+def test_the_table_of_clips_is_the_truth_of_curated_clips() -> None:
+    clips = clips_with(["rain;cat", "cat", "cat", "rain", ""], label_quality="noisy")
+    np.testing.assert_array_equal(find_truth(None, clips, SCORES), [[1, 0, 1], [np.nan] * 3, [0, 0, 1]])
 
 
-def test_unlabelled_clips_have_no_truth(tmp_path: Path) -> None:
-    path = tmp_path / "clips.csv"
-    write_table(path, ["rain", "cat", "cat", "rain", ""])
-    for clips_csv in (path, None):
-        assert np.isnan(find_truth(None, clips_csv, ScoreTable(["5"], LABELS, np.zeros((1, 3), np.float32)))).all()
+def test_unlabelled_clips_have_no_truth() -> None:
+    for clips in (clips_with(["rain", "cat", "cat", "rain", ""]), None):
+        assert np.isnan(find_truth(None, clips, ScoreTable(["5"], LABELS, np.zeros((1, 3), np.float32)))).all()
 
 
-def test_another_dataset_s_submission_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "clips.csv"
-    write_table(path, ["rain", "cat", "cat", "rain", ""])
+def test_another_dataset_s_submission_is_refused() -> None:
     with pytest.raises(UserError, match="'9'"):
-        find_truth(None, path, ScoreTable(["9"], LABELS, np.zeros((1, 3), np.float32)))
+        find_truth(
+            None,
+            clips_with(["rain", "cat", "cat", "rain", ""]),
+            ScoreTable(["9"], LABELS, np.zeros((1, 3), np.float32)),
+        )

@@ -23,8 +23,10 @@ def sound_table() -> pd.DataFrame:
 
 
 def test_table_comes_back_with_awkward_names(tmp_path: Path) -> None:
-    write_clip_table(tmp_path / "clips.csv", sound_table())
-    pd.testing.assert_frame_equal(read_clip_table(tmp_path / "clips.csv"), sound_table(), check_dtype=False)
+    digests = {"a.wav": "1f", "NA": "null"}
+    write_clip_table(tmp_path / "clips.csv", sound_table(), digests)
+    expected = sound_table().assign(frames_digest=["1f", "", "", "null", ""])
+    pd.testing.assert_frame_equal(read_clip_table(tmp_path / "clips.csv"), expected, check_dtype=False)
     assert read_clip_table(tmp_path / "clips.csv")["fold"].dtype == "int64"
 
 
@@ -34,7 +36,7 @@ def test_a_missing_table_says_what_to_run(tmp_path: Path) -> None:
 
 
 def test_a_fold_that_is_no_number_is_refused(tmp_path: Path) -> None:
-    write_clip_table(tmp_path / "clips.csv", sound_table().astype({"fold": object}).replace({"fold": {0: "zero"}}))
+    write_clip_table(tmp_path / "clips.csv", sound_table().astype({"fold": object}).replace({"fold": {0: "zero"}}), {})
     with pytest.raises(UserError, match="zero"):
         read_clip_table(tmp_path / "clips.csv")
 

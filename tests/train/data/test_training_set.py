@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from core.errors import UserError
+from preprocess.dataset.clip_table import read_clip_table, write_clip_table
 from preprocess.store.schema import FrameEncoding
 from preprocess.store.writer import write_store
 from recipe import Features
 from recipe.cli import Command, parse_command
 from tests.row_sources import row_source_of
 from tests.train.factories import N_BINS, OPTIONS
-from train.data.training_set import TrainingSet, apply_corrections, load_training_set, parse_folds
+from train.data.corrected_clips import apply_corrections
+from train.data.training_set import TrainingSet, load_training_set, parse_folds
 
 
 def command(cache: Path, *more: str) -> Command:
@@ -101,10 +103,8 @@ def test_corrections_relabel_and_drop_clips(cache: Path, tmp_path: Path) -> None
     path.write_text('clip,labels,issue_score\nclip 0.wav,"low, deep;hum",0.9\nclip 1.wav, drop,0.8\n', encoding="utf-8")
     training_set = load(cache, "--training.corrections", str(path))
     assert training_set.targets[0].tolist() == [1, 1, 0]
-    assert training_set.kept.tolist() == [number != 1 for number in range(18)]
-    for fold in training_set.fold_numbers():
-        assert 1 not in training_set.eligible_rows(fold, with_noisy=True)
-        assert 1 not in training_set.validation_rows(fold)
+    assert training_set.frame_bank.clips == [f"clip {number}.wav" for number in range(18) if number != 1]
+    assert len(training_set.targets) == len(training_set.folds) == 17
 
 
 @pytest.mark.parametrize(
@@ -129,8 +129,8 @@ def test_corrections_that_cannot_be_are_named(cache: Path, tmp_path: Path, text:
 def test_a_label_called_drop_and_corrections_do_not_go_together(tmp_path: Path) -> None:
     path = tmp_path / "corrections.csv"
     path.write_text("clip,labels\na,drop\n", encoding="utf-8")
-    table = pd.DataFrame({"clip": ["a"], "labels": ["hum"]})
-    assert apply_corrections(table, str(path), ["hum"])[1] == {"a"}
+    table = pd.DataFrame({"clip": ["a", "b"], "labels": "hum", "split": "train", "label_quality": "curated", "fold": 0})
+    assert apply_corrections(table, str(path), ["hum"]).dropped == {"a"}
     with pytest.raises(UserError, match=r"corrections = .*: a label is called 'drop'"):
         apply_corrections(table, str(path), ["drop", "hum"])
 
@@ -138,7 +138,7 @@ def test_a_label_called_drop_and_corrections_do_not_go_together(tmp_path: Path) 
 def test_clips_that_could_not_be_read_are_left_out_and_said(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = cache / "recipe" / "clips.csv"
     with path.open("a", encoding="utf-8") as table:
-        table.write("broken.wav,/sound/broken.wav,hum,0,train,broken.wav,curated\n")
+        table.write("broken.wav,/sound/broken.wav,hum,0,train,broken.wav,curated,\n")
     assert "broken.wav" not in load(cache).frame_bank.clips
     assert "1 training clips are not in the store" in capsys.readouterr().err
 
@@ -164,6 +164,8 @@ def test_frames_of_nothing_but_silence_are_divided_by_more_than_nothing(cache: P
     row_sources = [row_source_of(frames, cache, f"clip {number}.wav", duration_s=1.2) for number in range(18)]
     encoding = FrameEncoding(np.dtype("float16"), N_BINS, 10.0)
     write_store(cache / "recipe" / "features.h5", Features(n_bins=N_BINS), encoding, row_sources)
+    table = read_clip_table(cache / "recipe" / "clips.csv")
+    write_clip_table(cache / "recipe" / "clips.csv", table, {each.row.clip: each.row.digest for each in row_sources})
     training_set = load(cache, "--network.normalise", normalise)
     assert float(torch.as_tensor(training_set.std).min()) > 0
 

@@ -82,7 +82,7 @@ def test_several_seeds_are_blended_as_in_prediction(tmp_path: Path) -> None:
     fit(tmp_path, "--training.metric", "last", "--training.seeds", "2", *pooled)
     asked = parse_command([*OPTIONS[:-2], "--cache", str(tmp_path), *pooled], "test")
     run = load_run(get_run_dir(tmp_path), asked.recipe.prediction)
-    out_of_fold = predict_out_of_fold(asked.run_paths, run, torch.device("cpu"), 1)
+    out_of_fold = predict_out_of_fold(asked.run_paths, run, torch.device("cpu"), 1, None)
     scores = read_scores(get_run_dir(tmp_path) / "oof.csv")
     values = np.stack([each.scores for each in out_of_fold.clip_predictions])
     assert values == pytest.approx(scores.values, abs=1e-5)

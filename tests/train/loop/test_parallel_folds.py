@@ -66,7 +66,7 @@ def test_a_stop_ends_every_process_and_leaves_usable_checkpoints(cache: Path, ho
 
 def test_clips_that_are_not_in_the_store_are_said_once(cache: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with (cache / "recipe" / "clips.csv").open("a", encoding="utf-8") as table:
-        table.write("broken.wav,/sound/broken.wav,hum,0,train,broken.wav,curated\n")
+        table.write("broken.wav,/sound/broken.wav,hum,0,train,broken.wav,curated,\n")
     fit(cache, "--jobs", "2", "--folds", "0,1", "--training.epochs", "1")
     printed = capfd.readouterr()
     assert printed.err.count("1 training clips are not in the store") == 1

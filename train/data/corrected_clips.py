@@ -1,0 +1,79 @@
+"""The table of clips as every step uses it: labels after `training.corrections`, without the clips they drop."""
+
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from core.csv_tables import read_table
+from core.errors import UserError
+from core.paths import RunPaths
+from preprocess.dataset.clip_table import check_frames_digests, read_clip_table
+from preprocess.dataset.discovery import normalize_label
+from preprocess.dataset.labels import join_labels, read_vocabulary, split_labels
+from preprocess.store.reader import Store, open_store
+
+DROP = "drop"
+
+
+@dataclass(frozen=True)
+class CorrectedClips:
+    """The clips that count, and what they were made of."""
+
+    table: pd.DataFrame
+    """As preprocess.dataset.clip_table has it."""
+    labels: list[str]
+    """The vocabulary."""
+    dropped: frozenset[str] = frozenset()
+    """Clips that the corrections leave out."""
+    corrections: str | None = None
+    """The path of the corrections."""
+
+
+def read_corrected_clips(run_paths: RunPaths, corrections: str | None, store: Store | None = None) -> CorrectedClips:
+    """What `make features` wrote of the clips. Raises UserError where the store (by default the one beside the tables,
+    if there is one) is not of the same `make features`, and for corrections that do not fit.
+    """
+    table, labels = read_clip_table(run_paths.clips_csv), read_vocabulary(run_paths.labels_csv)
+    if store or run_paths.store.exists():
+        with nullcontext(store) if store else open_store(run_paths.store) as frames:
+            check_frames_digests(run_paths.clips_csv, table, frames.path, frames.frames_digests())
+    return apply_corrections(table, corrections, labels)
+
+
+def apply_corrections(table: pd.DataFrame, path: str | None, labels: list[str]) -> CorrectedClips:
+    """A table of clips after a corrections CSV. Raises UserError for an invalid row."""
+    if path is None:
+        return CorrectedClips(table, labels)
+    corrections = read_table(Path(path), ["clip", "labels"], hint="training.corrections names it")
+    training, clips = set(table.loc[table["split"] == "train", "clip"]), corrections["clip"]
+    if len(unknown := clips[~clips.isin(training)]):
+        raise UserError(f"{path} corrects {unknown.iloc[0]!r}, which is no training clip: take its row out")
+    if len(repeated := clips[clips.duplicated()]):
+        raise UserError(f"{path} corrects {repeated.iloc[0]!r} twice: keep one row of it")
+    if DROP in labels:
+        raise UserError(
+            f"training.corrections = {path}: a label is called {DROP!r}, which leaves a clip out; rename it"
+        )
+    texts, dropped = dict(zip(table["clip"], table["labels"], strict=True)), set[str]()
+    for clip, text in zip(clips, corrections["labels"], strict=True):
+        clip_labels = split_labels(normalize_label(text))
+        if clip_labels == [DROP]:
+            dropped.add(clip)
+            continue
+        if not clip_labels:
+            raise UserError(f"{path} gives {clip!r} no labels: write them, or {DROP}")
+        if unknown_labels := [label for label in clip_labels if label not in labels]:
+            raise UserError(
+                f"{path} gives {clip!r} the label {unknown_labels[0]!r}, which no clip has: mend it, or write {DROP}"
+            )
+        texts[clip] = join_labels(clip_labels)
+    kept = table.assign(labels=list(texts.values()))[~table["clip"].isin(dropped)]
+    if lost := sorted(_scored_folds(table) - _scored_folds(kept)):
+        raise UserError(f"{path} drops all that fold {lost[0]} is scored on: fold {lost[0]} has no curated clip left")
+    return CorrectedClips(kept, labels, frozenset(dropped), path)
+
+
+def _scored_folds(table: pd.DataFrame) -> set[int]:
+    return set(table.loc[(table["split"] == "train") & (table["label_quality"] == "curated"), "fold"])
