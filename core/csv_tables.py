@@ -15,12 +15,16 @@ def read_table(
 ) -> pd.DataFrame:
     """Read a UTF-8 CSV with a header as strings, none of which becomes a number or a missing value.
 
-    Blank rows, and columns without a name and a value, are left out. Raises UserError: no such file (with `hint`), not
-    UTF-8, no CSV, a row of another length, one of `columns` missing.
+    Its fields are parted by commas, or where its header has none, by semicolons or tabs. Blank rows and columns without
+    a name and a value, are left out. Raises UserError: no such file (with `hint`), not UTF-8, no CSV, a row of another
+    length, one of `columns` missing.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.reader(lines, strict=True)
+            header_line = next(filter(str.strip, lines), "")
+            delimiter = next((sign for sign in ",;\t" if sign in header_line), ",")
+            lines.seek(0)
+            reader = csv.reader(lines, strict=True, delimiter=delimiter)
             rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
     except FileNotFoundError:
         raise UserError(f"{path} is not there: {hint}") from None
@@ -36,7 +40,7 @@ def read_table(
     if missing := [name for name in columns if name not in header]:
         raise UserError(
             f"{path} has no column {', '.join(missing)}, only {' and '.join(header)}: "
-            "name it in the header, and part columns by commas"
+            "name it in the header, and part columns by commas, semicolons or tabs"
         )
     for line, row in rows:
         if len(row) != len(header):

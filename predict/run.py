@@ -4,6 +4,7 @@ import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -162,7 +163,7 @@ def write_results(command: Command, run: TrainedRun, results: PredictionResults,
         for name in options.export:
             filename, write = FORMATS[name]
             write(new / filename, detections, scores, features.fmax_hz or features.sample_rate_hz / 2)
-        details = {"networks": run.digest, "source": source, "prediction": prediction}
+        details: dict[str, Any] = {"networks": run.digest, "source": source, "prediction": prediction}
         details |= {"frames": results.frames, "trained": list(results.trained)}
         write_provenance(new / SUBMISSION_NAME, command.run_paths.name, details)
     warn_if_stale_exports(options.export, folder, predictions)

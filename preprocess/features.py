@@ -195,6 +195,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             min(n_jobs, MAX_EARLY_SANDBOXES), decoder_limits(command.recipe.data), compute_shards.__module__
         )
     dataset = read_dataset(command.recipe.data)
+    for note in dataset.notes:
+        get_logger().info(note)
     for warning in dataset.warnings:
         get_logger().warning(warning)
     with file_lock(run_paths.dataset_dir / ".lock", "make features"):

@@ -1,6 +1,7 @@
 """Which submission is meant, and what is known of its clips: from a truth table, or from the table of clips."""
 
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,9 @@ from core.csv_tables import read_table
 from core.errors import UserError
 from core.paths import SUBMISSION_NAME, RunPaths
 from preprocess.dataset.clip_table import DIGEST_COLUMN
-from preprocess.dataset.labels import join_labels, split_labels, to_multi_hot
+from preprocess.dataset.discovery import join_clean_labels, normalize_label
+from preprocess.dataset.label_cells import parse_label_cells
+from preprocess.dataset.labels import to_multi_hot
 from recipe.cli import Command
 from train.data.corrected_clips import CorrectedClips
 from train.evaluate.score_table import ScoreTable, read_scores
@@ -25,24 +28,19 @@ LABELS_COLUMN = "labels"
 def read_truth(path: Path, labels: list[str]) -> pd.DataFrame:
     """A truth table: 0 or 1 of each of `labels` (a column) for each clip (a row).
 
-    The file has a clip column, and either `labels` (joined by ';' or ',') or a 0/1 column a label. Raises UserError
-    that names the first clip, label or value that cannot be used.
+    The file has a clip column, and either `labels` (as preprocess.dataset.label_cells reads them) or a 0/1 column a
+    label. Raises UserError that names the first clip, label or value that cannot be used.
     """
-    table = read_table(path, hint="TRUTH= names a CSV with the columns clip and labels")
+    table = read_table(path, hint="TRUTH= names a CSV with the columns clip and labels").rename(columns=normalize_label)
     table = table.set_index(next((name for name in ID_COLUMNS if name in table), table.columns[0]))
     if len(twice := table.index[table.index.duplicated()]):
         raise UserError(f"{path} names clip {twice[0]!r} twice: keep one row")
     if LABELS_COLUMN not in table or LABELS_COLUMN in labels:
         return _read_columns(path, table, labels)
-    joined = [_join(text, labels) for text in table[LABELS_COLUMN]]
+    cells, _ = parse_label_cells(path, table.index, table[LABELS_COLUMN], labels)
+    joined = [join_clean_labels(f"{path}, {clip}", found) for clip, found in zip(table.index, cells, strict=True)]
     values = to_multi_hot(joined, labels, clips=[f"{path}: clip {clip!r}" for clip in table.index])
     return pd.DataFrame(values, table.index, labels)
-
-
-def _join(text: str, labels: list[str]) -> str:
-    """A cell's labels joined by ';'. A ',' separates labels too, unless it stands within a label that is known."""
-    parts = [[part] if part in labels else part.split(",") for part in split_labels(text)]
-    return join_labels(label.strip() for names in parts for label in names if label.strip())
 
 
 def _read_columns(path: Path, table: pd.DataFrame, labels: list[str]) -> pd.DataFrame:
@@ -84,6 +82,7 @@ def find_truth(truth_csv: str | None, clips: CorrectedClips | None, scores: Scor
     if not truth_csv:
         return truth_of_clips(clips, scores) if clips else np.full_like(scores.values, np.nan)
     truth = read_truth(Path(truth_csv), scores.labels)
+    truth.index = pd.Index(match_names(truth.index.tolist(), scores.clips))
     for names, others, fault in (
         (scores.clips, truth.index, f"of the submission has no row in {truth_csv}"),
         (truth.index, scores.clips, f"of {truth_csv} has no row in the submission"),
@@ -91,6 +90,56 @@ def find_truth(truth_csv: str | None, clips: CorrectedClips | None, scores: Scor
         if absent := sorted(set(names) - set(others)):
             raise UserError(f"clip {absent[0]!r} {fault} (one of {len(absent)}): give the truth of the clips predicted")
     return truth.loc[scores.clips].to_numpy()
+
+
+def match_names(names: Sequence[str], clips: Sequence[str]) -> list[str]:
+    """The clip that each name means, or else the name itself.
+
+    A table of another program may name clips in another form of Unicode, without their folder or without their ending.
+    A form that two clips or two names share matches neither.
+    """
+    matched: dict[str, str] = {}
+    for form_of_name, form_of_clip in NAME_FORMS:
+        free_names = _by_form(set(names) - matched.keys(), form_of_name)
+        free_clips = _by_form(set(clips) - set(matched.values()), form_of_clip)
+        matched |= {free_names[form]: free_clips[form] for form in free_names.keys() & free_clips.keys()}
+    return [matched.get(name, name) for name in names]
+
+
+def _by_form(names: Iterable[str], form_of: Callable[[str], str]) -> dict[str, str]:
+    """Names by a form that no other of them has."""
+    names_by_form: dict[str, list[str]] = {}
+    for name in names:
+        names_by_form.setdefault(form_of(name), []).append(name)
+    return {form: same[0] for form, same in names_by_form.items() if len(same) == 1}
+
+
+def _path(name: str) -> str:
+    return normalize_label(name).replace("\\", "/")
+
+
+def _path_without_suffix(name: str) -> str:
+    return str(PurePosixPath(_path(name)).with_suffix("")) if PurePosixPath(_path(name)).name else name
+
+
+def _file(name: str) -> str:
+    return PurePosixPath(_path(name)).name
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(_path(name)).stem
+
+
+NAME_FORMS = (
+    (str, str),
+    (_path, _path),
+    (_path, _path_without_suffix),
+    (_path_without_suffix, _path_without_suffix),
+    (_file, _file),
+    (_file, _stem),
+    (_stem, _stem),
+)
+"""Forms in which a name of a truth table and a clip are the same, the surest first."""
 
 
 def truth_of_clips(

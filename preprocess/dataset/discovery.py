@@ -32,6 +32,8 @@ class RawDataset:
     """The sample submission: the first column names the clip, the others are the labels."""
     warnings: list[str] = field(default_factory=list)
     """What is left out and why, a sentence each."""
+    notes: list[str] = field(default_factory=list)
+    """What else to know of how the folder was read, a sentence each."""
 
 
 def expand_user(path: str, key: str) -> Path:

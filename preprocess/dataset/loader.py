@@ -14,6 +14,7 @@ from preprocess.dataset.discovery import RawDataset, expand_user, normalize_labe
 from preprocess.dataset.folds import assign_folds
 from preprocess.dataset.labels import choose_vocabulary, to_multi_hot
 from preprocess.dataset.layouts import csv, esc50, folders, fsdkaggle2019, irmas, notes
+from preprocess.dataset.splits import VAL_FOLD, val_as_fold
 from recipe import Data
 
 READERS: dict[str, Callable[[Data, Path], RawDataset]] = {
@@ -36,6 +37,7 @@ class Dataset:
     sample: pd.DataFrame | None = None
     """The dataset's sample submission, all columns as text; the first names the clip."""
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     folder: Path = Path()
 
 
@@ -58,7 +60,7 @@ def read_dataset(data: Data) -> Dataset:
 
 def _finish_dataset(raw: RawDataset, data: Data, folder: Path) -> Dataset:
     """The dataset with defaults, a vocabulary and folds. Raises UserError that names the clip."""
-    table = _fill_defaults(raw.clips)
+    table = _fill_defaults(val_as_fold(raw.clips))
     check_rows(table)
     if not any(os.path.lexists(path) for path in table["path"] if "\0" not in path):  # else each is a failed clip
         first = table["path"].iloc[0]
@@ -72,10 +74,10 @@ def _finish_dataset(raw: RawDataset, data: Data, folder: Path) -> Dataset:
         raise UserError(f"every clip has label {vocabulary[0]!r}, so there is nothing to tell apart: check data.layout")
     training = (table["split"] == "train").to_numpy()
     folds = np.full(len(table), TEST_FOLD, dtype=np.int64)
-    folds[training] = _choose_folds(table[training], vocabulary, data)
+    folds[training] = _choose_folds(table[training], vocabulary, data, data.folds)
     table["fold"] = folds
     check_clip_table(table)
-    return Dataset(table, vocabulary, raw.sample, raw.warnings, folder)
+    return Dataset(table, vocabulary, raw.sample, raw.warnings, raw.notes, folder)
 
 
 def _fill_defaults(clips: pd.DataFrame) -> pd.DataFrame:
@@ -87,16 +89,24 @@ def _fill_defaults(clips: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _choose_folds(clips: pd.DataFrame, vocabulary: list[str], data: Data) -> np.ndarray:
-    """The training clips' own folds if any, otherwise grouped ones, balanced over labels and label quality."""
+def _choose_folds(clips: pd.DataFrame, vocabulary: list[str], data: Data, n_folds: int) -> np.ndarray:
+    """The training clips' own folds if any, otherwise grouped ones, balanced over labels and label quality; clips of a
+    validation split are fold 0, and the others are of the other folds.
+    """
+    is_val = (clips["fold"] == VAL_FOLD).to_numpy()
+    if is_val.any() and not is_val.all():
+        folds = np.zeros(len(clips), dtype=np.int64)
+        others = clips[~is_val].assign(fold="")
+        folds[~is_val] = 1 + (_choose_folds(others, vocabulary, data, n_folds - 1) if n_folds > 2 else 0)
+        return folds
     if (clips["fold"] != "").any():
         return _parse_folds(clips)
     multi_hot, groups = to_multi_hot(clips["labels"], vocabulary), clips["group"].to_numpy()
     noisy = (clips["label_quality"] == "noisy").to_numpy()[:, None]
     targets = np.hstack([multi_hot * ~noisy, multi_hot * noisy])
-    folds = assign_folds(targets, groups, data.folds, data.seed)
-    if len(set(folds[~noisy[:, 0]])) < data.folds:  # a fold has no curated clip: balance their number as well
-        folds = assign_folds(np.hstack([targets, ~noisy]), groups, data.folds, data.seed)
+    folds = assign_folds(targets, groups, n_folds, data.seed)
+    if len(set(folds[~noisy[:, 0]])) < n_folds:  # a fold has no curated clip: balance their number as well
+        folds = assign_folds(np.hstack([targets, ~noisy]), groups, n_folds, data.seed)
     return folds
 
 

@@ -53,6 +53,7 @@ def dataset_statistics(dataset: Dataset, measured: Sequence[AudioStats | DecodeE
             if isinstance(one, DecodeError)
         ],
         "warnings": dataset.warnings,
+        "notes": dataset.notes,
         "recordings": audio[["clip", *MEASURES]].round(DECIMALS).to_dict("records"),
     }
 

@@ -31,6 +31,8 @@ def format_report(stats: DatasetStatistics) -> Iterator[str]:
         yield from (f"    {item}" for item in items[:MAX_EXAMPLES])
         if len(items) > MAX_EXAMPLES:
             yield f"    and {len(items) - MAX_EXAMPLES:,} more, see survey.json"
+    for note in stats["notes"]:
+        yield f"{'note':<10}{note}"
     if not warnings:
         yield f"{'warnings':<10}none: every recording can be read, none is there twice, no fold leaks"
 

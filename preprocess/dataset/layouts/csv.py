@@ -5,20 +5,21 @@ from pathlib import Path
 from core.csv_tables import read_table
 from core.errors import UserError
 from preprocess.dataset.discovery import RawDataset, expand_user, find_recording, join_clean_labels, normalize_label
-from preprocess.dataset.labels import split_labels
+from preprocess.dataset.label_cells import parse_label_cells
 from recipe import Data
 
 OPTIONAL = ["fold", "group", "split", "label_quality"]
 
 
 def read(data: Data, folder: Path) -> RawDataset:
-    """List the rows of a table. Labels are joined by ';'; a row without any is a test clip."""
+    """List the rows of a table. A row without labels is a test clip."""
     path = expand_user(data.table, "data.table") if data.table else folder / "labels.csv"
     table = read_table(path, ["fname", "labels"], hint="layout csv expects it; name another with data.table")
     if "trust" in table:
         raise UserError(f"{path} has a column trust, which is called label_quality now: rename it in the header")
     clips = table[["labels", *(column for column in OPTIONAL if column in table)]].map(normalize_label)
-    rows = zip(table["fname"], clips["labels"], strict=True)
-    clips["labels"] = [join_clean_labels(f"{path}, {name}", split_labels(labels)) for name, labels in rows]
+    labels, note = parse_label_cells(path, table["fname"], table["labels"], data.labels or ())
+    rows = zip(table["fname"], labels, strict=True)
+    clips["labels"] = [join_clean_labels(f"{path}, {name}", labels_of_clip) for name, labels_of_clip in rows]
     clips["path"] = [find_recording(folder, name) for name in table["fname"]]
-    return RawDataset(clips.assign(clip=table["fname"]))
+    return RawDataset(clips.assign(clip=table["fname"]), notes=[note] if note else [])

@@ -1,11 +1,13 @@
-"""Layout `folders`: one folder a class, its name the label."""
+"""Layout `folders`: one folder a class, its name the label; or train/, val/ and test/ with such folders."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from core.errors import UserError
 from preprocess.dataset.discovery import AUDIO_NAME, RawDataset, find_audio_files, join_clean_labels, list_subfolders
+from preprocess.dataset.splits import SPLIT_NAMES
 from recipe import Data
 
 MARKER_FILES = {"meta/esc50.csv": "esc50", "train_curated.csv": "fsdkaggle2019", "IRMAS-TrainingData": "irmas"}
@@ -13,23 +15,62 @@ MARKER_FILES = {"meta/esc50.csv": "esc50", "train_curated.csv": "fsdkaggle2019",
 
 
 def read(data: Data, folder: Path) -> RawDataset:
-    """List a folder a class; clips are named by their paths.
+    """List a folder a class, or such folders in train/, val/ and test/; clips are named by their paths.
 
-    Recordings beside the class folders, and classes without any, are left out with a warning.
+    Recordings beside the class folders, and classes without any, are left out with a warning; those beside the classes
+    of a test folder are test clips without labels.
     """
     for marker, layout in MARKER_FILES.items():
         if (folder / marker).exists():
             raise UserError(f"{folder} holds {marker}, so its folders are no classes: set data.layout to {layout}")
     if not (classes := list_subfolders(folder)):
         raise UserError(f"{folder} has no folders: layout folders expects one a class, named by its label")
+    if not (splits := find_splits(classes)):
+        rows, warnings = _list_classes(folder, classes)
+        return RawDataset(pd.DataFrame(rows, dtype="str"), warnings=warnings + _describe_loose(folder))
+    rows, warnings = list[dict[str, str]](), _describe_loose(folder)
+    for split_folder, split in splits.items():
+        split_rows, split_warnings = _list_classes(folder, list_subfolders(split_folder))
+        if split == "test":
+            loose = _find_loose(split_folder)
+            split_rows += [{"clip": str(file.relative_to(folder)), "path": str(file), "labels": ""} for file in loose]
+        else:
+            split_warnings += _describe_loose(split_folder)
+        rows += [row | {"split": split} for row in split_rows]
+        warnings += split_warnings
+    names = ", ".join(f"{path.name}/ ({split})" for path, split in splits.items())
+    notes = [f"read as splits and not as classes: {names}"]
+    return RawDataset(pd.DataFrame(rows, dtype="str"), warnings=warnings, notes=notes)
+
+
+def find_splits(folders: Sequence[Path]) -> dict[Path, str]:
+    """The split of each folder with recordings, if all are named as splits and a training one holds classes."""
+    splits = {path: SPLIT_NAMES.get(path.name.lower(), "") for path in folders}
+    if not any(split == "train" and list_subfolders(path) for path, split in splits.items()):
+        return {}
+    splits = {path: split for path, split in splits.items() if find_audio_files(path)}
+    return splits if len(splits) > 1 and all(splits.values()) else {}
+
+
+def _list_classes(folder: Path, classes: Iterable[Path]) -> tuple[list[dict[str, str]], list[str]]:
+    """The recordings of class folders, and warnings of those without any."""
     rows: list[dict[str, str]] = []
     warnings = []
     for class_folder in classes:
         files = find_audio_files(class_folder)
         if not files:
-            warnings.append(f"folder {class_folder.name!r} holds no recording and is no class")
+            warnings.append(f"folder {str(class_folder.relative_to(folder))!r} holds no recording and is no class")
         labels = join_clean_labels(class_folder, [class_folder.name])
         rows += [{"clip": str(file.relative_to(folder)), "path": str(file), "labels": labels} for file in files]
-    if unlabelled := [path for path in folder.iterdir() if AUDIO_NAME.fullmatch(path.name) and not path.is_dir()]:
-        warnings.append(f"{len(unlabelled)} recording(s) beside the class folders have no label and are left out")
-    return RawDataset(pd.DataFrame(rows, dtype="str"), warnings=warnings)
+    return rows, warnings
+
+
+def _find_loose(folder: Path) -> list[Path]:
+    """Recordings beside the class folders."""
+    return sorted(path for path in folder.iterdir() if AUDIO_NAME.fullmatch(path.name) and not path.is_dir())
+
+
+def _describe_loose(folder: Path) -> list[str]:
+    loose = _find_loose(folder)
+    beside = f"{len(loose)} recording(s) beside the class folders in {folder} have no label and are left out"
+    return [beside] if loose else []

@@ -15,10 +15,10 @@ EXPECTED = "layout fsdkaggle2019 expects it; set data.folder to the folder that 
 
 def read(data: Data, folder: Path) -> RawDataset:
     """List the competition's files (Fonseca et al. 2019). An absent noisy or test part is a warning."""
-    warnings: list[str] = []
+    notes: list[str] = []
     parts = [_training(folder, "curated")]
     if missing := [name for name in ("train_noisy/", "train_noisy.csv") if not (folder / name).exists()]:
-        warnings.append(f"no {' and no '.join(missing)} in {folder}: train without noisy clips")
+        notes.append(f"no {' and no '.join(missing)} in {folder}: there are no noisy clips")
     else:
         parts.append(_training(folder, "noisy"))
     sample = read_table(folder / SAMPLE, ["fname"], hint=EXPECTED)
@@ -26,11 +26,11 @@ def read(data: Data, folder: Path) -> RawDataset:
         raise UserError(f"{folder / SAMPLE} needs fname first, then a column a label")
     vocabulary = list(sample.columns[1:])
     if not (folder / "test").exists():
-        warnings.append(f"no test/ in {folder}: predict no test clips")
-        return RawDataset(pd.concat(parts, ignore_index=True), vocabulary, SAMPLE, warnings=warnings)
+        notes.append(f"no test/ in {folder}: there are no test clips")
+        return RawDataset(pd.concat(parts, ignore_index=True), vocabulary, SAMPLE, notes=notes)
     test = pd.DataFrame({"clip": sample["fname"], "labels": "", "split": "test"})
     test["path"] = [find_recording(folder / "test", name) for name in test["clip"]]
-    return RawDataset(pd.concat([*parts, test], ignore_index=True).fillna(""), vocabulary, SAMPLE, sample, warnings)
+    return RawDataset(pd.concat([*parts, test], ignore_index=True).fillna(""), vocabulary, SAMPLE, sample, notes=notes)
 
 
 def _training(folder: Path, label_quality: str) -> pd.DataFrame:

@@ -34,22 +34,22 @@ def read(data: Data, folder: Path) -> RawDataset:
     training = [_training_row(file, code) for code in files for file in files[code]]
     parts = [path for path in sorted(folder.glob(TESTING)) if path.is_dir()]
     tests = [_test_row(file) for part in parts for file in find_audio_files(part)]
-    warnings = []
+    warnings, notes = list[str](), list[str]()
     if unknown := [Path(row["path"]).name for row in tests if not row["labels"]]:
         found = f"{len(unknown)} of {len(tests)} clips of the testing parts have no .txt with instruments"
         warnings.append(f"{found} ({unknown[0]} first): they are not scored")
     if not tests:
-        warnings.append(f"no recordings in {folder / TESTING}: predict no test clips")
+        notes.append(f"no recordings in {folder / TESTING}: there are no test clips")
     elif data.irmas_share:
         moved = _move_to_train(tests, data.irmas_share)
-        warnings.append(f"{moved} of {len(tests)} clips of the testing parts are for training (data.irmas_share)")
+        notes.append(f"{moved} of {len(tests)} clips of the testing parts are for training (data.irmas_share)")
     clips = pd.DataFrame(training + tests, dtype="str")
     paths = [Path(path).relative_to(folder) for path in clips.get("path", [])]
     names = pd.Series([path.name for path in paths], dtype="str")
     # One more file of the same name would rename another clip, but IRMAS is complete.
     clips["clip"] = names.mask(names.duplicated(keep=False), list(map(str, paths)))
     vocabulary = [normalize_label(code) for code in files if files[code]]
-    return RawDataset(clips, vocabulary, f"folder {TRAINING}", warnings=warnings)
+    return RawDataset(clips, vocabulary, f"folder {TRAINING}", warnings=warnings, notes=notes)
 
 
 def _training_row(file: Path, code: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from core.errors import UserError
-from predict.output.ground_truth import find_truth, read_truth
+from predict.output.ground_truth import find_truth, match_names, read_truth
 from train.data.corrected_clips import CorrectedClips
 from train.evaluate.score_table import ScoreTable
 
@@ -24,6 +24,9 @@ EXPECTED = [[1, 0, 1], [0, 1, 0], [0, 0, 0]]
         'labels,usage,clip\n" rain; cat",Public,1\n"Dog, big",Private,2\n,Public,3\n',
         'fname,cat,rain,"Dog, big"\n1,1,1,0\n2,0,0.0,1.0\n3,0,0,0\n',
         '\ufeffid,rain,"Dog, big",cat\n1,1,0,1\n2,0,1,0\n3,0,0,0\n',
+        '\ufeffclip;labels\r\n1;"rain;cat"\r\n2;Dog, big\r\n3;\r\n',
+        "fname\tlabels\n1\train|cat\n2\tDog, big\n3\t\n",
+        """clip,labels\n1,"['rain', 'cat']"\n2,"['Dog, big']"\n3,[]\n""",
     ],
 )
 def test_every_form_of_a_truth_table(tmp_path: Path, text: str) -> None:
@@ -51,6 +54,29 @@ def test_a_truth_table_that_cannot_be_used_is_refused(tmp_path: Path, text: str,
     with pytest.raises(UserError) as caught:
         read_truth(path, LABELS)
     assert all(word in str(caught.value) for word in ["truth.csv", *words]), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "clips"),
+    [
+        (["a.wav ", "é.wav"], ["a.wav", "e\u0301.wav"]),
+        (["x\\a.wav", "x\\b.wav"], ["x/a.wav", "x/b.wav"]),
+        (["a.wav", "b.wav"], ["x/a.wav", "y/b.wav"]),
+        (["/home/me/x/a.wav", "/home/me/x/b.wav"], ["x/a.wav", "x/b.wav"]),
+        (["x/a", "y/a"], ["x/a.wav", "y/a.wav"]),
+        (["01 - a. b", "c"], ["01 - a. b.wav", "c.flac"]),
+        (["a.mp3", "b.mp3"], ["x/a.wav", "x/b.wav"]),
+        (["a.wav", "a"], ["a.wav", "a.flac"]),
+    ],
+)
+def test_names_match_in_the_forms_of_other_programs(names: list[str], clips: list[str]) -> None:
+    assert match_names(names, clips) == clips
+    assert match_names(names[::-1], clips) == clips[::-1]
+
+
+def test_names_that_may_mean_two_clips_mean_none() -> None:
+    assert match_names(["a.wav", "b"], ["x/a.wav", "y/a.wav", "b.wav", "b.flac"]) == ["a.wav", "b"]
+    assert match_names(["x/a.wav", "z/a.wav"], ["y/a.wav"]) == ["x/a.wav", "z/a.wav"]
 
 
 @pytest.mark.parametrize(("clips", "named"), [("123x", "'x'"), ("12", "'3'")])

@@ -141,7 +141,9 @@ def test_a_set_without_warnings_says_so() -> None:
     table = pd.DataFrame([(row[0], "", *row[1:3], *row[3:]) for row in ROWS], columns=COLUMNS)
     table = table.assign(labels="rain", group=table["clip"])
     measured = [sound(str(number)) for number in range(len(ROWS))]
-    lines = list(format_report(dataset_statistics(Dataset(table, ["rain"]), measured)))
+    dataset = Dataset(table, ["rain"], notes=["2 of 9 clips were moved"])
+    lines = list(format_report(dataset_statistics(dataset, measured)))
+    assert "note      2 of 9 clips were moved" in lines
     assert not [line for line in lines if line.startswith("!")]
     assert lines[-1].startswith("warnings  none")
 

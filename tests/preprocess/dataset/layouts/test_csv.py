@@ -1,5 +1,6 @@
 """Layout `csv`: every column, defaults, and each way a table can be wrong."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,52 @@ def test_a_recording_that_is_missing_stays_but_not_if_all_are(tmp_path: Path) ->
     table = {"labels.csv": "fname,labels\na,x\nb,y\n"}
     assert_refused("csv", write_files(tmp_path, table), "none of 2 recordings", str(tmp_path / "a"), "data.folder")
     assert list(read("csv", write_files(tmp_path, {"b": ""})).table["clip"]) == ["a", "b"]
+
+
+def test_splits_as_other_datasets_name_them(tmp_path: Path) -> None:
+    rows = [*(f"{number},{'xy'[number % 2]},Train" for number in range(8)), "v,x,VAL", "w,y,dev", "t,x,eval"]
+    write_files(tmp_path, {"labels.csv": "\n".join(["fname,labels,split", *rows]), "0": ""})
+    table = read("csv", tmp_path, folds=3).table.set_index("clip")
+    assert table["split"].value_counts().to_dict() == {"train": 10, "test": 1}
+    assert table.loc[["v", "w", "t"], "fold"].tolist() == [0, 0, -1]
+    assert set(table["fold"].iloc[:8]) == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("cells", "labels", "note"),
+    [
+        (['"Bass_drum,Drum"', "Drum", "Rain"], "Bass_drum;Drum", "labels are joined by ','"),
+        (['"rain, wind"', "rain", "wind"], "rain;wind", "labels are joined by ','"),
+        (['"rain, heavy"', "wind", "rain"], "rain, heavy", "'rain, heavy' is read as one label"),
+        (['"rain, heavy;wind"', "wind", '"rain, heavy"'], "rain, heavy;wind", ""),
+        (["rain|wind", "rain", "wind"], "rain;wind", "labels are joined by '|'"),
+        (["\"['rain', 'wind']\"", "['rain']", "[]"], "rain;wind", "are read as lists"),
+        (["\"['rain' 'wind']\"", "['rain']", "rain"], "rain;wind", "are read as lists"),
+        (['"[""rain, heavy"", ""wind""]"', "wind", "x"], "rain, heavy;wind", "are read as lists"),
+        (['"[rain, wind]"', "[wind]", "[x]"], "rain;wind", "are read as lists"),
+    ],
+)
+def test_labels_are_read_as_other_datasets_join_them(tmp_path: Path, cells: list[str], labels: str, note: str) -> None:
+    rows = [f"{number},{cell}" for number, cell in enumerate([*cells, *cells[1:]])]
+    dataset = read("csv", write_files(tmp_path, {"labels.csv": "\n".join(["fname,labels", *rows]), "0": ""}))
+    assert dataset.table["labels"].iloc[0] == labels
+    assert note in "".join(dataset.notes) and len(dataset.notes) == bool(note)
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_tables_of_other_programs(tmp_path: Path, delimiter: str) -> None:
+    rows = [("fname", "labels"), ("0", '"x;y"'), ("1", "x"), ("2", "y")]
+    text = "\ufeff" + "".join(f"{delimiter.join(row)}\r\n" for row in rows)
+    (tmp_path / "0").touch()
+    (tmp_path / "labels.csv").write_bytes(text.encode())
+    assert read("csv", tmp_path).table["labels"].tolist() == ["x;y", "x", "y"]
+
+
+@pytest.mark.parametrize("name", ["fsd50k_like.csv", "pylist.csv"])
+def test_tables_that_were_misread(tmp_path: Path, name: str, real_sound: Callable[[str], Path]) -> None:
+    path = real_sound("misread_audio") / name
+    write_files(tmp_path, {f"audio/{file}": "" for file in ("1000.wav", "low0.wav")})
+    dataset = read("csv", tmp_path, table=str(path))
+    found = {tuple(labels.split(";")) for labels in dataset.table["labels"]}
+    assert found & {("Bass_drum", "Drum", "Percussion"), ("low", "loud")}
+    assert len(dataset.vocabulary) == {"fsd50k_like.csv": 7, "pylist.csv": 4}[name]

@@ -62,3 +62,31 @@ def test_a_label_outside_the_wanted_ones_is_named(tmp_path: Path) -> None:
     assert_refused(
         "folders", write_files(tmp_path, {"a/1.wav": "", "b/2.wav": ""}), "2.wav", "'b'", "data.labels", labels=["a"]
     )
+
+
+def test_train_val_and_test_folders_are_splits(tmp_path: Path) -> None:
+    files = {f"Train/{name}/{number}.wav": "" for name in ("dog", "犬") for number in range(6)}
+    files |= {"validation/dog/v.wav": "", "validation/犬/v.wav": "", "test/dog/t.wav": "", "test/unknown.wav": ""}
+    files |= {"docs/readme.txt": "", "Train/loose.wav": ""}
+    dataset = read("folders", write_files(tmp_path, files), folds=3)
+    assert dataset.vocabulary == ["dog", "犬"]
+    table = dataset.table.set_index("clip")
+    assert table.loc["test/unknown.wav", ["labels", "split"]].tolist() == ["", "test"]
+    assert table.loc["test/dog/t.wav", ["labels", "split"]].tolist() == ["dog", "test"]
+    is_val = table.index.str.startswith("validation/")
+    assert (table.loc[is_val, "fold"] == 0).all() and (table.loc[is_val, "split"] == "train").all()
+    assert set(table.loc[table.index.str.startswith("Train/"), "fold"]) == {1, 2}
+    assert dataset.notes == ["read as splits and not as classes: Train/ (train), test/ (test), validation/ (val)"]
+    assert len(dataset.warnings) == 1 and "1 recording(s) beside the class folders in" in dataset.warnings[0]
+    assert set(read("folders", tmp_path, folds=2).table["fold"]) == {0, 1, -1}
+
+
+def test_classes_named_as_splits_are_classes(tmp_path: Path) -> None:
+    """Where one is not, or where there are no classes in them."""
+    for name, files in {
+        "a sound": {"train/1.wav": "", "train/2.wav": "", "test/1.wav": "", "test/2.wav": ""},
+        "one more": {"train/x/1.wav": "", "test/2.wav": "", "plane/3.wav": ""},
+    }.items():
+        dataset = read("folders", write_files(tmp_path / name, files))
+        assert {"train", "test"} <= set(dataset.vocabulary)
+        assert set(dataset.table["split"]) == {"train"}

@@ -43,14 +43,14 @@ def test_fsdkaggle2019_without_noisy_clips(tmp_path: Path, absent: str, note: st
     files = {name: text for name, text in freesound().items() if name.split("/")[0] != absent}
     dataset = read("fsdkaggle2019", write_files(tmp_path, files))
     assert len(dataset.table) == n_clips
-    assert note in dataset.warnings[0]
+    assert note in dataset.notes[0]
 
 
 def test_fsdkaggle2019_without_test_clips_keeps_its_vocabulary(tmp_path: Path) -> None:
     dataset = read("fsdkaggle2019", write_files(tmp_path, {k: v for k, v in freesound().items() if k != "test/y.wav"}))
     assert dataset.sample is None
     assert dataset.vocabulary == ["Zip", "Bark_(dog)"]
-    assert "no test/" in dataset.warnings[0]
+    assert "no test/" in dataset.notes[0]
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def test_irmas_trains_on_the_first_pieces_of_the_testing_parts_in_order(tmp_path
         assert set(trained["group"]).isdisjoint(tests.loc[tests["split"] == "test", "group"])
         assert (trained["fold"] >= 0).all()
         assert trained.groupby("group")["fold"].nunique().max() == 1 or trained.empty
-        assert not share or f"{len(trained)} of 10 clips" in dataset.warnings[0]
+        assert not share or f"{len(trained)} of 10 clips" in dataset.notes[0]
 
 
 def test_irmas_does_not_train_on_pieces_whose_instruments_are_not_known(tmp_path: Path) -> None:
@@ -81,7 +81,8 @@ def test_irmas_names_clips_apart_that_parts_share(tmp_path: Path) -> None:
 def test_irmas_without_test_clips_says_so(tmp_path: Path) -> None:
     dataset = read("irmas", write_files(tmp_path, {k: v for k, v in instruments().items() if "Training" in k}))
     assert set(dataset.table["split"]) == {"train"}
-    assert "TestingData" in dataset.warnings[0]
+    assert "TestingData" in dataset.notes[0]
+    assert dataset.warnings == []
 
 
 @pytest.mark.parametrize("text", ["cel\npno\t\n", "cel, pia"])

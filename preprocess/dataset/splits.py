@@ -1,0 +1,23 @@
+"""Names of splits, as datasets write them, and validation clips as a fold of the training clips."""
+
+import pandas as pd
+
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
+}
+"""What the names of folders, and values of a column `split`, mean; as in HuggingFace's datasets."""
+VAL_FOLD = "val"
+"""In the column `fold`, of clips that make up fold 0 whatever the others'."""
+
+
+def val_as_fold(clips: pd.DataFrame) -> pd.DataFrame:
+    """The clips with split train for val, and VAL_FOLD for their fold where the dataset has no folds of its own."""
+    if "split" not in clips:
+        return clips
+    split = clips["split"].map(lambda name: SPLIT_NAMES.get(name.strip().lower(), name))
+    is_val = (split == "val") & (split == "train").any()
+    clips = clips.assign(split=split.mask(is_val, "train"))
+    has_folds = "fold" in clips and (clips["fold"] != "").any()
+    return clips if has_folds else clips.assign(fold=is_val.map({True: VAL_FOLD, False: ""}))
