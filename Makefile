@@ -15,8 +15,9 @@ export MALLOC_MMAP_THRESHOLD_ ?= 1073741824
 
 VENV   := .venv
 PY     := $(VENV)/bin/python
+# $(value X) and not $(X): a dollar in a folder's name is no variable of make.
 quoted  = '$(subst ','\'',$(1))'
-SCRIPT  = $(PY) -m $(1) --recipe recipes/$(RECIPE).yaml --run $(RUN) $(if $(DATA),--data.folder $(call quoted,$(DATA))) $(2) $(ARGS)
+SCRIPT  = $(PY) -m $(1) --recipe recipes/$(RECIPE).yaml --run $(RUN) $(if $(value DATA),--data.folder $(call quoted,$(value DATA))) $(2) $(ARGS)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -50,7 +51,7 @@ demo_audio: setup  ## the instruments of make demo
 	$(PY) -m synth.render_demo --folder cache/demo_audio --jobs $(JOBS)
 
 notes: setup  ## render the notes of recipes pitch, pitch_twelve and pitch_chords (SETS="naturals twelve chords")
-	$(PY) -m synth.render_notes --folder $(NOTES) $(if $(SETS),--sets $(SETS)) $(if $(TAKES),--takes $(TAKES)) --jobs $(JOBS)
+	$(PY) -m synth.render_notes --folder $(call quoted,$(value NOTES)) $(if $(SETS),--sets $(SETS)) $(if $(TAKES),--takes $(TAKES)) --jobs $(JOBS)
 
 features: setup  ## recordings -> cache/RECIPE/features.h5
 	$(call SCRIPT,preprocess.features,--jobs $(JOBS))
@@ -74,7 +75,7 @@ tune: setup  ## thresholds of a run, on out-of-fold scores
 	$(call SCRIPT,predict.tune,--jobs $(JOBS))
 
 predict: setup  ## networks -> submissions/RUN/submission.csv (INPUT=folder_or_file for recordings of no dataset)
-	$(call SCRIPT,predict.run,--jobs $(JOBS) $(if $(INPUT),--input $(call quoted,$(INPUT))))
+	$(call SCRIPT,predict.run,--jobs $(JOBS) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
 
 blend: setup  ## submissions of RUNS="a b c" -> submissions/RUN/submission.csv
 	$(call SCRIPT,predict.blend,--runs $(RUNS))
@@ -89,10 +90,10 @@ export: setup  ## submissions/RUN/model to hand on: weights, ONNX, recipe, label
 	$(call SCRIPT,predict.export)
 
 score: setup  ## score submissions/RUN/submission.csv (TRUTH=file.csv, or the dataset's own labels)
-	$(call SCRIPT,predict.score,$(if $(TRUTH),--truth $(call quoted,$(TRUTH))) $(if $(INPUT),--input $(call quoted,$(INPUT))))
+	$(call SCRIPT,predict.score,$(if $(value TRUTH),--truth $(call quoted,$(value TRUTH))) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
 
 inspect: setup  ## a summary of the result, and submissions/RUN/report.html
-	$(call SCRIPT,report.inspect,--jobs $(JOBS) $(if $(TRUTH),--truth $(call quoted,$(TRUTH))) $(if $(INPUT),--input $(call quoted,$(INPUT))))
+	$(call SCRIPT,report.inspect,--jobs $(JOBS) $(if $(value TRUTH),--truth $(call quoted,$(value TRUTH))) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
 
 serve: setup  ## a page and an API that say what is in a recording (PORT=8000)
 	$(call SCRIPT,serve.run,--jobs $(JOBS) $(if $(PORT),--port $(PORT)))

@@ -1,5 +1,6 @@
 """How a script starts, logs and ends: errors that users can fix become one line and an exit status."""
 
+import locale
 import logging
 import os
 import resource
@@ -8,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from io import TextIOWrapper
 from typing import NoReturn
 
 from tqdm import tqdm
@@ -80,11 +82,24 @@ def raise_at_sigterm() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def use_utf8() -> None:
+    """Start the process again in Python's UTF-8 mode where the locale has another encoding: paths are UTF-8 then. What
+    the streams cannot encode is escaped.
+    """
+    if sys.getfilesystemencoding() != "utf-8":
+        streams = os.environ.get("PYTHONIOENCODING") or f"{locale.getpreferredencoding(False)}:backslashreplace"
+        os.execve(sys.executable, sys.orig_argv, os.environ | {"PYTHONUTF8": "1", "PYTHONIOENCODING": streams})
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def run_script(main: Callable[[], int | None], resume_advice: str = RESUME_ADVICE) -> NoReturn:
     """Run a script's `main`; UserError, a full disk and full memory become one line and exit 2.
 
     Ctrl-C and SIGTERM become one line, and exit as in a shell: 130 and 143. `resume_advice` says what is kept.
     """
+    use_utf8()
     try:
         raise_open_file_limit()
         with raise_at_sigterm():

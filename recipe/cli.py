@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_loader
 
 from core.errors import UserError
 from core.paths import RunPaths
 from core.resources import available_cores
 from recipe import SECTIONS, Recipe
+from recipe.label_texts import load_recipe_yaml, quote_labels
 
 OLD_KEYS = {
     "features.rate_hz": "is called features.sample_rate_hz now",
@@ -36,6 +37,7 @@ OLD_KEYS = {
 }
 """Keys of earlier versions, and what became of them."""
 
+set_loader("yaml", load_recipe_yaml, (yaml.YAMLError,))
 AddOptions = Callable[[ArgumentParser], Any]
 
 
@@ -79,6 +81,7 @@ def parse_command(arguments: Sequence[str] | None, description: str, add_options
     """Read a command line (None: the process's own). Raises UserError that names the key, the value and the bounds."""
     parser = _build_parser(description, add_options)
     arguments = [_normalize_option(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
+    arguments = quote_labels(arguments)
     _check_recipe_files(arguments)
     try:
         parts = parser.instantiate(parser.parse_args(arguments))

@@ -256,8 +256,8 @@ def test_make_help_lists_every_target() -> None:
 
 
 def test_make_quotes_folders_and_files() -> None:
-    folder = 'Bob\'s $(x) "field" recordings'
-    variables = [f"{name}={folder.replace('$', '$$')}" for name in ("DATA", "INPUT", "TRUTH")]
+    folder = 'Bob\'s $(x) $HOME "field" recordings #1$'
+    variables = [f"{name}={folder}" for name in ("DATA", "INPUT", "TRUTH")]
     command = ["make", "-n", "-o", ".venv/.ready", "predict", "score", *variables]
     lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     assert [shlex.split(line).count(folder) for line in lines if " -m " in line] == [2, 3]

@@ -1,0 +1,50 @@
+"""Labels of a recipe are texts, whatever YAML takes them for."""
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import UserError
+from recipe.cli import parse_command
+
+WRITTEN = [
+    "no",
+    "Yes",
+    "on",
+    "off",
+    "true",
+    "null",
+    "~",
+    "1",
+    "007",
+    "1e3",
+    "1.50",
+    ".5",
+    "0x1F",
+    "2024-01-01",
+    "12:30:45",
+    "NA",
+]
+
+
+@pytest.mark.parametrize("how", ["file", "option", "option=", "after a file"])
+def test_labels_are_texts_as_they_are_written(tmp_path: Path, how: str) -> None:
+    labels, path = f"[{', '.join(WRITTEN)}, 'rain, heavy']", tmp_path / "birds.yaml"
+    path.write_text(f"data:\n  labels: {labels if how == 'file' else '[other]'}\n  folds: 7\n", encoding="utf-8")
+    option = {"file": [], "option=": [f"--data.labels={labels}"]}.get(how, ["--data.labels", labels])
+    file = ["--recipe", str(path)] if how in ("file", "after a file") else []
+    data = parse_command([*file, *option], "test").recipe.data
+    assert data.labels == [*WRITTEN, "rain, heavy"]
+    assert data.folds == (7 if file else 5)
+
+
+def test_labels_written_below_each_other_and_none_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "birds.yaml"
+    path.write_text("data:\n  labels:\n  - no\n  - 'yes'\n", encoding="utf-8")
+    assert parse_command(["--recipe", str(path)], "test").recipe.data.labels == ["no", "yes"]
+    assert parse_command(["--recipe", str(path), "--data.labels", "null"], "test").recipe.data.labels is None
+
+
+def test_a_label_that_is_no_word_is_refused() -> None:
+    with pytest.raises(UserError, match=r"data\.labels"):
+        parse_command(["--data.labels", "[a: b]"], "test")

@@ -1,0 +1,56 @@
+"""The commands of users whose terminal or locale is not UTF-8: labels and names of any script end no step."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from tests.make_commands import SMALL_RECIPE, run_make
+
+LABELS = ("🎺 haut", "高い")
+KEYS = f"{SMALL_RECIPE} --training.epochs 1 --neighbours 3"
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Two classes of four tones in noise, in a folder whose name a shell and make would take apart."""
+    random, time_s = np.random.default_rng(0), np.arange(12_000) / 16_000
+    for tone_hz, label in zip((300, 4_000), LABELS, strict=True):
+        folder = tmp_path / 'it\'s $HOME, "é" #1' / label
+        folder.mkdir(parents=True)
+        for number in range(4):
+            sound = 0.3 * np.sin(2 * np.pi * tone_hz * time_s) + 0.03 * random.standard_normal(12_000)
+            soundfile.write(folder / f"é{number}.wav", sound, 16_000)
+    return folder.parent
+
+
+@pytest.mark.parametrize(
+    ("environment", "targets"),
+    [
+        ({"LC_ALL": "C", "PYTHONUTF8": "0"}, "survey features train predict score inspect"),
+        ({"PYTHONIOENCODING": "latin-1"}, "survey features baselines train predict score inspect"),
+    ],
+)
+def test_no_step_ends_at_a_letter(tmp_path: Path, data: Path, environment: dict[str, str], targets: str) -> None:
+    for target in targets.split():
+        keys = KEYS if target == "baselines" else KEYS.replace("--neighbours 3", "")
+        completed = run_make(tmp_path, target, keys, environment, DATA=data)
+        assert completed.returncode == 0, completed.stderr
+        assert "Traceback" not in completed.stderr + completed.stdout
+    submission = pd.read_csv(tmp_path / "submissions" / "demo" / "submission.csv")
+    assert list(submission.columns) == ["clip", *sorted(LABELS)]
+    assert sorted(submission["clip"])[0] == f"{LABELS[0]}/é0.wav"
+    assert "🎺" in (tmp_path / "submissions" / "demo" / "report.html").read_text(encoding="utf-8")
+
+
+def test_names_that_are_no_text_are_told(tmp_path: Path, data: Path) -> None:
+    odd = os.fsencode(data / LABELS[0]) + b"/\xff.wav"
+    Path(os.fsdecode(odd)).touch()
+    completed = run_make(tmp_path, "survey", SMALL_RECIPE, {"PYTHONIOENCODING": "ascii"}, DATA=data)
+    assert completed.returncode == 2
+    (line,) = [line for line in completed.stderr.splitlines() if line.startswith("earmark: ")]
+    assert "xff.wav" in line and "not UTF-8, rename" in line
+    assert "Traceback" not in completed.stderr
