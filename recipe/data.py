@@ -18,6 +18,8 @@ class Data(Section):
     """The CSV of layout `csv` (fname,labels[,fold,group,split,label_quality]); by default labels.csv in the folder."""
     labels: list[str] | None = None
     """The vocabulary, in order; by default the sample submission's, the dataset's own, or all labels sorted."""
+    background: str = "_background"
+    """The folder of layout `folders` whose recordings have none of the labels: negatives for every one of them."""
     note_octaves: bool = True
     """Labels of layout `notes`: notes with their octaves (A3), or pitch classes (A)."""
     folds: Annotated[int, Bounds(2, 100)] = 5

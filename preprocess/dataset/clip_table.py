@@ -8,7 +8,7 @@ import xxhash
 
 from core.csv_tables import read_table, write_table
 from core.errors import UserError
-from preprocess.dataset.labels import SEPARATOR, join_labels, split_labels
+from preprocess.dataset.labels import NEGATIVE, SEPARATOR, join_labels, split_labels
 
 COLUMNS = ["clip", "path", "labels", "fold", "split", "group", "label_quality"]
 DIGEST_COLUMN = "frames_digest"
@@ -25,7 +25,10 @@ def write_clip_table(path: Path, table: pd.DataFrame, frames_digests: Mapping[st
 
 def read_clip_table(path: Path) -> pd.DataFrame:
     """The table of clips. Raises UserError for a missing file, or rows that are not clips."""
-    table = read_table(path, [*COLUMNS, DIGEST_COLUMN], hint="run make features first")[[*COLUMNS, DIGEST_COLUMN]]
+    table = read_table(path, COLUMNS, hint="run make features first")
+    if DIGEST_COLUMN not in table:
+        raise UserError(f"{path} is of an earlier version: run make features again, which writes the tables anew")
+    table = table[[*COLUMNS, DIGEST_COLUMN]]
     try:
         table["fold"] = table["fold"].astype("int64")
     except ValueError as error:
@@ -67,7 +70,7 @@ def check_rows(table: pd.DataFrame) -> None:
     for clip, path, labels in table[["clip", "path", "labels"]].itertuples(index=False):
         if not clip.strip() or "\0" in clip:
             raise UserError(f"clip {clip!r} ({path!r}) has no name, or one with a zero byte: name it")
-        if labels and labels != join_labels(split_labels(labels)):
+        if labels not in ("", NEGATIVE) and labels != join_labels(split_labels(labels)):
             raise UserError(f"{clip} has labels {labels!r}: join them with {SEPARATOR!r} and nothing else")
     for column, words in CHOICES.items():
         if len(invalid := table.loc[~table[column].isin(words), ["clip", column]]):

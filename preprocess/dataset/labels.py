@@ -12,6 +12,8 @@ from core.csv_tables import read_table, write_table
 from core.errors import UserError
 
 SEPARATOR = ";"
+NEGATIVE = SEPARATOR
+"""In the column `labels`, of a clip that is known to have none; '' is of one whose labels are not known."""
 COLUMN_NAMES = ("clip", "fname", "labels", "start_s", "end_s")
 """Names of other columns in CSVs with a column a label."""
 

@@ -12,7 +12,7 @@ from core.errors import UserError
 from preprocess.dataset.clip_table import COLUMNS, TEST_FOLD, check_clip_table, check_rows
 from preprocess.dataset.discovery import RawDataset, expand_user, normalize_label, require_folder, require_utf8_name
 from preprocess.dataset.folds import assign_folds
-from preprocess.dataset.labels import choose_vocabulary, to_multi_hot
+from preprocess.dataset.labels import NEGATIVE, choose_vocabulary, to_multi_hot
 from preprocess.dataset.layouts import csv, esc50, folders, fsdkaggle2019, irmas, notes
 from preprocess.dataset.splits import VAL_FOLD, val_as_fold
 from recipe import Data
@@ -70,22 +70,25 @@ def _finish_dataset(raw: RawDataset, data: Data, folder: Path) -> Dataset:
         requested, requested_by = [normalize_label(label) for label in data.labels], "data.labels"
     sample_columns = None if raw.sample is None else list(raw.sample.columns[1:])
     vocabulary = choose_vocabulary(table, requested, sample_columns, requested_by)
-    if len(vocabulary) < 2:
+    n_negatives = int((table["labels"] == NEGATIVE).sum())
+    notes = [f"{n_negatives} clips have no label and are negatives"] if n_negatives else []
+    if len(vocabulary) < 2 and not n_negatives:
         raise UserError(f"every clip has label {vocabulary[0]!r}, so there is nothing to tell apart: check data.layout")
     training = (table["split"] == "train").to_numpy()
     folds = np.full(len(table), TEST_FOLD, dtype=np.int64)
     folds[training] = _choose_folds(table[training], vocabulary, data, data.folds)
     table["fold"] = folds
     check_clip_table(table)
-    return Dataset(table, vocabulary, raw.sample, raw.warnings, raw.notes, folder)
+    return Dataset(table, vocabulary, raw.sample, raw.warnings, raw.notes + notes, folder)
 
 
 def _fill_defaults(clips: pd.DataFrame) -> pd.DataFrame:
-    """The clips with every column, and defaults for unknown values."""
+    """The clips with every column, and defaults for unknown values; training clips without labels are negatives."""
     table = clips.reindex(columns=COLUMNS, fill_value="")
     by_label = np.where(table["labels"] == "", "test", "train")
     for column, default in (("group", table["clip"]), ("label_quality", "curated"), ("split", by_label)):
         table[column] = table[column].where(table[column] != "", default)
+    table["labels"] = table["labels"].mask((table["labels"] == "") & (table["split"] == "train"), NEGATIVE)
     return table
 
 

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterable, Iterator
 import pandas as pd
 
 from preprocess.dataset.clip_table import TEST_FOLD
+from preprocess.dataset.labels import NEGATIVE
 from preprocess.statistics.dataset import DatasetStatistics
 
 BAR_WIDTH = 24
 MAX_LABELS = 40
 MAX_FOLDS = 10
 MAX_EXAMPLES = 5
+LABELS_IN_WORDS = {"": "?", NEGATIVE: "none"}
 SILENT_SHARE = 0.999
 CLIPPED_SHARE = 0.001
 """Shares from which a clip is called silent or clipped."""
@@ -148,7 +150,8 @@ def _warnings(stats: DatasetStatistics) -> dict[str, list[str]]:
         ],
         "sound(s) are there twice within a fold or the test clips": [" = ".join(clips) for clips in within],
         "sound(s) are labelled in two ways": [
-            _join_same(one["clip"], (labels or "?" for labels in one["labels"])) for one in stats["conflicting_labels"]
+            _join_same(one["clip"], (LABELS_IN_WORDS.get(labels, labels) for labels in one["labels"]))
+            for one in stats["conflicting_labels"]
         ],
         "group(s) have training and test clips": stats["groups_in_train_and_test"],
         "time(s) a label has no clip in a fold, so no score there": [f"{label} in {fold}" for label, fold in gaps],

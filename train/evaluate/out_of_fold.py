@@ -111,10 +111,12 @@ def find_label_issues(training_set: TrainingSet, scores: Tensor) -> list[tuple[s
     """Rows of LABEL_ISSUE_COLUMNS, highest issue first, of clips where an absent label scores above a given one.
 
     `labels` are those that score at least MIN_PROPOSAL_SCORE, or else DROP: reviewed, the file serves as
-    `training.corrections`. `issue_score` is the highest score of an absent label less the lowest of a given one.
+    `training.corrections`. `issue_score` is the highest score of an absent label less the lowest of a given one,
+    or less MIN_PROPOSAL_SCORE for a clip without labels.
     """
     present = training_set.targets >= 0.5
-    issue_scores = scores.masked_fill(present, 0).amax(1) - scores.masked_fill(~present, 1).amin(1)
+    lowest_given = torch.where(present.any(1), scores.masked_fill(~present, 1).amin(1), MIN_PROPOSAL_SCORE)
+    issue_scores = scores.masked_fill(present, 0).amax(1) - lowest_given
     return [
         (
             training_set.frame_bank.clips[row],

@@ -45,7 +45,7 @@ def relabel_noisy_clips(training_set: TrainingSet, recipe: Recipe, fold: int, de
     targets, kept = training_set.targets.clone(), training_set.kept.copy()
     keep_threshold, add_threshold = training.teacher_keep_threshold, training.teacher_add_threshold
     targets[rows] = relabel_targets(targets[rows], scores, keep_threshold, add_threshold)
-    kept[rows] = targets[rows].any(1).numpy()
+    kept[rows] = (targets[rows].any(1) | ~training_set.targets[rows].any(1)).numpy()  # negatives stay
     return replace(training_set, targets=targets, kept=kept, before_relabelling=training_set)
 
 

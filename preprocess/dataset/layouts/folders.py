@@ -7,6 +7,7 @@ import pandas as pd
 
 from core.errors import UserError
 from preprocess.dataset.discovery import AUDIO_NAME, RawDataset, find_audio_files, join_clean_labels, list_subfolders
+from preprocess.dataset.labels import NEGATIVE
 from preprocess.dataset.splits import SPLIT_NAMES
 from recipe import Data
 
@@ -26,11 +27,11 @@ def read(data: Data, folder: Path) -> RawDataset:
     if not (classes := list_subfolders(folder)):
         raise UserError(f"{folder} has no folders: layout folders expects one a class, named by its label")
     if not (splits := find_splits(classes)):
-        rows, warnings = _list_classes(folder, classes)
+        rows, warnings = _list_classes(folder, classes, data.background)
         return RawDataset(pd.DataFrame(rows, dtype="str"), warnings=warnings + _describe_loose(folder))
     rows, warnings = list[dict[str, str]](), _describe_loose(folder)
     for split_folder, split in splits.items():
-        split_rows, split_warnings = _list_classes(folder, list_subfolders(split_folder))
+        split_rows, split_warnings = _list_classes(folder, list_subfolders(split_folder), data.background)
         if split == "test":
             loose = _find_loose(split_folder)
             split_rows += [{"clip": str(file.relative_to(folder)), "path": str(file), "labels": ""} for file in loose]
@@ -52,15 +53,15 @@ def find_splits(folders: Sequence[Path]) -> dict[Path, str]:
     return splits if len(splits) > 1 and all(splits.values()) else {}
 
 
-def _list_classes(folder: Path, classes: Iterable[Path]) -> tuple[list[dict[str, str]], list[str]]:
-    """The recordings of class folders, and warnings of those without any."""
+def _list_classes(folder: Path, classes: Iterable[Path], background: str) -> tuple[list[dict[str, str]], list[str]]:
+    """The recordings of class folders, those of the `background` without labels, and warnings of empty folders."""
     rows: list[dict[str, str]] = []
     warnings = []
     for class_folder in classes:
         files = find_audio_files(class_folder)
         if not files:
             warnings.append(f"folder {str(class_folder.relative_to(folder))!r} holds no recording and is no class")
-        labels = join_clean_labels(class_folder, [class_folder.name])
+        labels = NEGATIVE if class_folder.name == background else join_clean_labels(class_folder, [class_folder.name])
         rows += [{"clip": str(file.relative_to(folder)), "path": str(file), "labels": labels} for file in files]
     return rows, warnings
 

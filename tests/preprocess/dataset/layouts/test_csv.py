@@ -34,6 +34,15 @@ def test_csv_rows_without_labels_are_to_be_predicted(tmp_path: Path) -> None:
     assert list(read("csv", tmp_path).table["split"]) == ["train", "train", "test"]
 
 
+def test_training_rows_without_labels_are_negatives(tmp_path: Path) -> None:
+    table = "fname,labels,split\na,x,train\nb,x,train\nc,,train\nd,,train\ne,,test\n"
+    dataset = read("csv", write_files(tmp_path, {"labels.csv": table, "a": ""}))
+    assert dataset.table["labels"].tolist() == ["x", "x", ";", ";", ""]
+    assert dataset.vocabulary == ["x"], "one label is told from none"
+    assert dataset.table["fold"].value_counts().to_dict() == {0: 2, 1: 2, -1: 1}
+    assert dataset.notes == ["2 clips have no label and are negatives"]
+
+
 def test_names_groups_and_folds_as_other_programs_write_them(tmp_path: Path) -> None:
     """Spaces about them, accents in two forms of Unicode, and folds that a missing one has made decimal."""
     composed, apart = "\u00e9", "e\u0301"
@@ -73,7 +82,6 @@ def test_csv_beside_the_recordings(tmp_path: Path) -> None:
         (f"fname,labels,fold\na,x,0\nb,y,{'9' * 30}\n", ["b", "at most nine digits"]),
         ("fname,labels,fold,group\na,x,0,g\nb,y,1,g\n", ["'g'", "0 and 1"]),
         ("fname,labels,fold\na,x,2\nb,y,2\n", ["fold 2"]),
-        ("fname,labels,split\na,x,train\nb,,train\n", ["b", "no label"]),
         ("fname,labels,split\na,x,learn\nb,x,\n", ["a", "'learn'"]),
         ("fname,labels,trust\na,x,curated\nb,y,noisy\n", ["column trust", "label_quality", "rename"]),
         ("fname,labels,label_quality\na,x,high\nb,x,\n", ["a", "'high'"]),

@@ -90,3 +90,15 @@ def test_classes_named_as_splits_are_classes(tmp_path: Path) -> None:
         dataset = read("folders", write_files(tmp_path / name, files))
         assert {"train", "test"} <= set(dataset.vocabulary)
         assert set(dataset.table["split"]) == {"train"}
+
+
+@pytest.mark.parametrize("splits", [("",), ("train/", "test/")])
+def test_the_background_s_folder_is_no_label(tmp_path: Path, splits: tuple[str, ...]) -> None:
+    files = {
+        f"{split}{name}/{number}.wav": "" for split in splits for name in ("a", "b", "_background") for number in "12"
+    }
+    dataset = read("folders", write_files(tmp_path, files))
+    assert dataset.vocabulary == ["a", "b"]
+    known = dataset.table[dataset.table["labels"] == ";"]
+    assert known["clip"].tolist() == [f"{split}_background/{number}.wav" for split in sorted(splits) for number in "12"]
+    assert set(read("folders", tmp_path, background="b").vocabulary) == {"a", "_background"}
