@@ -86,7 +86,7 @@ def use_utf8() -> None:
     """Start the process again in Python's UTF-8 mode where the locale has another encoding: paths are UTF-8 then. What
     the streams cannot encode is escaped.
     """
-    if sys.getfilesystemencoding() != "utf-8":
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.ignore_environment:
         streams = os.environ.get("PYTHONIOENCODING") or f"{locale.getpreferredencoding(False)}:backslashreplace"
         os.execve(sys.executable, sys.orig_argv, os.environ | {"PYTHONUTF8": "1", "PYTHONIOENCODING": streams})
     for stream in (sys.stdout, sys.stderr):

@@ -10,7 +10,7 @@ from recipe.bounds import Bounds, Fraction, NonNegativeInt, Section
 class Data(Section):
     """Which recordings there are and what is known of them."""
 
-    layout: Literal["folders", "csv", "esc50", "fsdkaggle2019", "irmas", "notes"] = "folders"
+    layout: Literal["folders", "csv", "audiofolder", "esc50", "fsdkaggle2019", "irmas", "notes"] = "folders"
     """Layout of the folder: a folder a class, a table of labels, a known dataset's, or recordings named by notes."""
     folder: str = ""
     """The dataset's folder."""
@@ -18,14 +18,19 @@ class Data(Section):
     """The CSV of layout `csv` (fname,labels[,fold,group,split,label_quality]); by default labels.csv in the folder."""
     labels: list[str] | None = None
     """The vocabulary, in order; by default the sample submission's, the dataset's own, or all labels sorted."""
+    label_pattern: str | None = None
+    """A regular expression for layout `folders`: what its groups match in a recording's path are its labels; a group
+    named `group` says which clips are of one source."""
     background: str = "_background"
     """The folder of layout `folders` whose recordings have none of the labels: negatives for every one of them."""
     note_octaves: bool = True
     """Labels of layout `notes`: notes with their octaves (A3), or pitch classes (A)."""
     folds: Annotated[int, Bounds(2, 100)] = 5
     """Number of folds where the dataset has none; groups stay whole, labels are spread evenly."""
+    test_share: Fraction = 0.0
+    """Share of the curated clips, by whole groups and spread over labels, that is for testing, where no clip is."""
     seed: NonNegativeInt = 0
-    """Seed of these folds."""
+    """Seed of these folds, and of the test share."""
     irmas_share: Fraction = 0.0
     """Share of IRMAS's testing parts, whole pieces from the first on, that is for training; the rest is for testing."""
     decoder_memory_gb: Annotated[float, Bounds(0.25, 1024)] = 2.0

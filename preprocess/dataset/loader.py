@@ -13,18 +13,23 @@ from preprocess.dataset.clip_table import COLUMNS, TEST_FOLD, check_clip_table, 
 from preprocess.dataset.discovery import RawDataset, expand_user, normalize_label, require_folder, require_utf8_name
 from preprocess.dataset.folds import assign_folds
 from preprocess.dataset.labels import NEGATIVE, choose_vocabulary, to_multi_hot
-from preprocess.dataset.layouts import csv, esc50, folders, fsdkaggle2019, irmas, notes
+from preprocess.dataset.layouts import audiofolder, csv, esc50, folders, fsdkaggle2019, irmas, notes
 from preprocess.dataset.splits import VAL_FOLD, val_as_fold
 from recipe import Data
 
 READERS: dict[str, Callable[[Data, Path], RawDataset]] = {
     "folders": folders.read,
     "csv": csv.read,
+    "audiofolder": audiofolder.read,
     "esc50": esc50.read,
     "fsdkaggle2019": fsdkaggle2019.read,
     "irmas": irmas.read,
     "notes": notes.read,
 }
+
+
+MAX_TEST_PARTS = 20
+"""The finest cut of a test share: a twentieth."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,8 @@ def _finish_dataset(raw: RawDataset, data: Data, folder: Path) -> Dataset:
     notes = [f"{n_negatives} clips have no label and are negatives"] if n_negatives else []
     if len(vocabulary) < 2 and not n_negatives:
         raise UserError(f"every clip has label {vocabulary[0]!r}, so there is nothing to tell apart: check data.layout")
+    if data.test_share:
+        notes.append(_cut_test_share(table, vocabulary, data))
     training = (table["split"] == "train").to_numpy()
     folds = np.full(len(table), TEST_FOLD, dtype=np.int64)
     folds[training] = _choose_folds(table[training], vocabulary, data, data.folds)
@@ -90,6 +97,28 @@ def _fill_defaults(clips: pd.DataFrame) -> pd.DataFrame:
         table[column] = table[column].where(table[column] != "", default)
     table["labels"] = table["labels"].mask((table["labels"] == "") & (table["split"] == "train"), NEGATIVE)
     return table
+
+
+def _cut_test_share(table: pd.DataFrame, vocabulary: list[str], data: Data) -> str:
+    """Give whole groups of curated clips split test, as near to `data.test_share` of them as groups allow; in words.
+
+    Noisy clips of these groups are for nothing, and get split test too. Raises UserError where there are test clips.
+    """
+    if (table["split"] == "test").any():
+        raise UserError(
+            f"data.test_share = {data.test_share:g}, but the dataset has test clips of its own: set it to 0"
+        )
+    curated = table[table["label_quality"] == "curated"]
+    n_parts = min(MAX_TEST_PARTS, curated["group"].nunique())
+    n_test = round(data.test_share * n_parts)
+    if not 0 < n_test < n_parts:
+        raise UserError(
+            f"data.test_share = {data.test_share:g} of {n_parts} groups leaves none for testing or training"
+        )
+    parts = assign_folds(to_multi_hot(curated["labels"], vocabulary), curated["group"].to_numpy(), n_parts, data.seed)
+    tested = table["group"].isin(curated.loc[parts < n_test, "group"])
+    table.loc[tested, "split"], table.loc[tested, "fold"] = "test", ""
+    return f"{int(tested.sum())} of {len(table)} clips are test clips (data.test_share)"
 
 
 def _choose_folds(clips: pd.DataFrame, vocabulary: list[str], data: Data, n_folds: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import pandas as pd
 from core.errors import UserError
 from preprocess.dataset.discovery import AUDIO_NAME, RawDataset, find_audio_files, join_clean_labels, list_subfolders
 from preprocess.dataset.labels import NEGATIVE
+from preprocess.dataset.layouts import file_names
 from preprocess.dataset.splits import SPLIT_NAMES
 from recipe import Data
 
@@ -21,6 +22,8 @@ def read(data: Data, folder: Path) -> RawDataset:
     Recordings beside the class folders, and classes without any, are left out with a warning; those beside the classes
     of a test folder are test clips without labels.
     """
+    if data.label_pattern:
+        return file_names.read(data, folder)
     for marker, layout in MARKER_FILES.items():
         if (folder / marker).exists():
             raise UserError(f"{folder} holds {marker}, so its folders are no classes: set data.layout to {layout}")

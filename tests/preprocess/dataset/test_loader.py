@@ -58,3 +58,23 @@ def test_polyphony(real_sound: Callable[[str], Path]) -> None:
     assert test["labels"].str.count(";").between(0, 4).all()
     assert (test["labels"] != "").all()
     assert test["group"].nunique() < len(test)
+
+
+def test_a_test_share_is_whole_groups_of_every_label(tmp_path: Path) -> None:
+    rows = [f"{number},{'xyz'[number % 3]},g{number // 2}" for number in range(120)]
+    write_files(tmp_path, {"labels.csv": "\n".join(["fname,labels,group", *rows]), "0": ""})
+    dataset = read("csv", tmp_path, test_share=0.25)
+    test = dataset.table[dataset.table["split"] == "test"]
+    assert 24 <= len(test) <= 36
+    assert test["labels"].value_counts().between(7, 13).all() and test["labels"].nunique() == 3
+    assert set(test["group"]).isdisjoint(dataset.table.loc[dataset.table["split"] == "train", "group"])
+    assert (test["fold"] == -1).all()
+    assert dataset.notes == [f"{len(test)} of 120 clips are test clips (data.test_share)"]
+    again = read("csv", tmp_path, test_share=0.25, folds=5).table
+    assert again.loc[again["split"] == "test", "clip"].tolist() == test["clip"].tolist(), "whatever the folds"
+    assert_refused("csv", tmp_path, "data.test_share = 0.01", test_share=0.01)
+
+
+def test_a_test_share_is_for_datasets_without_test_clips(tmp_path: Path) -> None:
+    write_files(tmp_path, {"labels.csv": "fname,labels\na,x\nb,y\nc,\n", "a": ""})
+    assert_refused("csv", tmp_path, "data.test_share", "test clips of its own", test_share=0.5)

@@ -17,7 +17,7 @@ from train.runs.checkpoint import (
     parse_checkpoint_recipe,
     save_checkpoint,
 )
-from train.runs.seen_clips import NO_CLIPS, hash_names
+from train.runs.seen_clips import NO_CLIPS, NO_FRAMES, hash_frames, hash_names
 
 
 def make(**training: Any) -> tuple[AudioNetwork, Checkpoint]:
@@ -30,7 +30,9 @@ def make(**training: Any) -> tuple[AudioNetwork, Checkpoint]:
 
 def test_a_network_comes_back_with_its_weights_statistics_and_meaning(tmp_path: Path) -> None:
     network, checkpoint = make(loss="cross_entropy", short_clip_padding="pad")
-    checkpoint = replace(checkpoint, seen_clips=hash_names(["a.wav", "b.wav"]))
+    checkpoint = replace(
+        checkpoint, seen_clips=hash_names(["a.wav", "b.wav"]), trained_frames=hash_frames(["a.wav"], ["1f"])
+    )
     path = tmp_path / "fold1" / "best.pt"
     save_checkpoint(path, checkpoint)
     loaded = load_checkpoint(path)
@@ -39,7 +41,9 @@ def test_a_network_comes_back_with_its_weights_statistics_and_meaning(tmp_path: 
     assert torch.equal(again(x), network.eval()(x))
     assert (again.activation, again.short_clip_padding) == ("softmax", "pad")
     assert torch.equal(loaded.seen_clips, checkpoint.seen_clips)
-    assert replace(loaded, network={}, seen_clips=NO_CLIPS) == replace(checkpoint, network={}, seen_clips=NO_CLIPS)
+    assert torch.equal(loaded.trained_frames, checkpoint.trained_frames)
+    no_tensors: dict[str, Any] = {"network": {}, "seen_clips": NO_CLIPS, "trained_frames": NO_FRAMES}
+    assert replace(loaded, **no_tensors) == replace(checkpoint, **no_tensors)
 
 
 def test_pretrained_weights_are_not_looked_for_again(tmp_path: Path) -> None:

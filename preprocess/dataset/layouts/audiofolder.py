@@ -1,0 +1,47 @@
+"""Layout `audiofolder`: metadata.csv beside the recordings, in the folder or in train/, validation/ and test/."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from core.csv_tables import read_table
+from core.errors import UserError
+from preprocess.dataset.discovery import RawDataset, find_recording, join_clean_labels, list_subfolders, normalize_label
+from preprocess.dataset.label_cells import parse_label_cells
+from preprocess.dataset.splits import SPLIT_NAMES
+from recipe import Data
+
+METADATA = "metadata.csv"
+LABEL_COLUMNS = ("label", "labels")
+OPTIONAL = ["fold", "group", "split", "label_quality"]
+
+
+def read(data: Data, folder: Path) -> RawDataset:
+    """List the rows of each metadata.csv, as HuggingFace's datasets read them: `file_name`, and `label` or `labels`.
+
+    A table in a folder that is named as a split is of that split; test rows need no label.
+    """
+    tables = [path for path in (folder, *list_subfolders(folder)) if (path / METADATA).exists()]
+    if not tables:
+        raise UserError(
+            f"{folder} has no {METADATA}, nor has a folder in it: layout audiofolder expects one; folders of classes "
+            "are layout folders"
+        )
+    parts, notes = [], []
+    for place in tables:
+        path = place / METADATA
+        table = read_table(path, ["file_name"])
+        split = "" if place == folder else SPLIT_NAMES.get(place.name.lower(), "")
+        column = next((name for name in LABEL_COLUMNS if name in table), None)
+        if column is None and split != "test":
+            raise UserError(f"{path} has no column label or labels: name one of {', '.join(table.columns)} so")
+        names, cells = table["file_name"], table[column] if column else [""] * len(table)
+        labels, note = parse_label_cells(path, names, cells, data.labels or ())
+        clips = table[[name for name in OPTIONAL if name in table]].map(normalize_label)
+        rows = zip(names, labels, strict=True)
+        clips["labels"] = [join_clean_labels(f"{path}, {name}", found) for name, found in rows]
+        clips["path"] = [find_recording(place, name) for name in names]
+        clips["clip"] = [str(Path(recording).relative_to(folder)) for recording in clips["path"]]
+        parts.append(clips.assign(split=split) if split else clips)
+        notes += [note] if note else []
+    return RawDataset(pd.concat(parts, ignore_index=True).fillna(""), notes=notes)

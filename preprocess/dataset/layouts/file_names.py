@@ -1,0 +1,48 @@
+"""Layout `folders` with `data.label_pattern`: labels stand in the names of files or folders."""
+
+import re
+from pathlib import Path
+
+import pandas as pd
+
+from core.errors import UserError
+from preprocess.dataset.discovery import RawDataset, find_audio_files, join_clean_labels
+from preprocess.dataset.splits import SPLIT_NAMES
+from recipe import Data
+
+GROUP = "group"
+"""The name of the part of a pattern that says which clips are of one source."""
+
+
+def read(data: Data, folder: Path) -> RawDataset:
+    """List recordings whose path below the folder matches the pattern somewhere; its groups, or all that matches, are
+    the labels, but the group named `group`. Folders train/, val/ and test/ are splits where there is nothing else.
+    """
+    try:
+        pattern = re.compile(data.label_pattern or "")
+    except re.error as error:
+        raise UserError(f"data.label_pattern = {data.label_pattern!r} is no regular expression: {error}") from None
+    names = [file.relative_to(folder) for file in find_audio_files(folder)]
+    splits = {name.parts[0]: SPLIT_NAMES.get(name.parts[0].lower(), "") for name in names}
+    has_splits = len(splits) > 1 and all(splits.values()) and "train" in splits.values()
+    rows, unmatched = list[dict[str, str]](), list[str]()
+    for name in names:
+        split = splits[name.parts[0]] if has_splits else ""
+        found = pattern.search(name.as_posix())
+        if not found and split != "test":
+            unmatched.append(str(name))
+            continue
+        labels = join_clean_labels(name, _labels_of(found)) if found else ""
+        group = found.groupdict().get(GROUP) if found else ""
+        place = {"clip": str(name), "path": str(folder / name), "split": split}
+        rows.append(place | {"labels": labels, GROUP: group or ""})
+    left_out = f"{len(unmatched)} recording(s) do not match data.label_pattern and are left out, as {unmatched[:1]}"
+    return RawDataset(pd.DataFrame(rows, dtype="str"), warnings=[left_out] if unmatched else [])
+
+
+def _labels_of(found: re.Match[str]) -> list[str]:
+    """What the groups of a pattern matched, or all where it has none."""
+    if not found.re.groups:
+        return [found[0]]
+    source = found.re.groupindex.get(GROUP)
+    return [text for number, text in enumerate(found.groups(), 1) if text and number != source]

@@ -1,0 +1,31 @@
+"""Labels in the names of recordings, by `data.label_pattern`."""
+
+from pathlib import Path
+
+from tests.preprocess.dataset_factories import assert_refused, columns, read, write_files
+
+
+def test_labels_and_sources_are_parts_of_names(tmp_path: Path) -> None:
+    names = ["s1/dog+cat_1.wav", "s1/cat_2.wav", "s2/dog_1.wav", "s2/dog_2.wav", "notes 3.wav"]
+    pattern = r"^(?P<group>\w+)/([a-z]+)(?:\+([a-z]+))?_\d"
+    dataset = read("folders", write_files(tmp_path, dict.fromkeys(names, "")), label_pattern=pattern)
+    assert columns(dataset.table, "clip", "labels", "group") == [
+        ("s1/cat_2.wav", "cat", "s1"),
+        ("s1/dog+cat_1.wav", "dog;cat", "s1"),
+        ("s2/dog_1.wav", "dog", "s2"),
+        ("s2/dog_2.wav", "dog", "s2"),
+    ]
+    assert dataset.warnings == ["1 recording(s) do not match data.label_pattern and are left out, as ['notes 3.wav']"]
+
+
+def test_a_pattern_without_groups_and_splits(tmp_path: Path) -> None:
+    names = ["train/dog1.wav", "train/cat1.wav", "train/dog2.wav", "train/cat2.wav", "test/dog1.wav", "test/9.wav"]
+    table = read("folders", write_files(tmp_path, dict.fromkeys(names, "")), label_pattern="dog|cat").table
+    assert columns(table[table["split"] == "test"], "clip", "labels") == [("test/9.wav", ""), ("test/dog1.wav", "dog")]
+    assert table["labels"].value_counts().to_dict() == {"dog": 3, "cat": 2, "": 1}
+
+
+def test_a_pattern_that_is_none_or_matches_nothing(tmp_path: Path) -> None:
+    write_files(tmp_path, {"a/1.wav": ""})
+    assert_refused("folders", tmp_path, "data.label_pattern = '('", "no regular expression", label_pattern="(")
+    assert_refused("folders", tmp_path, "no recording was found", label_pattern="[xyz]{9}")
