@@ -108,10 +108,8 @@ def compute_all(paths: list[Path]) -> None:
     """Decode, transform and convert to what is stored, and no more."""
     transform, encoding = build_transform(FEATURES), encoding_for(FEATURES)
     for path in paths:
-        blocks = list(transform(decode_blocks(path, 44_100)))
-        floor = max(float(frames.max()) for frames in blocks) - 80
-        for frames in blocks:
-            quantise(frames, encoding, floor)
+        for frames in transform(decode_blocks(path, 44_100)):
+            quantise(frames, encoding)
 
 
 def compute_store(paths: list[Path], folder: Path, n_jobs: int) -> float:

@@ -37,7 +37,8 @@ class Features(Section):
     frames_per_second: Annotated[float, Bounds(0.1, 10_000)] | None = None
     """Frame rate to which stft is resized; by default sample_rate_hz / hop_length."""
     top_db: Annotated[float, Bounds(1, 200)] | None = None
-    """Range in dB below the clip's highest value, to whose floor lower values are raised; by default none."""
+    """Range in dB below the highest value in the 30 s before and after, to whose floor lower values are raised; by
+    default none."""
     trim_top_db: Annotated[float, Bounds(1, 200)] | None = None
     """Silence this much below the clip's loudest is cut off at both ends; by default not."""
     min_seconds: Annotated[float, Bounds(0, 3600)] = 0.0

@@ -34,7 +34,9 @@ class Preview:
 def read_preview(path: str, features: Features | None) -> Preview:
     """The preview of a recording; without `features` it has no frames. Raises DecodeError."""
     mp3 = _encode_mp3(_read_beginning(path, MP3_RATE_HZ, AUDIO_S))
-    return Preview(mp3, _read_frames(path, features) if features else None)
+    if features is None:
+        return Preview(mp3)
+    return Preview(mp3, compute_frames(_read_beginning(path, features.sample_rate_hz, PICTURE_S), features))
 
 
 def _read_beginning(path: str, sample_rate_hz: int, max_s: float) -> np.ndarray:
@@ -47,9 +49,3 @@ def _encode_mp3(samples: np.ndarray) -> bytes:
     peak = float(np.abs(samples).max(initial=0))
     soundfile.write(data, samples * (MAX_PEAK / peak if peak > MAX_PEAK else 1), MP3_RATE_HZ, format="MP3")
     return data.getvalue()
-
-
-def _read_frames(path: str, features: Features) -> Frames:
-    """The frames of the first PICTURE_S, no lower than `top_db` below their highest."""
-    frames = compute_frames(_read_beginning(path, features.sample_rate_hz, PICTURE_S), features)
-    return frames if features.top_db is None else np.maximum(frames, frames.max() - np.float32(features.top_db))

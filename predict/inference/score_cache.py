@@ -11,6 +11,7 @@ import numpy as np
 from core.files import atomic_write
 from predict.inference.run_loader import TrainedRun
 from preprocess.store.file_identity import content_fingerprint, file_fingerprint, is_same_file, stat_fingerprint
+from preprocess.store.schema import features_digest
 from train.evaluate.window_scorer import WindowScores
 
 SCORE_KEYS = ("window_seconds", "hop_seconds", "mode", "blend", "view_shifts_s", "view_gains_db")
@@ -59,7 +60,7 @@ class CachedRecording:
 
 @dataclass(frozen=True)
 class ScoreCache:
-    """A folder with a file a recording, of one run's weights and windows."""
+    """A folder with a file a recording, of one run's weights and windows, and of this version's frames."""
 
     folder: Path
 
@@ -67,7 +68,8 @@ class ScoreCache:
     def of_run(cls, folder: Path, run: TrainedRun) -> "ScoreCache":
         """The cache below `folder` of a run; other weights or windows have another."""
         keys = [getattr(run.prediction, key) for key in SCORE_KEYS]
-        return cls(folder.absolute() / hashlib.sha256(json.dumps([run.digest, keys]).encode()).hexdigest()[:16])
+        text = json.dumps([run.digest, features_digest(run.recipe.features), keys])
+        return cls(folder.absolute() / hashlib.sha256(text.encode()).hexdigest()[:16])
 
     def lookup(self, recording: Path) -> CachedRecording:
         """Where the scores of a recording are kept; a link shares the file of its target."""

@@ -11,7 +11,7 @@ from preprocess.frames.framing import Samples, iter_windows
 from recipe import Features
 
 MAX_CACHED_BYTES = 1 << 24
-"""A minute and a half of sound at 44.1 kHz, or 8 minutes of 64 frames a second and 128 bins."""
+"""A minute and a half of sound at 44.1 kHz."""
 FRAME_LENGTH, HOP_LENGTH = 2048, 512
 MIN_RMS = 1e-5
 """The least level, as in librosa.amplitude_to_db."""

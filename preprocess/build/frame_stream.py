@@ -1,15 +1,12 @@
 """The frames of a recording in blocks, as a store would hold them: what prediction reads of files, in a sandbox."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
 from preprocess.audio.blocks import merge_blocks
-from preprocess.audio.clip_audio import ClipAudio, ReplayableBlocks
+from preprocess.audio.clip_audio import ClipAudio
 from preprocess.frames import Transform, build_transform
-from preprocess.frames.framing import Frames
 from preprocess.store.encoding import encoding_for, quantise
 from preprocess.store.schema import EncodedFrames
 from recipe import Features
@@ -36,14 +33,8 @@ def stream_frames(
     """
     encoding, transform = encoding_for(features), get_transform(features)
     clip_audio = ClipAudio(path, features, max_duration_s)
-    frames: Iterable[Frames]
-    if features.top_db is None:
-        frames, floor = transform(clip_audio), -math.inf
-    else:
-        frames = ReplayableBlocks(lambda: transform(clip_audio))
-        floor = max(float(block.max(initial=-np.inf)) for block in frames) - features.top_db
-    for block in merge_blocks(frames, BLOCK_VALUES):
-        yield quantise(block, encoding, floor)
+    for block in merge_blocks(transform(clip_audio), BLOCK_VALUES):
+        yield quantise(block, encoding)
     yield RecordingEnd(clip_audio.start_s, clip_audio.duration_s)
 
 

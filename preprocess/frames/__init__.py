@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 
 from preprocess.frames.constant_q import ConstantQ
+from preprocess.frames.dynamic_range import count_reach_frames, limit_range
 from preprocess.frames.framing import Frames, Samples
 from preprocess.frames.logmel import LogMel
 from preprocess.frames.stft import Stft
@@ -26,10 +27,13 @@ preprocess/store/encoding.py."""
 
 
 def build_transform(features: Features) -> Transform:
-    """The transform of a recipe's kind of frames."""
-    return TRANSFORMS[features.kind](features)
+    """The transform of a recipe's kind of frames, with their floor."""
+    transform, top_db = TRANSFORMS[features.kind](features), features.top_db
+    if top_db is None:
+        return transform
+    return lambda blocks: limit_range(transform(blocks), top_db, count_reach_frames(features))
 
 
 def compute_frames(sound: Samples, features: Features) -> Frames:
-    """The frames [n_frames, n_bins] of one sound at the recipe's rate, before top_db and storage."""
+    """The frames [n_frames, n_bins] of one sound at the recipe's rate, before storage."""
     return np.concatenate(list(build_transform(features)([sound])))

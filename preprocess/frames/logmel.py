@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
+from preprocess.frames.dynamic_range import count_reach_frames
 from preprocess.frames.filterbank import apply_filterbank, mel_filterbank, split_filterbank
 from preprocess.frames.framing import (
     MIN_POWER,
@@ -31,6 +32,7 @@ class LogMel:
 
     def __init__(self, features: Features) -> None:
         self.features, self.taper = features, hann(features.n_fft)
+        self.n_reach = count_reach_frames(features)
         self.taper32 = self.taper.astype(np.float32)
         filters = mel_filterbank(features)
         self.filter_blocks = split_filterbank(filters)
@@ -39,14 +41,18 @@ class LogMel:
 
     def __call__(self, blocks: Iterable[Samples]) -> Iterator[Frames]:
         """Yield the frames [n_frames, n_bins], in dB, of blocks of sound."""
-        features, floor = self.features, MIN_POWER
+        features, n_frames, peaks = self.features, 0, list[tuple[int, float]]()
         for windows in iter_windows(blocks, features.n_fft, features.hop_length, features.center):
             if features.top_db is None:
                 mel = self._compute(windows)
             else:
                 power = power_spectra(windows, self.taper32)
                 mel = apply_filterbank(power, self.filter_blocks)
-                floor = max(floor, float(mel.max()) * 10 ** (-features.top_db / 10))
+                peaks.append((n_frames, float(mel.max())))
+                n_frames += len(windows)
+                peaks = [(first, peak) for first, peak in peaks if n_frames - 1 - first <= self.n_reach]
+                loudest = max((peak for _, peak in peaks), default=0.0)  # within reach of all these frames
+                floor = max(MIN_POWER, loudest * 10 ** (-features.top_db / 10))
                 unresolved = self._find_unresolved(power, mel, floor)
                 if unresolved.any():
                     mel[unresolved] = self._compute(windows[unresolved])

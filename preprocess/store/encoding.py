@@ -32,11 +32,11 @@ def _highest_db(features: Features) -> float:
     return 10 * math.log10(features.sample_rate_hz / features.fmin_hz * (two_bins + 1) / (two_bins - 1))
 
 
-def quantise(frames: Frames, encoding: FrameEncoding, floor: float = -math.inf) -> EncodedFrames:
-    """Values [n_frames, n_bins], raised to `floor`, → stored numbers, clipped to the range of their type."""
+def quantise(frames: Frames, encoding: FrameEncoding) -> EncodedFrames:
+    """Values [n_frames, n_bins] → stored numbers, clipped to the range of their type."""
     if encoding.dtype == np.float16:
         highest = float(np.finfo(np.float16).max)
-        return np.clip(frames, max(floor, -highest), highest).astype(np.float16)
+        return np.clip(frames, -highest, highest).astype(np.float16)
     limits = np.iinfo(encoding.dtype)
-    steps = np.rint((np.maximum(frames, np.float32(floor)) - np.float32(encoding.offset)) / np.float32(encoding.scale))
+    steps = np.rint((frames - np.float32(encoding.offset)) / np.float32(encoding.scale))
     return np.clip(steps, limits.min, limits.max).astype(encoding.dtype)

@@ -15,10 +15,8 @@ from recipe import Features, as_dict
 EncodedFrames = npt.NDArray[Any]
 """Frames as stored, [n_frames, n_bins]; value = stored * scale + offset."""
 
-SCHEMA = 1
+SCHEMA = 2
 """Raise it when a store's layout, or the meaning of its frames, changes: all frames are then computed anew."""
-SCALE_VERSIONS = {("cqt", "uint8"): 1}
-"""How often the scale of stored numbers has changed, by features.kind and storage; raise it as SCHEMA."""
 READ_BYTES = 1 << 22
 """Bytes read at once, to be hashed while they are still in the cache."""
 
@@ -53,8 +51,7 @@ class Row:
 
 def features_digest(features: Features) -> str:
     """Digest of everything that frames depend on, beside the recording."""
-    scale_version = SCALE_VERSIONS.get((features.kind, features.storage))
-    text = json.dumps([SCHEMA, as_dict(features), *([scale_version] if scale_version else [])], sort_keys=True)
+    text = json.dumps([SCHEMA, as_dict(features)], sort_keys=True)
     return xxhash.xxh3_128_hexdigest(text.encode())
 
 
@@ -89,5 +86,5 @@ def check_features(path: Path, stored: dict[str, Any], digest: str, features: Fe
         f"features.{key} was {stored.get(key)}, is {ours.get(key)}"
         for key in {**ours, **stored}
         if stored.get(key) != ours.get(key)
-    ] or [f"features.storage {features.storage} had another scale in an earlier version"]
+    ] or ["the frames of an earlier version were others"]
     raise RecipeMismatch(path, ", ".join(changes))

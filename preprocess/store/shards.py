@@ -4,7 +4,6 @@ A shard is no HDF5 file, which takes longer to make and needs to know the number
 """
 
 import json
-import math
 import os
 import struct
 from collections.abc import Iterable, Sequence
@@ -12,17 +11,13 @@ from dataclasses import astuple
 from io import BufferedRandom
 from pathlib import Path
 
-import numpy as np
 import xxhash
 
-from preprocess.audio.blocks import merge_blocks
 from preprocess.frames.framing import Frames
 from preprocess.store.encoding import encoding_for, quantise
 from preprocess.store.schema import READ_BYTES, CorruptStore, Row, check_features, features_digest
 from recipe import Features, as_dict
 
-BLOCK_FRAMES = 4096
-"""Frames that are written, and read back, at once."""
 MAGIC = b"earmark part\x00\x01\r\n"
 _END = struct.Struct("<Q16s16s")
 """Bytes of the table before it, their digest, and MAGIC."""
@@ -30,29 +25,12 @@ _END = struct.Struct("<Q16s16s")
 
 def append_frames(file: BufferedRandom, features: Features, frames: Iterable[Frames]) -> tuple[int, str]:
     """Write the frames of a row, values in blocks, from the position of `file` on. Returns their number and digest."""
-    encoding, hasher = encoding_for(features), xxhash.xxh3_128()
-    row_start, n_frames, floor, written_floor = file.tell(), 0, -math.inf, math.inf
-    # The clip's highest value is known only at its end: most clips are one block.
-    for block in merge_blocks(frames, BLOCK_FRAMES * encoding.n_bins):
-        if features.top_db is not None:
-            floor = max(floor, float(block.max(initial=-math.inf)) - features.top_db)
-        stored = quantise(block, encoding, floor)
+    encoding, hasher, n_frames = encoding_for(features), xxhash.xxh3_128(), 0
+    for block in frames:
+        stored = quantise(block, encoding)
         file.write(stored.data)
         hasher.update(stored.data)
-        n_frames, written_floor = n_frames + len(stored), min(written_floor, floor)
-    if written_floor >= floor:
-        return n_frames, hasher.hexdigest()
-    stored_floor = quantise(np.array([floor], np.float32), encoding)
-    hasher.reset()
-    for start in range(0, n_frames, BLOCK_FRAMES):
-        stored = np.empty((min(BLOCK_FRAMES, n_frames - start), encoding.n_bins), encoding.dtype)
-        at = row_start + start * stored.strides[0]
-        file.seek(at)
-        file.readinto(stored.data)
-        np.maximum(stored, stored_floor, out=stored)
-        file.seek(at)
-        file.write(stored.data)
-        hasher.update(stored.data)
+        n_frames += len(stored)
     return n_frames, hasher.hexdigest()
 
 

@@ -1,6 +1,5 @@
 """The frames of a recording in blocks, against what a store holds of it."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from preprocess.audio import clip_audio
 from preprocess.audio.blocks import DecodeError
 from preprocess.build import frame_stream
 from preprocess.build.frame_stream import RecordingEnd, get_transform, stream_frames
 from preprocess.build.shard_task import ClipJob, append_clip
 from preprocess.frames import compute_frames
-from preprocess.frames.framing import Frames
+from preprocess.frames.dynamic_range import TOP_DB_REACH_S
 from preprocess.store.encoding import encoding_for
 from preprocess.store.schema import EncodedFrames
 from recipe import Features
@@ -79,28 +77,32 @@ def test_blocks_are_of_about_one_size(path: Path, small_blocks: None) -> None:
     assert all(1 << 9 <= size <= (1 << 9) + (1 << 12) for size in sizes[:-1])
 
 
-@pytest.mark.parametrize("max_bytes", [0, 20_000, clip_audio.MAX_CACHED_BYTES])
-def test_frames_are_raised_to_the_floor_below_the_recording_s_highest(
-    path: Path, max_bytes: int, small_blocks: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whether they are kept in memory until it is known, or the recording is read twice."""
-    monkeypatch.setattr(clip_audio, "MAX_CACHED_BYTES", max_bytes)
+def test_frames_are_raised_to_the_floor_below_the_recording_s_highest(path: Path, small_blocks: None) -> None:
     plain = read_stream(path, FEATURES)[0].astype(np.float32)
-    n_read = 0
-    original = get_transform(replace(FEATURES, top_db=30.0))
-
-    def counted(sound: Any) -> Iterator[Frames]:
-        nonlocal n_read
-        n_read += 1
-        yield from original(sound)
-
-    monkeypatch.setattr(frame_stream, "get_transform", lambda _: counted)
     frames, end = read_stream(path, replace(FEATURES, top_db=30.0))
-    assert n_read == (1 if max_bytes > 1 << 20 else 2)
     assert end == RecordingEnd(0.0, 3.0)
     expected = np.maximum(plain, plain.max() - 30)
     assert (expected > plain).mean() > 0.2
     np.testing.assert_allclose(frames.astype(np.float32), expected, atol=0.05)
+
+
+def test_a_slammed_door_changes_the_frames_around_it_alone(tmp_path: Path) -> None:
+    """In a recording of three minutes, as it is stored and as it is predicted."""
+    features = replace(FEATURES, top_db=30.0)
+    quiet = 1e-3 * np.random.default_rng(0).standard_normal(180 * 8_000).astype(np.float32)
+    slammed = quiet.copy()
+    slammed[100 * 8_000 : 100 * 8_000 + 400] *= 900
+    stored = []
+    for name, sound in (("quiet", quiet), ("slammed", slammed)):
+        path, shard = tmp_path / f"{name}.wav", tmp_path / f"{name}.shard"
+        soundfile.write(path, sound, 8_000, subtype="FLOAT")
+        shard.touch()
+        append_clip(str(path), ClipJob(name, str(path)), str(shard), 0, features)
+        stored.append(np.fromfile(shard, np.float16).reshape(-1, 24))
+        np.testing.assert_array_equal(read_stream(path, features)[0], stored[-1])
+    changed_s = np.flatnonzero((stored[0] != stored[1]).any(1)) / 80
+    assert changed_s.min() == pytest.approx(100 - TOP_DB_REACH_S, abs=0.1)
+    assert changed_s.max() == pytest.approx(100 + TOP_DB_REACH_S, abs=0.1)
 
 
 def test_frames_are_those_of_the_sound(path: Path) -> None:

@@ -65,11 +65,3 @@ def test_frames_per_second_are_the_kinds() -> None:
     assert encoding_for(Features(sample_rate_hz=44_100, hop_length=441)).frames_per_second == 100
     assert encoding_for(Features(kind="stft", frames_per_second=52.0)).frames_per_second == 52
     assert encoding_for(FEATURES["waveform"]).frames_per_second == 100
-
-
-@pytest.mark.parametrize("name", FEATURES)
-def test_a_floor_is_that_of_the_values(name: str) -> None:
-    encoding = encoding_for(FEATURES[name])
-    values = np.random.default_rng(0).uniform(*RANGES[name], (600, 70)).astype(np.float32)
-    floor = float(np.median(values))
-    np.testing.assert_array_equal(quantise(values, encoding, floor), quantise(np.maximum(values, floor), encoding))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from core.errors import UserError
 from preprocess.store import reader as module
-from preprocess.store import schema
+from preprocess.store import schema, writer
 from preprocess.store.integrity import write_integrity_header
 from preprocess.store.reader import open_store
 from preprocess.store.schema import CorruptStore, EncodedFrames, FrameEncoding, RecipeMismatch
@@ -52,7 +52,6 @@ def test_everything_written_is_read(tmp_path: Path, dtype: str, scale: float, of
     path = tmp_path / "features.h5"
     rows = write(path, [3, 0, 40, 1], dtype, scale, offset)
     whole = np.concatenate(rows)
-    values = whole.astype(np.float64) * scale + offset
     with open_store(path, FEATURES) as store:
         assert store.clips == [f"clip «{number}»,\n{number}.wav" for number in (0, 0, 1, 1)]
         assert store.variants.tolist() == [0, 1, 0, 1]
@@ -67,9 +66,6 @@ def test_everything_written_is_read(tmp_path: Path, dtype: str, scale: float, of
             np.testing.assert_array_equal(store.read(index), frames)
             assert store.rows()[index].digest == frames_digest(frames)
         assert store.corrupt_rows() == []
-        np.testing.assert_allclose([store.mean, store.std], [values.mean(), values.std()], rtol=1e-6)
-        np.testing.assert_allclose(store.bin_mean, values.mean(axis=0), rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(store.bin_std, values.std(axis=0), rtol=1e-5)
 
 
 def test_a_store_is_read_without_locks_which_some_file_systems_lack(stored: tuple[Path, list[EncodedFrames]]) -> None:
@@ -92,18 +88,6 @@ def test_rows_in_any_order_are_read_end_to_end_in_blocks_of_any_size(
             frames = np.empty((sum(len(rows[row]) for row in order), N_BINS), np.float16)
             store.read_into(frames, order)
             np.testing.assert_array_equal(frames, np.concatenate([frames[:0], *(rows[row] for row in order)]))
-
-
-def test_statistics_hold_where_a_bin_hardly_changes(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
-    frames = (-90 + np.array([0, 0.1, 20]) * random.standard_normal((5_000, 3))).astype(np.float16)
-    row_source = row_source_of(frames, tmp_path, "a")
-    write_store(tmp_path / "features.h5", FEATURES, FrameEncoding(np.dtype("float16"), 3, 1.0), [row_source])
-    values = frames.astype(np.float64)
-    with open_store(tmp_path / "features.h5") as store:
-        np.testing.assert_allclose([store.mean, store.std], [values.mean(), values.std()], rtol=1e-5)
-        np.testing.assert_allclose(store.bin_mean, values.mean(axis=0), rtol=1e-5)
-        np.testing.assert_allclose(store.bin_std, values.std(axis=0), rtol=1e-5)
 
 
 def test_other_programs_read_it(stored: tuple[Path, list[EncodedFrames]]) -> None:
@@ -175,18 +159,12 @@ def test_other_features_are_refused_by_key(stored: tuple[Path, list[EncodedFrame
         pass
 
 
-def test_a_store_of_an_earlier_version_s_scale_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rescaled, other = Features(kind="cqt", n_bins=24, storage="uint8"), Features(storage="uint8")
+def test_a_store_of_an_earlier_version_s_frames_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as earlier:
-        earlier.setattr(schema, "SCALE_VERSIONS", {})
-        for features in (rescaled, other):
-            write_store(
-                tmp_path / features.kind, features, FrameEncoding(np.dtype("uint8"), N_BINS, 12.5, 0.5, -100.0), []
-            )
-    with pytest.raises(RecipeMismatch, match=r"features\.storage uint8 had another scale"):
-        open_store(tmp_path / "cqt", rescaled).__enter__()
-    with open_store(tmp_path / "logmel", other) as store:
-        assert store.scale == 0.5
+        earlier.setattr(writer, "SCHEMA", schema.SCHEMA - 1)
+        write(tmp_path / "features.h5", [3])
+    with pytest.raises(CorruptStore, match=f"no feature store of schema {schema.SCHEMA}; run make features again"):
+        open_store(tmp_path / "features.h5", FEATURES).__enter__()
 
 
 def test_what_is_no_store_is_refused(tmp_path: Path) -> None:

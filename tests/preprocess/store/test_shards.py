@@ -1,4 +1,4 @@
-"""Shards: rows as they come, floors, what a failed clip left, and damage that is noticed."""
+"""Shards: rows as they come, what a failed clip left, and damage that is noticed."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from preprocess.store import shards as module
 from preprocess.store.encoding import encoding_for, quantise
 from preprocess.store.schema import CorruptStore, EncodedFrames, RecipeMismatch, Row
 from preprocess.store.shards import append_frames, count_frame_bytes, read_shard, write_shard_table
@@ -53,13 +52,9 @@ def small_shard(path: Path) -> list[Row]:
     return write_shard(path, FEATURES, {f"clip {seed}": [values(4, seed, 16)] for seed in range(3)})
 
 
-@pytest.mark.parametrize("block_frames", [7, 4096])
 @pytest.mark.parametrize("storage", ["float16", "uint8"])
-def test_rows_are_written_with_their_floor(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block_frames: int, storage: str
-) -> None:
-    monkeypatch.setattr(module, "BLOCK_FRAMES", block_frames)
-    features = Features(top_db=80.0, storage=storage)  # type: ignore[arg-type]
+def test_rows_are_written_as_they_come(tmp_path: Path, storage: str) -> None:
+    features = Features(storage=storage)  # type: ignore[arg-type]
     encoding, path = encoding_for(features), tmp_path / "0.shard"
     clips = {f"clip {seed}": [values(20, seed), values(11, seed + 10)] for seed in range(2)}
     clips["last \udcff"] = [values(0, 0), values(9, 50)]
@@ -68,9 +63,7 @@ def test_rows_are_written_with_their_floor(
     assert [row.clip for row in rows] == list(clips)
     assert (rows[0].start_s, rows[0].duration_s, rows[0].n_frames) == (-0.1, 1 / 3, 31)
     for got, blocks in zip(frames_in(path, features), clips.values(), strict=True):
-        frames = np.concatenate(blocks)
-        np.testing.assert_array_equal(got, quantise(np.maximum(frames, frames.max() - 80), encoding))
-        assert (got.astype(np.float32) * encoding.scale + encoding.offset).min() > frames.max() - 80.4
+        np.testing.assert_array_equal(got, quantise(np.concatenate(blocks), encoding))
 
 
 def test_what_a_failed_clip_left_is_written_over_or_cut_off(tmp_path: Path) -> None:
