@@ -36,8 +36,11 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         if chance < training.mixup_probability + training.crossfade_probability:
             partner = int(random.integers(len(self)))
             other = self.crop(partner)
-            x = self.mixup(x, other) if chance < training.mixup_probability else self.crossfade(x, other)
-            y = np.maximum(y, self.targets[partner])
+            if chance < training.mixup_probability:
+                share = np.float32(training.mixup_max_share * random.beta(training.mixup_alpha, training.mixup_alpha))
+                x, y = (1 - share) * x + share * other, (1 - share) * y + share * self.targets[partner]
+            else:
+                x, y = self.crossfade(x, other), np.maximum(y, self.targets[partner])
         if random.random() < training.time_mask_probability:
             x = self.mask(x, training.time_mask_share)
         if random.random() < training.frequency_mask_probability:
@@ -60,11 +63,6 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
         i, j = (self.random.integers(length - size + 1) for length, size in zip(x.shape, sizes, strict=True))
         part = torch.from_numpy(x[i : i + sizes[0], j : j + sizes[1]])[None, None]
         return functional.interpolate(part, x.shape, mode="bilinear", align_corners=True)[0, 0].numpy()
-
-    def mixup(self, x: Frames, other: Frames) -> Frames:
-        alpha = self.training.mixup_alpha
-        share = np.float32(self.training.mixup_max_share * self.random.beta(alpha, alpha))
-        return (1 - share) * x + share * other
 
     def crossfade(self, x: Frames, other: Frames) -> Frames:
         middle = self.random.uniform(0.25, 0.75)

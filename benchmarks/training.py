@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.dataloader import CropDataset, loader_batches
 from benchmarks.machine import describe_machine, matmul_flops_per_s
-from benchmarks.random_store import MEAN_DB, STD_DB, write_random_store
+from benchmarks.random_store import write_random_store
 from core.device import autocast_context, pick_device
 from core.entrypoint import run_script
 from core.resources import available_cores
@@ -171,8 +171,6 @@ def make_job(frame_bank: FrameBank, recipe: Recipe, device: torch.device) -> Fol
         folds=np.ones(n_clips, np.int64),
         noisy=torch.zeros(n_clips, dtype=torch.bool),
         kept=np.ones(n_clips, bool),
-        mean=MEAN_DB,
-        std=STD_DB,
     )
     return FoldJob(recipe, training_set, fold=0, seed=0, output_dir=Path(), device=device)
 

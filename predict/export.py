@@ -28,7 +28,7 @@ from recipe import as_dict
 from recipe.cli import Command, parse_command
 from train.data.corrected_clips import CorrectedClips, read_corrected_clips
 from train.evaluate.metrics import compute_metrics
-from train.evaluate.windows import window_and_hop_frames
+from train.evaluate.windows import describe_scores, window_and_hop_frames
 from train.runs.run_folder import find_corrections
 
 ONNX_NAME, LABELS_NAME, CARD_NAME = "model.onnx", "labels.csv", "README.md"
@@ -105,6 +105,7 @@ def write_card(command: Command, run: TrainedRun, *, is_tuned: bool) -> str:
         window_frames=window,
         hop_frames=hop,
         is_tuned=is_tuned,
+        scores=describe_scores(run.prediction),
         views={f"prediction.{key}": json.dumps(value) for key, value in views.items()},
         calibration=read_params(run_paths.run_dir / CALIBRATION_NAME, CALIBRATION_KINDS, "make calibrate"),
         command=predict_command(command),

@@ -50,6 +50,7 @@ from recipe import as_dict
 from recipe.cli import Command, add_device_options, parse_command, resolve_n_jobs
 from train.data.corrected_clips import read_corrected_clips
 from train.evaluate.score_table import ScoreTable
+from train.evaluate.windows import describe_scores
 from train.runs.run_folder import find_corrections
 
 
@@ -173,6 +174,7 @@ def write_results(command: Command, run: TrainedRun, results: PredictionResults,
         print(folder / FORMATS[name][0])
     print(f"windows: {folder / WINDOWS_NAME}")
     print(f"labels decided at {thresholds.source}: {folder / DECISIONS_NAME}")
+    print(f"a clip's score is {describe_scores(run.prediction)}")
     print(f"{len(submitted.clips)} clips, {len(submitted.labels)} labels: {folder / SUBMISSION_NAME}")
 
 

@@ -9,8 +9,10 @@ from core.entrypoint import run_script
 from core.errors import UserError
 from predict.output.ground_truth import add_submission_options, submission_path
 from predict.output.summary import SubmissionSummary, summarise_submission
-from recipe.cli import parse_command
+from preprocess.dataset.clip_table import read_clip_table
+from recipe.cli import Command, parse_command
 from train.evaluate import metrics
+from train.loop.epoch_log import describe_epoch_choice
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,9 +26,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"decisions at {summary.thresholds.source}\n")
     for name, value in summary.metrics().items():
         print(f"{name:<14} {value:.4f}")
+    if is_out_of_fold(command, summary.clips):
+        for line in describe_epoch_choice(command.run_paths.run_dir, command.recipe.training.metric):
+            print(line)
     print(f"\n{label_table(summary).to_string(float_format='%.3f')}")
     for gap in metrics.describe_excluded(torch.from_numpy(summary.truth[summary.has_truth]), summary.labels):
         print(f"note: {gap}")
+
+
+def is_out_of_fold(command: Command, clips: list[str]) -> bool:
+    """Whether the run's submission is of training clips, each scored by the networks that were not trained on it."""
+    options = command.options
+    if options.truth or options.input or options.submission:
+        return False
+    splits = read_clip_table(command.run_paths.clips_csv).set_index("clip")["split"]
+    return bool((splits.loc[clips] == "train").all())
 
 
 def label_table(summary: SubmissionSummary) -> pd.DataFrame:

@@ -18,8 +18,8 @@ class Prediction(Section):
     """dense: the network passes over a clip once and windows share its columns, where it can; network.modulation_units
     cannot. exact: over each window by itself."""
     pooling: Literal["mean", "max", "vote_fraction", "center"] = "mean"
-    """How a clip's windows become one score a label; vote_fraction is the share of windows above `window_threshold`,
-    center takes the middle window alone."""
+    """How a clip's windows become one score a label; vote_fraction is the share of windows above `window_threshold`
+    (and ranks equal shares by the mean), center takes the middle window alone."""
     window_threshold: Fraction = 0.5
     """Score above which a window has a label, for vote_fraction."""
     blend: Literal["mean", "geometric"] = "mean"

@@ -23,8 +23,9 @@ class Training(Section):
     """Seed of weights, crops and mixing; each fold draws its own from it."""
     seeds: PositiveInt = 1
     """Networks a fold, from as many seeds on; their scores of windows become one by `prediction.blend`."""
-    metric: Literal["lwlrap", "map", "accuracy", "f1_micro", "f1_macro", "last"] = "lwlrap"
-    """The held-out fold's score that selects the best epoch; last keeps the last epoch, so nothing is selected."""
+    metric: Literal["lwlrap", "map", "accuracy", "f1_micro", "f1_macro", "last"] = "last"
+    """last keeps the last epoch; a score of the held-out fold keeps the epoch that is best by it, and is too high then.
+    """
 
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     """The optimizer; weight decay is decoupled in adamw only, and excludes biases and normalisation layers in all."""
@@ -80,9 +81,9 @@ class Training(Section):
     noisy_rate: Annotated[float, Bounds(0, 100)] = 1.0
     """Noisy clips drawn for each curated one; an epoch is all curated clips and these."""
     label_mixing: Literal["union", "proportional"] = "union"
-    """Labels of a mixture: all those of its clips, or each in proportion to its clip's share."""
+    """Labels of a sum of sounds (power_mix, crossfade): all those of its clips, or each in proportion to its share."""
     mixup_probability: Fraction = 0.0
-    """Clips interpolated with another."""
+    """Clips interpolated with another, labels in proportion."""
     mixup_alpha: Annotated[float, Bounds(0.05, 10)] = 1.0
     """The other's share is drawn from Beta(alpha, alpha); 1 is uniform."""
     mixup_max_share: Fraction = 0.5

@@ -20,6 +20,8 @@ REASONS = {
 }
 """Why a clip is looked at."""
 CLIPS_PER_REASON = 10
+NO_VOTE = "no vote"
+"""Instead of the top-1 label of a clip of which no window has one."""
 PERCENTILES = (0, 5, 25, 50, 75, 95, 100)
 EPSILON = 1e-7
 """The least distance of a score from 0 and 1: without it one clip's loss could be infinite."""
@@ -46,7 +48,7 @@ def label_table(summary: SubmissionSummary) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "label": summary.labels,
-            "top1": np.bincount(summary.scores.argmax(axis=1), minlength=len(summary.labels)),
+            "top1": np.bincount(summary.top1[summary.top1 >= 0], minlength=len(summary.labels)),
             "decided": summary.decisions.sum(axis=0),
             "mean_score": summary.scores.mean(axis=0),
             "present": present.sum(axis=0),
@@ -58,12 +60,12 @@ def label_table(summary: SubmissionSummary) -> pd.DataFrame:
 
 
 def clip_table(summary: SubmissionSummary) -> pd.DataFrame:
-    """A row a clip: its top-1 label, its score, whether it is true; its true labels in words; its loss.
+    """A row a clip: its top-1 label or NO_VOTE, its score, whether it is true; its true labels in words; its loss.
 
     The loss is the cross-entropy of the true label's score where every known clip has one label, otherwise binary and
     summed over the labels. NaN, and no words, where the truth is not known.
     """
-    present, top1 = summary.truth > 0.5, summary.scores.argmax(axis=1)
+    present, top1 = summary.truth > 0.5, summary.top1
     scores = np.clip(summary.scores.astype(np.float64), EPSILON, 1 - EPSILON)
     losses = -np.log(np.where(present, scores, 1 - scores))
     if is_single_label(summary.truth[summary.has_truth]):
@@ -72,9 +74,9 @@ def clip_table(summary: SubmissionSummary) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "clip": summary.clips,
-            "predicted_label": names[top1],
+            "predicted_label": np.append(names, NO_VOTE)[top1],
             "score": summary.scores.max(axis=1),
-            "correct": np.take_along_axis(present, top1[:, None], axis=1)[:, 0],
+            "correct": np.take_along_axis(present, top1[:, None], axis=1)[:, 0] & (top1 >= 0),
             "labels": [", ".join(names[row]) or "none of the labels" for row in present],
             "loss": losses.sum(axis=1),
         }
@@ -100,7 +102,7 @@ def rank_clips(summary: SubmissionSummary) -> dict[str, list[int]]:
     is_wrong = (summary.decisions != present) & summary.has_truth[:, None]
     distance = np.where(is_wrong, np.abs(summary.scores - present), 0).max(axis=1)
     furthest, lowest, highest = (np.argsort(keys, kind="stable") for keys in (-distance, top_scores, -top_scores))
-    top_labels = pd.Series(summary.scores[highest].argmax(axis=1))
+    top_labels = pd.Series(summary.top1[highest])
     turns = top_labels.groupby(top_labels).cumcount().argsort(kind="stable")
     ranked = {
         "error": furthest[distance[furthest] > 0],
@@ -140,7 +142,8 @@ def top_labels(summary: SubmissionSummary, row: int, count: int) -> list[dict[st
 
 def confusion_matrix(summary: SubmissionSummary) -> np.ndarray | None:
     """Clips with exactly one label, by label (row) and top-1 label (column); None where there is no such clip."""
-    truth, scores = (torch.from_numpy(each[summary.has_truth]) for each in (summary.truth, summary.scores))
+    counted = summary.has_truth & (summary.top1 >= 0)
+    truth, scores = (torch.from_numpy(each[counted]) for each in (summary.truth, summary.scores))
     return metrics.confusion_matrix(truth, scores).numpy() if (truth.sum(1) == 1).any() else None
 
 

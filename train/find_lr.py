@@ -17,11 +17,12 @@ from core.errors import UserError, is_out_of_memory
 from core.files import atomic_write
 from core.progress import progress_bar
 from recipe.cli import parse_command
+from train.data.random_streams import seed_torch
 from train.data.training_set import load_training_set, parse_folds
 from train.loop.fold_job import FoldJob
 from train.loop.losses import batch_loss
 from train.loop.relabel import relabel_noisy_clips
-from train.loop.train_state import TrainState, create_train_state, seed_torch
+from train.loop.train_state import TrainState, create_train_state
 
 EMA_DECAY = 0.9
 DIVERGENCE_FACTOR = 4.0
@@ -77,7 +78,7 @@ def run_lr_range_test(job: FoldJob, train_state: TrainState, learning_rates: np.
     training, network, optimizer = job.recipe.training, train_state.network, train_state.optimizer
     saved_state = copy.deepcopy((network.state_dict(), optimizer.state_dict()))
     lr_ratios = [group["lr"] / optimizer.param_groups[-1]["lr"] for group in optimizer.param_groups]
-    seed_torch(job.seed, job.fold, 1)
+    seed_torch("dropout", job.seed, job.fold, 0)
     network.train()
     network.freeze(training.freeze_epochs > 0)
     batches = itertools.chain.from_iterable(job.batches(epoch) for epoch in itertools.count())

@@ -13,7 +13,7 @@ from recipe.cli import parse_command, resolve_n_jobs
 from train.data.training_set import TrainingSet, load_training_set, parse_folds
 from train.evaluate.metrics import describe_excluded
 from train.evaluate.out_of_fold import report_folds
-from train.loop.epoch_log import import_summary_writer
+from train.loop.epoch_log import describe_epoch_choice, import_summary_writer
 from train.loop.fold_job import FoldJob
 from train.loop.parallel_folds import show_epochs, train_in_parallel
 from train.loop.preflight import check_jobs, check_resumable
@@ -74,6 +74,8 @@ def train_all(
         for job in jobs:
             show_epochs(job.output_dir.name, recipe, train_fold(job, **settings))
     report_folds(run_paths, recipe, training_set, device)
+    for line in describe_epoch_choice(run_paths.run_dir, recipe.training.metric):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from predict.output.submission import read_submission
 from recipe.cli import Command
 from train.data.corrected_clips import read_corrected_clips
 from train.evaluate.metrics import compute_metrics
+from train.evaluate.windows import TIE_BREAK_WEIGHT
 from train.runs.run_folder import find_corrections
 
 METRIC_NAMES = {
@@ -43,6 +44,13 @@ class SubmissionSummary:
     thresholds: Thresholds
     truth: np.ndarray
     """[n_clips, n_labels], NaN in the rows of clips of which nothing is known."""
+    min_top_score: float = 0.0
+    """The lowest score of a top-1 label: with pooling vote_fraction, a clip without votes has none."""
+
+    @cached_property
+    def top1(self) -> np.ndarray:
+        """The label with the highest score of each clip [n_clips]; -1 where it has none."""
+        return np.where(self.scores.max(axis=1) >= self.min_top_score, self.scores.argmax(axis=1), -1)
 
     @cached_property
     def has_truth(self) -> np.ndarray:
@@ -70,4 +78,5 @@ def summarise_submission(command: Command, path: Path) -> SubmissionSummary:
         scores = scores.without(clips.dropped)
     truth = find_truth(options.truth, clips, scores)
     thresholds = read_thresholds(run_paths.run_dir, scores.labels, command.recipe.prediction)
-    return SubmissionSummary(scores.clips, scores.labels, scores.values, thresholds, truth)
+    min_top_score = TIE_BREAK_WEIGHT if command.recipe.prediction.pooling == "vote_fraction" else 0.0
+    return SubmissionSummary(scores.clips, scores.labels, scores.values, thresholds, truth, min_top_score)

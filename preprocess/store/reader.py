@@ -21,7 +21,7 @@ from preprocess.store.integrity import HEADER_BYTES, check_integrity
 from preprocess.store.schema import READ_BYTES, SCHEMA, CorruptStore, EncodedFrames, Row, check_features
 from recipe import Features
 
-TABLES = ("offsets", "clip", "variant", "digest", "source", "start_s", "duration_s", "bin_mean", "bin_std")
+TABLES = ("offsets", "clip", "variant", "digest", "source", "start_s", "duration_s")
 
 
 class Store:
@@ -29,15 +29,13 @@ class Store:
 
     def __init__(self, path: Path, file: h5py.File, frames_at: int, raw: FileIO) -> None:
         self.path, self.frames_at, self._raw = path, frames_at, raw
-        self.frames_per_second, self.scale, self.offset, self.mean, self.std = (
-            float(file.attrs[key]) for key in ("frames_per_second", "scale", "offset", "mean", "std")
+        self.frames_per_second, self.scale, self.offset = (
+            float(file.attrs[key]) for key in ("frames_per_second", "scale", "offset")
         )
         self.offsets: npt.NDArray[np.int64] = file["offsets"][:]
         self.variants: npt.NDArray[np.int64] = file["variant"][:]
         self.start_s: npt.NDArray[np.float64] = file["start_s"][:]
         self.duration_s: npt.NDArray[np.float64] = file["duration_s"][:]
-        self.bin_mean: npt.NDArray[np.float32] = file["bin_mean"][:]
-        self.bin_std: npt.NDArray[np.float32] = file["bin_std"][:]
         self.clips, self.digests, self.sources = (
             [value.decode("utf-8", "surrogateescape") for value in file[key][:].tolist()]
             for key in ("clip", "digest", "source")

@@ -19,8 +19,6 @@ from recipe import Features, as_dict
 
 PACKAGES = ("numpy", "ducc0", "soundfile", "av", "soxr", "librosa", "h5py")
 """Packages whose versions a store records."""
-CACHED_FRAMES = 512
-"""Frames of 128 float32 bins that fit a core's own cache."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +40,11 @@ def write_store(path: Path, features: Features, encoding: FrameEncoding, row_sou
             with h5py.File(raw_file, "w", userblock_size=HEADER_BYTES, libver="v110") as file:
                 _write_metadata(file, features, encoding, rows)
                 shape = (sum(row.n_frames for row in rows), encoding.n_bins)
-                frames, moments = file.create_dataset("frames", shape, encoding.dtype), _RunningMoments(encoding)
+                frames, n_written = file.create_dataset("frames", shape, encoding.dtype), 0
                 for block in _verified_blocks(row_sources, encoding):
-                    frames[moments.n_frames : moments.n_frames + len(block)] = block
+                    frames[n_written : n_written + len(block)] = block
                     raw_file.raise_deferred()
-                    moments.add(block)
-                moments.write(file)
+                    n_written += len(block)
                 start, n_bytes = frames.id.get_offset() or HEADER_BYTES, frames.nbytes
             raw_file.raise_deferred()
         write_integrity_header(temporary, start, n_bytes)
@@ -82,35 +79,6 @@ class DeferredErrorFile(FileIO):
         except OSError as error:
             self._error = self._error or error
             return size or 0
-
-
-class _RunningMoments:
-    """Sums of values and of their squares, by bin, relative to the first frame: so float32 is exact enough."""
-
-    def __init__(self, encoding: FrameEncoding) -> None:
-        self.encoding, self.n_frames = encoding, 0
-        self.first = np.zeros(encoding.n_bins, np.float32)
-        self.sums, self.squares = np.zeros(encoding.n_bins), np.zeros(encoding.n_bins)
-
-    def add(self, stored: EncodedFrames) -> None:
-        for start in range(0, len(stored), CACHED_FRAMES):
-            values = stored[start : start + CACHED_FRAMES].astype(np.float32)
-            if not self.n_frames:
-                self.first = values[0].copy()
-            values -= self.first
-            self.n_frames += len(values)
-            self.sums += np.einsum("tb->b", values)
-            self.squares += np.einsum("tb,tb->b", values, values)
-
-    def write(self, file: h5py.File) -> None:
-        """Write the mean and standard deviation of all values, and of each bin."""
-        n, encoding = max(1, self.n_frames), self.encoding
-        mean = self.first + self.sums / n
-        variance = np.maximum(0, self.squares / n - (self.sums / n) ** 2)
-        file["bin_mean"] = np.float32(mean * encoding.scale + encoding.offset)
-        file["bin_std"] = np.float32(np.sqrt(variance) * encoding.scale)
-        file.attrs["mean"] = mean.mean() * encoding.scale + encoding.offset
-        file.attrs["std"] = np.sqrt(variance.mean() + mean.var()) * encoding.scale
 
 
 def _write_metadata(file: h5py.File, features: Features, encoding: FrameEncoding, rows: Sequence[Row]) -> None:

@@ -1,5 +1,7 @@
 """What stands out in a submission, on scores small enough to see it, and on the page."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix as reference
@@ -57,6 +59,21 @@ def test_confident_unsure_and_unlabelled_clips_and_examples_of_each_label_in_tur
     assert not summary.has_truth.any()
     assert summary.metrics() == {}
     assert "  0 %: 0.300   5 %: 0.330   25 %: 0.450   50 %: 0.800" in format_summary(summary)
+
+
+def test_no_label_wins_a_clip_without_votes() -> None:
+    """Scores of vote_fraction below its weight of the mean probability are those of labels without votes."""
+    scores = np.array(
+        [[0.0004, 0.0003, 0.0001], [0.0002, 0.0003, 0.5], [0.0, 0.0, 0.0], [0.0002, 0.25, 0.25]], np.float32
+    )
+    summary = replace(notes(np.eye(3)[[0, 2, 1, 2]], scores), min_top_score=0.001)
+    assert summary.top1.tolist() == [-1, 2, -1, 1]
+    assert dict(zip(*label_table(summary)[["label", "top1"]].to_numpy().T, strict=True)) == {"A3": 0, "B3": 1, "C4": 1}
+    clips = clip_table(summary)
+    assert clips["predicted_label"].tolist() == ["no vote", "C4", "no vote", "B3"]
+    assert clips["correct"].tolist() == [False, True, False, False]
+    np.testing.assert_array_equal(confusion_matrix(summary), [[0, 0, 0], [0, 0, 0], [0, 1, 1]])
+    assert "no vote" in format_summary(summary)
 
 
 def test_wrong_clips_come_the_furthest_first() -> None:

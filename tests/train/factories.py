@@ -32,13 +32,13 @@ OPTIONS = (
 
 
 def write_training_dataset(
-    cache: Path, n_clips: int = 18, folds: int = 3, noisy: int = 0, labels: Sequence[str] = LABELS
+    cache: Path, n_clips: int = 18, folds: int = 3, noisy: int = 0, labels: Sequence[str] = LABELS, seed: int = 0
 ) -> None:
     """cache/recipe/{clips.csv, labels.csv, features.h5}: clip n has label n % len(labels), whose bins are louder.
 
     The last `noisy` clips are noisy. Clips have 10 to 40 frames, some of them fewer than a crop of 1.6 s.
     """
-    random, dataset_dir = np.random.default_rng(0), cache / "recipe"
+    random, dataset_dir = np.random.default_rng(seed), cache / "recipe"
     rows, row_sources = [], []
     for number in range(n_clips):
         label = number % len(labels)

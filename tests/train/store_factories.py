@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from preprocess.store.schema import FrameEncoding
 from preprocess.store.writer import write_store
 from recipe import Features
-from tests.row_sources import row_source_of
+from tests.row_sources import frames_digest, row_source_of
 from train.data.frame_bank import FrameBank
+from train.data.training_set import TrainingSet
 
+LABELS = ["hum", "low, deep", "高い"]
 ClipVariant = tuple[str, int]
 """A clip and its variant."""
 
@@ -62,7 +64,7 @@ def make_frame_bank(
     first_variant = torch.tensor([*range(len(chunks) - n_offline_variants), len(chunks)])
     return FrameBank(
         clips=names[: len(first_variant) - 1],
-        digests=[""] * (len(first_variant) - 1),
+        digests=[frames_digest(chunk.numpy()) for chunk in chunks[: len(first_variant) - 1]],
         frames=torch.cat(chunks),
         offsets=lengths.cumsum(0) - lengths,
         lengths=lengths,
@@ -73,4 +75,17 @@ def make_frame_bank(
         frames_per_second=10.0,
         scale=1.0,
         offset=0.0,
+    )
+
+
+def make_training_set(truth: list[list[int]], noisy: list[bool]) -> TrainingSet:
+    """Clips of silence in fold 0, with their targets [n_clips, n_labels]."""
+    clips = {f"clip {row}": np.zeros((4, 2), np.float16) for row in range(len(truth))}
+    return TrainingSet(
+        frame_bank=make_frame_bank(clips),
+        labels=LABELS,
+        targets=torch.tensor(truth).float(),
+        folds=np.zeros(len(truth), np.int64),
+        noisy=torch.tensor(noisy),
+        kept=np.ones(len(truth), bool),
     )

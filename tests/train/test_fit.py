@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -15,17 +16,28 @@ from torch import Tensor
 from core.errors import UserError
 from core.file_lock import file_lock
 from predict.inference.run_loader import load_run
+from predict.run import main as predict
+from predict.score import main as score
+from preprocess.store.reader import open_store
 from recipe import Prediction
-from tests.train.factories import LABELS, assert_same, fit, get_run_dir, start_training
+from tests.train.factories import LABELS, OPTIONS, assert_same, fit, get_run_dir, start_training, write_training_dataset
 from train.data.batches import Batches
+from train.data.random_streams import seeded_generator
+from train.evaluate.metrics import lwlrap
 from train.evaluate.score_table import read_scores
 from train.evaluate.window_scorer import score_clips
-from train.loop.fold_job import seeded_generator
 from train.loop.losses import batch_loss
 from train.networks.factory import AudioNetwork
 from train.runs.checkpoint import load_checkpoint, save_checkpoint
 
 ROOT = Path(__file__).parent.parent.parent
+
+
+def lwlrap_of_all(cache: Path) -> float:
+    """Of the run's out-of-fold scores of curated clips, one label each."""
+    scores = read_scores(get_run_dir(cache) / "oof.csv").values[:15]
+    own = scores[range(15), [number % 3 for number in range(15)]]
+    return float((1 / (scores >= own[:, None]).sum(1)).mean())
 
 
 def files_of(folder: Path) -> dict[Path, bytes]:
@@ -36,7 +48,7 @@ def files_of(folder: Path) -> dict[Path, bytes]:
 def test_all_folds_leave_checkpoints_logs_and_scores_of_every_clip(
     cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fit(cache, "--training.epochs", "8")
+    fit(cache, "--training.epochs", "8", "--training.metric", "lwlrap")
     run_dir = get_run_dir(cache)
     for fold in range(3):
         best, last = (load_checkpoint(run_dir / f"fold{fold}" / name) for name in ("best.pt", "last.pt"))
@@ -55,6 +67,29 @@ def test_all_folds_leave_checkpoints_logs_and_scores_of_every_clip(
     printed = capsys.readouterr().out
     assert "fold  clips  lwlrap" in printed
     assert " all     15" in printed, "the noisy clips are scored, but do not count"
+    assert (
+        "training.metric = lwlrap: each network's epoch was chosen by the clips it is scored on, so too high" in printed
+    )
+
+
+@pytest.mark.parametrize("normalise", ["overall", "bins"])
+def test_a_network_normalises_by_the_clips_it_is_trained_on_alone(cache: Path, normalise: str) -> None:
+    """Neither held-out clips nor noisy ones that are not drawn have a part in it, and prediction uses what is kept."""
+    options = ["--training.epochs", "1", "--network.normalise", normalise, "--training.noisy_rate", "0"]
+    fit(cache, *options)
+    with open_store(cache / "recipe" / "features.h5") as store:
+        frames = [store.read(row).astype(np.float64) for row in range(18)]
+    networks = load_run(get_run_dir(cache), Prediction()).folds
+    for fold, (network,) in networks.items():
+        learnt_from = np.concatenate([frames[number] for number in range(15) if number // 3 % 3 != fold])
+        mean, std = (
+            (learnt_from.mean(0), learnt_from.std(0))
+            if normalise == "bins"
+            else (learnt_from.mean(), learnt_from.std())
+        )
+        np.testing.assert_allclose(network.frontend.mean, np.broadcast_to(mean, 8), rtol=1e-6)
+        np.testing.assert_allclose(network.frontend.std, np.broadcast_to(std, 8), rtol=1e-6)
+    assert len({float(network.frontend.mean[0]) for (network,) in networks.values()}) == 3
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,17 +163,24 @@ def test_each_batch_is_one_optimizer_step_and_one_of_the_schedule(cache: Path, m
 
 
 def test_no_generator_is_used_twice(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seeds = []
+    """Neither for two purposes, nor in two epochs, folds or seeds."""
+    seeds, purposes = (
+        [],
+        ("dropout", "order", "crops", "mixup power_mix crossfade", "noise", "white noise", "time_mask"),
+    )
 
-    def recorded(device: torch.device, *keys: int) -> torch.Generator:
-        generator = seeded_generator(device, *keys)
-        if sys._getframe(2).f_code.co_name == "train_epoch":
+    def recorded(device: torch.device, purpose: str, *keys: int) -> torch.Generator:
+        generator = seeded_generator(device, purpose, *keys)
+        if "train_epoch" in (sys._getframe(depth).f_code.co_name for depth in range(2, 9)):
+            assert purpose in purposes
             seeds.append(generator.initial_seed())
         return generator
 
     monkeypatch.setattr("train.loop.fold_job.seeded_generator", recorded)
-    fit(cache, "--training.seeds", "2")
-    assert len(seeds) == 3 * 2 * 3, "folds, seeds, epochs"
+    monkeypatch.setattr("train.data.random_streams.seeded_generator", recorded)
+    probabilities = "mixup_probability", "noise_probability", "time_mask_probability"
+    fit(cache, "--training.seeds", "2", *(f"--training.{name}=0.5" for name in probabilities))
+    assert len(seeds) == 3 * 2 * 3 * len(purposes), "folds, seeds, epochs, purposes"
     assert len(set(seeds)) == len(seeds)
 
 
@@ -196,6 +238,17 @@ def test_a_run_that_cannot_go_on_is_refused_and_keeps_what_it_has(cache: Path) -
     with pytest.raises(UserError, match="have changed since"):
         fit(cache, "--training.epochs", "1", "--resume")
     assert files_of(get_run_dir(cache)) == before
+
+
+def test_a_run_does_not_go_on_with_other_recordings_of_the_same_names(cache: Path) -> None:
+    fit(cache, "--training.epochs", "1", "--folds", "0")
+    before = files_of(get_run_dir(cache))
+    write_training_dataset(cache, noisy=3, seed=1)
+    with pytest.raises(UserError, match="the training clips, their recordings or their labels have changed since"):
+        fit(cache, "--training.epochs", "1", "--folds", "0", "--resume")
+    assert files_of(get_run_dir(cache)) == before
+    write_training_dataset(cache, noisy=3)
+    fit(cache, "--training.epochs", "1", "--folds", "0", "--resume")
 
 
 def test_folds_may_be_trained_one_by_one(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -354,11 +407,56 @@ def test_other_errors_beside_a_compiled_network_stay_what_they_are(
     assert caught.value is error
 
 
-def test_the_last_epoch_is_kept_where_nothing_is_to_be_chosen(cache: Path) -> None:
-    fit(cache, "--folds", "0", "--training.metric", "last")
+def test_the_last_epoch_is_kept_and_the_best_one_by_the_fold_said_beside_it(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(cache, "--training.epochs", "5")
     best, last = (load_checkpoint(get_run_dir(cache) / "fold0" / name) for name in ("best.pt", "last.pt"))
-    assert best.epoch == 3
+    assert best.epoch == 5
     assert_same(best.network, last.network)
+    paths = [get_run_dir(cache) / f"fold{fold}" / "log.csv" for fold in range(3)]
+    for path, best_accuracy in zip(paths, (0.95, 0.97, 0.99), strict=True):
+        log = pd.read_csv(path).assign(accuracy=0.6, lwlrap=0.7)
+        log.loc[1, "accuracy"], log.loc[2, "lwlrap"] = best_accuracy, 0.9
+        log.to_csv(path, index=False)
+    capsys.readouterr()
+    fit(cache, "--training.epochs", "5", "--resume")
+    line = "best epoch by this fold, as others report it: accuracy 0.9700, lwlrap 0.9000 (chosen by the clips it is"
+    printed = capsys.readouterr().out
+    assert line in printed
+    assert "training.metric" not in printed
+    options = ["--cache", str(cache), "--submissions", str(cache / "submissions"), *OPTIONS[:-2]]
+    predict([*options, "--device", "cpu"])
+    capsys.readouterr()
+    score(options)
+    printed = capsys.readouterr().out
+    assert line in printed, "beside the score of the same clips by the networks of their folds"
+    assert f"lwlrap         {lwlrap_of_all(cache):.4f}" in printed
+
+
+def test_scores_of_votes_rank_alike_in_the_log_and_in_the_submission(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the same clips by the same networks; most labels have no vote."""
+    votes = ["--prediction.pooling", "vote_fraction", "--prediction.window_threshold", "0.9"]
+    fit(cache, *votes)
+    assert "score is the share of its windows above 0.9, and of equal shares the" in capsys.readouterr().out
+    options = ["--cache", str(cache), "--submissions", str(cache / "submissions"), *OPTIONS[:-2], *votes]
+    predict([*options, "--device", "cpu"])
+    assert "score is the share of its windows above 0.9, and of equal shares the" in capsys.readouterr().out
+    table = read_scores(cache / "submissions" / "recipe" / "submission.csv")
+    assert (table.values < 0.001).mean() > 0.3
+    for fold in range(3):
+        rows = [
+            row
+            for row, clip in enumerate(table.clips)
+            if clip in {f"clip {n}.wav" for n in range(15) if n // 3 % 3 == fold}
+        ]
+        truth = torch.eye(3)[[int(table.clips[row][5:-4]) % 3 for row in rows]]
+        logged = pd.read_csv(get_run_dir(cache) / f"fold{fold}" / "log.csv")["lwlrap"].iloc[-1]
+        assert lwlrap(truth, torch.from_numpy(table.values[rows])) == pytest.approx(logged, abs=1e-5)
+    score(options)
+    assert f"lwlrap         {lwlrap_of_all(cache):.4f}" in capsys.readouterr().out
 
 
 def test_a_run_is_fine_tuned_from_another_fold_by_fold(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,18 +28,20 @@ def random_gain(x: Tensor, y: Tensor, generator: Generator, *, max_db: float, de
 
 
 def add_noise(
-    x: Tensor, y: Tensor, generator: Generator, *, snr_db: tuple[float, float], decibels: bool
+    x: Tensor, y: Tensor, generator: Generator, *, snr_db: tuple[float, float], noise_power: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Add white noise whose power is the clip's mean power less a ratio drawn from `snr_db` (low, high).
 
-    A waveform gets Gaussian samples, a spectrogram a power of exponential distribution in every cell, as periodograms.
+    A spectrogram gets a span, from a random frame on, of `noise_power` [n_noise_frames, n_bins]: white noise through
+    the same features, of mean 1. Without it x holds samples, which get Gaussian ones.
     """
     ratio = db_to_power(-draw_uniform(*snr_db, x, generator))
-    if not decibels:
+    if noise_power is None:
         noise = torch.randn(x.shape, generator=generator, device=x.device)
         return noise.mul_((ratio * x.square().mean((1, 2), keepdim=True)).sqrt()).add_(x), y
     power = db_to_power(x)
     level = ratio * power.mean((1, 2), keepdim=True)
-    # The exponential distribution by its inverse, which on a CPU is faster than exponential_.
-    noise = torch.rand(x.shape, generator=generator, device=x.device).neg_().log1p_()
-    return power_to_db(power.addcmul_(noise, level, value=-1)), y
+    start = torch.randint(len(noise_power), (len(x), 1), generator=generator, device=x.device)
+    frames = (start + torch.arange(x.shape[1], device=x.device)) % len(noise_power)
+    noise = noise_power.index_select(0, frames.flatten()).view_as(x)
+    return power_to_db(power.addcmul_(noise, level)), y

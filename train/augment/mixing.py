@@ -14,19 +14,18 @@ from train.augment.gain_noise import db_to_power, draw_uniform, power_to_db
 LabelMixing = Literal["union", "proportional"]
 
 
-def mixup(
-    x: Tensor, y: Tensor, generator: Generator, *, alpha: float, max_share: float, label_mixing: LabelMixing
-) -> tuple[Tensor, Tensor]:
+def mixup(x: Tensor, y: Tensor, generator: Generator, *, alpha: float, max_share: float) -> tuple[Tensor, Tensor]:
     """Interpolate each clip with another, whose share is `max_share` times a Beta(alpha, alpha) draw (1: uniform).
 
-    Values are interpolated as they are, decibels too. Zhang et al., "mixup: Beyond Empirical Risk Minimization", 2018.
+    Values are interpolated as they are, decibels too, and so are labels: Zhang et al., "mixup: Beyond Empirical Risk
+    Minimization", 2018.
     """
     (partner,) = _draw_partners(x, 1, generator)
     concentration = torch.full((len(x), 2), alpha, dtype=x.dtype, device=x.device)
     # What torch.distributions.Beta draws from; Beta itself takes no generator.
     share = max_share * torch._sample_dirichlet(concentration, generator=generator)[:, 0]
     mixed = torch.lerp(x, x.index_select(0, partner), share[:, None, None])
-    return mixed, mix_labels(y, torch.stack([1 - share, share]), [partner], label_mixing)
+    return mixed, torch.lerp(y, y.index_select(0, partner), share[:, None])
 
 
 def power_mix(

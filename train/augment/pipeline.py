@@ -40,16 +40,22 @@ UNSUPPORTED = {
 """What cannot be done to the frames of a kind, and why."""
 
 
-def build_augmentations(training: Training, kind: str) -> list[Augmentation]:
-    """The augmentations of a recipe, for features of a kind. Raises UserError for one that they do not allow."""
+def build_augmentations(training: Training, kind: str, noise_power: Tensor | None = None) -> dict[str, Augmentation]:
+    """The steps of a recipe by their augmentations' names, in order, for features of a kind.
+
+    `noise_power` is what `noise` adds to spectrograms. Raises UserError for an augmentation that they do not allow.
+    """
     names = [name for step in AUGMENTATION_ORDER for name in step]
     probabilities = {name: float(getattr(training, f"{name}_probability")) for name in names}
     for name, reason in UNSUPPORTED.get(kind, {}).items():
         if probabilities[name] > 0:
             raise UserError(f"training.{name}_probability: no sense for features.kind = {kind}, {reason}; set it to 0")
-    configured = _bind_parameters(training, kind)
-    wanted = ([name for name in step if probabilities[name] > 0] for step in AUGMENTATION_ORDER)
-    return [random_choice([(probabilities[name], configured[name]) for name in step]) for step in wanted if step]
+    configured = _bind_parameters(training, kind, noise_power)
+    return {
+        " ".join(step): random_choice([(probabilities[name], configured[name]) for name in step if probabilities[name]])
+        for step in AUGMENTATION_ORDER
+        if any(probabilities[name] for name in step)
+    }
 
 
 def random_choice(choices: Sequence[tuple[float, Augmentation]]) -> Augmentation:
@@ -69,7 +75,7 @@ def random_choice(choices: Sequence[tuple[float, Augmentation]]) -> Augmentation
     return augment
 
 
-def _bind_parameters(training: Training, kind: str) -> dict[str, Augmentation]:
+def _bind_parameters(training: Training, kind: str, noise_power: Tensor | None) -> dict[str, Augmentation]:
     """Every augmentation by its name, with the recipe's values."""
     decibels = kind != "waveform"
     mixing: dict[str, Any] = {"label_mixing": training.label_mixing, "decibels": decibels}
@@ -81,12 +87,10 @@ def _bind_parameters(training: Training, kind: str) -> dict[str, Augmentation]:
         "time_roll": roll_time,
         "silence": partial(mask_spans, max_share=training.silence_share, **silence),
         "gain": partial(random_gain, max_db=training.gain_db, decibels=decibels),
-        "mixup": partial(
-            mixup, alpha=training.mixup_alpha, max_share=training.mixup_max_share, label_mixing=training.label_mixing
-        ),
+        "mixup": partial(mixup, alpha=training.mixup_alpha, max_share=training.mixup_max_share),
         "power_mix": partial(power_mix, max_clips=training.power_mix_clips, range_db=training.power_mix_db, **mixing),
         "crossfade": partial(crossfade, max_share=training.crossfade_share, **mixing),
-        "noise": partial(add_noise, snr_db=training.noise_snr_db, decibels=decibels),
+        "noise": partial(add_noise, snr_db=training.noise_snr_db, noise_power=noise_power),
         "time_mask": partial(mask_spans, axis=1, max_share=training.time_mask_share, **masking),
         "frequency_mask": partial(mask_spans, axis=2, max_share=training.frequency_mask_share, **masking),
     }

@@ -1,6 +1,6 @@
 """Batches of one epoch: which clips, random crops of them, augmented, all where the network is."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +28,7 @@ class Batch:
 
 
 class Batches:
-    """One epoch of batches; iterating again draws another epoch from the generator.
+    """One epoch of batches; iterating again draws another epoch from the generators.
 
     Each curated clip comes once, with `noisy_rate` noisy clips for each of them, in random order; more of the same fill
     up the last batch. Where no clip is curated, the noisy ones come once each.
@@ -40,21 +40,24 @@ class Batches:
         rows: Sequence[int],
         targets: Tensor,
         training: Training,
-        generator: Generator,
+        generator_for: Callable[[str], Generator],
         *,
         noisy: Tensor,
         n_frames: int,
         n_bins: int,
+        noise_power: Tensor | None = None,
     ) -> None:
-        """`targets` [len(rows), n_labels] and `noisy` bool [len(rows)], on the host, belong to `rows` of the bank; the
-        generator is on the bank's device. Crops have `n_frames`, and `n_bins` averaged from the store's. Raises
-        UserError where no clip is left, or an augmentation does not suit the features.
+        """`targets` [len(rows), n_labels] and `noisy` bool [len(rows)], on the host, belong to `rows` of the bank;
+        `generator_for` gives each purpose a generator on the bank's device. Crops have `n_frames`, and `n_bins`
+        averaged from the store's, as has `noise_power` for the augmentation `noise`. Raises UserError where no clip is
+        left, or an augmentation does not suit the frames.
         """
         if not len(rows):
             raise UserError("no clips to train on: all of them are held out, dropped or unreadable (see failed.csv)")
-        self._frame_bank, self._training, self._generator = frame_bank, training, generator
+        self._frame_bank, self._training = frame_bank, training
         self._n_frames, self._n_bins = n_frames, n_bins
-        self._augmentations = build_augmentations(training, frame_bank.kind)
+        self._augmentations = build_augmentations(training, frame_bank.kind, noise_power)
+        self._generators = {purpose: generator_for(purpose) for purpose in ("order", "crops", *self._augmentations)}
         self._rows = torch.as_tensor(rows)
         # One more label for 'noisy', because mixing then marks each mixture that holds a noisy clip.
         self._targets = torch.cat([targets.float(), noisy[:, None].float()], 1).to(frame_bank.device)
@@ -68,7 +71,9 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         """Draw all crops of an epoch before its first batch, so that they can be read ahead."""
         order, frame_bank = self._draw_order(), self._frame_bank
-        positions = draw_crops(frame_bank, self._rows[order.cpu()], self._n_frames, self._training, self._generator)
+        positions = draw_crops(
+            frame_bank, self._rows[order.cpu()], self._n_frames, self._training, self._generators["crops"]
+        )
 
         def fetch(step: int) -> Tensor:
             return gather_crops(frame_bank, positions[:, step], self._n_frames, self._training.short_clip_padding)
@@ -80,11 +85,14 @@ class Batches:
 
     def _augment(self, stored: Tensor, clips: Tensor) -> Batch:
         x, y = self._frame_bank.dequantise(stored), self._targets[clips]
-        if self._n_bins < self._frame_bank.n_bins:
-            x = functional.adaptive_avg_pool1d(x, self._n_bins)
-        for augmentation in self._augmentations:
-            x, y = augmentation(x, y, self._generator)
-        return Batch(x, y[:, :-1], y[:, -1] > 0)
+        for name, augmentation in self._augmentations.items():
+            if name != "pitch_roll":  # which counts bins of the store
+                x = self._average_bins(x)
+            x, y = augmentation(x, y, self._generators[name])
+        return Batch(self._average_bins(x), y[:, :-1], y[:, -1] > 0)
+
+    def _average_bins(self, x: Tensor) -> Tensor:
+        return x if x.shape[2] == self._n_bins else functional.adaptive_avg_pool1d(x, self._n_bins)
 
     def _draw_order(self) -> Tensor:
         """[steps, batch_size] int64: the clips of each step, as indices of the rows."""
@@ -96,7 +104,7 @@ class Batches:
     def _draw(self, clips: Tensor, number: int) -> Tensor:
         """`number` of `clips` in random order, none twice before all came."""
         permutations = [
-            clips[torch.randperm(len(clips), generator=self._generator, device=clips.device)]
+            clips[torch.randperm(len(clips), generator=self._generators["order"], device=clips.device)]
             for _ in range(0, number, max(len(clips), 1))
         ]
         return torch.cat([clips[:0], *permutations])[:number]

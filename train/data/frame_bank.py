@@ -18,6 +18,8 @@ from recipe import Features
 DEVICE_MEMORY_FRACTION = 0.6
 """Of the device's free memory; the rest is for the network and its activations."""
 HOST_MEMORY_FRACTION = 0.7
+MOMENT_VALUES = 1 << 20
+"""Values that are summed at once."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,19 @@ class FrameBank:
         variant = int(self.first_variant[row])
         start, length = int(self.offsets[variant]), int(self.lengths[variant])
         return self.dequantise(self.frames[start : start + length].to(self.device))
+
+    def bin_moments(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Mean and variance of each bin over all frames of some rows, copies too: float64 [n_bins], on the host."""
+        sums = torch.zeros(2, self.n_bins, dtype=torch.float64, device=self.frames.device)
+        n_frames, first_variant = 0, self.first_variant.tolist()
+        for variant in (each for row in rows for each in range(first_variant[row], first_variant[row + 1])):
+            start, length = int(self.offsets[variant]), int(self.lengths[variant])
+            for block in self.frames[start : start + length].split(max(MOMENT_VALUES // self.n_bins, 1)):
+                values = self.dequantise(block).double()
+                sums += torch.stack([values.sum(0), values.square().sum(0)])
+            n_frames += length
+        mean, mean_square = sums.cpu() / n_frames
+        return mean, (mean_square - mean.square()).clamp(min=0)
 
 
 def load_frame_bank(

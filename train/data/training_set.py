@@ -13,7 +13,6 @@ from core.errors import UserError
 from core.paths import RunPaths
 from preprocess.dataset.clip_table import DIGEST_COLUMN
 from preprocess.dataset.labels import is_single_label, to_multi_hot
-from preprocess.store.reader import open_store
 from recipe import Recipe, Training
 from train.data.corrected_clips import read_corrected_clips
 from train.data.frame_bank import FrameBank, load_frame_bank
@@ -33,9 +32,6 @@ class TrainingSet:
     """bool [n_clips] on the CPU: unchecked labels."""
     kept: np.ndarray
     """[n_clips] bool: not left out by a teacher."""
-    mean: Tensor | float
-    std: Tensor | float
-    """Of the frames: one number, or one a bin, as the network normalises."""
     before_relabelling: "TrainingSet | None" = None
     """The same before a teacher relabelled its noisy clips."""
 
@@ -55,16 +51,27 @@ class TrainingSet:
         n_noisy = round(training.noisy_rate * len(curated)) if len(curated) else 1  # where all are noisy, all are drawn
         return self.eligible_rows(fold, with_noisy=True) if training.noisy_weight > 0 and n_noisy else curated
 
+    def normalisation(self, rows: np.ndarray, *, by_bin: bool) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of the frames of some rows, by which a network normalises: [1], or [n_bins]."""
+        mean, variance = self.frame_bank.bin_moments(rows.tolist())
+        overall_std = (variance.mean() + mean.var(correction=0)).sqrt().clamp(min=1e-6)
+        if by_bin:  # some are constant, as above a codec's cut-off
+            return mean, variance.sqrt().clamp(min=0.1 * float(overall_std))
+        return mean.mean()[None], overall_std[None]
+
     def training_data_digest(self, fold: int, training: Training) -> str:
-        """A digest of the clips that train the networks of `fold`, and of their targets.
+        """A digest of the clips that train the networks of `fold`, of their frames and of their targets.
 
         Noisy clips count with the targets before relabelling, because a teacher's scores differ between devices.
         """
         before = self.before_relabelling or self
         rows = before.training_rows(fold, training)
-        clip_names = "\0".join([*self.labels, "", *self.clip_names(rows)]).encode("utf-8", "surrogateescape")
+        frames_digests = [self.frame_bank.digests[row] for row in rows.tolist()]
+        names = "\0".join([*self.labels, "", *self.clip_names(rows), "", *frames_digests])
         noisy = np.flatnonzero(self.noisy[rows].numpy())
-        return xxhash.xxh3_128_hexdigest(clip_names + before.targets[rows].numpy().tobytes() + noisy.tobytes())
+        return xxhash.xxh3_128_hexdigest(
+            names.encode("utf-8", "surrogateescape") + before.targets[rows].numpy().tobytes() + noisy.tobytes()
+        )
 
     def validation_rows(self, fold: int) -> np.ndarray:
         """Rows that score the networks of `fold`: its curated clips. Raises UserError where none is left."""
@@ -88,7 +95,6 @@ def load_training_set(
     table = table.loc[frame_bank.clips]
     if frame_bank.digests != table[DIGEST_COLUMN].tolist():
         raise UserError(f"{run_paths.store} was replaced while it was read: run the same command again")
-    mean, std = _read_frame_statistics(recipe, run_paths)
     training_set = TrainingSet(
         frame_bank=frame_bank,
         labels=labels,
@@ -96,8 +102,6 @@ def load_training_set(
         folds=table["fold"].to_numpy(),
         noisy=torch.tensor((table["label_quality"] == "noisy").tolist()),
         kept=np.ones(len(table), bool),
-        mean=mean,
-        std=std,
     )
     _check_single_label(training_set, recipe)
     return training_set
@@ -115,14 +119,6 @@ def parse_folds(requested: str, available_folds: Sequence[int]) -> list[int]:
         known = ", ".join(map(str, available_folds))
         raise UserError(f"--folds {requested}: there is no fold {missing[0]}, only {known}")
     return sorted(set(folds))
-
-
-def _read_frame_statistics(recipe: Recipe, run_paths: RunPaths) -> tuple[Tensor | float, Tensor | float]:
-    with open_store(run_paths.store, recipe.features) as store:
-        if recipe.network.normalise == "bins":
-            min_std = max(0.1 * float(store.std), 1e-6)  # for constant bins, as above a codec's cut-off
-            return torch.from_numpy(store.bin_mean), torch.from_numpy(store.bin_std).clamp(min=min_std)
-        return float(store.mean), max(float(store.std), 1e-6)
 
 
 def _check_single_label(training_set: TrainingSet, recipe: Recipe) -> None:

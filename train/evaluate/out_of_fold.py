@@ -19,6 +19,7 @@ from train.data.training_set import TrainingSet
 from train.evaluate import metrics
 from train.evaluate.score_table import write_scores
 from train.evaluate.window_scorer import score_clips
+from train.evaluate.windows import describe_scores
 from train.runs.checkpoint import Checkpoint, build_network_from_checkpoint, load_checkpoint
 from train.runs.run_folder import get_fold_dir
 from train.runs.seen_clips import find_replaced_clip, find_seen_clip
@@ -52,7 +53,7 @@ def report_folds(run_paths: RunPaths, recipe: Recipe, training_set: TrainingSet,
         rows.append({"fold": "all"} | metrics_row(training_set, scores, curated))
         lines = write_tables(run_paths, training_set, scores, curated)
     table = pd.DataFrame(rows).to_string(index=False, float_format="%.4f") if rows else "no fold is finished"
-    print(table, *lines, sep="\n")
+    print(f"a clip's score is {describe_scores(recipe.prediction)}", table, *lines, sep="\n")
 
 
 def load_best_checkpoints(run_dir: Path, recipe: Recipe, fold: int) -> dict[Path, Checkpoint]:

@@ -13,6 +13,8 @@ from train.data.crops import ShortClipPadding, pad_short_clip
 
 Blend = Literal["mean", "geometric"]
 CHUNK_WINDOWS = 64
+TIE_BREAK_WEIGHT = 1e-3
+"""Weight of the mean probability beside the share of votes: it ranks labels of equal shares, up to some 900 windows."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,21 @@ def pool_windows(scores: Tensor, prediction: Prediction) -> Tensor:
         case "max":
             return scores.amax(0)
         case "vote_fraction":
-            return (scores > prediction.window_threshold).float().mean(0)
+            shares = (scores > prediction.window_threshold).float().mean(0)
+            return torch.lerp(shares, scores.mean(0), TIE_BREAK_WEIGHT)
         case "center":
             return scores[(len(scores) - 1) // 2]
+
+
+def describe_scores(prediction: Prediction) -> str:
+    """What a clip's scores are, in words."""
+    return {
+        "mean": "the mean probability of its windows",
+        "max": "the highest probability of its windows",
+        "vote_fraction": f"the share of its windows above {prediction.window_threshold:g}, and of equal shares the "
+        f"higher mean probability first (it has a weight of {TIE_BREAK_WEIGHT:g})",
+        "center": "the probability of its middle window",
+    }[prediction.pooling]
 
 
 def blend(scores: Tensor, how: Blend) -> Tensor:

@@ -2,7 +2,10 @@
 
 from contextlib import AbstractContextManager
 from pathlib import Path
+from statistics import fmean
 from typing import Any
+
+import pandas as pd
 
 from core.csv_tables import read_table, write_table
 from core.errors import UserError
@@ -25,6 +28,19 @@ def read_log(log_dir: Path, epoch: int) -> list[dict[str, Any]]:
             f"{path}: its epochs are no longer 1 to {epoch}: put it back as it was, or train without --resume"
         )
     return [dict(zip(logged.columns, row, strict=True)) for row in logged[:epoch].itertuples(index=False)]
+
+
+def describe_epoch_choice(run_dir: Path, metric: str) -> list[str]:
+    """What a reader must know of a run's scores: how epochs were chosen, and what the best ones by the fold would give.
+
+    The latter is what many publications report: the mean over networks of each one's best epoch by its own fold.
+    """
+    logs = [read_table(path, ["epoch", "lwlrap"]) for path in sorted(run_dir.glob(f"fold*/{LOG_NAME}"))]
+    names = [name for name in ("accuracy", "lwlrap") if logs and all(name in log for log in logs)]
+    means = [f"{name} {fmean(pd.to_numeric(log[name], errors='coerce').max() for log in logs):.4f}" for name in names]
+    too_high = "chosen by the clips it is scored on, so too high"
+    lines = [f"best epoch by this fold, as others report it: {', '.join(means)} ({too_high})"] if means else []
+    return lines if metric == "last" else [f"training.metric = {metric}: each network's epoch was {too_high}", *lines]
 
 
 def import_summary_writer() -> Any:

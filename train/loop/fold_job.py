@@ -5,25 +5,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from core.errors import UserError, is_out_of_memory
 from recipe import Recipe
 from train.data.batches import Batches
+from train.data.random_streams import seeded_generator
 from train.data.training_set import TrainingSet
+from train.data.white_noise import white_noise_power
 from train.evaluate.windows import window_and_hop_frames
 from train.networks.factory import AudioNetwork
 from train.runs.seen_clips import hash_frames
-
-
-def seeded_generator(device: torch.device | str, *keys: int) -> torch.Generator:
-    """A generator on `device` that depends on `keys` (seed, fold, epoch; each at least 0) alone.
-
-    Other keys, or more of them, give independent streams (numpy.random.SeedSequence).
-    """
-    seed = np.random.SeedSequence((len(keys), *keys)).generate_state(1, np.uint64)[0]
-    return torch.Generator(device).manual_seed(int(seed))
 
 
 @dataclass(frozen=True)
@@ -57,19 +49,27 @@ class FoldJob:
         return hash_frames([bank.clips[row] for row in rows], [bank.digests[row] for row in rows])
 
     def batches(self, epoch: int) -> Batches:
-        """The batches of an epoch (from 0), drawn by a generator of this seed, fold and epoch."""
+        """The batches of an epoch (from 0), drawn by generators of this seed, fold and epoch, one a purpose."""
         training, training_set = self.recipe.training, self.training_set
         rows = training_set.training_rows(self.fold, training)
         n_frames, n_bins = self.crop_shape(epoch)
+
+        def generator_for(purpose: str) -> torch.Generator:
+            return seeded_generator(self.device, purpose, self.seed, self.fold, epoch)
+
+        noise_power = None
+        if training.noise_probability:
+            noise_power = white_noise_power(self.recipe.features, n_bins, generator_for("white noise"))
         return Batches(
             training_set.frame_bank,
             rows.tolist(),
             training_set.targets[rows],
             training,
-            seeded_generator(self.device, self.seed, self.fold, epoch + 1),
+            generator_for,
             noisy=training_set.noisy[rows],
             n_frames=n_frames,
             n_bins=n_bins,
+            noise_power=noise_power,
         )
 
     def crop_shape(self, epoch: int) -> tuple[int, int]:

@@ -43,10 +43,11 @@ def check_resumable(jobs: Sequence[FoldJob]) -> bool:
             raise UserError(
                 f"--resume: {last_path} lacks {', '.join(missing_keys)}, with which to go on: train without it"
             )
-        saved_digest = resume_state.get("training_data_digest", job.training_data_digest)  # an earlier version had none
-        saved_data = (checkpoint.labels, resume_state["n_steps"], saved_digest)
+        saved_data = (checkpoint.labels, resume_state["n_steps"], resume_state["data_digest"])
         if saved_data != (job.training_set.labels, job.n_steps, job.training_data_digest):
-            raise UserError("--resume: the training clips or their labels have changed since; train without it")
+            raise UserError(
+                "--resume: the training clips, their recordings or their labels have changed since; train without it"
+            )
         check_leakage(checkpoint.seen_clips, job.training_set, job.fold, f"--resume: {last_path}", "train without it")
         build_network_from_checkpoint(last_path, checkpoint)  # the weights may be of another version
         if checkpoint.epoch:

@@ -11,12 +11,13 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from core.device import autocast_context, peak_memory_mb, raise_compile_error
 from core.errors import UserError, is_out_of_memory
 from recipe import as_dict
+from train.data.random_streams import seed_torch
 from train.evaluate.metrics import compute_metrics
 from train.evaluate.window_scorer import score_clips
 from train.loop.epoch_log import EpochLog
 from train.loop.fold_job import FoldJob
 from train.loop.losses import batch_loss, validation_loss
-from train.loop.train_state import TrainState, create_train_state, seed_torch
+from train.loop.train_state import TrainState, create_train_state
 from train.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 DIVERGENCE_ADVICE = (
@@ -61,7 +62,7 @@ def train_fold(job: FoldJob, *, resume: bool, tensorboard: bool) -> Iterator[dic
 def train_epoch(job: FoldJob, train_state: TrainState, compiled_network: nn.Module, epoch: int) -> dict[str, float]:
     """Train one epoch, a step a batch; nothing is read back from the device before its end."""
     training, network, started = job.recipe.training, train_state.network, time.perf_counter()
-    seed_torch(job.seed, job.fold, epoch + 1)
+    seed_torch("dropout", job.seed, job.fold, epoch)
     network.train()
     network.freeze(epoch < training.freeze_epochs)
     batches = job.batches(epoch)
@@ -133,7 +134,7 @@ def make_checkpoint(
 ) -> Checkpoint:
     """The network with its epoch's row of the log; `resumable` with the state that --resume needs."""
     frame_bank = job.training_set.frame_bank
-    resume = {"n_steps": job.n_steps, "training_data_digest": job.training_data_digest}
+    resume = {"n_steps": job.n_steps, "data_digest": job.training_data_digest}
     return Checkpoint(
         network=train_state.eval_network.state_dict(),
         recipe=as_dict(job.recipe),

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -13,15 +12,16 @@ from torch.optim.swa_utils import AveragedModel
 
 from core.errors import UserError
 from recipe import Recipe
+from train.data.random_streams import seed_torch
 from train.data.training_set import TrainingSet
-from train.loop.fold_job import FoldJob, seeded_generator
+from train.loop.fold_job import FoldJob
 from train.loop.optimizer import build_optimizer, build_schedule, create_ema_model
 from train.networks.factory import AudioNetwork, build_network_from_recipe
 from train.runs.checkpoint import Checkpoint, load_checkpoint
 from train.runs.run_folder import find_best_checkpoints, parse_fold_number
 from train.runs.seen_clips import find_seen_clip, hash_names, union
 
-RESUME_KEYS = frozenset({"network", "optimizer", "schedule", "n_steps", "n_averaged", "best"})
+RESUME_KEYS = frozenset({"network", "optimizer", "schedule", "n_steps", "n_averaged", "best", "data_digest"})
 """What last.pt must hold for training to go on."""
 
 
@@ -69,20 +69,15 @@ class TrainState:
         self.seen_clips = union(self.seen_clips, checkpoint.seen_clips)  # also clips that are no longer in the data
 
 
-def seed_torch(*keys: int) -> None:
-    """Seed PyTorch's own generators, which draw new weights and dropout, by `keys` alone."""
-    torch.manual_seed(seeded_generator("cpu", *keys).initial_seed())
-
-
 def create_train_state(job: FoldJob, n_steps: int | None = None) -> TrainState:
     """A job's network with fresh, ImageNet's or another run's weights, for the job's steps or `n_steps`."""
     recipe, training_set, fold, training = job.recipe, job.training_set, job.fold, job.recipe.training
     n_bins, labels = training_set.frame_bank.n_bins, training_set.labels
-    seed_torch(job.seed, fold)
-    network = build_network_from_recipe(
-        recipe, n_bins, len(labels), training_set.mean, training_set.std, pretrained=True
-    )
-    seen_clips = hash_names(training_set.clip_names(training_set.training_rows(fold, training)))
+    seed_torch("weights", job.seed, fold)
+    rows = training_set.training_rows(fold, training)
+    mean, std = training_set.normalisation(rows, by_bin=recipe.network.normalise == "bins")
+    network = build_network_from_recipe(recipe, n_bins, len(labels), mean, std, pretrained=True)
+    seen_clips = hash_names(training_set.clip_names(rows))
     weights_origin = ""
     if training.start_from:
         path = Path(training.start_from)

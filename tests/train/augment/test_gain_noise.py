@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from train.augment.gain_noise import add_noise, db_to_power, power_to_db, random_gain
-from train.loop.fold_job import seeded_generator
+from train.data.random_streams import seeded_generator
 
 
 def test_decibels_and_power_are_each_others_inverse() -> None:
@@ -16,42 +16,48 @@ def test_decibels_and_power_are_each_others_inverse() -> None:
 
 
 def test_gain_is_one_number_a_clip() -> None:
-    generator = seeded_generator("cpu", 1)
+    generator = seeded_generator("cpu", "test", 1)
     x = torch.randn(500, 6, 4, generator=generator)
     y = torch.rand(500, 2)
-    louder, labels = random_gain(x, y, seeded_generator("cpu", 2), max_db=9, decibels=True)
+    louder, labels = random_gain(x, y, seeded_generator("cpu", "test", 2), max_db=9, decibels=True)
     assert torch.equal(labels, y)
     gains_db = (louder - x).mean((1, 2)).numpy()
     for clip, result, gain_db in zip(x.numpy(), louder.numpy(), gains_db, strict=True):
         np.testing.assert_allclose(result, clip + gain_db, atol=1e-5)
     assert -9 <= gains_db.min() < -8.8
     assert 8.8 < gains_db.max() <= 9
-    samples, _ = random_gain(x, y, seeded_generator("cpu", 2), max_db=9, decibels=False)
+    samples, _ = random_gain(x, y, seeded_generator("cpu", "test", 2), max_db=9, decibels=False)
     for clip, result, gain_db in zip(x.numpy(), samples.numpy(), gains_db, strict=True):
         np.testing.assert_allclose(result, clip * 10 ** (gain_db / 20), rtol=1e-4)
 
 
-def test_noise_adds_power_of_a_periodogram_at_the_drawn_ratio() -> None:
-    x = torch.randn(100, 50, 40, generator=seeded_generator("cpu", 1)) * 5 - 40
+def test_noise_adds_spans_of_its_power_at_the_drawn_ratio() -> None:
+    x = torch.randn(100, 50, 40, generator=seeded_generator("cpu", "test", 1)) * 5 - 40
+    noise_power = torch.rand((70, 40), generator=seeded_generator("cpu", "test", 3)) * 2
     y = torch.rand(100, 2)
-    noisy, labels = add_noise(x, y, seeded_generator("cpu", 2), snr_db=(-5, 5), decibels=True)
+    noisy, labels = add_noise(x, y, seeded_generator("cpu", "test", 2), snr_db=(-5, 5), noise_power=noise_power)
     assert torch.equal(labels, y)
-    ratios_db = []
+    ratios_db, starts = [], set()
     for clip, result in zip(x.double().numpy(), noisy.double().numpy(), strict=True):
         power, sum_of_both = 10 ** (clip / 10), 10 ** (result / 10)
-        noise = sum_of_both - power
-        ratios_db.append(10 * np.log10(power.mean() / noise.mean()))
-        assert noise.min() > -1e-6 * power.max()
-        # An exponential distribution deviates by as much as its mean.
-        assert noise.std() / noise.mean() == pytest.approx(1, abs=0.15)
+        spans = np.stack([np.roll(noise_power.double().numpy(), -start, 0)[:50] for start in range(70)])
+        levels = ((sum_of_both - power) / spans).mean((1, 2))
+        errors = np.abs(power + levels[:, None, None] * spans - sum_of_both).mean((1, 2))
+        starts.add(int(errors.argmin()))
+        assert errors.min() < 1e-4 * sum_of_both.mean()
+        ratios_db.append(10 * np.log10(power.mean() / levels[errors.argmin()]))
     assert -5.2 < min(ratios_db) < -4.5
     assert 4.5 < max(ratios_db) < 5.2
     assert np.mean(ratios_db) == pytest.approx(0, abs=0.7)
+    assert len(starts) > 35, "spans begin anywhere"
 
 
 def test_noise_on_samples_is_gaussian_at_the_drawn_ratio() -> None:
-    x = torch.randn(20, 5000, 1, generator=seeded_generator("cpu", 1)) * torch.linspace(0.01, 1, 20)[:, None, None]
-    noisy, _ = add_noise(x, x[:, 0], seeded_generator("cpu", 2), snr_db=(10, 10), decibels=False)
+    x = (
+        torch.randn(20, 5000, 1, generator=seeded_generator("cpu", "test", 1))
+        * torch.linspace(0.01, 1, 20)[:, None, None]
+    )
+    noisy, _ = add_noise(x, x[:, 0], seeded_generator("cpu", "test", 2), snr_db=(10, 10), noise_power=None)
     for clip, result in zip(x.numpy(), noisy.numpy(), strict=True):
         noise = result - clip
         assert 10 * np.log10(np.mean(clip**2) / np.mean(noise**2)) == pytest.approx(10, abs=0.3)

@@ -8,11 +8,11 @@ import torch
 from torch import Generator, Tensor
 
 from train.augment.masking import MaskFill, mask_spans, roll_time
-from train.loop.fold_job import seeded_generator
+from train.data.random_streams import seeded_generator
 
 
 def clips(batch: int, n_frames: int, n_bins: int) -> Tensor:
-    return torch.rand((batch, n_frames, n_bins), generator=seeded_generator("cpu", 1)) * 60 - 80
+    return torch.rand((batch, n_frames, n_bins), generator=seeded_generator("cpu", "test", 1)) * 60 - 80
 
 
 def spans(hidden: np.ndarray) -> list[int]:
@@ -26,7 +26,7 @@ def spans(hidden: np.ndarray) -> list[int]:
 def test_masks_hide_whole_spans_and_nothing_else(axis: str, fill: MaskFill, max_masks: int, max_share: float) -> None:
     x, y = clips(200, 30, 20), torch.rand(200, 3)
     keys = {"axis": 1 if axis == "time" else 2, "max_masks": max_masks, "max_share": max_share, "fill": fill}
-    masked, labels = mask_spans(x, y, seeded_generator("cpu", 2), **keys)  # type: ignore[arg-type]
+    masked, labels = mask_spans(x, y, seeded_generator("cpu", "test", 2), **keys)  # type: ignore[arg-type]
     assert torch.equal(labels, y)
     length = 30 if axis == "time" else 20
     for before, after in zip(x.numpy(), masked.numpy(), strict=True):
@@ -51,13 +51,13 @@ def hidden(x: Tensor, generator: Generator, *, max_masks: int, max_share: float)
 
 def test_spans_are_as_many_as_wide_and_as_spread_as_they_should_be() -> None:
     x = torch.ones(30_000, 20, 1)
-    one = hidden(x, seeded_generator("cpu", 3), max_masks=1, max_share=0.5)
+    one = hidden(x, seeded_generator("cpu", "test", 3), max_masks=1, max_share=0.5)
     widths, counts = one.sum(1).unique(return_counts=True)
     assert widths.tolist() == list(range(11)), "0 to half of 20 frames"
     assert counts.min() > 0.9 * len(x) / 11
     assert float(one.float().mean()) == pytest.approx(0.25, rel=0.03)
     assert torch.allclose(one.float().mean(0), one.flip(1).float().mean(0), atol=0.02), "no end is preferred"
-    three = hidden(x, seeded_generator("cpu", 4), max_masks=3, max_share=0.05)
+    three = hidden(x, seeded_generator("cpu", "test", 4), max_masks=3, max_share=0.05)
     # Width 0 or 1, and 1 to 3 of them with equal chance: 3 frames only where all three are used and fall apart.
     assert int(three.sum(1).max()) == 3
     assert float((three.sum(1) == 0).float().mean()) == pytest.approx((1 / 2 + 1 / 4 + 1 / 8) / 3, rel=0.05)
@@ -65,7 +65,7 @@ def test_spans_are_as_many_as_wide_and_as_spread_as_they_should_be() -> None:
 
 def test_roll_turns_every_crop_by_its_own_number_of_frames() -> None:
     x, y = clips(400, 7, 3), torch.rand(400, 2)
-    rolled, labels = roll_time(x, y, seeded_generator("cpu", 5))
+    rolled, labels = roll_time(x, y, seeded_generator("cpu", "test", 5))
     assert torch.equal(labels, y)
     found = []
     for before, after in zip(x.numpy(), rolled.numpy(), strict=True):

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from train.augment.gain_noise import db_to_power
 from train.augment.mixing import LabelMixing, crossfade, mix_labels, mixup, power_mix
-from train.loop.fold_job import seeded_generator
+from train.data.random_streams import seeded_generator
 
 BATCH, N_FRAMES, N_BINS = 24, 20, 5
 SOUNDS = {True: "decibels", False: "samples"}
 
 
 def clips(decibels: bool, seed: int = 1, batch: int = BATCH, n_frames: int = N_FRAMES) -> Tensor:
-    uniform = torch.rand((batch, n_frames, N_BINS), generator=seeded_generator("cpu", seed))
+    uniform = torch.rand((batch, n_frames, N_BINS), generator=seeded_generator("cpu", "test", seed))
     return uniform * 60 - 80 if decibels else uniform - 0.5
 
 
@@ -39,9 +39,7 @@ def naive_sum(x: Tensor, gains: Tensor, decibels: bool) -> NDArray[np.float64]:
 @pytest.mark.parametrize(("alpha", "max_share"), [(1.0, 0.5), (0.3, 1.0), (5.0, 1.0)])
 def test_mixup_interpolates_values_and_labels_alike(alpha: float, max_share: float) -> None:
     x = clips(decibels=True)
-    mixed, shares = mixup(
-        x, torch.eye(BATCH), seeded_generator("cpu", 2), alpha=alpha, max_share=max_share, label_mixing="proportional"
-    )
+    mixed, shares = mixup(x, torch.eye(BATCH), seeded_generator("cpu", "test", 2), alpha=alpha, max_share=max_share)
     for i in range(BATCH):
         others = [j for j in range(BATCH) if j != i and shares[i, j] > 0]
         assert len(others) == 1
@@ -56,15 +54,18 @@ def test_mixup_draws_its_shares_from_a_beta_distribution(alpha: float, max_share
     _, own = mixup(
         x,
         torch.ones(len(x), 1),
-        seeded_generator("cpu", 2),
+        seeded_generator("cpu", "test", 2),
         alpha=alpha,
         max_share=max_share,
-        label_mixing="proportional",
     )
     assert torch.allclose(own, torch.ones(1)), "label mass is kept"
     x = torch.arange(2.0).repeat(10_000)[:, None, None]
     shares = mixup(
-        x, torch.ones(len(x), 1), seeded_generator("cpu", 2), alpha=alpha, max_share=max_share, label_mixing="union"
+        x,
+        torch.ones(len(x), 1),
+        seeded_generator("cpu", "test", 2),
+        alpha=alpha,
+        max_share=max_share,
     )[0].flatten()
     # Where a 0 meets a 1 the value is the 1's share.
     found = shares[(x.flatten() == 0) & (shares > 0)] / max_share
@@ -79,7 +80,7 @@ def test_power_mix_is_the_sum_of_the_powers(max_clips: int, decibels: bool) -> N
     mixed, shares = power_mix(
         x,
         torch.eye(BATCH),
-        seeded_generator("cpu", 3),
+        seeded_generator("cpu", "test", 3),
         max_clips=max_clips,
         range_db=9,
         label_mixing="proportional",
@@ -97,7 +98,7 @@ def test_power_mix_is_the_sum_of_the_powers(max_clips: int, decibels: bool) -> N
 
 @pytest.mark.parametrize("decibels", SOUNDS, ids=SOUNDS.get)
 def test_power_mix_has_the_expected_power_and_number_of_labels(decibels: bool) -> None:
-    generator = seeded_generator("cpu", 4)
+    generator = seeded_generator("cpu", "test", 4)
     batch, max_clips, range_db = 3000, 4, 6.0
     noise = torch.randn(batch, 8, N_BINS, generator=generator)
     x = 10 * noise.square().clamp(min=1e-12).log10() if decibels else noise
@@ -120,7 +121,12 @@ def test_crossfade_moves_power_from_one_clip_to_another_along_a_sigmoid(decibels
     n_frames = 100
     x = clips(decibels, n_frames=n_frames)
     mixed, shares = crossfade(
-        x, torch.eye(BATCH), seeded_generator("cpu", 5), max_share=0.5, label_mixing="proportional", decibels=decibels
+        x,
+        torch.eye(BATCH),
+        seeded_generator("cpu", "test", 5),
+        max_share=0.5,
+        label_mixing="proportional",
+        decibels=decibels,
     )
     np.testing.assert_allclose(shares.sum(1).numpy(), 1, rtol=1e-5)
     time = (np.arange(n_frames) + 0.5) / n_frames
@@ -165,17 +171,17 @@ def test_labels_are_a_union_or_proportional() -> None:
 def test_small_batches_mix_what_there_is(batch: int) -> None:
     x, y = clips(True, batch=batch), torch.eye(batch)
     mixed, labels = power_mix(
-        x, y, seeded_generator("cpu", 6), max_clips=5, range_db=0, label_mixing="union", decibels=True
+        x, y, seeded_generator("cpu", "test", 6), max_clips=5, range_db=0, label_mixing="union", decibels=True
     )
     expected = torch.ones(batch, batch)
     assert torch.equal(labels, expected)
     np.testing.assert_allclose(mixed.numpy(), naive_sum(x, expected, True), rtol=1e-4)
-    assert mixup(x, y, seeded_generator("cpu", 6), alpha=1, max_share=1, label_mixing="union")[0].shape == x.shape
+    assert mixup(x, y, seeded_generator("cpu", "test", 6), alpha=1, max_share=1)[0].shape == x.shape
 
 
 def test_partners_are_spread_over_the_batch() -> None:
     pairs = torch.zeros(6, 6)
-    generator = seeded_generator("cpu", 7)
+    generator = seeded_generator("cpu", "test", 7)
     for _ in range(600):
         keys: dict[str, Any] = {"max_clips": 2, "range_db": 0, "label_mixing": "union", "decibels": True}
         pairs += power_mix(torch.zeros(6, 1, 1), torch.eye(6), generator, **keys)[1]

@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 from core.errors import UserError
 from recipe import Training
 from train.augment.pipeline import AUGMENTATION_ORDER, Augmentation, build_augmentations, random_choice
-from train.loop.fold_job import seeded_generator
+from train.data.random_streams import seeded_generator
 
 OFF = Training()
 PROBABILITIES = [
@@ -22,8 +22,11 @@ SPECTRAL = ["pitch_roll_probability", "resized_crop_probability", "frequency_mas
 
 
 def example(batch: int = 16) -> tuple[Tensor, Tensor]:
-    generator = seeded_generator("cpu", 1)
+    generator = seeded_generator("cpu", "test", 1)
     return torch.rand((batch, 30, 12), generator=generator) * 60 - 80, torch.eye(batch)
+
+
+NOISE_POWER = torch.rand((50, 12), generator=seeded_generator("cpu", "test", 0))
 
 
 def with_keys(**keys: Any) -> Training:
@@ -32,7 +35,7 @@ def with_keys(**keys: Any) -> Training:
 
 def test_nothing_is_on_by_default() -> None:
     assert sorted(PROBABILITIES) == sorted(f"{name}_probability" for step in AUGMENTATION_ORDER for name in step)
-    assert build_augmentations(OFF, "logmel") == []
+    assert build_augmentations(OFF, "logmel") == {}
 
 
 SENSIBLE = [
@@ -45,10 +48,12 @@ SENSIBLE = [
 @pytest.mark.parametrize(("key", "kind"), SENSIBLE)
 @pytest.mark.parametrize("label_mixing", ["union", "proportional"])
 def test_every_augmentation_is_pure_and_repeatable(key: str, kind: str, label_mixing: str) -> None:
-    (augmentation,) = build_augmentations(with_keys(**{key: 1.0, "label_mixing": label_mixing}), kind)
+    (augmentation,) = build_augmentations(
+        with_keys(**{key: 1.0, "label_mixing": label_mixing}), kind, NOISE_POWER
+    ).values()
     x, y = example()
     old_x, old_y, state = x.clone(), y.clone(), torch.get_rng_state()
-    new_x, new_y = augmentation(x, y, seeded_generator("cpu", 2))
+    new_x, new_y = augmentation(x, y, seeded_generator("cpu", "test", 2))
     assert torch.equal(x, old_x)
     assert torch.equal(y, old_y)
     assert torch.equal(torch.get_rng_state(), state), "numbers come from the generator alone"
@@ -58,12 +63,12 @@ def test_every_augmentation_is_pure_and_repeatable(key: str, kind: str, label_mi
     assert (new_x != x).any()
     mixes = key in MIXERS
     assert (new_y == y).all().item() is not mixes
-    if mixes and label_mixing == "proportional":
+    if mixes and (label_mixing == "proportional" or key == "mixup_probability"):
         assert torch.allclose(new_y.sum(1), torch.ones(len(y)))
-    again_x, again_y = augmentation(x, y, seeded_generator("cpu", 2))
+    again_x, again_y = augmentation(x, y, seeded_generator("cpu", "test", 2))
     assert torch.equal(new_x, again_x)
     assert torch.equal(new_y, again_y)
-    other_x, _ = augmentation(x, y, seeded_generator("cpu", 3))
+    other_x, _ = augmentation(x, y, seeded_generator("cpu", "test", 3))
     assert not torch.equal(new_x, other_x)
 
 
@@ -71,11 +76,11 @@ def test_every_augmentation_is_pure_and_repeatable(key: str, kind: str, label_mi
 def test_probability_is_the_share_of_clips_changed(key: str) -> None:
     keys = {key: 0.3, "resized_crop_scale": 0.5, "pitch_roll_bins": 10, "silence_share": 1.0, "max_masks": 1}
     keys |= {"time_mask_share": 1.0, "frequency_mask_share": 1.0}
-    (augmentation,) = build_augmentations(with_keys(**keys), "logmel")
+    (augmentation,) = build_augmentations(with_keys(**keys), "logmel", NOISE_POWER).values()
     x, y = example(3000)[0], torch.ones(3000, 1)
-    (always,) = build_augmentations(with_keys(**keys | {key: 1.0}), "logmel")
-    drawn = (always(x, y, seeded_generator("cpu", 2))[0] != x).flatten(1).any(1).float().mean()
-    changed = (augmentation(x, y, seeded_generator("cpu", 2))[0] != x).flatten(1).any(1).float().mean()
+    (always,) = build_augmentations(with_keys(**keys | {key: 1.0}), "logmel", NOISE_POWER).values()
+    drawn = (always(x, y, seeded_generator("cpu", "test", 2))[0] != x).flatten(1).any(1).float().mean()
+    changed = (augmentation(x, y, seeded_generator("cpu", "test", 2))[0] != x).flatten(1).any(1).float().mean()
     assert float(changed / drawn) == pytest.approx(0.3, abs=0.03)
 
 
@@ -88,7 +93,9 @@ def constant(value: float) -> Augmentation:
 
 def test_random_choice_applies_at_most_one() -> None:
     x, y = torch.zeros(10_000, 2, 2), torch.zeros(10_000, 3)
-    augmented, labels = random_choice([(0.2, constant(1)), (0.5, constant(2))])(x, y, seeded_generator("cpu", 1))
+    augmented, labels = random_choice([(0.2, constant(1)), (0.5, constant(2))])(
+        x, y, seeded_generator("cpu", "test", 1)
+    )
     shares = torch.bincount(augmented[:, 0, 0].long()) / len(x)
     assert shares.tolist() == pytest.approx([0.3, 0.2, 0.5], abs=0.02)
     assert torch.equal(augmented.flatten(1).amin(1), augmented.flatten(1).amax(1))
@@ -97,20 +104,20 @@ def test_random_choice_applies_at_most_one() -> None:
 
 def test_ways_of_mixing_exclude_each_other() -> None:
     keys = {"mixup_probability": 0.25, "power_mix_probability": 0.25, "crossfade_probability": 0.5}
-    (mixing,) = build_augmentations(with_keys(**keys, power_mix_clips=2), "logmel")
-    _, labels = mixing(*example(64), seeded_generator("cpu", 2))
-    assert labels.sum(1).unique().tolist() == [2.0], "every clip is mixed with one other, once"
+    (mixing,) = build_augmentations(with_keys(**keys, power_mix_clips=2), "logmel").values()
+    _, labels = mixing(*example(64), seeded_generator("cpu", "test", 2))
+    assert ((labels > 0).sum(1) == 2).all(), "every clip is mixed with one other, once"
     with pytest.raises(UserError, match=r"training\.mixup_probability \+ .* = 1\.1: "):
         with_keys(**keys | {"mixup_probability": 0.35})
 
 
 def test_order_is_own_then_mixed_then_masked() -> None:
     keys = dict.fromkeys(PROBABILITIES, 0.3)
-    steps = build_augmentations(with_keys(**keys), "logmel")
+    steps = build_augmentations(with_keys(**keys), "logmel", NOISE_POWER).values()
     assert len(steps) == len(PROBABILITIES) - 2, "the three mixers are one step"
     x, y = example()
     for step in steps:
-        x, y = step(x, y, seeded_generator("cpu", 4))
+        x, y = step(x, y, seeded_generator("cpu", "test", 4))
     assert x.isfinite().all()
 
 
@@ -147,10 +154,10 @@ def test_impossible_values_are_refused(key: str, value: Any) -> None:
 def test_silence_in_a_waveform_is_zero() -> None:
     keys = {"silence_probability": 1.0, "silence_share": 1.0, "mask_fill": "mean"}
     x, y = example()
-    (silence,) = build_augmentations(with_keys(**keys), "waveform")
-    blanked, _ = silence(x, y, seeded_generator("cpu", 2))
+    (silence,) = build_augmentations(with_keys(**keys), "waveform").values()
+    blanked, _ = silence(x, y, seeded_generator("cpu", "test", 2))
     assert (blanked[blanked != x] == 0).all()
-    (silence,) = build_augmentations(with_keys(**keys), "logmel")
-    blanked, _ = silence(x, y, seeded_generator("cpu", 2))
+    (silence,) = build_augmentations(with_keys(**keys), "logmel", NOISE_POWER).values()
+    blanked, _ = silence(x, y, seeded_generator("cpu", "test", 2))
     for before, after in zip(x, blanked, strict=True):
         assert (after[after != before] == before.min()).all()

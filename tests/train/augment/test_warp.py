@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from train.augment.warp import resized_crop, roll_pitch
-from train.loop.fold_job import seeded_generator
+from train.data.random_streams import seeded_generator
 
 BATCH, N_FRAMES, N_BINS = 60, 24, 10
 
@@ -16,13 +16,13 @@ def test_resized_crop_is_linear_interpolation_of_a_part(min_scale: float) -> Non
     y = torch.rand(BATCH, 2)
 
     def resize(x: torch.Tensor) -> torch.Tensor:
-        resized, labels = resized_crop(x.contiguous(), y, seeded_generator("cpu", 1), min_scale=min_scale)
+        resized, labels = resized_crop(x.contiguous(), y, seeded_generator("cpu", "test", 1), min_scale=min_scale)
         assert torch.equal(labels, y)
         return resized
 
     at_time = resize(time.float().expand(BATCH, -1, -1)).double().numpy()
     at_bin = resize(bins.float().expand(BATCH, -1, -1)).double().numpy()
-    x = torch.rand(BATCH, N_FRAMES, N_BINS, generator=seeded_generator("cpu", 2))
+    x = torch.rand(BATCH, N_FRAMES, N_BINS, generator=seeded_generator("cpu", "test", 2))
     resized = resize(x).numpy()
     for i in range(BATCH):
         times, its_bins = at_time[i, :, 0], at_bin[i, 0]
@@ -46,9 +46,9 @@ def test_resized_crop_is_linear_interpolation_of_a_part(min_scale: float) -> Non
 
 @pytest.mark.parametrize("max_bins", [1, 3, 25])
 def test_roll_pitch_moves_whole_bins_and_repeats_the_outermost(max_bins: int) -> None:
-    x = torch.rand(400, 3, N_BINS, generator=seeded_generator("cpu", 1))
+    x = torch.rand(400, 3, N_BINS, generator=seeded_generator("cpu", "test", 1))
     y = torch.rand(400, 2)
-    rolled, labels = roll_pitch(x, y, seeded_generator("cpu", 2), max_bins=max_bins, circular=False)
+    rolled, labels = roll_pitch(x, y, seeded_generator("cpu", "test", 2), max_bins=max_bins, circular=False)
     assert torch.equal(labels, y)
     shifts = set()
     for before, after in zip(x.numpy(), rolled.numpy(), strict=True):
@@ -63,13 +63,13 @@ def test_roll_pitch_moves_whole_bins_and_repeats_the_outermost(max_bins: int) ->
 
 
 def test_chroma_is_turned_round() -> None:
-    x = torch.rand(200, 3, 12, generator=seeded_generator("cpu", 1))
-    rolled, _ = roll_pitch(x, x[:, 0], seeded_generator("cpu", 2), max_bins=6, circular=True)
+    x = torch.rand(200, 3, 12, generator=seeded_generator("cpu", "test", 1))
+    rolled, _ = roll_pitch(x, x[:, 0], seeded_generator("cpu", "test", 2), max_bins=6, circular=True)
     for before, after in zip(x.numpy(), rolled.numpy(), strict=True):
         assert any(np.array_equal(np.roll(before, shift, axis=1), after) for shift in range(-6, 7))
 
 
 def test_one_frame_and_one_bin_stay() -> None:
     x = torch.rand(4, 1, 1)
-    assert torch.equal(resized_crop(x, x[:, 0], seeded_generator("cpu", 1), min_scale=0.5)[0], x)
-    assert torch.equal(roll_pitch(x, x[:, 0], seeded_generator("cpu", 1), max_bins=2, circular=False)[0], x)
+    assert torch.equal(resized_crop(x, x[:, 0], seeded_generator("cpu", "test", 1), min_scale=0.5)[0], x)
+    assert torch.equal(roll_pitch(x, x[:, 0], seeded_generator("cpu", "test", 1), max_bins=2, circular=False)[0], x)

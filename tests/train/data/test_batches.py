@@ -16,7 +16,7 @@ from recipe import Features, Training
 from tests.train.store_factories import make_frame_bank, write_small_store
 from train.data.batches import Batch, Batches
 from train.data.frame_bank import FrameBank, load_frame_bank
-from train.loop.fold_job import seeded_generator
+from train.data.random_streams import seeded_generator
 
 PLAIN = Training(batch_size=4, crop_seconds=0.6, noisy_rate=1.0)
 BUSY = replace(
@@ -48,8 +48,18 @@ def batches_of(
         "noisy": torch.zeros(len(rows), dtype=torch.bool),
         "n_frames": 6,
         "n_bins": frame_bank.n_bins,
+        "noise_power": torch.linspace(0.5, 1.5, 40, device=frame_bank.device)[:, None].expand(
+            -1, options.get("n_bins", frame_bank.n_bins)
+        ),
     }
-    return Batches(frame_bank, rows, targets, training, seeded_generator(frame_bank.device, *keys), **plain | options)
+    return Batches(
+        frame_bank,
+        rows,
+        targets,
+        training,
+        lambda purpose: seeded_generator(frame_bank.device, purpose, *keys),
+        **plain | options,
+    )
 
 
 def epoch(frame_bank: FrameBank, training: Training, *keys: int, **options: Any) -> list[Batch]:
@@ -147,6 +157,20 @@ def test_an_epoch_depends_on_its_keys_alone() -> None:
         assert not any(map(torch.equal, digest(*other), first))
 
 
+def test_an_augmentation_more_changes_neither_order_nor_crops_nor_the_others() -> None:
+    """What it brings can be told from chance."""
+    frame_bank = make_frame_bank({str(i): np.arange(80, dtype=np.float32).reshape(20, 4) + 100 * i for i in range(12)})
+    plainly = replace(PLAIN, frequency_mask_share=1.0)
+    rolled, masked = replace(plainly, time_roll_probability=0.5), replace(plainly, frequency_mask_probability=0.5)
+    plain, one, other = (
+        torch.cat([batch.x for batch in epoch(frame_bank, each, 7)]) for each in (PLAIN, rolled, masked)
+    )
+    both = torch.cat([batch.x for batch in epoch(frame_bank, replace(rolled, frequency_mask_probability=0.5), 7)])
+    assert 0 < (one != plain).any((1, 2)).sum() < 12
+    assert torch.equal(one.sort(1).values, plain), "the same crops of the same clips, some of them rolled"
+    assert torch.equal((both != one).any((1, 2)), (other != plain).any((1, 2))), "the same clips are masked"
+
+
 def test_sizes_can_be_smaller() -> None:
     frame_bank = make_frame_bank(
         {str(i): np.random.default_rng(i).normal(size=(9, 4)).astype(np.float32) for i in range(4)}
@@ -155,6 +179,17 @@ def test_sizes_can_be_smaller() -> None:
     (full,) = epoch(frame_bank, PLAIN, 1, n_frames=5)
     assert small.x.shape == (4, 5, 2)
     torch.testing.assert_close(small.x, full.x.view(4, 5, 2, 2).mean(-1))
+
+
+@pytest.mark.parametrize("kind", ["logmel", "cqt_chroma"])
+def test_a_smaller_size_does_not_move_pitches_farther(kind: str) -> None:
+    """Bins are counted as they are stored."""
+    clips = {str(i): np.random.default_rng(i).normal(size=(9, 24)).astype(np.float32) for i in range(64)}
+    frame_bank = make_frame_bank(clips, kind=kind)
+    training = replace(PLAIN, batch_size=64, pitch_roll_probability=1.0, pitch_roll_bins=3)
+    (small,) = epoch(frame_bank, training, 1, n_bins=12)
+    (full,) = epoch(frame_bank, training, 1)
+    torch.testing.assert_close(small.x, full.x.view(64, 6, 12, 2).mean(-1))
 
 
 def test_frames_from_the_file_make_the_same_batches(tmp_path: Path) -> None:

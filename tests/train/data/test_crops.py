@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from recipe import Training
 from tests.train.store_factories import make_frame_bank
 from train.data.crops import ShortClipPadding, draw_crop_starts, draw_crops, gather_crops, pad_short_clip
-from train.loop.fold_job import seeded_generator
+from train.data.random_streams import seeded_generator
 
 RULES = get_args(ShortClipPadding)
 
@@ -89,7 +89,7 @@ def test_offline_copies_are_drawn_as_often_as_asked() -> None:
     frame_bank = make_frame_bank(clips, n_offline_variants=2)
     assert frame_bank.clips == ["0", "1", "2"]
     rows = torch.arange(3).repeat(4000)
-    positions = draw_crops(frame_bank, rows, 4, Training(variant_probability=0.3), seeded_generator("cpu", 0))
+    positions = draw_crops(frame_bank, rows, 4, Training(variant_probability=0.3), seeded_generator("cpu", "test", 0))
     drawn = gather_crops(frame_bank, positions, 4, "random_tile")[:, 0, 0]
     assert (drawn[rows < 2] == rows[rows < 2]).all(), "clips without copies are taken as recorded"
     shares = drawn[rows == 2].unique(return_counts=True)[1] / 4000

@@ -13,7 +13,7 @@ from recipe import Features, Training
 from tests.train.store_factories import write_small_store
 from train.data.crops import ShortClipPadding, draw_crops, gather_crops
 from train.data.frame_bank import FrameBank, load_frame_bank
-from train.loop.fold_job import seeded_generator
+from train.data.random_streams import seeded_generator
 
 LENGTHS = {("a", 0): 7, ("b", 0): 30, ("a", 2): 9, ("c", 0): 1, ("a", 1): 8, ("d", 0): 21, ("b", 1): 30}
 
@@ -44,6 +44,20 @@ def test_rows_follow_the_asked_order_and_variants_stand_together(tmp_path: Path)
         np.testing.assert_array_equal(frame_bank.frames[start : start + length].numpy(), frames)
 
 
+@pytest.mark.parametrize("moment_values", [1, 50, 1 << 20])
+@pytest.mark.parametrize(("dtype", "scale", "offset"), [("float16", 1, 0), ("uint8", 0.4, -100), ("int16", 2**-15, 0)])
+def test_moments_are_of_all_variants_of_the_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment_values: int, dtype: str, scale: float, offset: float
+) -> None:
+    monkeypatch.setattr("train.data.frame_bank.MOMENT_VALUES", moment_values)
+    stored = write_small_store(tmp_path / "features.h5", LENGTHS, dtype=dtype, scale=scale, offset=offset)
+    frame_bank = load_frame_bank(tmp_path / "features.h5", Features(), list("abcd"), "cpu", host_bytes=0)
+    values = np.concatenate([stored["d", 0], *(stored["a", variant] for variant in range(3))]) * float(scale) + offset
+    mean, variance = frame_bank.bin_moments([3, 0])
+    np.testing.assert_allclose(mean, values.astype(np.float64).mean(0), rtol=1e-5)
+    np.testing.assert_allclose(variance, values.astype(np.float64).var(0), rtol=1e-5)
+
+
 def test_no_clip_in_the_store_is_said(tmp_path: Path) -> None:
     write_small_store(tmp_path / "features.h5", LENGTHS)
     with pytest.raises(UserError, match=r"features\.h5: holds none of the 2 clips"):
@@ -59,7 +73,7 @@ def test_a_clip_without_frames_is_said(tmp_path: Path) -> None:
 def some_crops(frame_bank: FrameBank, short_clip_padding: ShortClipPadding) -> torch.Tensor:
     rows = torch.arange(len(frame_bank.clips)).repeat(20)
     training = Training(short_clip_padding=short_clip_padding)
-    positions = draw_crops(frame_bank, rows, 12, training, seeded_generator(frame_bank.device, 3))
+    positions = draw_crops(frame_bank, rows, 12, training, seeded_generator(frame_bank.device, "test", 3))
     return frame_bank.dequantise(gather_crops(frame_bank, positions, 12, short_clip_padding))
 
 

@@ -9,13 +9,9 @@ import pytest
 import torch
 
 from core.errors import UserError
-from preprocess.dataset.clip_table import read_clip_table, write_clip_table
-from preprocess.store.schema import FrameEncoding
-from preprocess.store.writer import write_store
-from recipe import Features
 from recipe.cli import Command, parse_command
-from tests.row_sources import row_source_of
 from tests.train.factories import N_BINS, OPTIONS
+from tests.train.store_factories import make_frame_bank, make_training_set
 from train.data.corrected_clips import apply_corrections
 from train.data.training_set import TrainingSet, load_training_set, parse_folds
 
@@ -94,6 +90,10 @@ def test_the_training_data_digest_is_of_labels_before_relabelling(cache: Path) -
     assert relabelled.training_data_digest(0, training) == training_set.training_data_digest(0, training)
     other = replace(training_set, targets=targets)
     assert other.training_data_digest(0, training) != training_set.training_data_digest(0, training)
+    digests = [*training_set.frame_bank.digests[:-1], "0" * 32]
+    other = replace(training_set, frame_bank=replace(training_set.frame_bank, digests=digests))
+    assert training_set.folds[-1] != 0
+    assert other.training_data_digest(0, training) != training_set.training_data_digest(0, training)
     checked = replace(training_set, noisy=torch.zeros_like(training_set.noisy))
     assert checked.training_data_digest(0, training) != training_set.training_data_digest(0, training)
 
@@ -148,26 +148,22 @@ def test_test_clips_are_not_trained_on(cache: Path) -> None:
     assert "clip 4.wav" not in load(cache).frame_bank.clips
 
 
-def test_each_bin_is_normalised_by_itself_where_asked_for(cache: Path) -> None:
-    training_set = load(cache, "--network.normalise", "bins")
-    frames = torch.cat([training_set.frame_bank.clip_frames(row) for row in range(18)])
-    assert isinstance(training_set.mean, torch.Tensor)
-    assert isinstance(training_set.std, torch.Tensor)
-    assert torch.allclose(training_set.mean, frames.mean(0), atol=1e-2)
-    assert torch.allclose(training_set.std, frames.std(0), atol=1e-1)
-    assert isinstance(load(cache).mean, float)
+@pytest.mark.parametrize("by_bin", [False, True])
+def test_frames_are_normalised_by_those_of_some_rows(cache: Path, by_bin: bool) -> None:
+    training_set = load(cache)
+    rows = training_set.eligible_rows(1, with_noisy=True)
+    frames = np.concatenate([training_set.frame_bank.clip_frames(row).double().numpy() for row in rows.tolist()])
+    mean, std = training_set.normalisation(rows, by_bin=by_bin)
+    np.testing.assert_allclose(mean, frames.mean(0) if by_bin else [frames.mean()], rtol=1e-9)
+    np.testing.assert_allclose(std, frames.std(0) if by_bin else [frames.std()], rtol=1e-9)
 
 
-@pytest.mark.parametrize("normalise", ["overall", "bins"])
-def test_frames_of_nothing_but_silence_are_divided_by_more_than_nothing(cache: Path, normalise: str) -> None:
-    frames = np.full((12, N_BINS), -100, np.float16)
-    row_sources = [row_source_of(frames, cache, f"clip {number}.wav", duration_s=1.2) for number in range(18)]
-    encoding = FrameEncoding(np.dtype("float16"), N_BINS, 10.0)
-    write_store(cache / "recipe" / "features.h5", Features(n_bins=N_BINS), encoding, row_sources)
-    table = read_clip_table(cache / "recipe" / "clips.csv")
-    write_clip_table(cache / "recipe" / "clips.csv", table, {each.row.clip: each.row.digest for each in row_sources})
-    training_set = load(cache, "--network.normalise", normalise)
-    assert float(torch.as_tensor(training_set.std).min()) > 0
+@pytest.mark.parametrize("value", [-100, 0])
+@pytest.mark.parametrize("by_bin", [False, True])
+def test_frames_of_nothing_but_silence_are_divided_by_more_than_nothing(value: int, by_bin: bool) -> None:
+    clips = {str(number): np.full((12, N_BINS), value, np.float16) for number in range(3)}
+    training_set = replace(make_training_set([[1], [1], [1]], [False] * 3), frame_bank=make_frame_bank(clips))
+    assert float(training_set.normalisation(np.arange(3), by_bin=by_bin)[1].min()) > 0
 
 
 @pytest.mark.parametrize("key", ["--training.metric accuracy", "--training.loss cross_entropy"])

@@ -12,27 +12,10 @@ from predict.inference.oof_predictions import predict_out_of_fold
 from predict.inference.run_loader import load_run
 from recipe.cli import parse_command
 from tests.train.factories import OPTIONS, fit, get_run_dir, write_training_dataset
-from tests.train.store_factories import make_frame_bank
-from train.data.training_set import TrainingSet
+from tests.train.store_factories import make_training_set
 from train.evaluate.metrics import per_label_table
 from train.evaluate.out_of_fold import find_label_issues, metrics_row, write_confusion
 from train.evaluate.score_table import read_scores
-
-LABELS = ["hum", "low, deep", "高い"]
-
-
-def make_training_set(truth: list[list[int]], noisy: list[bool]) -> TrainingSet:
-    clips = {f"clip {row}": np.zeros((4, 2), np.float16) for row in range(len(truth))}
-    return TrainingSet(
-        frame_bank=make_frame_bank(clips),
-        labels=LABELS,
-        targets=torch.tensor(truth).float(),
-        folds=np.zeros(len(truth), np.int64),
-        noisy=torch.tensor(noisy),
-        kept=np.ones(len(truth), bool),
-        mean=0.0,
-        std=1.0,
-    )
 
 
 def test_clips_whose_absent_label_outscores_a_given_one_are_label_issues() -> None:

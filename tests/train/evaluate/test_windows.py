@@ -1,5 +1,6 @@
 """Windows cover every clip, in chunks too, are what the network was trained on, and are pooled and blended."""
 
+import itertools
 from typing import Any
 from unittest.mock import patch
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from recipe import Prediction
 from tests.train.store_factories import make_frame_bank
 from train.data.crops import ShortClipPadding, gather_crops
-from train.evaluate.windows import blend, iter_chunks, pool_windows, slice_windows, window_starts
+from train.evaluate.windows import TIE_BREAK_WEIGHT, blend, iter_chunks, pool_windows, slice_windows, window_starts
 
 
 @given(st.integers(1, 400), st.integers(1, 60), st.integers(1, 80))
@@ -64,8 +65,21 @@ def test_windows_pool_by_the_recipe_s_rule() -> None:
     scores = torch.tensor([[0.1, 0.9], [0.5, 0.2], [0.3, 0.1], [0.2, 0.2]])
     assert torch.allclose(pooled(scores, pooling="mean"), torch.tensor([0.275, 0.35]))
     assert torch.allclose(pooled(scores, pooling="max"), torch.tensor([0.5, 0.9]))
-    assert torch.allclose(pooled(scores, pooling="vote_fraction", window_threshold=0.2), torch.tensor([0.5, 0.25]))
+    votes = pooled(scores, pooling="vote_fraction", window_threshold=0.2)
+    assert torch.allclose(votes, 0.999 * torch.tensor([0.5, 0.25]) + 0.001 * torch.tensor([0.275, 0.35]))
     assert torch.equal(pooled(scores, pooling="center"), scores[1])
+
+
+@given(st.integers(1, 900), st.integers(0, 10_000))
+def test_votes_rank_first_and_mean_probabilities_where_they_are_equal(n_windows: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    scores = torch.from_numpy(random.beta(0.2, 2, (n_windows, 8)).astype(np.float32))
+    votes, means = (scores > 0.5).sum(0).tolist(), scores.double().mean(0).tolist()
+    pool = pooled(scores, pooling="vote_fraction").tolist()
+    for one, other in itertools.permutations(range(8), 2):
+        if votes[one] > votes[other] or (votes[one] == votes[other] and means[one] > means[other] + 1e-3):
+            assert pool[one] > pool[other]
+    assert all((score >= TIE_BREAK_WEIGHT) == (n > 0) for score, n in zip(pool, votes, strict=True))
 
 
 @pytest.mark.parametrize("n_windows", [1, 2, 5])

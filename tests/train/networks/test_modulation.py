@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from train.loop.fold_job import seeded_generator
+from train.data.random_streams import seeded_generator
 from train.networks.modulation import (
     MIN_MODULATION,
     MODULATION_BANDS_PER_OCTAVE,
@@ -18,12 +18,12 @@ from train.networks.modulation import (
 
 
 def crops(n_frames: int = 320, n_bins: int = 64) -> torch.Tensor:
-    return torch.randn((3, n_frames, n_bins), generator=seeded_generator("cpu", 1)) * 6 - 40
+    return torch.randn((3, n_frames, n_bins), generator=seeded_generator("cpu", "test", 1)) * 6 - 40
 
 
 @pytest.mark.parametrize("n", [1, 2, 33, 320])
 def test_power_is_that_of_the_fourier_transform_under_a_hann_window(n: int) -> None:
-    x = torch.randn((2, n), generator=seeded_generator("cpu", 2))
+    x = torch.randn((2, n), generator=seeded_generator("cpu", "test", 2))
     window = np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2
     expected = np.abs(np.fft.rfft(x.double().numpy() * window)[:, 1:]) ** 2 / n
     found = power_spectrum(x).numpy()
@@ -34,7 +34,7 @@ def test_power_is_that_of_the_fourier_transform_under_a_hann_window(n: int) -> N
 def test_a_beat_stands_out_in_the_range_of_its_rate_and_in_its_band_alone() -> None:
     time = torch.arange(320)
     cycles_a_frame = 0.1  # 6.4 Hz at 64 frames a second
-    x = torch.full((1, 320, 64), -40.0) + 0.01 * torch.randn((1, 320, 64), generator=seeded_generator("cpu", 3))
+    x = torch.full((1, 320, 64), -40.0) + 0.01 * torch.randn((1, 320, 64), generator=seeded_generator("cpu", "test", 3))
     x[0, :, 16:24] += 6 * torch.sin(2 * np.pi * cycles_a_frame * time)[:, None]
     mean, peak = modulation_spectrum(x).view(2, N_BAND_GROUPS, N_MODULATION_BANDS)
     expected = int(MODULATION_BANDS_PER_OCTAVE * np.log2(cycles_a_frame / MIN_MODULATION))
