@@ -5,8 +5,8 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 
 from core.errors import UserError
-from preprocess.dataset.discovery import normalize_label
-from preprocess.dataset.labels import SEPARATOR
+from preprocess.dataset.discovery import join_clean_labels, normalize_label
+from preprocess.dataset.labels import NEGATIVE, SEPARATOR
 
 LIST = re.compile(r"\[.*\]|[({]\s*['\"].*[)}]", re.DOTALL)
 NUMPY_GAP = re.compile(r"(?<=['\"])\s+(?=['\"])")
@@ -29,8 +29,18 @@ def parse_label_cells(
     for name, text in zip(names, texts, strict=True):
         is_list = text not in known and LIST.fullmatch(text)
         found.append(_parse_list(f"{where}, {name}", text) if is_list else _split(text, separators, known))
-        note = f"labels as {text} are read as lists" if is_list else note
+        note = f"labels as {text} are read as lists" if is_list and found[-1] else note
     return found, note and f"{where}: {note}"
+
+
+def join_label_cells(
+    where: object, names: Sequence[str], cells: Sequence[str], vocabulary: Collection[str] = ()
+) -> tuple[list[str], str]:
+    """The column `labels` of a table of clips from such cells, and the note; a cell such as [] or ';' is NEGATIVE."""
+    found, note = parse_label_cells(where, names, cells, vocabulary)
+    rows = zip(names, cells, found, strict=True)
+    joined = [(join_clean_labels(f"{where}, {name}", labels), cell.strip()) for name, cell, labels in rows]
+    return [labels or (NEGATIVE if cell else "") for labels, cell in joined], note
 
 
 def _choose_separators(texts: Sequence[str], known: Collection[str]) -> tuple[str, str]:

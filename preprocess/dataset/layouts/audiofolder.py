@@ -6,8 +6,8 @@ import pandas as pd
 
 from core.csv_tables import read_table
 from core.errors import UserError
-from preprocess.dataset.discovery import RawDataset, find_recording, join_clean_labels, list_subfolders, normalize_label
-from preprocess.dataset.label_cells import parse_label_cells
+from preprocess.dataset.discovery import RawDataset, find_recording, list_subfolders, normalize_label
+from preprocess.dataset.label_cells import join_label_cells
 from preprocess.dataset.splits import SPLIT_NAMES
 from recipe import Data
 
@@ -35,11 +35,9 @@ def read(data: Data, folder: Path) -> RawDataset:
         column = next((name for name in LABEL_COLUMNS if name in table), None)
         if column is None and split != "test":
             raise UserError(f"{path} has no column label or labels: name one of {', '.join(table.columns)} so")
-        names, cells = table["file_name"], table[column] if column else [""] * len(table)
-        labels, note = parse_label_cells(path, names, cells, data.labels or ())
+        names, cells = table["file_name"].tolist(), table[column].tolist() if column else [""] * len(table)
         clips = table[[name for name in OPTIONAL if name in table]].map(normalize_label)
-        rows = zip(names, labels, strict=True)
-        clips["labels"] = [join_clean_labels(f"{path}, {name}", found) for name, found in rows]
+        clips["labels"], note = join_label_cells(path, names, cells, data.labels or ())
         clips["path"] = [find_recording(place, name) for name in names]
         clips["clip"] = [str(Path(recording).relative_to(folder)) for recording in clips["path"]]
         parts.append(clips.assign(split=split) if split else clips)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from core.csv_tables import read_table
 from core.errors import UserError
-from preprocess.dataset.discovery import RawDataset, expand_user, find_recording, join_clean_labels, normalize_label
-from preprocess.dataset.label_cells import parse_label_cells
+from preprocess.dataset.discovery import RawDataset, expand_user, find_recording, normalize_label
+from preprocess.dataset.label_cells import join_label_cells
 from recipe import Data
 
 OPTIONAL = ["fold", "group", "split", "label_quality"]
@@ -18,8 +18,7 @@ def read(data: Data, folder: Path) -> RawDataset:
     if "trust" in table:
         raise UserError(f"{path} has a column trust, which is called label_quality now: rename it in the header")
     clips = table[["labels", *(column for column in OPTIONAL if column in table)]].map(normalize_label)
-    labels, note = parse_label_cells(path, table["fname"], table["labels"], data.labels or ())
-    rows = zip(table["fname"], labels, strict=True)
-    clips["labels"] = [join_clean_labels(f"{path}, {name}", labels_of_clip) for name, labels_of_clip in rows]
+    names, cells = table["fname"].tolist(), table["labels"].tolist()
+    clips["labels"], note = join_label_cells(path, names, cells, data.labels or ())
     clips["path"] = [find_recording(folder, name) for name in table["fname"]]
     return RawDataset(clips.assign(clip=table["fname"]), notes=[note] if note else [])
