@@ -21,7 +21,7 @@ SCRIPT  = $(PY) -m $(1) --recipe recipes/$(RECIPE).yaml --run $(RUN) $(if $(valu
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo demo_audio notes features survey baselines train lr calibrate tune predict blend ensemble export score inspect serve test check format bench clean
+.PHONY: help setup demo demo_audio notes features survey baselines train lr calibrate tune predict blend ensemble export score inspect runs serve test check format bench clean
 
 help:  ## this list
 	@grep -E '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -94,6 +94,9 @@ score: setup  ## score submissions/RUN/submission.csv (TRUTH=file.csv, or the da
 
 inspect: setup  ## a summary of the result, and submissions/RUN/report.html
 	$(call SCRIPT,report.inspect,--jobs $(JOBS) $(if $(value TRUTH),--truth $(call quoted,$(value TRUTH))) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
+
+runs: setup  ## all runs side by side: scores, spread, curves, differing keys; cache/runs.html
+	$(PY) -m report.compare_runs $(ARGS)
 
 serve: setup  ## a page and an API that say what is in a recording (PORT=8000)
 	$(call SCRIPT,serve.run,--jobs $(JOBS) $(if $(PORT),--port $(PORT)))

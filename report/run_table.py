@@ -1,0 +1,144 @@
+"""The runs of a dataset: scores out of fold and their spread, curves, and the keys in which their recipes differ."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import yaml
+
+from core.csv_tables import read_table
+from core.errors import UserError
+from core.paths import RECIPE_NAME, RunPaths
+from preprocess.dataset.clip_table import read_clip_table
+from preprocess.dataset.labels import to_multi_hot
+from train.evaluate.metrics import METRICS, compute_metrics
+from train.evaluate.score_table import read_scores
+from train.loop.epoch_log import LOG_NAME
+
+NOT_COMPARED = ("name", "data.folder", "data.table")
+"""Keys that say where things are, and not what was done."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """A run's recipe, logs and scores."""
+
+    name: str
+    recipe: Mapping[str, Any]
+    """`section.key` to value."""
+    logs: list[pd.DataFrame]
+    """A network each: a row an epoch, columns of numbers."""
+    fold_metrics: pd.DataFrame
+    """Metrics of curated clips that were scored by networks not trained on them: a row a fold, and `all`."""
+    gap: str = ""
+    """Why there are no metrics, in words."""
+
+    @property
+    def minutes(self) -> float:
+        """Of training and validation, those of all networks added."""
+        return float(sum(log.get(name, pd.Series()).sum() for log in self.logs for name in ("train_s", "val_s"))) / 60
+
+    def curve(self, column: str) -> list[float]:
+        """The mean over networks by epoch, as far as all networks were trained; [] without such a column."""
+        columns = [log[column] for log in self.logs if column in log]
+        return pd.concat(columns, axis=1, join="inner").mean(axis=1).tolist() if columns else []
+
+
+def read_runs(dataset_dir: Path) -> list[RunSummary]:
+    """The runs of a dataset, by name. Raises UserError where its table of clips cannot be read."""
+    run_dirs = sorted(path.parent for path in (dataset_dir / "runs").glob(f"*/{RECIPE_NAME}"))
+    clips = read_clip_table(RunPaths(dataset_dir.parent, Path(), dataset_dir.name, "").clips_csv) if run_dirs else None
+    return [] if clips is None else [_read_run(run_dir, clips) for run_dir in run_dirs]
+
+
+def _read_run(run_dir: Path, clips: pd.DataFrame) -> RunSummary:
+    try:
+        recipe = _flatten(yaml.safe_load((run_dir / RECIPE_NAME).read_text(encoding="utf-8")))
+        logs = [read_table(path).apply(pd.to_numeric) for path in sorted(run_dir.glob(f"fold*/{LOG_NAME}"))]
+    except (UserError, ValueError, AttributeError, yaml.YAMLError) as error:
+        return RunSummary(run_dir.name, {}, [], pd.DataFrame(), f"it cannot be read: {error}")
+    oof_csv = run_dir / "oof.csv"
+    if not oof_csv.exists():
+        return RunSummary(run_dir.name, recipe, logs, pd.DataFrame(), "it is not finished")
+    try:
+        return RunSummary(run_dir.name, recipe, logs, _fold_metrics(oof_csv, clips))
+    except UserError as error:
+        return RunSummary(run_dir.name, recipe, logs, pd.DataFrame(), str(error))
+
+
+def _flatten(recipe: Any) -> dict[str, Any]:
+    sections = {name: values for name, values in recipe.items() if isinstance(values, dict)}
+    return {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
+
+
+def _fold_metrics(oof_csv: Path, clips: pd.DataFrame) -> pd.DataFrame:
+    """Metrics of a run's curated clips. Raises UserError where the table of clips has others."""
+    scores = read_scores(oof_csv)
+    rows = clips[(clips["split"] == "train") & (clips["label_quality"] == "curated")].set_index("clip")
+    known = [row for row, clip in enumerate(scores.clips) if clip in rows.index]
+    if len(known) < len(rows):
+        raise UserError("its clips are not those of today: train it again")
+    rows = rows.loc[[scores.clips[row] for row in known]]
+    truth = torch.from_numpy(to_multi_hot(rows["labels"], scores.labels, clips=rows.index))
+    values, folds = torch.from_numpy(scores.values[known]), torch.tensor(rows["fold"].to_list())
+    metrics = {
+        str(fold): compute_metrics(truth[folds == fold], values[folds == fold]) for fold in folds.unique().tolist()
+    }
+    return pd.DataFrame.from_dict(metrics | {"all": compute_metrics(truth, values)}, orient="index")
+
+
+def score_table(runs: Sequence[RunSummary]) -> pd.DataFrame:
+    """A row a run: networks, epochs, minutes, metrics, and of the first metric the mean and deviation over folds."""
+    rows = []
+    for run in runs:
+        row: dict[str, Any] = {
+            "run": run.name,
+            "networks": len(run.logs),
+            "epochs": min(map(len, run.logs), default=0),
+            "minutes": f"{run.minutes:.1f}",
+        }
+        if len(run.fold_metrics):
+            folds = run.fold_metrics.drop(index="all")
+            main = folds.columns[0]
+            row |= run.fold_metrics.loc["all"].to_dict()
+            row |= {f"{main} over folds": f"{folds[main].mean():.4f} ± {folds[main].std():.4f}"}
+        rows.append(row | {"note": run.gap})
+    columns = ["run", "networks", "epochs", "minutes", *METRICS]
+    table = pd.DataFrame(rows)
+    return table[[*(name for name in columns if name in table), *(name for name in table if name not in columns)]]
+
+
+def seed_table(runs: Sequence[RunSummary]) -> pd.DataFrame:
+    """Runs whose recipes differ in nothing but `training.seed`: each metric's mean and deviation over them."""
+    scored = [run for run in runs if len(run.fold_metrics)]
+    groups: dict[str, list[RunSummary]] = {}
+    for run in scored:
+        same = {key: value for key, value in run.recipe.items() if key not in (*NOT_COMPARED, "training.seed")}
+        groups.setdefault(repr(same), []).append(run)
+    rows = []
+    for group in (group for group in groups.values() if len(group) > 1):
+        metrics = pd.DataFrame([run.fold_metrics.loc["all"] for run in group])
+        spread = {name: f"{metrics[name].mean():.4f} ± {metrics[name].std():.4f}" for name in metrics}
+        rows.append({"runs": ", ".join(run.name for run in group), "seeds": len(group)} | spread)
+    return pd.DataFrame(rows)
+
+
+def difference_table(runs: Sequence[RunSummary]) -> pd.DataFrame:
+    """The keys in which recipes differ, with each run's value: a row a key, a column a run."""
+    recipes = {run.name: run.recipe for run in runs if run.recipe}
+    keys = [
+        key for key in dict.fromkeys(key for recipe in recipes.values() for key in recipe) if key not in NOT_COMPARED
+    ]
+    table = pd.DataFrame(
+        {name: [_as_text(recipe, key) for key in keys] for name, recipe in recipes.items()}, index=keys
+    )
+    return table[[len(Counter(row)) > 1 for row in table.itertuples(index=False)]] if len(table.columns) else table
+
+
+def _as_text(recipe: Mapping[str, Any], key: str) -> str:
+    value = recipe.get(key, "")
+    return "none" if value is None else str(value)
