@@ -80,6 +80,8 @@ class Training(Section):
     """How often an offline copy of a clip is drawn instead of the recording, where the store has copies."""
     noisy_rate: Annotated[float, Bounds(0, 100)] = 1.0
     """Noisy clips drawn for each curated one; an epoch is all curated clips and these."""
+    balance: Fraction = 0.0
+    """Clips of rare labels are drawn more often: 0 as they are, 1 each label alike, each clip by its rarest label."""
     label_mixing: Literal["union", "proportional"] = "union"
     """Labels of a sum of sounds (power_mix, crossfade): all those of its clips, or each in proportion to its share."""
     mixup_probability: Fraction = 0.0

@@ -31,7 +31,8 @@ class Batches:
     """One epoch of batches; iterating again draws another epoch from the generators.
 
     Each curated clip comes once, with `noisy_rate` noisy clips for each of them, in random order; more of the same fill
-    up the last batch. Where no clip is curated, the noisy ones come once each.
+    up the last batch. Where no clip is curated, the noisy ones come once each. With `balance` as many are drawn, those
+    of rare labels more often.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Batches:
         self._targets = torch.cat([targets.float(), noisy[:, None].float()], 1).to(frame_bank.device)
         curated, self._noisy = (torch.nonzero(chosen).flatten().to(frame_bank.device) for chosen in (~noisy, noisy))
         self._curated = curated if len(curated) else self._noisy
+        self._weights = balance_weights(targets, training.balance).to(frame_bank.device)
         self._n_noisy = round(training.noisy_rate * len(curated)) if len(self._noisy) else 0
 
     def __len__(self) -> int:
@@ -102,9 +104,29 @@ class Batches:
         return order.view(-1, self._training.batch_size)
 
     def _draw(self, clips: Tensor, number: int) -> Tensor:
-        """`number` of `clips` in random order, none twice before all came."""
+        """`number` of `clips` in random order, none twice before all came; with `balance`, as their weights say,
+        up or down to a whole number.
+        """
+        generator = self._generators["order"]
+        if self._training.balance and len(clips):
+            bounds = self._weights[clips].cumsum(0)
+            offset = torch.rand(1, generator=generator, dtype=bounds.dtype, device=clips.device)
+            places = (torch.arange(number, device=clips.device) + offset) * (bounds[-1] / max(number, 1))
+            drawn = clips[torch.searchsorted(bounds, places, right=True).clamp(max=len(clips) - 1)]
+            return drawn[torch.randperm(number, generator=generator, device=clips.device)]
         permutations = [
-            clips[torch.randperm(len(clips), generator=self._generators["order"], device=clips.device)]
+            clips[torch.randperm(len(clips), generator=generator, device=clips.device)]
             for _ in range(0, number, max(len(clips), 1))
         ]
         return torch.cat([clips[:0], *permutations])[:number]
+
+
+def balance_weights(targets: Tensor, balance: float) -> Tensor:
+    """How often each clip is drawn, relative to the others: float64 [n_clips] of targets [n_clips, n_labels].
+
+    The weight is the inverse frequency of the clip's rarest label, to the power of `balance`; having no label counts as
+    one. At 1, labels of clips with one label each are drawn alike.
+    """
+    present = torch.cat([targets >= 0.5, ~(targets >= 0.5).any(1, keepdim=True)], 1)
+    counts = present.sum(0).clamp(min=1).double()
+    return torch.where(present, 1 / counts, 0).amax(1) ** balance

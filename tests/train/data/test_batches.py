@@ -254,3 +254,29 @@ def test_on_a_gpu_no_step_waits_and_all_memory_budgets_agree(tmp_path: Path, bud
     for one, other in zip(on_device, drawn(load_frame_bank(path, Features(), clips, "cuda", **budget)), strict=True):
         assert one.x.device.type == "cuda"
         torch.testing.assert_close(one.x, other.x, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
+def test_clips_of_rare_labels_are_drawn_more_often(balance: float) -> None:
+    """16 clips of one label, 3 of another and of both, 1 of none; counted over many epochs."""
+    targets = torch.tensor([[1.0, 0]] * 16 + [[0, 1.0]] * 2 + [[1.0, 1.0]] + [[0, 0]])
+    frame_bank, training = numbered(20), replace(PLAIN, batch_size=5, balance=balance)
+    batches = batches_of(frame_bank, range(20), targets, training, 1)
+    assert len(batches) == 4
+    n_epochs = 200
+    counts = torch.stack([torch.bincount(rows_of(*batches), minlength=20) for _ in range(n_epochs)])
+    assert (counts.sum(1) == 20).all()
+    weights = torch.tensor([1 / 17] * 16 + [1 / 3] * 3 + [1.0]) ** balance
+    expected = 20 * weights / weights.sum()
+    assert torch.allclose(counts.float().mean(0), expected, atol=0.12)
+    assert (counts >= expected.floor() - 1e-3).all() and (counts <= expected.ceil() + 1e-3).all()
+    again = batches_of(frame_bank, range(20), targets, training, 1)
+    assert torch.equal(torch.bincount(rows_of(*again), minlength=20), counts[0])
+
+
+def test_balance_counts_noisy_clips_among_themselves_and_none_is_no_problem() -> None:
+    training = replace(PLAIN, batch_size=6, balance=1.0)
+    noisy = torch.tensor([False] * 6 + [True] * 6)
+    rows = rows_of(*batches_of(numbered(12), range(12), torch.eye(2)[[0, 1] * 6], training, 1, noisy=noisy))
+    assert ((rows < 6).sum(), (rows >= 6).sum()) == (6, 6)
+    assert len(rows_of(*batches_of(numbered(6), range(6), torch.eye(6), replace(training, noisy_rate=0.0), 1))) == 6
