@@ -23,7 +23,7 @@ def limit_range(blocks: Iterable[Frames], top_db: float, reach: int) -> Iterator
     """Raise values of frames in dB, in blocks, to `top_db` below the highest of up to `reach` frames on either side."""
     pending, n_pending = list[Frames](), 0
     peaks = np.empty(0, np.float32)  # of the last `reach` frames that were yielded, and of the pending ones
-    for block in chain(blocks, [None]):
+    for block in chain[Frames | None](blocks, [None]):
         if block is not None:
             pending, n_pending = [*pending, block], n_pending + len(block)
             peaks = np.concatenate([peaks, block.max(axis=1)])
