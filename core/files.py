@@ -3,6 +3,7 @@
 import filecmp
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +40,13 @@ def atomic_write(path: Path, fsync: bool = True) -> Iterator[Path]:
         raise
     if fsync:
         fsync_path(path.parent)
+
+
+def remove_temporary_files(folder: Path) -> None:
+    """Remove what `atomic_write` left in a folder when its process was killed; the caller is the only one to write."""
+    for path in folder.glob(".*.tmp"):
+        if re.fullmatch(r"\..+\.\d+\.tmp", path.name):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The recipe of a system: data, features, network, training and prediction, as frozen dataclasses."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,7 +11,18 @@ from recipe.network import Network
 from recipe.prediction import Prediction, Tuning
 from recipe.training import Training
 
-__all__ = ["SECTIONS", "Data", "Features", "Network", "Prediction", "Recipe", "Training", "Tuning", "as_dict"]
+__all__ = [
+    "SECTIONS",
+    "Data",
+    "Features",
+    "Network",
+    "Prediction",
+    "Recipe",
+    "Training",
+    "Tuning",
+    "as_dict",
+    "get_section",
+]
 
 
 @dataclass(frozen=True)
@@ -34,3 +46,9 @@ SECTIONS: dict[str, type[Section]] = {
 def as_dict(part: Recipe | Section) -> dict[str, Any]:
     """Plain values of a recipe or a section, ready for JSON or YAML."""
     return asdict(part)
+
+
+def get_section(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A section of a recipe as it was read, maybe another version's; empty where there is none."""
+    section = values.get(name)
+    return section if isinstance(section, dict) else {}

@@ -35,6 +35,8 @@ def _find_bounds(annotation: Any) -> Bounds | None:
 class Section:
     """A part of a recipe; raises UserError for numbers out of bounds."""
 
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 (a ClassVar is among the fields of a dataclass)
+
     def __post_init__(self) -> None:
         section = type(self).__name__.lower()
         for name, annotation in get_type_hints(type(self), include_extras=True).items():

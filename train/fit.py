@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -9,6 +10,7 @@ from core.device import pick_device
 from core.entrypoint import run_script
 from core.file_lock import file_lock
 from core.paths import RunPaths
+from recipe import Recipe
 from recipe.cli import parse_command, resolve_n_jobs
 from train.data.training_set import TrainingSet, load_training_set, parse_folds
 from train.evaluate.metrics import describe_excluded
@@ -16,15 +18,24 @@ from train.evaluate.out_of_fold import report_folds
 from train.loop.epoch_log import describe_epoch_choice, import_summary_writer
 from train.loop.fold_job import FoldJob
 from train.loop.parallel_folds import show_epochs, train_in_parallel
-from train.loop.preflight import check_jobs, check_resumable
+from train.loop.preflight import check_jobs, choose_folder
 from train.loop.relabel import describe_relabelling, relabel_noisy_clips
 from train.loop.train_fold import train_fold
-from train.runs.run_folder import check_same_recipe, get_fold_dir, start_run
+from train.runs.run_folder import (
+    check_own_files,
+    describe_recipe_change,
+    get_fold_dir,
+    replace_run,
+    start_run,
+)
 
 
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--folds", type=str, default="all", help="Folds to train: all, or numbers as 0,2.")
-    parser.add_argument("--resume", action="store_true", help="Go on where the run was interrupted.")
+    parser.add_argument("--resume", action="store_true", help="Go on where the run was interrupted, or stop.")
+    parser.add_argument(
+        "--restart", action="store_true", help="Train anew; the run's networks stay until the new ones are whole."
+    )
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
     parser.add_argument("--jobs", type=int, default=1, help="Networks trained at once on a CPU; -1 is one a core.")
     parser.add_argument("--scheduler", type=str | None, help="Train on the dask cluster of this address.")
@@ -40,25 +51,51 @@ def main(arguments: Sequence[str] | None = None) -> None:
     training_set = load_training_set(recipe, run_paths, device, shared=device.type == "cpu" and n_jobs > 1)
     folds = parse_folds(options.folds, training_set.fold_numbers())
     training_sets = {fold: relabel_noisy_clips(training_set, recipe, fold, device) for fold in folds}
-    first_seed, run_dir = recipe.training.seed, run_paths.run_dir
-    jobs = [
-        FoldJob(recipe, training_sets[fold], fold, first_seed + seed, get_fold_dir(run_dir, recipe, fold, seed), device)
-        for fold, seed in itertools.product(folds, range(recipe.training.seeds))
-    ]
-    check_jobs(jobs)
-    with file_lock(run_dir.parent / f".{run_paths.run}.lock", f"make train of run {run_paths.run}"):
-        finished = False
-        if options.resume:
-            check_same_recipe(run_paths, recipe)
-            finished = check_resumable(jobs)
-        start_run(run_paths, recipe, finished=finished, folds=None if options.resume else training_set.fold_numbers())
-        train_all(jobs, training_set, run_paths, options, min(n_jobs, len(jobs)) if device.type == "cpu" else 1)
+    check_own_files(run_paths, recipe)
+
+    def jobs_in(run_dir: Path) -> list[FoldJob]:
+        seeds = range(recipe.training.seed, recipe.training.seed + recipe.training.seeds)
+        return [
+            FoldJob(recipe, training_sets[fold], fold, seed, get_fold_dir(run_dir, recipe, fold, number), device)
+            for fold, (number, seed) in itertools.product(folds, enumerate(seeds))
+        ]
+
+    check_jobs(jobs_in(run_paths.run_dir))
+    with file_lock(run_paths.run_dir.parent / f".{run_paths.run}.lock", f"make train of run {run_paths.run}"):
+        paths, finished = choose_folder(run_paths, jobs_in, resume=options.resume, restart=options.restart)
+        jobs = jobs_in(paths.run_dir)
+        if finished and paths is run_paths and is_reported(run_paths, recipe):
+            print(
+                f"run {run_paths.run} is finished: {len(jobs)} networks of {recipe.training.epochs} epochs in "
+                f"{run_paths.run_dir}; --restart trains them anew"
+            )
+            return
+        fold_numbers = training_set.fold_numbers()
+        start_run(paths, recipe, finished=bool(finished), folds=None if options.resume else fold_numbers)
+        n_parallel = min(n_jobs, len(jobs)) if device.type == "cpu" else 1
+        train_all(jobs, training_set, paths, options, n_parallel, resume=finished is not None)
+        if paths is not run_paths:
+            replace_run(run_paths, recipe, fold_numbers)
+        report_folds(run_paths, recipe, training_set, device)
+        for line in describe_epoch_choice(run_paths.run_dir, recipe.training.metric):
+            print(line)
+
+
+def is_reported(run_paths: RunPaths, recipe: Recipe) -> bool:
+    """Whether the run's scores are there, by the recipe's windows."""
+    return run_paths.oof_csv.exists() and not describe_recipe_change(run_paths.run_dir, recipe, ["prediction"])
 
 
 def train_all(
-    jobs: Sequence[FoldJob], training_set: TrainingSet, run_paths: RunPaths, options: Namespace, n_parallel: int
+    jobs: Sequence[FoldJob],
+    training_set: TrainingSet,
+    run_paths: RunPaths,
+    options: Namespace,
+    n_parallel: int,
+    *,
+    resume: bool,
 ) -> None:
-    """Train the networks, one after the other or side by side, and report their scores."""
+    """Train the networks, one after the other or side by side."""
     recipe, device = jobs[0].recipe, jobs[0].device
     training_sets = {job.fold: job.training_set for job in jobs}
     n_clips, n_labels = len(training_set.frame_bank.clips), len(training_set.labels)
@@ -67,16 +104,13 @@ def train_all(
     if recipe.training.teacher:
         lines += [describe_relabelling(training_set, relabelled, fold) for fold, relabelled in training_sets.items()]
     print(*lines, sep="\n")
-    settings = {"resume": options.resume, "tensorboard": options.tensorboard}
+    settings = {"resume": resume, "tensorboard": options.tensorboard}
     if n_parallel > 1 or options.scheduler:
         train_in_parallel(jobs, run_paths, n_parallel, options.scheduler, settings)
     else:
         for job in jobs:
             show_epochs(job.output_dir.name, recipe, train_fold(job, **settings))
-    report_folds(run_paths, recipe, training_set, device)
-    for line in describe_epoch_choice(run_paths.run_dir, recipe.training.metric):
-        print(line)
 
 
 if __name__ == "__main__":
-    run_script(main, "last.pt is as after the last whole epoch, and --resume goes on from it")
+    run_script(main, "the same command goes on after the last whole epoch")

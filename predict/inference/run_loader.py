@@ -12,7 +12,7 @@ from torch.fx.experimental.optimization import fuse
 from core.entrypoint import log_warning
 from core.errors import UserError
 from core.files import hash_files
-from predict.decide.fitted_params import read_temperature
+from predict.decide.fitted_params import Temperatures, read_temperatures
 from predict.inference.tagger import Tagger
 from recipe import Prediction, Recipe
 from train.evaluate.forward import supports_dense
@@ -37,8 +37,8 @@ class TrainedRun:
     frames_per_second: float
     digest: str
     """Of all checkpoints."""
-    temperature: float
-    """Calibrates the scores of windows."""
+    temperatures: Temperatures
+    """They calibrate the scores of windows."""
     seen_clips: dict[int, Tensor]
     """int64 hashes of the clips that the networks of each fold were trained on (train.runs.seen_clips)."""
     trained_frames: dict[int, Tensor]
@@ -58,7 +58,8 @@ class TrainedRun:
         """All networks blended, or only those that were not trained on the clips of `fold`."""
         networks = [fuse_conv_bn(each) for each in (self.networks if fold is None else self.folds[fold])]
         scorer = WindowScorer(networks, self.prediction, self.frames_per_second, self.recipe.training.precision)
-        return Tagger(scorer, self.labels, self.temperature)
+        temperatures = self.temperatures
+        return Tagger(scorer, self.labels, temperatures.temperature if fold is None else temperatures.fold_temperature)
 
 
 def fuse_conv_bn(network: AudioNetwork) -> AudioNetwork:
@@ -79,11 +80,12 @@ def load_run(run_dir: Path, prediction: Prediction, device: torch.device | str =
         raise UserError(f"{run_dir} holds no fold*/best.pt: run make train first, or name another run with RUN=")
     checkpoints = {path: load_checkpoint(path) for path in paths}
     first = checkpoints[paths[0]]
+    recipe, labels, digest = parse_checkpoint_recipe(paths[0], first), list(first.labels), hash_files(paths)
     folds: dict[int, list[AudioNetwork]] = {}
     seen_clips: dict[int, Tensor] = {}
     trained_frames: dict[int, Tensor] = {}
     for path, checkpoint in checkpoints.items():
-        same_features = checkpoint.recipe["features"] == first.recipe["features"]
+        same_features = parse_checkpoint_recipe(path, checkpoint).features == recipe.features
         if checkpoint.labels != first.labels or not same_features:
             what = "labels" if same_features else "features"
             raise UserError(f"{path} was trained on other {what} than {paths[0]}: remove one and train again")
@@ -91,14 +93,13 @@ def load_run(run_dir: Path, prediction: Prediction, device: torch.device | str =
         seen_clips[checkpoint.fold] = union(seen_clips.get(checkpoint.fold, NO_CLIPS), checkpoint.seen_clips)
         before = trained_frames.get(checkpoint.fold, NO_FRAMES)
         trained_frames[checkpoint.fold] = torch.cat([before, checkpoint.trained_frames])
-    recipe, labels, digest = parse_checkpoint_recipe(paths[0], first), list(first.labels), hash_files(paths)
-    frames_per_second = first.frames_per_second
-    run = TrainedRun(folds, labels, recipe, prediction, frames_per_second, digest, 1.0, seen_clips, trained_frames)
+    fps, temperatures = first.frames_per_second, Temperatures()
+    run = TrainedRun(folds, labels, recipe, prediction, fps, digest, temperatures, seen_clips, trained_frames)
     if prediction.mode == "dense" and not all(map(supports_dense, run.networks)):
         what = "network.modulation_units" if recipe.network.modulation_units else f"network {recipe.network.name}"
         print(f"{what} needs each window by itself: prediction.mode is exact", file=sys.stderr)
         run = replace(run, prediction=replace(prediction, mode="exact"))
-    return replace(run, temperature=read_temperature(run_dir, run.prediction))
+    return replace(run, temperatures=read_temperatures(run_dir, run.prediction))
 
 
 def warn_if_unfinished(run_dir: Path, n_epochs: int) -> None:
@@ -107,6 +108,6 @@ def warn_if_unfinished(run_dir: Path, n_epochs: int) -> None:
         done = count_logged_epochs(path.parent)
         if 0 < done < n_epochs:
             log_warning(
-                f"{path} has {done} of {n_epochs} epochs and is used anyway: make train ARGS=--resume finishes it, "
+                f"{path} has {done} of {n_epochs} epochs and is used anyway: make train finishes it, "
                 "deleting its folder leaves it out"
             )

@@ -52,16 +52,6 @@ def align_to_sample(scores: ScoreTable, sample: SampleSubmission) -> tuple[Score
     return ScoreTable(sample.clips, sample.labels, table.to_numpy(np.float32)), missing
 
 
-def check_finite(clip_predictions: Mapping[str, ClipPrediction], labels: Sequence[str]) -> None:
-    """Raise UserError naming the first clip with a score that is no finite number."""
-    for clip, clip_prediction in clip_predictions.items():
-        for row, column in np.argwhere(~np.isfinite(clip_prediction.windows)):
-            raise UserError(
-                f"clip {clip!r} has the score {clip_prediction.windows[row, column]} for label {labels[column]!r}, "
-                "and nothing is written: the networks' weights are damaged, run make train again"
-            )
-
-
 def write_submission(path: Path, scores: ScoreTable, sample: SampleSubmission | None) -> None:
     """Write a submission; scores that are aligned to a sample get its first column's name."""
     write_scores(path, scores.clips, scores.labels, scores.values, sample.id_column if sample else "clip")

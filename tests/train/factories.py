@@ -72,6 +72,11 @@ def get_run_dir(cache: Path) -> Path:
     return cache / "recipe" / "runs" / "recipe"
 
 
+def files_of(folder: Path) -> dict[Path, bytes]:
+    """All files below a folder, with what is in them."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def assert_same(one: Any, other: Any) -> None:
     """Nested lists and dictionaries hold the same numbers, bit for bit."""
     if isinstance(one, dict):

@@ -20,13 +20,23 @@ from predict.run import main as predict
 from predict.score import main as score
 from preprocess.store.reader import open_store
 from recipe import Prediction
-from tests.train.factories import LABELS, OPTIONS, assert_same, fit, get_run_dir, start_training, write_training_dataset
+from tests.train.factories import (
+    LABELS,
+    OPTIONS,
+    assert_same,
+    files_of,
+    fit,
+    get_run_dir,
+    start_training,
+    write_training_dataset,
+)
 from train.data.batches import Batches
 from train.data.random_streams import seeded_generator
 from train.evaluate.metrics import lwlrap
 from train.evaluate.score_table import read_scores
-from train.evaluate.window_scorer import score_clips
 from train.loop.losses import batch_loss
+from train.loop.train_fold import train_epoch
+from train.loop.train_state import TrainState
 from train.networks.factory import AudioNetwork
 from train.runs.checkpoint import load_checkpoint, save_checkpoint
 
@@ -38,11 +48,6 @@ def lwlrap_of_all(cache: Path) -> float:
     scores = read_scores(get_run_dir(cache) / "oof.csv").values[:15]
     own = scores[range(15), [number % 3 for number in range(15)]]
     return float((1 / (scores >= own[:, None]).sum(1)).mean())
-
-
-def files_of(folder: Path) -> dict[Path, bytes]:
-    """All files below a folder, with what is in them."""
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_all_folds_leave_checkpoints_logs_and_scores_of_every_clip(
@@ -107,8 +112,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(cache: Path, mon
     assert load_checkpoint(get_run_dir(cache) / "fold2" / "last.pt").epoch == 1
 
 
-def test_scores_that_are_not_finite_stop_the_run(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("train.loop.train_fold.score_clips", lambda *arguments: score_clips(*arguments) * float("nan"))
+@pytest.mark.parametrize("name", ["head.2.bias", "trunk.0.1.running_var"])
+def test_weights_that_are_not_finite_stop_the_run(cache: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    def diverge(job: Any, train_state: TrainState, *arguments: Any) -> dict[str, float]:
+        row = train_epoch(job, train_state, *arguments)
+        train_state.network.state_dict()[name][0] = float("inf")  # with which scores may still be finite
+        return row
+
+    monkeypatch.setattr("train.loop.train_fold.train_epoch", diverge)
     with pytest.raises(UserError, match=r"scores became nan in epoch 1: lower training\.max_lr"):
         fit(cache, "--folds", "2")
 

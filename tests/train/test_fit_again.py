@@ -7,7 +7,18 @@ import pandas as pd
 import pytest
 import torch
 
-from tests.train.factories import assert_same, fit, get_run_dir, start_training, wait_for, write_training_dataset
+from core.errors import UserError
+from predict.inference.run_loader import load_run
+from recipe import Prediction
+from tests.train.factories import (
+    assert_same,
+    files_of,
+    fit,
+    get_run_dir,
+    start_training,
+    wait_for,
+    write_training_dataset,
+)
 from train.runs.checkpoint import load_checkpoint
 
 # Everything whose state a resumed run must find again: momenta, a schedule, an average, dropout, noisy clips, mixing.
@@ -62,7 +73,7 @@ def test_a_run_killed_anywhere_and_resumed_ends_as_an_undisturbed_one(
     process.kill()
     process.communicate()
     assert load_checkpoint(get_run_dir(cache) / "fold1" / "last.pt").epoch < 12
-    fit(cache, *options, "--resume")
+    fit(cache, *options)
     assert_same_run(undisturbed, cache)
 
 
@@ -76,7 +87,7 @@ def test_an_interrupt_leaves_a_usable_checkpoint_and_one_line(cache: Path, numbe
     assert process.returncode == status
     progress, line = complaints.splitlines()
     assert progress.startswith("fold0: ")
-    assert line.startswith("earmark: interrupted; ") and "--resume" in line
+    assert line == "earmark: interrupted; the same command goes on after the last whole epoch"
     assert load_checkpoint(last).resume is not None
 
 
@@ -96,3 +107,101 @@ def test_an_interrupt_in_the_first_epoch_loses_no_more_than_it(
     assert load_checkpoint(get_run_dir(cache) / "fold0" / "last.pt").epoch == 0
     fit(cache, *STATEFUL.split(), "--resume")
     assert_same_run(undisturbed, cache)
+
+
+def kill_while_anew(cache: Path, *options: str) -> Path:
+    """Start training anew beside a finished run, kill it after an epoch of fold 1; the log of that fold."""
+    process = start_training(cache, *options)
+    log = get_run_dir(cache).with_name(".recipe.new") / "fold1" / "log.csv"
+    wait_for(lambda: log.exists() and len(log.read_text().splitlines()) > 1, process)
+    process.kill()
+    process.communicate()
+    return log
+
+
+def test_a_finished_run_says_so_and_is_kept(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit(cache)
+    before, run_dir = files_of(get_run_dir(cache)), get_run_dir(cache)
+    capsys.readouterr()
+    for more in ([], ["--resume"], ["--folds", "1"], ["--jobs", "2"]):
+        fit(cache, *more)
+        n_networks = 1 if "--folds" in more else 3
+        line = f"run recipe is finished: {n_networks} networks of 3 epochs in {run_dir}; --restart trains them anew\n"
+        assert capsys.readouterr() == (line, "")
+        assert files_of(run_dir) == before
+    fit(cache, "--prediction.hop_seconds", "0.4")
+    assert "each scored by networks" in capsys.readouterr().out, "other windows, so other scores"
+
+
+@pytest.mark.parametrize("anew", [["--restart"], ["--training.max_lr", "1e-4"]])
+def test_a_run_trained_anew_keeps_its_networks_until_the_new_ones_are_whole(
+    cache: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str], anew: list[str]
+) -> None:
+    undisturbed = tmp_path_factory.mktemp("undisturbed")
+    write_training_dataset(undisturbed, noisy=3)
+    options = ["--training.epochs", "12"]
+    fit(undisturbed, *options, *anew)
+    fit(cache, *options)
+    run_dir = get_run_dir(cache)
+    (run_dir / "thresholds.json").write_text("{}")
+    before = files_of(run_dir)
+    log = kill_while_anew(cache, *options, *anew)
+    assert files_of(run_dir) == before
+    assert load_run(run_dir, Prediction()).folds.keys() == {0, 1, 2}
+    capsys.readouterr()
+    fit(cache, *options, *anew)
+    assert "fold0: 12/12" in capsys.readouterr().err, "it goes on"
+    assert_same_run(undisturbed, cache)
+    assert not log.parent.parent.exists()
+    assert not (run_dir / "thresholds.json").exists(), "of the earlier networks"
+    aside = run_dir.with_name("recipe-1")
+    assert aside.exists() is ("--restart" not in anew)
+    if aside.exists():
+        assert {path.relative_to(aside): content for path, content in files_of(aside).items()} == {
+            path.relative_to(run_dir): content for path, content in before.items()
+        }
+    assert [path.name for path in run_dir.parent.iterdir() if path.name.startswith(".")] == [".recipe.lock"]
+
+
+def test_going_back_to_the_recipe_of_a_run_finds_it(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--training.epochs", "12"]
+    fit(cache, *options)
+    before = files_of(get_run_dir(cache))
+    kill_while_anew(cache, *options, "--training.max_lr", "1e-4")
+    capsys.readouterr()
+    fit(cache, *options)
+    assert capsys.readouterr().out.startswith("run recipe is finished")
+    assert files_of(get_run_dir(cache)) == before
+    fit(cache, *options, "--training.max_lr", "1e-5")
+    assert "what was trained anew of run recipe is now run recipe-1" in capsys.readouterr().out
+    assert (get_run_dir(cache).with_name("recipe-1") / "fold0" / "best.pt").exists()
+    aside = files_of(get_run_dir(cache).with_name("recipe-2"))
+    assert sorted(aside.values()) == sorted(before.values())
+
+
+def test_one_fold_trained_anew_leaves_the_others(cache: Path) -> None:
+    fit(cache)
+    before = files_of(get_run_dir(cache))
+    fit(cache, "--restart", "--folds", "1")
+    after = files_of(get_run_dir(cache))
+    for path, content in before.items():
+        assert "fold1" in path.parts or path.suffix != ".pt" or after[path] == content
+    assert before.keys() == after.keys()
+    assert load_checkpoint(get_run_dir(cache) / "fold1" / "last.pt").epoch == 3
+
+
+@pytest.mark.parametrize("key", ["start_from", "teacher"])
+def test_another_start_or_teacher_under_the_same_name_is_other_training(
+    cache: Path, capsys: pytest.CaptureFixture[str], key: str
+) -> None:
+    first, options = get_run_dir(cache), ["--run", "second", f"--training.{key}", str(get_run_dir(cache))]
+    fit(cache, "--training.epochs", "1")
+    fit(cache, *options)
+    fit(cache, *options)
+    assert "run second is finished" in capsys.readouterr().out
+    fit(cache, "--training.epochs", "2")
+    with pytest.raises(UserError, match="have changed since"):
+        fit(cache, *options, "--resume")
+    fit(cache, *options)
+    assert "run second is trained anew" in capsys.readouterr().out
+    assert first.exists()

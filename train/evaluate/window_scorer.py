@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from core.device import autocast_context
+from core.errors import UserError
 from recipe import Prediction, Recipe
 from train.data.frame_bank import FrameBank
 from train.evaluate.forward import forward_windows, supports_dense
@@ -19,6 +20,10 @@ from train.networks.factory import AudioNetwork
 
 MIN_BATCH_WINDOWS = 64
 """Short clips are scored together until a batch has so many windows."""
+
+
+class NonFiniteScores(UserError):
+    """Scores that are no finite numbers, of damaged weights or of training that diverged."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +79,20 @@ class WindowScorer:
         return iter_chunks(blocks, window, hop, margin, alignment)
 
     def score_chunks(self, chunks: Sequence[WindowChunk]) -> list[WindowScores]:
-        """The scores of chunks of any clips."""
+        """The scores of chunks of any clips. Raises NonFiniteScores."""
         with autocast_context(chunks[0].frames.device, self.precision):
             scores = [self._score_view(network, chunks, view) for network in self.networks for view in self.views]
         by_network = torch.stack(scores).unflatten(0, (len(self.networks), len(self.views))).mean(1)
         blended = blend(by_network, self.prediction.blend)
         if self.prediction.blend == "geometric" and self.networks[0].activation == "softmax":
             blended /= blended.sum(-1, keepdim=True)
-        parts = blended.cpu().split([len(chunk.starts) for chunk in chunks])
+        scored = blended.cpu()
+        if not scored.isfinite().all():
+            raise NonFiniteScores(
+                "a score of the networks is no finite number, and none is used: their weights are damaged, run make "
+                "train again"
+            )
+        parts = scored.split([len(chunk.starts) for chunk in chunks])
         return [WindowScores(chunk.starts, part.numpy()) for chunk, part in zip(chunks, parts, strict=True)]
 
     def score_clips(self, clips: Iterable[Iterable[Tensor]]) -> Iterator[WindowScores]:

@@ -91,7 +91,7 @@ def pool_windows(scores: Tensor, prediction: Prediction) -> Tensor:
         case "max":
             return scores.amax(0)
         case "vote_fraction":
-            shares = (scores > prediction.window_threshold).float().mean(0)
+            shares = (scores > prediction.count_above()).float().mean(0)
             return torch.lerp(shares, scores.mean(0), TIE_BREAK_WEIGHT)
         case "center":
             return scores[(len(scores) - 1) // 2]

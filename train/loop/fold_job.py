@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from core.errors import UserError, is_out_of_memory
+from core.files import hash_files
 from recipe import Recipe
 from train.data.batches import Batches
 from train.data.random_streams import seeded_generator
@@ -15,6 +16,7 @@ from train.data.training_set import TrainingSet
 from train.data.white_noise import white_noise_power
 from train.evaluate.windows import window_and_hop_frames
 from train.networks.factory import AudioNetwork
+from train.runs.run_folder import find_fold_checkpoints
 from train.runs.seen_clips import hash_frames
 
 
@@ -38,7 +40,18 @@ class FoldJob:
 
     @cached_property
     def training_data_digest(self) -> str:
-        return self.training_set.training_data_digest(self.fold, self.recipe.training)
+        """Of what the network learns from: clips, targets, and the networks it starts from and of its teacher.
+
+        Raises UserError where such a network is gone.
+        """
+        training = self.recipe.training
+        digest = self.training_set.training_data_digest(self.fold, training)
+        networks = []
+        for key, value in (("start_from", training.start_from), ("teacher", training.teacher)):
+            if value:
+                path = Path(value)
+                networks += [path] if path.is_file() else find_fold_checkpoints(path, self.fold, f"training.{key}")
+        return f"{digest} {hash_files(networks)}" if networks else digest
 
     @cached_property
     def trained_frames(self) -> torch.Tensor:

@@ -78,7 +78,7 @@ def train_in_parallel(
                 if scheduler:
                     print(f"{name} is trained", flush=True)
     except SandboxError as error:
-        raise UserError(f"a training process died: {error}; go on with --resume --jobs 1") from None
+        raise UserError(f"a training process died: {error}; go on with --jobs 1") from None
 
 
 def train_isolated(task: TrainingTask) -> str:

@@ -1,13 +1,17 @@
-"""Checks of make train before anything is written: whether the networks can be trained, or resumed."""
+"""Checks of make train before anything is written: whether and where the networks can be trained, or resumed."""
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from core.device import check_compiler
 from core.errors import UserError
+from core.paths import RunPaths
 from train.loop.epoch_log import read_log
 from train.loop.fold_job import FoldJob
 from train.loop.train_state import RESUME_KEYS, check_leakage, create_train_state
 from train.runs.checkpoint import build_network_from_checkpoint, load_checkpoint
+from train.runs.run_folder import check_same_recipe, find_best_checkpoints, paths_beside, set_aside
 
 
 def check_jobs(jobs: Sequence[FoldJob]) -> None:
@@ -35,6 +39,8 @@ def check_resumable(jobs: Sequence[FoldJob]) -> bool:
     for job in jobs:
         last_path, best_path = job.output_dir / "last.pt", job.output_dir / "best.pt"
         if not last_path.exists():
+            if best_path.exists():
+                raise UserError(f"--resume: {last_path} is gone; put it back, or train without --resume")
             finished = False
             continue
         checkpoint = load_checkpoint(last_path)
@@ -56,3 +62,32 @@ def check_resumable(jobs: Sequence[FoldJob]) -> bool:
             read_log(job.output_dir, checkpoint.epoch)
         finished = finished and checkpoint.epoch >= job.recipe.training.epochs
     return finished
+
+
+def choose_folder(
+    run_paths: RunPaths, jobs_in: Callable[[Path], Sequence[FoldJob]], *, resume: bool, restart: bool
+) -> tuple[RunPaths, bool | None]:
+    """Where the networks are trained, and whether all are there; None where they are trained anew.
+
+    That is the run's own folder, or where it has networks that are not to go on, one beside it (paths_beside).
+    Raises UserError where `resume` asks for what cannot go on.
+    """
+    beside, obstacle = paths_beside(run_paths), UserError("--restart")
+    for paths in (beside,) if restart else (beside, run_paths):
+        if not paths.run_dir.exists():
+            continue
+        try:
+            check_same_recipe(paths.run_dir, jobs_in(paths.run_dir)[0].recipe)
+            return paths, check_resumable(jobs_in(paths.run_dir))
+        except UserError as error:
+            obstacle = error
+            if resume and paths is run_paths:
+                raise
+    if find_best_checkpoints(beside.run_dir):
+        print(f"what was trained anew of run {run_paths.run} is now run {set_aside(beside.run_dir, run_paths.run)}")
+    shutil.rmtree(beside.run_dir, ignore_errors=True)
+    if not find_best_checkpoints(run_paths.run_dir):
+        return run_paths, None
+    reason = str(obstacle).removeprefix("--resume: ")
+    print(f"run {run_paths.run} is trained anew ({reason}); its networks stay until the new ones are whole")
+    return beside, None

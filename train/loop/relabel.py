@@ -11,9 +11,9 @@ from core.errors import UserError
 from recipe import Recipe, as_dict
 from train.data.training_set import TrainingSet
 from train.evaluate.window_scorer import score_clips
-from train.loop.train_state import check_leakage, find_fold_checkpoints
+from train.loop.train_state import check_leakage
 from train.runs.checkpoint import build_network_from_checkpoint, load_checkpoint
-from train.runs.run_folder import describe_differing_keys
+from train.runs.run_folder import describe_differing_keys, find_fold_checkpoints
 
 
 def relabel_noisy_clips(training_set: TrainingSet, recipe: Recipe, fold: int, device: torch.device) -> TrainingSet:

@@ -13,11 +13,12 @@ from core.errors import UserError, is_out_of_memory
 from recipe import as_dict
 from train.data.random_streams import seed_torch
 from train.evaluate.metrics import compute_metrics
-from train.evaluate.window_scorer import score_clips
+from train.evaluate.window_scorer import NonFiniteScores, score_clips
 from train.loop.epoch_log import EpochLog
 from train.loop.fold_job import FoldJob
 from train.loop.losses import batch_loss, validation_loss
 from train.loop.train_state import TrainState, create_train_state
+from train.networks.weight_files import WeightFileError, check_finite
 from train.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 DIVERGENCE_ADVICE = (
@@ -108,9 +109,12 @@ def mean_loss(losses: Tensor, learning_rates: Sequence[float], epoch: int) -> fl
 def validate(job: FoldJob, train_state: TrainState, validation_rows: list[int]) -> dict[str, float]:
     """Loss and every metric on the fold's curated clips, by the windows of prediction."""
     started = time.perf_counter()
-    scores = score_clips([train_state.eval_network.eval()], job.training_set.frame_bank, validation_rows, job.recipe)
-    if not scores.isfinite().all():
-        raise UserError(f"the network's scores became nan in epoch {train_state.epoch}: {DIVERGENCE_ADVICE}")
+    frame_bank, network = job.training_set.frame_bank, train_state.eval_network.eval()
+    try:
+        check_finite(network.state_dict())
+        scores = score_clips([network], frame_bank, validation_rows, job.recipe)
+    except (NonFiniteScores, WeightFileError):
+        raise UserError(f"the network's scores became nan in epoch {train_state.epoch}: {DIVERGENCE_ADVICE}") from None
     truth = job.training_set.targets[validation_rows]
     loss = validation_loss(scores, truth, job.recipe.training.loss)
     return {"val_loss": loss} | compute_metrics(truth, scores) | {"val_s": time.perf_counter() - started}

@@ -11,14 +11,14 @@ from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from core.errors import UserError
-from recipe import Recipe
+from recipe import Recipe, get_section
 from train.data.random_streams import seed_torch
 from train.data.training_set import TrainingSet
 from train.loop.fold_job import FoldJob
 from train.loop.optimizer import build_optimizer, build_schedule, create_ema_model
 from train.networks.factory import AudioNetwork, build_network_from_recipe
 from train.runs.checkpoint import Checkpoint, load_checkpoint
-from train.runs.run_folder import find_best_checkpoints, parse_fold_number
+from train.runs.run_folder import find_fold_checkpoints
 from train.runs.seen_clips import find_seen_clip, hash_names, union
 
 RESUME_KEYS = frozenset({"network", "optimizer", "schedule", "n_steps", "n_averaged", "best", "data_digest"})
@@ -100,7 +100,7 @@ def may_share_dataset(checkpoint: Checkpoint, recipe: Recipe) -> bool:
 
     Folders say little: make train needs none, and they may have moved.
     """
-    theirs, ours = checkpoint.recipe.get("data", {}), recipe.data
+    theirs, ours = get_section(checkpoint.recipe, "data"), recipe.data
     if any(theirs.get(key) != getattr(ours, key) for key in ("layout", "table")):
         return False
     there, here = (Path(folder or "").expanduser().resolve() for folder in (theirs.get("folder"), ours.folder))
@@ -119,16 +119,6 @@ def check_leakage(
         )
 
 
-def find_fold_checkpoints(run_dir: Path, fold: int, key: str) -> list[Path]:
-    """The best networks of a fold in another run's folder, one a seed. Raises UserError that names the recipe's key."""
-    best_paths = find_best_checkpoints(run_dir)
-    same_fold = [each for each in best_paths if parse_fold_number(each.parent) == fold]
-    if not same_fold:
-        found = ", ".join(each.parent.name for each in best_paths) or "none"
-        raise UserError(f"{key} = {run_dir}: no best.pt of fold {fold} ({found} there); name a run that has it")
-    return same_fold
-
-
 def load_pretrained_weights(network: AudioNetwork, labels: list[str], path: Path, other: Checkpoint) -> str:
     """Load the trunk and the modulation units of another run's network, and its head where the labels are the same.
 
@@ -143,7 +133,8 @@ def load_pretrained_weights(network: AudioNetwork, labels: list[str], path: Path
     expected = {name for name in own if name.startswith(tuple(parts))}
     if expected != transferred.keys() or any(own[name].shape != value.shape for name, value in transferred.items()):
         raise UserError(
-            f"training.start_from = {path}: its network ({other.recipe['network']['name']}) is another build"
+            f"training.start_from = {path}: its network ({get_section(other.recipe, 'network').get('name')}) is "
+            "another build"
         )
     network.load_state_dict(transferred, strict=False)
     return f"starting from {path}" + ("" if same_labels else "; its labels are others, so the head is new")

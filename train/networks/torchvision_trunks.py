@@ -1,17 +1,14 @@
 """torchvision's networks as trunks: cut before they pool, one-channel stems, ImageNet weights by name or file."""
 
-import pickle
 import re
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
-import torch
 from torch import Tensor, nn
 
 from core.errors import UserError
 from train.networks.cnn import MeanOverFrequency
+from train.networks.weight_files import read_tensors
 
 OWN_CLASSIFIER_NETWORKS = ("alexnet", "vgg16_bn")
 LEGACY_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
@@ -96,25 +93,3 @@ def _download(name: str) -> dict[str, Tensor]:
             f"network.weights = imagenet: {weights.url} cannot be downloaded ({error}); "
             "fetch it elsewhere and give its path: network.weights path/to/file.pth"
         ) from None
-
-
-def read_tensors(path: Path, key: str) -> dict[str, Any]:
-    """Tensors by name from a .safetensors or a PyTorch file; no code in it is run. Raises UserError naming `key`."""
-    try:
-        if path.suffix == ".safetensors":
-            return dict(safetensors.torch.load_file(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{key} = {path}: no such file") from None
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, safetensors.SafetensorError) as error:
-        raise UserError(f"{key} = {path}: cannot be read as weights ({describe_load_error(error)})") from None
-    if not isinstance(state, dict):
-        raise UserError(f"{key} = {path}: holds {type(state).__name__}, not tensors by name")
-    return state
-
-
-def describe_load_error(error: Exception) -> str:
-    """One line; PyTorch's own advice on a file that it cannot unpickle is to run what is in it."""
-    if isinstance(error, pickle.UnpicklingError):
-        return "no file of torch.save, or one of more than tensors"
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

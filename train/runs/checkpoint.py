@@ -1,24 +1,25 @@
 """A network on disk: its weights and all that is needed to use it."""
 
-import pickle
 from dataclasses import dataclass, field, fields
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from torch import Tensor
 
 from core.errors import UserError
 from core.files import atomic_write
-from recipe import SECTIONS, Recipe
+from recipe import Recipe
 from train.networks.factory import AudioNetwork, build_network_from_recipe
-from train.networks.torchvision_trunks import describe_load_error
+from train.networks.weight_files import WeightFileError, check_finite, read_torch_file
 from train.runs.seen_clips import NO_CLIPS, NO_FRAMES
 
 FORMAT = 2
 
 
+@with_config(ConfigDict(arbitrary_types_allowed=True, extra="forbid"))
 @dataclass(frozen=True)
 class Checkpoint:
     """The content of a checkpoint file: tensors, numbers, strings, and lists and dictionaries of them."""
@@ -45,6 +46,9 @@ class Checkpoint:
     format: int = FORMAT
 
 
+_CHECKPOINT, _RECIPE = TypeAdapter(Checkpoint), TypeAdapter(Recipe)
+
+
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint whole or not at all."""
     buffer = BytesIO()  # given a path, torch raises a RuntimeError where the disk is full
@@ -54,16 +58,27 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint onto the CPU; no code in the file is run. Raises UserError that names it."""
+    """Read a checkpoint onto the CPU, every byte verified; no code in the file is run. Raises UserError that names it.
+
+    Weights that are not finite are refused.
+    """
     try:
-        values = torch.load(path, map_location="cpu", weights_only=True)
-        if values["format"] != FORMAT:
-            raise UserError(f"{path} has format {values['format']}, this version reads {FORMAT}: train it again")
-        return Checkpoint(**values)
+        values = read_torch_file(path, checked=True)
+        version = values.get("format") if isinstance(values, dict) else None
+        if not isinstance(version, int):
+            raise WeightFileError("it holds something else")
+        if version != FORMAT:
+            raise UserError(f"{path} has format {version}, this version reads {FORMAT}: train it again")
+        checkpoint = _CHECKPOINT.validate_python(values)
+        size = sum(tensor.nbytes for tensor in checkpoint.network.values())
+        if size > path.stat().st_size:  # views larger than what is stored
+            raise WeightFileError("its tensors are larger than the file")
+        check_finite(checkpoint.network)
+        return checkpoint
     except FileNotFoundError:
         raise UserError(f"{path}: no such checkpoint; run make train first") from None
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
-        reason = describe_load_error(error)
+    except (OSError, WeightFileError, ValidationError) as error:
+        reason = describe_invalid(error) if isinstance(error, ValidationError) else error
         raise UserError(f"{path} is no whole checkpoint of this project ({reason}): train it again") from None
 
 
@@ -83,9 +98,15 @@ def build_network_from_checkpoint(
 
 def parse_checkpoint_recipe(path: Path, checkpoint: Checkpoint) -> Recipe:
     """The recipe of the checkpoint at `path`. Raises UserError where this version has other keys."""
-    values = checkpoint.recipe
     try:
-        sections: dict[str, Any] = {name: section(**values.get(name, {})) for name, section in SECTIONS.items()}
-        return Recipe(values["name"], **sections)
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path} was trained by another version's recipe ({error}): train it again") from None
+        return _RECIPE.validate_python(checkpoint.recipe)
+    except ValidationError as error:
+        raise UserError(
+            f"{path} was trained by another version's recipe ({describe_invalid(error)}): train it again"
+        ) from None
+
+
+def describe_invalid(error: ValidationError) -> str:
+    """The first value that is none of its kind, and why."""
+    first = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"

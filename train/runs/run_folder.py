@@ -4,15 +4,17 @@ import itertools
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from core.errors import UserError
-from core.files import atomic_write
+from core.files import atomic_write, remove_temporary_files
 from core.paths import FITTED_PARAMS_NAMES, RECIPE_NAME, RunPaths
-from recipe import Recipe, as_dict
+from recipe import Recipe, as_dict, get_section
+from recipe.recipe_file import RecipeFileError, read_recipe_file
 
 TRAINING_SECTIONS = ("features", "network", "training")
 """Sections of a recipe that must be the same for a run to go on."""
@@ -34,20 +36,18 @@ def find_best_checkpoints(run_dir: Path) -> list[Path]:
     return sorted(run_dir.glob("fold*/best.pt"))
 
 
-def check_same_recipe(run_paths: RunPaths, recipe: Recipe) -> None:
-    """Raise UserError that names the differing keys where a run to resume was begun with another recipe."""
-    if differing_keys := _describe_recipe_change(run_paths.run_dir, recipe):
-        raise UserError(
-            f"--resume: run {run_paths.run} was begun with {differing_keys}; give changed recipes a --run of their own"
-        )
+def find_fold_checkpoints(run_dir: Path, fold: int, key: str) -> list[Path]:
+    """The best networks of a fold in another run's folder, one a seed. Raises UserError that names the recipe's key."""
+    best_paths = find_best_checkpoints(run_dir)
+    same_fold = [each for each in best_paths if parse_fold_number(each.parent) == fold]
+    if not same_fold:
+        found = ", ".join(each.parent.name for each in best_paths) or "none"
+        raise UserError(f"{key} = {run_dir}: no best.pt of fold {fold} ({found} there); name a run that has it")
+    return same_fold
 
 
-def start_run(run_paths: RunPaths, recipe: Recipe, *, finished: bool, folds: Sequence[int] | None) -> None:
-    """Rename a run of another recipe, remove outputs of earlier weights, and write the recipe.
-
-    Parameters fitted to weights stay where the run is `finished`. Given the `folds` of the data, networks of other
-    folds are removed. Raises UserError where the recipe reads files in the run's own folder.
-    """
+def check_own_files(run_paths: RunPaths, recipe: Recipe) -> None:
+    """Raise UserError where the recipe reads files in the run's own folder."""
     run_dir = run_paths.run_dir
     for key in ("corrections", "start_from", "teacher"):
         value = getattr(recipe.training, key)
@@ -55,11 +55,41 @@ def start_run(run_paths: RunPaths, recipe: Recipe, *, finished: bool, folds: Seq
             raise UserError(
                 f"training.{key} = {value} is in the folder of this run, which overwrites it: name another --run"
             )
-    differing_keys = _describe_recipe_change(run_dir, recipe)
+
+
+def check_same_recipe(run_dir: Path, recipe: Recipe) -> None:
+    """Raise UserError that names the differing keys where the run in a folder was begun with another recipe."""
+    if differing_keys := describe_recipe_change(run_dir, recipe):
+        raise UserError(
+            f"--resume: run {run_dir.name} was begun with {differing_keys}; give changed recipes a --run of their own"
+        )
+
+
+def paths_beside(run_paths: RunPaths) -> RunPaths:
+    """Where a run is trained while the run's folder has networks that stay until the new ones are whole."""
+    return replace(run_paths, run=f".{run_paths.run}.new")
+
+
+def set_aside(run_dir: Path, run: str) -> str:
+    """Rename a folder to the first free of `<run>-1`, `<run>-2`, …; its name."""
+    names = (run_dir.with_name(f"{run}-{number}") for number in itertools.count(1))
+    return run_dir.rename(next(name for name in names if not name.exists())).name
+
+
+def start_run(run_paths: RunPaths, recipe: Recipe, *, finished: bool, folds: Sequence[int] | None) -> None:
+    """Rename a run of another recipe, remove outputs of earlier weights, and write the recipe.
+
+    Parameters fitted to weights stay where the run is `finished`. Given the `folds` of the data, networks of other
+    folds are removed.
+    """
+    run_dir = run_paths.run_dir
+    differing_keys = describe_recipe_change(run_dir, recipe)
     if differing_keys and any(run_dir.glob("fold*")):
-        names = (run_dir.with_name(f"{run_dir.name}-{number}") for number in itertools.count(1))
-        renamed_dir = run_dir.rename(next(name for name in names if not name.exists()))
-        print(f"run {run_paths.run} was trained with {differing_keys}: it is now run {renamed_dir.name}")
+        print(
+            f"run {run_paths.run} was trained with {differing_keys}: it is now run {set_aside(run_dir, run_dir.name)}"
+        )
+    for folder in (run_dir, *run_dir.glob("fold*")):
+        remove_temporary_files(folder)
     fitted = () if finished else FITTED_PARAMS_NAMES
     for name in (run_paths.oof_csv.name, "per_label.csv", "confusion.csv", "label_issues.csv", *fitted):
         (run_dir / name).unlink(missing_ok=True)
@@ -67,6 +97,33 @@ def start_run(run_paths: RunPaths, recipe: Recipe, *, finished: bool, folds: Seq
         _remove_other_folds(run_paths, folds)
     with atomic_write(run_dir / RECIPE_NAME) as temporary:
         temporary.write_text(yaml.safe_dump(as_dict(recipe), sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def replace_run(run_paths: RunPaths, recipe: Recipe, folds: Sequence[int]) -> None:
+    """Put the run that was trained beside in the place of the earlier one, which is kept if it is of another recipe.
+
+    Of one of the same recipe, networks of `folds` that were not trained anew stay.
+    """
+    run_dir, new_dir = run_paths.run_dir, paths_beside(run_paths).run_dir
+    try:
+        differing_keys = describe_recipe_change(run_dir, recipe)
+    except UserError:
+        differing_keys = "a recipe that cannot be read now"
+    if differing_keys:
+        kept_as = set_aside(run_dir, run_dir.name)
+        print(f"run {run_paths.run} was trained with {differing_keys}: it is now run {kept_as}")
+    elif run_dir.exists():
+        _remove_other_folds(run_paths, folds)
+        for path in list(run_dir.iterdir()):
+            if not (new_dir / path.name).exists() and re.match(r"fold\d|lr\.", path.name):
+                path.rename(new_dir / path.name)
+        old_dir = new_dir.with_suffix(".old")
+        shutil.rmtree(old_dir, ignore_errors=True)  # of a command that was killed here
+        run_dir.rename(old_dir)
+        new_dir.rename(run_dir)
+        shutil.rmtree(old_dir)
+        return
+    new_dir.rename(run_dir)
 
 
 def _remove_other_folds(run_paths: RunPaths, folds: Sequence[int]) -> None:
@@ -77,39 +134,37 @@ def _remove_other_folds(run_paths: RunPaths, folds: Sequence[int]) -> None:
             print(f"run {run_paths.run}: {fold_dir.name} is removed, for the clips have no fold {fold} any more")
 
 
-def _describe_recipe_change(run_dir: Path, recipe: Recipe) -> str:
-    """The keys in which the run in a folder, if any, differs from a recipe."""
+def describe_recipe_change(run_dir: Path, recipe: Recipe, sections: Sequence[str] = TRAINING_SECTIONS) -> str:
+    """The keys of `sections` in which the run in a folder, if any, differs from a recipe."""
     values = read_run_recipe(run_dir)
-    return "" if values is None else describe_differing_keys(values, as_dict(recipe))
+    return "" if values is None else describe_differing_keys(values, as_dict(recipe), sections)
 
 
 def read_run_recipe(run_dir: Path) -> dict[str, Any] | None:
     """The recipe that the run in a folder was begun with, if there is one. Raises UserError."""
     path = run_dir / RECIPE_NAME
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return read_recipe_file(path)
     except FileNotFoundError:
         return None
-    except (yaml.YAMLError, UnicodeDecodeError):
-        values = None
-    if not isinstance(values, dict):
-        raise UserError(f"{path} is no recipe: remove the run's folder, or name another run with --run")
-    return values
+    except RecipeFileError as error:
+        raise UserError(f"{path} {error}; remove the run's folder, or name another run with --run") from None
 
 
 def find_corrections(run_paths: RunPaths, recipe: Recipe) -> str | None:
     """The training.corrections that a recipe names, or else those that the run was trained with."""
-    trained = (read_run_recipe(run_paths.run_dir) or {}).get("training")
-    return recipe.training.corrections or (trained.get("corrections") if isinstance(trained, dict) else None)
+    trained = get_section(read_run_recipe(run_paths.run_dir) or {}, "training")
+    return recipe.training.corrections or trained.get("corrections")
 
 
 def describe_differing_keys(
     other: dict[str, Any], ours: dict[str, Any], sections: Sequence[str] = TRAINING_SECTIONS
 ) -> str:
     """The keys in which `sections` of two recipes differ, with the values of the first; '' where they do not."""
-    return ", ".join(
-        f"{section}.{key} = {other.get(section, {}).get(key)}"
-        for section in sections
-        for key, value in ours[section].items()
-        if other.get(section, {}).get(key) != (list(value) if isinstance(value, tuple) else value)
-    )
+    changed = []
+    for section in sections:
+        theirs = get_section(other, section)
+        for key, value in ours[section].items():
+            if theirs.get(key) != (list(value) if isinstance(value, tuple) else value):
+                changed.append(f"{section}.{key} = {theirs.get(key)!s:.80}")
+    return ", ".join(changed)

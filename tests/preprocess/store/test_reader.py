@@ -222,3 +222,37 @@ def test_a_row_that_is_not_what_its_digest_says_is_not_written(tmp_path: Path) -
 )
 def test_errors_pass_from_one_process_to_another(error: CorruptStore | RecipeMismatch) -> None:
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("offsets", np.array([0, 3, 3, 43, 1000])),
+        ("offsets", np.array([0, 40, 3, 43, 44])),
+        ("offsets", np.array([0, 44])),
+        ("offsets", np.array(["a"] * 5, dtype=object)),
+        ("clip", np.zeros(4)),
+        ("start_s", np.zeros(3)),
+        ("frames_per_second", 0.0),
+        ("frames_per_second", "many"),
+        ("scale", np.nan),
+        ("features", "{"),
+        ("features", None),
+    ],
+)
+def test_a_store_whose_tables_do_not_fit_is_refused(
+    stored: tuple[Path, list[EncodedFrames]], name: str, value: object
+) -> None:
+    path = stored[0]
+    with h5py.File(path, "r+") as file:
+        array_start, array_bytes = file["frames"].id.get_offset(), file["frames"].nbytes
+        if name in file:
+            del file[name]
+            file.create_dataset(name, data=value)
+        elif value is None:
+            del file.attrs[name]
+        else:
+            file.attrs[name] = value
+    write_integrity_header(path, array_start, array_bytes)
+    with pytest.raises(CorruptStore, match="run make features again"), open_store(path, FEATURES):
+        pass

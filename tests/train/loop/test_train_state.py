@@ -11,9 +11,10 @@ from core.errors import UserError
 from recipe import Features, Network, Recipe, Training, as_dict
 from train.loop.losses import batch_loss
 from train.loop.optimizer import build_optimizer
-from train.loop.train_state import find_fold_checkpoints, load_pretrained_weights
+from train.loop.train_state import load_pretrained_weights
 from train.networks.factory import AudioNetwork, build_network_from_recipe
 from train.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from train.runs.run_folder import find_fold_checkpoints
 
 
 def make(seed: int, n_labels: int = 2, **network: Any) -> tuple[Recipe, AudioNetwork]:

@@ -4,11 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from core.errors import UserError
 from recipe import Features, Network, Recipe, Training, as_dict
+from tests.train.factories import assert_same
 from train.networks.factory import AudioNetwork, build_network_from_recipe
 from train.runs.checkpoint import (
     Checkpoint,
@@ -63,9 +65,63 @@ def test_a_checkpoint_cut_anywhere_is_named_and_not_used(tmp_path: Path) -> None
             load_checkpoint(path)
 
 
+def test_a_flipped_bit_never_gives_other_weights(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "whole.pt", make()[1])
+    content, path, random = (tmp_path / "whole.pt").read_bytes(), tmp_path / "flipped.pt", np.random.default_rng(0)
+    whole, n_refused = load_checkpoint(tmp_path / "whole.pt"), 0
+    places = [*random.integers(len(content), size=100), *random.integers(len(content) - 400, len(content), size=100)]
+    for place in map(int, places):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << int(random.integers(8))
+        path.write_bytes(flipped)
+        try:
+            loaded = load_checkpoint(path)  # of a date or of padding between tensors
+        except UserError as error:
+            n_refused += 1
+            assert "flipped.pt is no whole checkpoint" in str(error) and "weights_only" not in str(error)
+        else:
+            assert_same(vars(loaded), vars(whole))
+    assert n_refused > 120
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"labels": [1, 2]},
+        {"labels": "ab"},
+        {"network": []},
+        {"network": {"trunk.0": 3}},
+        {"n_bins": "many"},
+        {"recipe": 5},
+        {"network": {"head": torch.zeros(1).expand(10**12)}},
+        {"network": {"head": torch.tensor([1.0, float("-inf")])}},
+    ],
+)
+def test_values_of_another_kind_are_named(tmp_path: Path, changed: dict[str, Any]) -> None:
+    torch.save(vars(make()[1]) | changed, tmp_path / "best.pt")
+    with pytest.raises(UserError, match=rf"best\.pt is no whole checkpoint .*({next(iter(changed))}|tensors|head)"):
+        load_checkpoint(tmp_path / "best.pt")
+
+
+@pytest.mark.parametrize(
+    "recipe", [{"name": 5}, {"name": "a", "network": 3}, {"name": "a", "features": {"n_bins": "x"}}]
+)
+def test_a_recipe_of_another_kind_is_named(tmp_path: Path, recipe: dict[str, Any]) -> None:
+    checkpoint = replace(make()[1], recipe=recipe)
+    with pytest.raises(UserError, match="was trained by another version's recipe"):
+        build_network_from_checkpoint(tmp_path / "best.pt", checkpoint)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
-    [({"a": 1}, "no whole checkpoint"), ({"format": 99}, "format 99"), (Path("code"), "no whole checkpoint")],
+    [
+        ({"a": 1}, "no whole checkpoint"),
+        (torch.zeros(3), "no whole checkpoint"),
+        (3, "no whole checkpoint"),
+        ({"format": torch.zeros(2)}, "no whole checkpoint"),
+        ({"format": 99}, "format 99"),
+        (Path("code"), "no whole checkpoint"),
+    ],
 )
 def test_what_is_no_checkpoint_is_named_and_never_run(tmp_path: Path, content: object, message: str) -> None:
     torch.save(content, tmp_path / "other.pt")
@@ -83,7 +139,7 @@ def test_keys_of_another_version_are_named() -> None:
     checkpoint = make()[1]
     checkpoint.recipe["network"]["wings"] = 2
     for use in (build_network_from_checkpoint, parse_checkpoint_recipe):
-        with pytest.raises(UserError, match=r"fold0/best\.pt was trained by .* 'wings'\): train it again"):
+        with pytest.raises(UserError, match=r"fold0/best\.pt was trained by .*\(network\.wings: .*\): train it again"):
             use(Path("fold0/best.pt"), checkpoint)
 
 

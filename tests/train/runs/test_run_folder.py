@@ -1,6 +1,7 @@
 """A run's folder: its recipe, and what another recipe does to it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from recipe import Prediction, Recipe, Training, as_dict
 from recipe.cli import parse_command
 from train.runs import run_folder
 from train.runs.run_folder import (
+    check_own_files,
     check_same_recipe,
     describe_differing_keys,
     find_best_checkpoints,
@@ -96,32 +98,41 @@ def test_what_was_fitted_stays_where_no_weight_changes(run_paths: RunPaths) -> N
     assert not fitted.exists()
 
 
+def test_temporary_files_of_killed_trainings_go(run_paths: RunPaths) -> None:
+    start_run(run_paths, Recipe())
+    (run_paths.run_dir / "fold1").mkdir()
+    for name in (".oof.csv.31.tmp", "fold1/.best.pt.4242.tmp", "fold1/best.pt", "fold1/.notes.tmp"):
+        (run_paths.run_dir / name).touch()
+    start_run(run_paths, Recipe())
+    assert sorted(path.name for path in run_paths.run_dir.rglob("*.*")) == [".notes.tmp", "best.pt", "recipe.yaml"]
+
+
 def test_resuming_with_another_recipe_names_what_differs(run_paths: RunPaths) -> None:
     start_run(run_paths, Recipe())
     changed = Recipe(training=Training(epochs=7, max_lr=1e-3))
     with pytest.raises(UserError, match=r"training\.epochs = 60, training\.max_lr = 0\.003"):
-        check_same_recipe(run_paths, changed)
+        check_same_recipe(run_paths.run_dir, changed)
 
 
 def test_a_recipe_does_not_differ_from_what_was_written_of_it() -> None:
     resolved = as_dict(Recipe(training=Training(noise_snr_db=(5.0, 20.0))))
     assert describe_differing_keys(yaml.safe_load(yaml.safe_dump(resolved)), resolved) == ""
-    assert describe_differing_keys({}, resolved).startswith("features.kind = None")
+    for damaged in ({}, {"features": 3}, {"features": [1]}):
+        assert describe_differing_keys(damaged, resolved).startswith("features.kind = None")
 
 
 @pytest.mark.parametrize("key", ["corrections", "start_from"])
 def test_a_run_does_not_overwrite_what_it_reads(run_paths: RunPaths, key: str) -> None:
-    start_run(run_paths, Recipe())
-    (run_paths.run_dir / "fold0").mkdir()
     reads: dict[str, Any] = {key: str(run_paths.run_dir / "label_issues.csv")}
     with pytest.raises(UserError, match=rf"training\.{key} = .*label_issues\.csv is in the folder of this run"):
-        start_run(run_paths, Recipe(training=Training(**reads)))
-    assert (run_paths.run_dir / "fold0").exists()
+        check_own_files(run_paths, Recipe(training=Training(**reads)))
+    check_own_files(replace(run_paths, run="other"), Recipe(training=Training(**reads)))
 
 
-def test_a_recipe_file_that_is_no_recipe_is_named(run_paths: RunPaths) -> None:
+@pytest.mark.parametrize("text", ["half: [", "3", "[" * 10_000, "date: 2024-99-99"])
+def test_a_recipe_file_that_is_no_recipe_is_named(run_paths: RunPaths, text: str) -> None:
     run_paths.run_dir.mkdir(parents=True)
-    (run_paths.run_dir / "recipe.yaml").write_text("half: [", encoding="utf-8")
+    (run_paths.run_dir / "recipe.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=r"recipe\.yaml"):
         start_run(run_paths, Recipe())
 
