@@ -1,27 +1,28 @@
-"""SCRIPT make calibrate: a run's temperature, fitted on its out-of-fold scores."""
+"""SCRIPT make calibrate: a run's temperatures, fitted on its out-of-fold scores and on unlabelled test clips."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from core.device import pick_device
 from core.entrypoint import run_script
 from core.errors import UserError
-from core.paths import CALIBRATION_NAME
+from core.paths import CALIBRATION_NAME, RunPaths
 from predict.decide.calibration import calibration_error, fit_temperature, log_loss, reliability_bins
-from predict.decide.fitted_params import write_params
-from predict.inference.oof_predictions import OofPredictions, predict_out_of_fold
-from predict.inference.run_loader import load_run
+from predict.decide.fitted_params import Temperatures, write_params
+from predict.inference.oof_predictions import MIN_UNSEEN, OofPredictions, predict_out_of_fold, predict_unseen
+from predict.inference.run_loader import TrainedRun, load_run
 from recipe import Prediction, as_dict
 from recipe.cli import add_device_options, parse_command, resolve_n_jobs
 from train.runs.run_folder import find_corrections
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    command = parse_command(arguments, "Fit a run's temperature on out-of-fold scores.", add_device_options)
+    command = parse_command(arguments, "Fit a run's temperatures on out-of-fold scores.", add_device_options)
     device, n_jobs = pick_device(command.options.device), resolve_n_jobs(command.options.jobs)
     if command.recipe.prediction.pooling == "vote_fraction":
         raise UserError(
@@ -30,15 +31,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = load_run(command.run_paths.run_dir, replace(command.recipe.prediction, calibrate=False), device)
     corrections = find_corrections(command.run_paths, command.recipe)
     oof = predict_out_of_fold(command.run_paths, run, device, n_jobs, corrections)
-    temperature = fit_oof_temperature(oof, run.prediction)
+    fold_temperature = fit_oof_temperature(oof, run.prediction)
+    temperature, n_unseen = fit_common_temperature(command.run_paths, run, fold_temperature, device, n_jobs)
     by_fold, calibrated = cross_fit_temperatures(oof, run.prediction)
     scores = {"before": oof.pool_scores(run.prediction), "after": calibrated}
     metrics = {when: calibration_metrics(oof, values) for when, values in scores.items()}
     clips = oof.description if len(by_fold) > 1 else f"the {oof.description} of one fold"
-    fitted = {"temperature": temperature, "temperature_by_fold": by_fold, "clips": clips, **metrics}
+    fitted = {**asdict(Temperatures(temperature, fold_temperature)), "temperature_by_fold": by_fold}
     path = command.run_paths.run_dir / CALIBRATION_NAME
-    write_params(path, fitted | {"prediction": as_dict(run.prediction)})
-    print(f"temperature {temperature:.3f}, without a fold {min(by_fold.values()):.3f} to {max(by_fold.values()):.3f}")
+    fitted |= {"clips": clips, "unseen_clips": n_unseen, **metrics, "prediction": as_dict(run.prediction)}
+    write_params(path, fitted)
+    spread = f"without a fold {min(by_fold.values()):.3f} to {max(by_fold.values()):.3f}"
+    print(f"temperature {fold_temperature:.3f} of the networks of one fold, {spread}")
+    print(f"temperature {temperature:.3f} of all networks together, {describe_unseen(run, n_unseen)}")
     how = "each fold at the temperature of the others" if len(by_fold) > 1 else "which the temperature was fitted on"
     print(f"{oof.description}, {how}:\n")
     print(pd.DataFrame(metrics).drop("reliability").astype(float).to_string(float_format="%.4f"))
@@ -46,6 +51,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if metrics["after"]["log_loss"] > metrics["before"]["log_loss"]:
         print("\nthe log loss is higher at these temperatures: leave prediction.calibrate false")
     print(f"\n{path}: used where prediction.calibrate is true")
+
+
+def fit_common_temperature(
+    run_paths: RunPaths, run: TrainedRun, fold_temperature: float, device: torch.device, n_jobs: int
+) -> tuple[float, int]:
+    """The temperature of all networks together, 1 where it cannot be known, and the number of test clips it is by."""
+    if len(run.folds) == 1:
+        return fold_temperature, 0
+    unseen = predict_unseen(run_paths, run, device, n_jobs)
+    temperature = unseen.fit_temperature(fold_temperature, run) if unseen else None
+    return (1.0, 0) if temperature is None or unseen is None else (temperature, len(unseen.by_all))
+
+
+def describe_unseen(run: TrainedRun, n_unseen: int) -> str:
+    """Where the temperature of all networks together comes from."""
+    if len(run.folds) == 1:
+        return "which are the same"
+    if n_unseen:
+        return f"by {n_unseen} test clips, whose labels are not looked at"
+    return f"as they are: fewer than {MIN_UNSEEN} test clips say nothing of how they differ from those of one fold"
 
 
 def fit_oof_temperature(oof: OofPredictions, prediction: Prediction) -> float:

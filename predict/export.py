@@ -13,13 +13,13 @@ import torch
 import yaml
 from jinja2 import StrictUndefined, Template
 from jsonargparse import ArgumentParser
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from core.entrypoint import run_script
 from core.errors import UserError
 from core.files import replace_files
 from core.paths import CALIBRATION_NAME, FITTED_PARAMS_NAMES, RECIPE_NAME, THRESHOLDS_NAME, RunPaths
-from predict.decide.fitted_params import read_params, read_thresholds, with_tuned_window_threshold
+from predict.decide.fitted_params import TEMPERATURE_KEYS, read_params, read_thresholds, with_window_threshold
 from predict.inference.run_loader import TrainedRun, load_run
 from predict.model_export.onnx import write_onnx
 from predict.output.ground_truth import read_oof_scores
@@ -37,7 +37,8 @@ EXPORTED_NAMES = re.compile(
     + "|".join(map(re.escape, (ONNX_NAME, LABELS_NAME, CARD_NAME, RECIPE_NAME, *FITTED_PARAMS_NAMES)))
 )
 CALIBRATION_KINDS = {
-    "temperature": int | float,
+    **dict.fromkeys(TEMPERATURE_KEYS, int | float),
+    "unseen_clips": int,
     "temperature_by_fold": dict,
     "clips": str,
     "before": dict,
@@ -55,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = parse_command(arguments, "Write a run as one folder to hand on.", add_options)
     folder, run_dir = Path(command.options.out or command.run_paths.model_dir), command.run_paths.run_dir
     check_replaceable(folder)
-    run = load_run(run_dir, with_tuned_window_threshold(run_dir, command.recipe.prediction))
+    run = load_run(run_dir, with_window_threshold(run_dir, command.recipe.prediction))
     with replace_files(folder, [*(path.name for path in folder.glob("*")), ONNX_NAME]) as new:
         write_export(new, command, run)
     for path in sorted(folder.iterdir()):
@@ -78,7 +79,8 @@ def write_export(folder: Path, command: Command, run: TrainedRun) -> None:
     for fold, networks in run.folds.items():
         for number, network in enumerate(networks):
             weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-            save_file(weights, folder / f"fold{fold}{f'_{number}' if number else ''}.safetensors")
+            # save_file raises no OSError where the disk is full.
+            (folder / f"fold{fold}{f'_{number}' if number else ''}.safetensors").write_bytes(save(weights))
     write_onnx(folder / ONNX_NAME, run)
     recipe = as_dict(run.recipe) | {"prediction": as_dict(run.prediction)}
     (folder / RECIPE_NAME).write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8")

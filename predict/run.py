@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from core.errors import UserError
 from core.file_lock import file_lock
 from core.files import replace_files
 from core.paths import DECISIONS_NAME, FAILED_NAME, PREDICTION_NAMES, SUBMISSION_NAME, WINDOWS_NAME
-from predict.decide.fitted_params import Thresholds, read_thresholds, window_min_scores, with_tuned_window_threshold
+from predict.decide.fitted_params import Thresholds, read_thresholds, window_min_scores, with_window_threshold
 from predict.inference.dataset_clips import (
     FAILED_COLUMNS,
     choose_clips,
@@ -37,7 +37,6 @@ from predict.output.provenance import describe_trained, source_name, why_foreign
 from predict.output.submission import (
     SampleSubmission,
     align_to_sample,
-    check_finite,
     read_sample,
     write_decisions,
     write_submission,
@@ -90,13 +89,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.merge and not options.export:
         log_warning("--merge does nothing without --export: windows are joined in exports alone")
     device, run_dir = pick_device(options.device), run_paths.run_dir
-    run = load_run(run_dir, with_tuned_window_threshold(run_dir, command.recipe.prediction), device)
+    run = load_run(run_dir, with_window_threshold(run_dir, command.recipe.prediction), device)
     warn_if_unfinished(run_dir, run.recipe.training.epochs)
     submission = submission_path(command)
     if reason := why_foreign(run_paths, submission, source_name(options.input)):
         log_warning(f"{submission} {reason}, and is replaced with what lies beside it: another RUN= leaves it alone")
     results = predict_input(command, run, device) if options.input else predict_dataset(command, run, device)
-    check_finite(results.clip_predictions, run.labels)
     write_results(command, run, results, submission.parent)
 
 
@@ -153,7 +151,7 @@ def write_results(command: Command, run: TrainedRun, results: PredictionResults,
         )
     thresholds = read_thresholds(command.run_paths.run_dir, run.labels, run.prediction)
     filters = DetectionFilter(options.min_score or 0.0, options.top_labels)
-    prediction, source = as_dict(command.recipe.prediction), source_name(options.input)
+    in_force = replace(command.recipe.prediction, window_threshold=run.prediction.window_threshold)
     with replace_files(folder, PREDICTION_NAMES) as new:
         write_windows(new / WINDOWS_NAME, predictions, run.labels, filters, wide=options.wide)
         write_decisions(new / DECISIONS_NAME, scores, thresholds.decide(scores.values))
@@ -164,8 +162,15 @@ def write_results(command: Command, run: TrainedRun, results: PredictionResults,
         for name in options.export:
             filename, write = FORMATS[name]
             write(new / filename, detections, scores, features.fmax_hz or features.sample_rate_hz / 2)
-        details: dict[str, Any] = {"networks": run.digest, "source": source, "prediction": prediction}
-        details |= {"frames": results.frames, "trained": list(results.trained)}
+        details: dict[str, Any] = {
+            "networks": run.digest,
+            "source": source_name(options.input),
+            "prediction": as_dict(in_force),
+            **asdict(run.temperatures),
+            "thresholds": dict(zip(run.labels, thresholds.values.tolist(), strict=True)),
+            "frames": results.frames,
+            "trained": list(results.trained),
+        }
         write_provenance(new / SUBMISSION_NAME, command.run_paths.name, details)
     warn_if_stale_exports(options.export, folder, predictions)
     if results.failed:

@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser
 
 from core.device import pick_device
 from core.entrypoint import log_warning, run_script
-from predict.decide.fitted_params import DEFAULT_THRESHOLD, write_thresholds
+from predict.decide.fitted_params import write_thresholds
 from predict.decide.threshold_search import (
     METRICS,
     ScoresAtThreshold,
@@ -22,6 +22,7 @@ from predict.inference.run_loader import TrainedRun, load_run
 from recipe import Prediction, Tuning
 from recipe.bounds import NonNegativeInt
 from recipe.cli import add_device_options, parse_command, resolve_n_jobs
+from recipe.prediction import DEFAULT_THRESHOLD
 from train.runs.run_folder import find_corrections
 
 WINDOW_THRESHOLDS = np.arange(0.02, 0.99, 0.02).round(2).tolist()
@@ -83,8 +84,9 @@ def tune_and_write(run_dir: Path, run: TrainedRun, oof: OofPredictions, tuning: 
 
 
 def pool_at_thresholds(oof: OofPredictions, prediction: Prediction) -> ScoresAtThreshold:
-    """Scores of clips by each window threshold that is tried: one, unless pooling is vote_fraction."""
-    tried = {prediction.window_threshold, *(WINDOW_THRESHOLDS if prediction.pooling == "vote_fraction" else ())}
+    """Scores of clips by each window threshold that is tried: one, unless vote_fraction has none given."""
+    is_tuned = prediction.pooling == "vote_fraction" and prediction.window_threshold is None
+    tried = {prediction.count_above(), *(WINDOW_THRESHOLDS if is_tuned else ())}
     return {at: oof.pool_scores(replace(prediction, window_threshold=at)) for at in sorted(tried)}
 
 

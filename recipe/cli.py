@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from core.paths import RunPaths
 from core.resources import available_cores
 from recipe import SECTIONS, Recipe
 from recipe.label_texts import load_recipe_yaml, quote_labels
+from recipe.recipe_file import RecipeFileError, parse_recipe, read_recipe_file
 
 OLD_KEYS = {
     "features.rate_hz": "is called features.sample_rate_hz now",
@@ -38,6 +40,10 @@ OLD_KEYS = {
 """Keys of earlier versions, and what became of them."""
 
 set_loader("yaml", load_recipe_yaml, (yaml.YAMLError,))
+ROOT = Path(__file__).parents[1]
+STEP_FLOORS = ("preprocess", "train", "predict", "report", "serve")
+STEP_OPTION = re.compile(r'\badd_argument\(\s*"(--\w+)"')
+
 AddOptions = Callable[[ArgumentParser], Any]
 
 
@@ -81,6 +87,7 @@ def parse_command(arguments: Sequence[str] | None, description: str, add_options
     """Read a command line (None: the process's own). Raises UserError that names the key, the value and the bounds."""
     parser = _build_parser(description, add_options)
     arguments = [_normalize_option(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
+    arguments = _select_own_options(parser, arguments)
     arguments = quote_labels(arguments)
     _check_recipe_files(arguments)
     try:
@@ -99,6 +106,37 @@ def parse_command(arguments: Sequence[str] | None, description: str, add_options
     return Command(recipe, RunPaths(Path(parts.cache), Path(parts.submissions), name, run), parts)
 
 
+def _select_own_options(parser: ArgumentParser, arguments: Sequence[str]) -> list[str]:
+    """The arguments without the options, and their values, of other steps: ARGS goes to every step of a make command.
+
+    Says which these are. Raises UserError for an option that no step has, with the one most like it.
+    """
+    known = {option for action in parser._actions for option in action.option_strings}
+    own: list[str] = []
+    is_own = True
+    for argument in arguments:
+        if argument.startswith("--"):
+            name = argument.partition("=")[0].rstrip("+")  # + appends to a list
+            is_own = name in known
+            if not is_own:
+                others = find_step_options()
+                if name not in others:
+                    like = get_close_matches(name, [*known, *others], 1)
+                    advice = f", do you mean {like[0]}?" if like else ""
+                    explained = _explain_old_keys(name)
+                    raise UserError(f"no step has {name}{explained or advice}; see --help for the keys and options")
+                print(f"{name} is an option of another step and does nothing here", file=sys.stderr)
+        if is_own:
+            own.append(argument)
+    return own
+
+
+def find_step_options() -> set[str]:
+    """The options of all steps, read from their source: to import them all takes seconds."""
+    files = [path for floor in STEP_FLOORS for path in (ROOT / floor).rglob("*.py")]
+    return {name for path in files for name in STEP_OPTION.findall(path.read_text(encoding="utf-8"))}
+
+
 def _explain_old_keys(message: str) -> str:
     """What became of the keys of earlier versions in a parser's message."""
     explained = ""
@@ -115,29 +153,15 @@ def _normalize_option(argument: str) -> str:
     return f"--{name[2:].replace('-', '_')}{equals}{value}" if name.startswith("--") else argument
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """A loader that refuses duplicate keys, of which PyYAML keeps the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for number, (key, _) in enumerate(node.value):
-            if key.value in keys[:number]:
-                raise yaml.MarkedYAMLError(None, None, f"key {key.value!r} stands there twice", key.start_mark)
-        return super().construct_mapping(node, deep)
-
-
 def _check_recipe_files(arguments: Sequence[str]) -> None:
     """Raise UserError that names a recipe file without a mapping in YAML, which the parser's own messages do not."""
     named = [name for before, name in pairwise(["", *arguments]) if before == "--recipe"]
     named += [argument.removeprefix("--recipe=") for argument in arguments if argument.startswith("--recipe=")]
-    for name in filter(os.path.isfile, named):  # unlike Path.is_file, false for a recipe as text of any length
+    for name in named:
         try:
-            values = yaml.load(Path(name).read_text(encoding="utf-8"), _UniqueKeyLoader)
-        except UnicodeDecodeError as error:
-            raise UserError(f"--recipe {name} is not UTF-8 (byte {error.start}): save it as UTF-8") from None
-        except yaml.YAMLError as error:
-            mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
-            line = f" in line {mark.line + 1}" if mark else ""
-            raise UserError(f"--recipe {name} is no YAML ({problem or error}{line})") from None
-        if not isinstance(values, dict):
-            raise UserError(f"--recipe {name} holds no keys: write sections, as the files in recipes/ have them")
+            if os.path.isfile(name):  # noqa: PTH113 (Path.is_file raises for a recipe as text of any length)
+                read_recipe_file(Path(name))
+            elif name.lstrip().startswith("{"):
+                parse_recipe(name)
+        except RecipeFileError as error:
+            raise UserError(f"--recipe {name:.200} {error}") from None

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from recipe.bounds import Bounds, Fraction, NonNegativeInt, Seconds, Section
 
+DEFAULT_THRESHOLD = 0.5
+
 
 @dataclass(frozen=True)
 class Prediction(Section):
@@ -20,8 +22,12 @@ class Prediction(Section):
     pooling: Literal["mean", "max", "vote_fraction", "center"] = "mean"
     """How a clip's windows become one score a label; vote_fraction is the share of windows above `window_threshold`
     (and ranks equal shares by the mean), center takes the middle window alone."""
-    window_threshold: Fraction = 0.5
-    """Score above which a window has a label, for vote_fraction."""
+    threshold: Fraction | None = None
+    """Score from which on a clip has a label, but for vote_fraction; by default what make tune chose, or 0.5."""
+    window_threshold: Fraction | None = None
+    """Score above which a window has a label, for vote_fraction; by default what make tune chose, or 0.5."""
+    vote_threshold: Fraction | None = None
+    """Share of windows from which on a clip has a label, for vote_fraction; by default what make tune chose, or 0.5."""
     blend: Literal["mean", "geometric"] = "mean"
     """How the networks of a run become one."""
     calibrate: bool = False
@@ -30,6 +36,15 @@ class Prediction(Section):
     """Views: score each window so much later (below 0: earlier) as well, and average."""
     view_gains_db: list[Annotated[float, Bounds(-60, 60)]] = field(default_factory=list)
     """Views: score each window so much louder (below 0: quieter) as well, and average."""
+
+    def count_above(self) -> float:
+        """The window threshold, or the default."""
+        return DEFAULT_THRESHOLD if self.window_threshold is None else self.window_threshold
+
+    def fixed_threshold(self) -> tuple[str, float | None]:
+        """The key that decides on a clip's scores by this pooling, and its value."""
+        key = "vote_threshold" if self.pooling == "vote_fraction" else "threshold"
+        return f"prediction.{key}", getattr(self, key)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from jsonargparse.typing import PositiveInt, restricted_number_type
 from core.device import pick_device
 from core.entrypoint import run_script
 from core.errors import UserError
-from predict.decide.fitted_params import read_thresholds, with_tuned_window_threshold
+from predict.decide.fitted_params import read_thresholds, with_window_threshold
 from predict.inference.run_loader import load_run, warn_if_unfinished
 from preprocess.audio.isolated import decoder_limits
 from recipe.cli import Command, add_device_options, parse_command, resolve_n_jobs
@@ -64,7 +64,7 @@ def build_service(command: Command) -> InferenceService:
     """The networks and thresholds of a run, as `make predict` has them."""
     options, run_dir = command.options, command.run_paths.run_dir
     device, n_jobs = pick_device(options.device), resolve_n_jobs(options.jobs)
-    run = load_run(run_dir, with_tuned_window_threshold(run_dir, command.recipe.prediction), device)
+    run = load_run(run_dir, with_window_threshold(run_dir, command.recipe.prediction), device)
     warn_if_unfinished(run_dir, run.recipe.training.epochs)
     return InferenceService(
         run,

@@ -71,6 +71,15 @@ def test_calibrated_scores_are_tuned_predicted_and_handed_on(trained: Path, caps
     assert output.shape == (3, 2)
 
 
+def test_options_of_one_step_do_not_break_a_chain(trained: Path) -> None:
+    truth = trained / "truth.csv"
+    pd.DataFrame({"fname": scores_of(trained, "other").index, "labels": "Zip"}).to_csv(truth, index=False)
+    printed = make(trained, "tune predict score", f"{KEYS} --metric f1_macro --mixtures 20", RUN="other", TRUTH=truth)
+    assert "f1_macro on 20 mixtures" in printed
+    assert "macro F1" in printed
+    (trained / "cache" / "demo" / "runs" / "other" / "thresholds.json").unlink()
+
+
 def test_runs_are_blended_with_fitted_weights(trained: Path) -> None:
     printed = make(trained, "blend", f"{KEYS} --by geometric --fit", RUN="both", RUNS="one other")
     assert "fitted weights" in printed

@@ -7,14 +7,16 @@ import subprocess
 import sys
 from functools import cache
 from graphlib import TopologicalSorter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from jsonargparse import ArgumentParser
 
 from core.errors import UserError
 from preprocess.features import add_options
 from recipe import SECTIONS
-from recipe.cli import parse_command
+from recipe.cli import find_step_options, parse_command
 from tests.trace_clip import count, trace_clip
 
 ROOT = Path(__file__).parent.parent
@@ -40,6 +42,9 @@ OLD_WORDS = {
     *("trust", "unheard", "untaught", "voices", "watched", "whereabouts", "wins"),
 }
 """Private words of earlier versions; the field has others for what they named."""
+YAML_BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{name}: &{name} [{', '.join([f'*{before}'] * 10)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+)
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 
 
@@ -135,6 +140,12 @@ def test_recipes_are_read_by_the_scripts(path: Path) -> None:
         (b"data:\n  folds: 3\n  folds: 4", r"is no YAML \(key 'folds' stands there twice in line 3"),
         (b"", "holds no keys"),
         (b"- 1", "holds no keys"),
+        (b"training: 5", "has 5 for section training: write its keys below it"),
+        (b"tuning:", "has None for section tuning"),
+        (b"[" * 5_000, "is nested too deep"),
+        (b"a: &a [*a]", "is no recipe: its aliases stand for too many values"),
+        (b"#" * (1 << 19), "is larger than 256 KiB"),
+        (YAML_BOMB.encode(), "is no recipe: its aliases stand for too many values"),
     ],
 )
 def test_a_recipe_that_is_no_recipe_is_named(tmp_path: Path, content: bytes, message: str) -> None:
@@ -200,7 +211,8 @@ def test_every_key_of_a_recipe_is_read_by_a_floor(key: str) -> None:
     ("arguments", "words"),
     [
         (["--training.epochs", "0"], ["training.epochs", "0", "at least 1"]),
-        (["--training.epochz", "3"], ["training.epochz"]),
+        (["--training.epochz", "3"], ["no step has --training.epochz, do you mean --training.epochs?"]),
+        (["--mixture", "3"], ["no step has --mixture, do you mean --mixtures?"]),
         (["--features.rate_hz", "8000"], ["features.rate_hz is called features.sample_rate_hz now"]),
         (["--recipe", "{training: {masks: 1}}"], ["training.masks is called training.max_masks now"]),
         (["--prediction.top_k", "2"], ["prediction.top_k is gone: use prediction.pooling mean or max"]),
@@ -222,6 +234,26 @@ def test_dashes_in_the_names_of_options_are_underscores_and_in_values_are_not() 
     command = parse_command(spelled, "test", add_options)
     assert (command.recipe.training.max_lr, command.recipe.data.note_octaves) == ("1e-3..1e-2", False)
     assert (command.run_paths.run, command.options.max_failures) == ("a-b", 0.2)
+
+
+def test_options_of_other_steps_are_named_and_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = "--metric f1_macro --max-failures 0.2 --export json raven --mixtures=3 --tuning.mixtures 7 --per_label"
+    command = parse_command(arguments.split(), "test", add_options)
+    assert (command.options.max_failures, command.recipe.tuning.mixtures) == (0.2, 7)
+    said = [line.partition(" is an option of another step")[0] for line in capsys.readouterr().err.splitlines()]
+    assert said == ["--metric", "--export", "--mixtures", "--per_label"]
+
+
+def test_the_options_of_every_step_are_found() -> None:
+    options = find_step_options()
+    for path in FILES:
+        if is_script(path) and path.parent.name not in ("synth", "core"):
+            script = import_module(module_of(path))
+            parser = ArgumentParser()
+            if add := getattr(script, "add_options", None):
+                add(parser)
+            own = {option for action in parser._actions for option in action.option_strings}
+            assert own - {"-h", "--help"} <= options, path
 
 
 def test_a_recipe_with_an_unknown_key_stops_with_one_line(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 Guo et al., "On Calibration of Modern Neural Networks", 2017.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -54,6 +54,41 @@ def fit_temperature(pool_scores: Callable[[float], np.ndarray], truth: np.ndarra
 
     edge = np.log(MAX_TEMPERATURE)
     return float(np.exp(minimize_scalar(loss, bounds=(-edge, edge), method="bounded", options={"xatol": 1e-3}).x))
+
+
+def fit_blend_temperature(
+    pool_blend: Callable[[float], np.ndarray],
+    networks: Sequence[np.ndarray],
+    calibrated: Sequence[np.ndarray],
+    activation: Activation,
+) -> float | None:
+    """The temperature of several networks' blend, from clips that none was trained on and whose labels are not known.
+
+    The mean of calibrated networks is too careful: a temperature of single networks does not fit it. Where `calibrated`
+    scores of single networks hold, they tell how often labels are true beside any function of one network's logits. The
+    blend's calibrated scores, `pool_blend` at the temperature, must tell the same of the networks' mean logits.
+
+    Args: scores [n_clips, n_labels] of each network as they are, and calibrated. None where no temperature does.
+    """
+    from scipy.optimize import brentq
+
+    logits = [_to_logits(scores, activation) for scores in networks]
+    mean_logits = np.mean(logits, axis=0)
+    expected = np.mean([(likely * own).sum() for likely, own in zip(calibrated, logits, strict=True)])
+
+    def excess(logarithm: float) -> float:
+        return float((pool_blend(float(np.exp(logarithm))) * mean_logits).sum() - expected)
+
+    edge = np.log(MAX_TEMPERATURE)
+    if excess(-edge) * excess(edge) > 0:
+        return None
+    return float(np.exp(brentq(excess, -edge, edge, xtol=1e-4)))
+
+
+def _to_logits(scores: np.ndarray, activation: Activation) -> np.ndarray:
+    """float64 logits of probabilities; for softmax their logarithms, which differ from logits by a number a clip."""
+    precise = np.clip(scores.astype(np.float64), np.finfo(np.float32).tiny, 1 - HALF_ULP)
+    return np.log(precise) if activation == "softmax" else np.log(precise) - np.log1p(-precise)
 
 
 def reliability_bins(truth: np.ndarray, scores: np.ndarray, activation: Activation) -> pd.DataFrame:

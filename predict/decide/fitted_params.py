@@ -1,20 +1,43 @@
-"""Parameters fitted on a run's out-of-fold scores, JSON files beside its checkpoints: thresholds, and a temperature."""
+"""Parameters fitted on a run's out-of-fold scores, JSON files beside its checkpoints: thresholds, and temperatures."""
 
 import json
+import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from types import UnionType
 from typing import Any
 
 import numpy as np
+import xxhash
 
+from core.entrypoint import log_warning
 from core.errors import UserError
 from core.files import atomic_write
 from core.paths import CALIBRATION_NAME, THRESHOLDS_NAME
+from predict.decide.calibration import MAX_TEMPERATURE
 from recipe import Prediction, as_dict
+from recipe.prediction import DEFAULT_THRESHOLD
+from train.evaluate.windows import TIE_BREAK_WEIGHT
 
-DEFAULT_THRESHOLD = 0.5
+MAX_CHARACTERS = 1 << 25
+"""Of a file that is read."""
+DECISION_KEYS = ("threshold", "vote_threshold")
+"""Keys of `prediction` on which no score depends."""
+
+
+@dataclass(frozen=True)
+class Temperatures:
+    """What the logits of calibrated windows are divided by; 1 leaves them as they are."""
+
+    temperature: float = 1.0
+    """Of all networks of a run together."""
+    fold_temperature: float = 1.0
+    """Of the networks of one fold, which give out-of-fold scores: all together are less confident than these."""
+
+
+TEMPERATURE_KEYS = ("temperature", "fold_temperature")
 
 
 @dataclass(frozen=True)
@@ -32,34 +55,54 @@ class Thresholds:
 def window_min_scores(thresholds: Thresholds, prediction: Prediction) -> np.ndarray:
     """The lowest score of a window that has a label, [n_labels] or one for all."""
     if prediction.pooling == "vote_fraction":  # thresholds are for shares of windows
-        return np.nextafter(np.float32(prediction.window_threshold), np.float32(1))
+        return np.nextafter(np.float32(prediction.count_above()), np.float32(1))
     return thresholds.values
 
 
 def read_params(path: Path, kinds: Mapping[str, type | UnionType], command: str) -> dict[str, Any] | None:
     """The content of a file, if there is one; its `prediction` is empty where a file written by hand has none.
 
-    Raises UserError unless each key of `kinds` has a value of its kind; `command` writes the file again.
+    Raises UserError unless each key of `kinds` has a value of its kind; `command` writes the file again. Warns where
+    the file is not as it was written.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_CHARACTERS + 1)
+        content = json.loads(text) if len(text) <= MAX_CHARACTERS else None
         if not isinstance(content, dict):
-            raise ValueError("it is no JSON object")
+            raise ValueError("it is no JSON object, or too large")
+        if content.pop("checksum", checksum := _checksum(content)) != checksum:
+            _warn_once(f"{path} is not as {command} wrote it: what it says now is used; remove its checksum if it may")
         content.setdefault("prediction", {})
         for key, kind in {**kinds, "prediction": dict}.items():
             if not isinstance(content.get(key), kind):
-                raise ValueError(f"its {key} is {content.get(key)!r}")
+                raise ValueError(f"its {key} is {reprlib.repr(content.get(key))}")
         return content
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be used ({error}): run {command} again, or remove it") from None
 
 
 def write_params(path: Path, content: Mapping[str, Any]) -> None:
     """Write a file as `read_params` reads it."""
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        text = _to_json({**content, "checksum": _checksum(content)})
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _to_json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, ensure_ascii=False, indent=1)
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    """Of all of a file but the checksum itself, which follows it."""
+    text = _to_json({key: value for key, value in content.items() if key != "checksum"})
+    return xxhash.xxh3_64_hexdigest(text.encode("utf-8", "surrogatepass"))
+
+
+_warn_once = cache(log_warning)
+"""A command reads a file several times."""
 
 
 def changed_keys(content: dict[str, Any], prediction: Prediction, *ignored: str) -> str:
@@ -69,23 +112,32 @@ def changed_keys(content: dict[str, Any], prediction: Prediction, *ignored: str)
     return ", ".join(f"prediction.{key} {theirs[key]}" for key in keys if key not in ignored)
 
 
-def read_temperature(run_dir: Path, prediction: Prediction) -> float:
-    """The temperature for `prediction.calibrate`, else 1. Raises UserError where none was fitted for `prediction`."""
+def read_temperatures(run_dir: Path, prediction: Prediction) -> Temperatures:
+    """The temperatures for `prediction.calibrate`, else 1. Raises UserError where none were fitted for `prediction`."""
     if not prediction.calibrate:
-        return 1.0
+        return Temperatures()
     path = run_dir / CALIBRATION_NAME
-    content = read_params(path, {"temperature": int | float}, "make calibrate")
+    content = read_params(path, dict.fromkeys(TEMPERATURE_KEYS, int | float), "make calibrate")
     if content is None:
         raise UserError(f"prediction.calibrate = true: {path} is not there; run make calibrate first")
-    if changed := changed_keys(content, prediction, "mode", "calibrate", "window_threshold"):
+    if changed := changed_keys(content, prediction, "mode", "calibrate", "window_threshold", *DECISION_KEYS):
         raise UserError(f"{path} is for {changed}: run make calibrate again")
-    if not content["temperature"] > 0:
-        raise UserError(f"{path} has the temperature {content['temperature']}: run make calibrate again")
-    return float(content["temperature"])
+    temperatures = [float(content[key]) for key in TEMPERATURE_KEYS]
+    for temperature in temperatures:
+        if not 1 / MAX_TEMPERATURE <= temperature <= MAX_TEMPERATURE:
+            raise UserError(f"{path} has the temperature {temperature:g}: run make calibrate again")
+    return Temperatures(*temperatures)
 
 
 def read_thresholds(run_dir: Path, labels: list[str], prediction: Prediction) -> Thresholds:
-    """The thresholds that were tuned for a run and this prediction, or 0.5 for each label. Raises UserError."""
+    """The thresholds: the recipe's, or those that were tuned for this prediction, or 0.5. Raises UserError."""
+    key, fixed = prediction.fixed_threshold()
+    if fixed is not None:
+        path = run_dir / THRESHOLDS_NAME
+        source = f"{fixed:g} by {key}" + (f", not {path}" if path.exists() else "")
+        if prediction.pooling == "vote_fraction":  # a share that is just the threshold is enough
+            fixed *= 1 - TIE_BREAK_WEIGHT
+        return Thresholds(np.full(len(labels), fixed, np.float32), source)
     content, source = _read_tuned(run_dir, prediction)
     if content is None:
         return Thresholds(np.full(len(labels), DEFAULT_THRESHOLD, np.float32), source)
@@ -93,13 +145,14 @@ def read_thresholds(run_dir: Path, labels: list[str], prediction: Prediction) ->
     return Thresholds(np.array(values, np.float32), source)
 
 
-def with_tuned_window_threshold(run_dir: Path, prediction: Prediction) -> Prediction:
-    """`prediction` with the window threshold that was tuned for a run together with its thresholds, if it was."""
-    content, source = _read_tuned(run_dir, prediction)
-    if content is None or prediction.pooling != "vote_fraction":
+def with_window_threshold(run_dir: Path, prediction: Prediction) -> Prediction:
+    """`prediction` with the window threshold in force: its own, or that tuned with a run's thresholds, or 0.5."""
+    if prediction.pooling != "vote_fraction" or prediction.window_threshold is not None:
         return prediction
-    theirs = as_dict(prediction) | content["prediction"]
-    return replace(prediction, window_threshold=_read_fraction(source, theirs, "window_threshold"))
+    content, source = _read_tuned(run_dir, prediction)
+    if content is None or "window_threshold" not in content["prediction"]:
+        return replace(prediction, window_threshold=DEFAULT_THRESHOLD)
+    return replace(prediction, window_threshold=_read_fraction(source, content["prediction"], "window_threshold"))
 
 
 def write_thresholds(
@@ -107,9 +160,8 @@ def write_thresholds(
 ) -> Path:
     """Write a run's thresholds, the keys they are for, and `tuned`: the metric and its values."""
     per_label = dict(zip(labels, map(float, values), strict=True))
-    path, temperature = run_dir / THRESHOLDS_NAME, read_temperature(run_dir, prediction)
-    content = {"thresholds": per_label, "temperature": temperature, "prediction": as_dict(prediction)}
-    write_params(path, tuned | content)
+    path, temperatures = run_dir / THRESHOLDS_NAME, read_temperatures(run_dir, prediction)
+    write_params(path, tuned | {"thresholds": per_label, **asdict(temperatures), "prediction": as_dict(prediction)})
     return path
 
 
@@ -120,10 +172,11 @@ def _read_tuned(run_dir: Path, prediction: Prediction) -> tuple[dict[str, Any] |
     if content is None:
         return None, default
     # Dense scores are close to exact ones, and a run whose networks cannot predict densely predicts exactly.
-    changed = changed_keys(content, prediction, "mode", "window_threshold")
-    temperature = content.get("temperature", 1.0)
-    if not changed and temperature != read_temperature(run_dir, prediction):
-        changed = f"a temperature of {temperature:.3f}"
+    given = prediction.pooling == "vote_fraction" and prediction.window_threshold is not None
+    changed = changed_keys(content, prediction, "mode", *DECISION_KEYS, *(() if given else ("window_threshold",)))
+    temperatures = asdict(read_temperatures(run_dir, prediction))
+    if not changed and temperatures != {key: content.get(key, 1.0) for key in temperatures}:
+        changed = f"a temperature of {content.get('temperature', 1.0)!s:.6}"
     return (None, f"{default} ({path} is for {changed}: run make tune)") if changed else (content, str(path))
 
 
@@ -131,5 +184,7 @@ def _read_fraction(path: str, numbers: dict[str, Any], key: str) -> float:
     """A number of a thresholds file. Raises UserError where it is none from 0 to 1."""
     number = numbers.get(key)
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 1:
-        raise UserError(f"{path} gives {key!r} {number!r} and no number from 0 to 1: run make tune again, or remove it")
+        raise UserError(
+            f"{path} gives {key!r} {reprlib.repr(number)} and no number from 0 to 1: run make tune again, or remove it"
+        )
     return float(number)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from predict.decide.fitted_params import DEFAULT_THRESHOLD
+from recipe.prediction import DEFAULT_THRESHOLD
 from train.evaluate.metrics import f1_macro, f1_micro, hamming_score
 
 Metric = Literal["f1_micro", "f1_macro", "hamming"]

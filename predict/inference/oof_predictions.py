@@ -1,6 +1,8 @@
 """Predictions for clips by networks that were not trained on them: what thresholds and calibration are fitted on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -9,8 +11,14 @@ from torch import Tensor
 
 from core.errors import UserError
 from core.paths import RunPaths
-from predict.decide.calibration import apply_temperature
-from predict.inference.dataset_clips import StoredClips, choose_oof_clips, predict_stored_clips, score_side_by_side
+from predict.decide.calibration import apply_temperature, fit_blend_temperature
+from predict.inference.dataset_clips import (
+    StoredClips,
+    check_test_clips,
+    choose_oof_clips,
+    predict_stored_clips,
+    score_side_by_side,
+)
 from predict.inference.run_loader import TrainedRun
 from predict.inference.synthetic_mixtures import make_mixture
 from predict.inference.tagger import ClipPrediction
@@ -20,6 +28,9 @@ from recipe import Prediction, Tuning
 from train.data.corrected_clips import read_corrected_clips
 from train.evaluate.windows import pool_windows
 from train.networks.factory import Activation
+
+MIN_UNSEEN = 5
+"""Fewer test clips say too little of how all networks together differ from those of one fold."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +47,58 @@ class OofPredictions:
 
     def pool_scores(self, prediction: Prediction, temperature: float = 1.0) -> np.ndarray:
         """Scores [n_clips, n_labels] of the clips, pooled over their windows at a temperature."""
-        windows = [torch.from_numpy(each.windows) for each in self.clip_predictions]
-        calibrated = apply_temperature(torch.cat(windows), temperature, self.activation).split(list(map(len, windows)))
-        return np.stack([pool_windows(each, prediction).numpy() for each in calibrated])
+        return pool_predictions(self.clip_predictions, self.activation, prediction, temperature)
 
     def select(self, chosen: np.ndarray) -> "OofPredictions":
         """Some of the clips, by a boolean [n_clips]."""
         clip_predictions = [self.clip_predictions[index] for index in np.flatnonzero(chosen)]
         return replace(self, clip_predictions=clip_predictions, truth=self.truth[chosen], folds=self.folds[chosen])
+
+
+def pool_predictions(
+    clip_predictions: Sequence[ClipPrediction], activation: Activation, prediction: Prediction, temperature: float
+) -> np.ndarray:
+    """Scores [n_clips, n_labels] of clips, pooled over their windows at a temperature."""
+    windows = [torch.from_numpy(each.windows) for each in clip_predictions]
+    calibrated = apply_temperature(torch.cat(windows), temperature, activation).split(list(map(len, windows)))
+    return np.stack([pool_windows(each, prediction).numpy() for each in calibrated])
+
+
+@dataclass(frozen=True)
+class UnseenClips:
+    """Test clips as all networks together score them, and as those of each fold do; their labels are not looked at."""
+
+    by_all: list[ClipPrediction]
+    by_fold: list[list[ClipPrediction]]
+
+    def fit_temperature(self, fold_temperature: float, run: TrainedRun) -> float | None:
+        """The temperature of all networks together, given that of single folds' networks; None where there is none."""
+        activation, prediction = run.activation, run.prediction
+
+        def pool(clips: list[ClipPrediction], temperature: float) -> np.ndarray:
+            return pool_predictions(clips, activation, prediction, temperature)
+
+        return fit_blend_temperature(
+            partial(pool, self.by_all),
+            [pool(clips, 1.0) for clips in self.by_fold],
+            [pool(clips, fold_temperature) for clips in self.by_fold],
+            activation,
+        )
+
+
+def predict_unseen(run_paths: RunPaths, run: TrainedRun, device: torch.device, n_jobs: int) -> UnseenClips | None:
+    """The test clips, by the networks of a run with more than one fold; None where there are fewer than MIN_UNSEEN."""
+    with open_store(run_paths.store, run.recipe.features) as store:
+        table = read_corrected_clips(run_paths, None, store).table
+        clips = table[table["split"] == "test"]
+        check_test_clips(clips, table[table["split"] == "train"], run)
+        if clips["clip"].isin(store.clips).sum() < MIN_UNSEEN or len(run.folds) == 1:
+            return None
+        by_all, *by_fold = (
+            list(predict_stored_clips(clips, replace(run, folds=folds), store, device, n_jobs).values())
+            for folds in (run.folds, *({fold: networks} for fold, networks in run.folds.items()))
+        )
+    return UnseenClips(by_all, by_fold)
 
 
 def predict_out_of_fold(

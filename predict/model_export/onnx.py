@@ -32,7 +32,7 @@ class EnsembleModule(nn.Module):
 
 def write_onnx(path: Path, run: TrainedRun) -> None:
     """Write a run's networks, blended; any number of windows, each of `prediction.window_seconds`, without views."""
-    module = EnsembleModule(run.networks, run.prediction.blend, run.temperature).eval()
+    module = EnsembleModule(run.networks, run.prediction.blend, run.temperatures.temperature).eval()
     window, _ = window_and_hop_frames(run.prediction, run.frames_per_second)
     program = torch.onnx.export(
         module,

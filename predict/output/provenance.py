@@ -10,7 +10,7 @@ from core.entrypoint import log_warning
 from core.errors import UserError
 from core.files import hash_files
 from core.paths import PROVENANCE_NAME, RunPaths
-from predict.decide.fitted_params import changed_keys, read_params, write_params
+from predict.decide.fitted_params import changed_keys, read_params, with_window_threshold, write_params
 from preprocess.dataset.clip_table import hash_frames_digests, read_clip_table
 from recipe.cli import Command
 from train.evaluate.score_table import read_scores
@@ -31,7 +31,8 @@ def warn_if_predicted_otherwise(command: Command, path: Path) -> None:
     provenance = None if stale else _read(path)
     if provenance and provenance.get("trained"):
         log_warning(describe_trained(provenance["trained"]))
-    if provenance and (keys := changed_keys(provenance, command.recipe.prediction)):
+    prediction = with_window_threshold(command.run_paths.run_dir, command.recipe.prediction)
+    if provenance and (keys := changed_keys(provenance, prediction)):
         log_warning(f"{path} was predicted with {keys}: give the same ARGS, or these decisions are not its own")
 
 

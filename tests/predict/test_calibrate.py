@@ -1,6 +1,7 @@
 """make calibrate, by its command line: fitted out of fold, used where asked for, and by what comes after it."""
 
 import json
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -97,6 +98,37 @@ def test_thresholds_belong_to_a_temperature(tiny_run: TinyRun) -> None:
     path = tiny_run.run_paths.run_dir / "calibration.json"
     path.write_text(json.dumps(fitted(tiny_run) | {"temperature": 7.5}), encoding="utf-8")
     assert "temperature" in read_thresholds(tiny_run.run_paths.run_dir, LABELS, PREDICTION).source
+
+
+def test_all_networks_together_and_those_of_a_fold_have_their_own_temperatures(
+    tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(tiny_run.arguments)
+    printed, content = capsys.readouterr().out, fitted(tiny_run)
+    assert f"temperature {content['fold_temperature']:.3f} of the networks of one fold" in printed
+    assert f"temperature {content['temperature']:.3f} of all networks together, by 6 test clips" in printed
+    assert content["temperature"] != content["fold_temperature"]
+    trained = load_run(tiny_run.run_paths.run_dir, PREDICTION)
+    assert trained.tagger().temperature == content["temperature"]
+    assert trained.tagger(0).temperature == trained.tagger(1).temperature == content["fold_temperature"]
+    run.main([*tiny_run.arguments, *CALIBRATED])
+    provenance = json.loads((tiny_run.run_paths.submission_dir / "provenance.json").read_text("utf-8"))
+    assert provenance["temperature"] == content["temperature"]
+
+
+def test_without_test_clips_all_networks_together_keep_their_scores(
+    tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_run.write_table(tiny_run.table[tiny_run.table["split"] == "train"])
+    main(tiny_run.arguments)
+    assert "temperature 1.000 of all networks together, as they are: fewer than 5 test" in capsys.readouterr().out
+    assert fitted(tiny_run)["temperature"] == 1 != fitted(tiny_run)["fold_temperature"]
+
+
+def test_the_networks_of_the_only_fold_have_one_temperature(tiny_run: TinyRun) -> None:
+    shutil.rmtree(tiny_run.run_paths.run_dir / "fold1")
+    main(tiny_run.arguments)
+    assert fitted(tiny_run)["temperature"] == fitted(tiny_run)["fold_temperature"] != 1
 
 
 def test_what_cannot_be_calibrated_says_what_to_do(tiny_run: TinyRun) -> None:

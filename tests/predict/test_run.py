@@ -10,10 +10,13 @@ import pandas as pd
 import pytest
 
 from core.errors import UserError
-from predict import score
+from predict import calibrate, export, score, tune
 from predict.inference.run_loader import load_run
 from predict.run import main
 from recipe import Prediction
+from recipe.cli import parse_command
+from serve.run import add_options as serve_options
+from serve.run import build_service
 from tests.predict.conftest import FEATURES, LABELS, TinyRun, predict_frames
 from train.loop.epoch_log import EpochLog
 from train.runs.checkpoint import load_checkpoint, save_checkpoint
@@ -163,15 +166,35 @@ def test_files_are_replaced_together_or_not_at_all(tiny_run: TinyRun, monkeypatc
         assert not list(folder.glob(".new*"))
 
 
-def test_scores_that_are_not_finite_are_refused_before_anything_is_written(tiny_run: TinyRun) -> None:
+def change_weight(tiny_run: TinyRun, name: str, value: float) -> None:
+    """Give a weight of fold 1's network another value."""
     path = tiny_run.run_paths.run_dir / "fold1" / "best.pt"
     checkpoint = load_checkpoint(path)
-    last = [name for name in checkpoint.network if name.endswith("bias")][-1]
-    checkpoint.network[last][1] = float("nan")
+    checkpoint.network[name].flatten()[0] = value
     save_checkpoint(path, checkpoint)
-    message = refusal_message(tiny_run)
-    assert message.startswith(f"clip {tiny_run.table['clip'].iloc[6]!r} has the score nan for label {LABELS[1]!r}")
-    assert "make train" in message
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused_by_every_step(tiny_run: TinyRun, value: float) -> None:
+    main(tiny_run.arguments)
+    change_weight(tiny_run, "head.2.bias", value)
+    before = files_in(tiny_run.run_paths.cache) | files_in(tiny_run.run_paths.submissions)
+    for step in (main, tune.main, calibrate.main, export.main):
+        with pytest.raises(UserError, match=r"fold1/best\.pt .*head\.2\.bias has numbers that are not finite.*train"):
+            step(tiny_run.arguments)
+    with pytest.raises(UserError, match="not finite"):
+        build_service(parse_command([*tiny_run.arguments, "--device", "cpu"], "", serve_options))
+    assert files_in(tiny_run.run_paths.cache) | files_in(tiny_run.run_paths.submissions) == before
+
+
+def test_scores_that_are_not_finite_are_refused_before_anything_is_written(tiny_run: TinyRun) -> None:
+    change_weight(tiny_run, "trunk.0.1.running_var", -1.0)  # whose square root is none
+    assert "make train" in refusal_message(tiny_run)
+    before = files_in(tiny_run.run_paths.cache)
+    for step in (tune.main, calibrate.main):
+        with pytest.raises(UserError, match="no finite number, and none is used"):
+            step(tiny_run.arguments)
+    assert files_in(tiny_run.run_paths.cache) == before
 
 
 def test_detections_are_sought_for_exports_alone(

@@ -92,12 +92,80 @@ def test_window_threshold_and_share_are_tuned_together_and_used(tiny_run: TinyRu
     np.testing.assert_allclose(submission[LABELS].to_numpy(), expected, atol=1e-6)
 
 
-def test_the_window_threshold_asked_for_is_tried_too() -> None:
+def test_no_window_threshold_is_tried_but_the_one_given() -> None:
     windows = np.array([[0.2], [0.9]], np.float32)
     clip_prediction = ClipPrediction(np.arange(2.0), np.arange(1.0, 3.0), windows, windows.mean(0))
     oof = OofPredictions([clip_prediction], np.ones((1, 1), np.float32), np.zeros(1, np.int64), "sigmoid", "a clip")
     prediction = Prediction(pooling="vote_fraction", window_threshold=0.195)
-    np.testing.assert_allclose(pool_at_thresholds(oof, prediction)[0.195], [[0.999 + 0.001 * 0.55]], rtol=1e-6)
+    ((window_threshold, scores),) = pool_at_thresholds(oof, prediction).items()
+    assert window_threshold == 0.195
+    np.testing.assert_allclose(scores, [[0.999 + 0.001 * 0.55]], rtol=1e-6)
+
+
+def test_a_window_threshold_that_is_given_comes_before_the_tuned_one(
+    tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    votes = [*tiny_run.arguments, "--prediction.pooling", "vote_fraction"]
+    main(votes)
+    path, folder = tiny_run.run_paths.run_dir / "thresholds.json", tiny_run.run_paths.submission_dir
+    tuned = json.loads(path.read_text(encoding="utf-8"))["prediction"]["window_threshold"]
+    given = 0.5 if tuned != 0.5 else 0.4
+    for options, in_force in (([], tuned), (["--prediction.window_threshold", str(given)], given)):
+        capsys.readouterr()
+        run.main([*votes, *options])
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("labels decided at")]
+        is_tuned = in_force == tuned
+        assert (f"({path} is for prediction.window_threshold {tuned}: run make tune)" in line) is not is_tuned
+        provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        assert provenance["prediction"]["window_threshold"] == in_force
+        assert (set(provenance["thresholds"].values()) == {0.5}) is not is_tuned
+        windows = pd.read_csv(folder / "windows.csv")
+        fractions = (windows["score"] > in_force).groupby([windows["clip"], windows["label"]]).mean()
+        submission = pd.read_csv(folder / "submission.csv").melt("clip", var_name="label").set_index(["clip", "label"])
+        assert (submission["value"] - fractions).abs().max() < 1.1e-3
+        tiny_run.set_test_labels("low")
+        score.main([*votes, *options])
+        assert "warning" not in capsys.readouterr().err
+    score.main(votes)
+    assert f"was predicted with prediction.window_threshold {given}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("pooling", "key", "other"),
+    [("center", "threshold", "vote_threshold"), ("vote_fraction", "vote_threshold", "threshold")],
+)
+def test_a_threshold_that_is_given_decides_before_tuned_ones(
+    tiny_run: TinyRun, capsys: pytest.CaptureFixture[str], pooling: str, key: str, other: str
+) -> None:
+    arguments = [*tiny_run.arguments, "--prediction.pooling", pooling]
+    fixed = [*arguments, f"--prediction.{key}", "0.26", f"--prediction.{other}", "0.99"]
+    tiny_run.set_test_labels("low")
+    for is_tuned in (False, True):
+        if is_tuned:
+            main(arguments)
+        run.main(fixed)
+        printed = capsys.readouterr().out
+        path = tiny_run.run_paths.run_dir / "thresholds.json"
+        assert f"labels decided at 0.26 by prediction.{key}{f', not {path}' if is_tuned else ''}: " in printed
+        table = pd.read_csv(tiny_run.run_paths.submission_csv, index_col=0)
+        decided = pd.read_csv(tiny_run.run_paths.submission_dir / "labels.csv", keep_default_na=False)["labels"]
+        expected = [";".join(label for label in LABELS if row[label] >= 0.26) for _, row in table.iterrows()]
+        assert decided.tolist() == expected
+        provenance = json.loads((tiny_run.run_paths.submission_dir / "provenance.json").read_text(encoding="utf-8"))
+        assert set(provenance["thresholds"].values()) == {pytest.approx(0.26, rel=2e-3)}
+        score.main(fixed)
+        captured = capsys.readouterr()
+        assert f"decisions at 0.26 by prediction.{key}" in captured.out and "warning" not in captured.err
+
+
+def test_windows_and_votes_decide_as_an_earlier_instrument_recogniser_did(tiny_run: TinyRun) -> None:
+    votes = "--prediction.pooling vote_fraction --prediction.window_threshold 0.51 --prediction.vote_threshold 0.5"
+    run.main([*tiny_run.arguments, *votes.split()])
+    windows = pd.read_csv(tiny_run.run_paths.submission_dir / "windows.csv")
+    fractions = (windows["score"] > 0.51).groupby([windows["clip"], windows["label"]]).mean().unstack()[LABELS]
+    decided = pd.read_csv(tiny_run.run_paths.submission_dir / "labels.csv", keep_default_na=False)
+    expected = [";".join(label for label in LABELS if fractions.loc[clip, label] >= 0.5) for clip in decided["clip"]]
+    assert decided["labels"].tolist() == expected
 
 
 def test_networks_that_cannot_share_windows_have_the_same_thresholds_everywhere(

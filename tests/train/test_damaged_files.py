@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests.predict.test_damaged_files import mutate
 
 from core.errors import UserError
+from tests.predict.test_damaged_files import mutate
 from tests.test_house import YAML_BOMB
 from tests.train.factories import OPTIONS, files_of, fit, get_run_dir
 from train import find_lr

@@ -14,11 +14,12 @@ from predict.decide.calibration import (
     HALF_ULP,
     apply_temperature,
     calibration_error,
+    fit_blend_temperature,
     fit_temperature,
     log_loss,
     reliability_bins,
 )
-from predict.decide.fitted_params import read_temperature, write_params
+from predict.decide.fitted_params import Temperatures, read_temperatures, write_params
 from recipe import Prediction, as_dict
 from train.evaluate.windows import Blend, blend
 from train.networks.factory import Activation
@@ -123,23 +124,64 @@ def test_reliability_of_a_few_scores_by_hand() -> None:
     ("content", "words"),
     [
         (None, "run make calibrate first"),
-        ({"temperature": 0}, "temperature 0"),
+        ({"temperature": 0, "fold_temperature": 1}, "temperature 0"),
+        ({"temperature": 1, "fold_temperature": 1e308}, "temperature 1e+308"),
+        ({"temperature": float("nan"), "fold_temperature": 1}, "temperature nan"),
         ({"temperature": "warm"}, "its temperature is 'warm'"),
+        ({"temperature": 2}, "its fold_temperature is None"),
         ({"clips": "some"}, "its temperature is None"),
     ],
 )
 def test_a_temperature_that_is_none_is_refused(tmp_path: Path, content: dict[str, Any] | None, words: str) -> None:
     if content is not None:
         write_params(tmp_path / CALIBRATION_NAME, content)
-    assert read_temperature(tmp_path, Prediction()) == 1
+    assert read_temperatures(tmp_path, Prediction()) == Temperatures(1, 1)
     with pytest.raises(UserError, match=rf"{words}.*|.*make calibrate") as caught:
-        read_temperature(tmp_path, Prediction(calibrate=True))
+        read_temperatures(tmp_path, Prediction(calibrate=True))
     assert words in str(caught.value)
 
 
+def draw_networks(activation: Activation, noise: float, n_clips: int = 4_000) -> tuple[np.ndarray, np.ndarray]:
+    """Truth [n_clips, 4], and scores [5, n_clips, 4] of networks that know its logits with noise, too sure of it."""
+    random = np.random.default_rng(round(10 * noise))
+    logits = 2.5 * random.standard_normal((n_clips, 4)) - 1
+    networks = torch.from_numpy(2 * (logits + noise * random.standard_normal((5, n_clips, 4))))
+    if activation == "softmax":
+        drawn = (torch.from_numpy(logits).softmax(-1).numpy().cumsum(1) < random.uniform(size=(n_clips, 1))).sum(1)
+        return np.eye(4, dtype=np.float32)[np.minimum(drawn, 3)], networks.softmax(-1).float().numpy()
+    truth = random.uniform(size=logits.shape) < 1 / (1 + np.exp(-logits))
+    return truth.astype(np.float32), networks.sigmoid().float().numpy()
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("noise", [0.5, 1.0, 1.5])
+def test_networks_together_are_calibrated_without_labels(activation: Activation, noise: float) -> None:
+    truth, networks = draw_networks(activation, noise)
+    of_one, labels = networks[0, :2000], truth[:2000]
+    of_fold = fit_temperature(lambda at: scores_at(of_one, at, activation), labels, activation)
+    unseen, labels = networks[:, 2000:], truth[2000:]
+    mean = unseen.mean(0)
+
+    def error(temperature: float) -> float:
+        return calibration_error(reliability_bins(labels, scores_at(mean, temperature, activation), activation))
+
+    calibrated = [scores_at(scores, of_fold, activation) for scores in unseen]
+    found = fit_blend_temperature(lambda at: scores_at(mean, at, activation), list(unseen), calibrated, activation)
+    best = fit_temperature(lambda at: scores_at(mean, at, activation), labels, activation)
+    assert found == pytest.approx(best, rel=0.25)
+    assert of_fold > 1.1 * best, "what fits one network is too careful for their mean"
+    assert error(found) < 0.6 * error(of_fold)
+    assert error(found) < error(1.0) + 0.005
+
+
+def test_networks_that_contradict_their_temperature_have_none_together() -> None:
+    zeros = np.full((10, 3), 0.5, np.float32)
+    assert fit_blend_temperature(lambda _: zeros, [zeros + 0.2], [zeros + 0.4], "sigmoid") is None
+
+
 def test_a_temperature_is_for_one_way_to_predict(tmp_path: Path) -> None:
-    content = {"temperature": 2.5, "prediction": as_dict(Prediction(pooling="max"))}
+    content = {"temperature": 2.5, "fold_temperature": 3, "prediction": as_dict(Prediction(pooling="max"))}
     write_params(tmp_path / CALIBRATION_NAME, content)
-    assert read_temperature(tmp_path, Prediction(pooling="max", calibrate=True)) == 2.5
+    assert read_temperatures(tmp_path, Prediction(pooling="max", calibrate=True)) == Temperatures(2.5, 3)
     with pytest.raises(UserError, match=r"prediction\.pooling max.*make calibrate"):
-        read_temperature(tmp_path, Prediction(calibrate=True))
+        read_temperatures(tmp_path, Prediction(calibrate=True))

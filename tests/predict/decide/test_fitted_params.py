@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import UserError
 from core.paths import THRESHOLDS_NAME
-from predict.decide.fitted_params import read_thresholds, with_tuned_window_threshold, write_thresholds
+from predict.decide.fitted_params import MAX_CHARACTERS, read_thresholds, with_window_threshold, write_thresholds
 from recipe import Prediction
 
 LABELS = ["rain", "雨, heavy"]
@@ -37,11 +37,26 @@ def test_thresholds_near_0_and_1_are_kept_to_the_bit(tmp_path: Path) -> None:
 def test_a_tuned_window_threshold_is_taken_over_where_windows_are_shares(tmp_path: Path) -> None:
     vote_fraction = Prediction(pooling="vote_fraction")
     write_thresholds(tmp_path, LABELS, VALUES, replace(vote_fraction, window_threshold=0.3), {})
-    assert with_tuned_window_threshold(tmp_path, vote_fraction).window_threshold == 0.3
+    assert with_window_threshold(tmp_path, vote_fraction).window_threshold == 0.3
     assert read_thresholds(tmp_path, LABELS, vote_fraction).values.tolist() == VALUES.tolist()
     other = Prediction(pooling="vote_fraction", hop_seconds=0.5)
-    assert with_tuned_window_threshold(tmp_path, other) == other
+    assert with_window_threshold(tmp_path, other) == replace(other, window_threshold=0.5)
+    given = replace(vote_fraction, window_threshold=0.4)
+    assert with_window_threshold(tmp_path, given) == given
+    assert "is for prediction.window_threshold 0.3" in read_thresholds(tmp_path, LABELS, given).source
     assert "prediction.hop_seconds 1.0" in read_thresholds(tmp_path, LABELS, other).source
+
+
+def test_a_file_that_is_not_as_it_was_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_thresholds(tmp_path, LABELS, VALUES, Prediction(), {})
+    content = path.read_bytes()
+    read_thresholds(tmp_path, LABELS, Prediction())
+    assert not capsys.readouterr().err
+    path.write_bytes(content.replace(b"0.25", b"0.29"))
+    for _ in range(2):
+        assert read_thresholds(tmp_path, LABELS, Prediction()).values[0] == np.float32(0.29)
+    warning = f"warning: {path} is not as make tune wrote it: what it says now is used; remove its checksum if it may\n"
+    assert capsys.readouterr().err == warning
 
 
 @pytest.mark.parametrize(
@@ -57,6 +72,10 @@ def test_a_tuned_window_threshold_is_taken_over_where_windows_are_shares(tmp_pat
         '{"thresholds": {"rain": NaN, "雨, heavy": 1}}',
         '{"thresholds": {"rain": 7, "雨, heavy": 1}}',
         '{"thresholds": {"rain": 0.5, "雨, heavy": 1}, "prediction": []}',
+        "[" * 100_000,
+        '{"thresholds": ' * 5_000,
+        '{"thresholds": {"rain": 1' + "0" * 6_000 + "}}",
+        '{"thresholds": {"rain": 0.5}, "more": "' + "a" * MAX_CHARACTERS + '"}',
     ],
 )
 def test_a_file_that_is_no_table_of_thresholds_is_named(tmp_path: Path, text: str) -> None:
