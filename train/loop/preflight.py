@@ -88,6 +88,6 @@ def choose_folder(
     shutil.rmtree(beside.run_dir, ignore_errors=True)
     if not find_best_checkpoints(run_paths.run_dir):
         return run_paths, None
-    reason = str(obstacle).removeprefix("--resume: ")
+    reason = str(obstacle).removeprefix("--resume: ").partition("; ")[0]
     print(f"run {run_paths.run} is trained anew ({reason}); its networks stay until the new ones are whole")
     return beside, None
