@@ -27,7 +27,7 @@ def read(data: Data, folder: Path) -> RawDataset:
             f"{folder} has no {METADATA}, nor has a folder in it: layout audiofolder expects one; folders of classes "
             "are layout folders"
         )
-    parts, notes = [], []
+    parts, notes = list[pd.DataFrame](), list[str]()
     for place in tables:
         path = place / METADATA
         table = read_table(path, ["file_name"])
