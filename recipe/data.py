@@ -23,6 +23,10 @@ class Data(Section):
     named `group` says which clips are of one source."""
     background: str = "_background"
     """The folder of layout `folders` whose recordings have none of the labels: negatives for every one of them."""
+    label_names: dict[str, str] | None = None
+    """What pages call labels, as {gac: acoustic guitar}; by default the names of IRMAS's codes, or the labels."""
+    label_icons: dict[str, str] | None = None
+    """Icons of labels on the page of make serve: an emoji, or the name of an instrument of IRMAS."""
     note_octaves: bool = True
     """Labels of layout `notes`: notes with their octaves (A3), or pitch classes (A)."""
     folds: Annotated[int, Bounds(2, 100)] = 5

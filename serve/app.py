@@ -11,58 +11,113 @@ from typing import Annotated, Any
 
 from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi_offline import FastAPIOffline
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 
 from core.errors import UserError, is_out_of_memory
 from preprocess.audio.blocks import DecodeError
 from report.html_pages import render_page
+from serve.access import AccessMiddleware, AccessRules
 from serve.inference_service import InferenceService, TagResponse
-from serve.upload import save_upload
+from serve.places import PlacesTaken, ScoringPlaces, UploadPlaces
+from serve.schema import (
+    ANY_REFUSALS,
+    BINARY,
+    FILES,
+    UPLOAD_REFUSALS,
+    FailedRecording,
+    Health,
+    ServerInfo,
+    TagResponses,
+    describe_body,
+)
+from serve.upload import MAX_FORM_FILES, UploadedFile, receive_files
 
 LOGGER = logging.getLogger("serve")
 TEMPLATE = Path(__file__).parent / "templates" / "page.html.j2"
-CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; media-src blob:; "
-    "img-src data:"
-)
-"""The page loads nothing from elsewhere."""
-BINARY_BODY = {
-    "requestBody": {"required": True, "content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
-}
-"""The body of a request in OpenAPI's schema: FastAPI does not read it."""
 RETRY_AFTER_S = 5
 DISCONNECT_POLL_S = 1.0
 """Seconds between looks whether the client still waits."""
 
 
 @dataclass(frozen=True)
-class ServerInfo:
-    """The run behind the server, and the limits of a request."""
+class Limits:
+    """What the server takes in at a time."""
 
-    run: str
-    labels: list[str]
-    thresholds: dict[str, float]
-    """From which score on a label is decided on."""
-    networks: str
-    """The digest of their files."""
     max_mb: int
-    max_minutes: float
+    """Of 2**20 bytes, for the body of a request."""
+    max_uploads: int
+    max_pending: int
+    """For recordings that are decoded and scored."""
 
 
-def build_app(service: InferenceService, name: str, max_mb: int, max_pending: int) -> FastAPI:
-    """The application of a service with the run of that name, for requests of at most `max_mb`, so many at a time."""
-    server_info = ServerInfo(
-        run=name,
-        labels=service.run.labels,
-        thresholds=dict(zip(service.run.labels, map(float, service.thresholds.values), strict=True)),
-        networks=service.run.digest,
-        max_mb=max_mb,
-        max_minutes=service.max_duration_s / 60,
+class Tagging:
+    """Has the recordings of requests tagged."""
+
+    def __init__(self, service: InferenceService, limits: Limits) -> None:
+        self.service, self.max_bytes = service, limits.max_mb * 2**20
+        self._uploads, self._scoring = UploadPlaces(limits.max_uploads), ScoringPlaces(limits.max_pending)
+
+    async def tag(
+        self, request: Request, name: str | None = None, max_files: int = MAX_FORM_FILES
+    ) -> list[TagResponse | FailedRecording]:
+        """The answers to the recordings of a request. Raises HTTPException for all, and for the only one."""
+        peer = request.client.host if request.client else ""
+        try:
+            self._scoring.check(peer)
+            with _refusals(name or ""):
+                async with receive_files(request, self._uploads, self.max_bytes, max_files) as files:
+                    if len(files) == 1:
+                        return [await self._tag_file(request, peer, name or files[0].name or "recording", files[0])]
+                    return [await self._try_file(request, peer, file) for file in files]
+        except PlacesTaken as error:
+            LOGGER.info("%r: refused, %s", name, error)
+            raise HTTPException(503, str(error), {"Retry-After": str(RETRY_AFTER_S)}) from None
+        except HTTPException as refusal:
+            LOGGER.info("%r: refused, %s", name, refusal.detail)
+            raise
+
+    async def _try_file(self, request: Request, peer: str, file: UploadedFile) -> TagResponse | FailedRecording:
+        """The answer to one recording of several."""
+        name = file.name or "recording"
+        try:
+            return await self._tag_file(request, peer, name, file)
+        except HTTPException as refusal:
+            LOGGER.info("%r: refused, %s", name, refusal.detail)
+            return FailedRecording(name, refusal.detail)
+
+    async def _tag_file(self, request: Request, peer: str, name: str, file: UploadedFile) -> TagResponse:
+        started_s = time.monotonic()
+
+        async def score() -> TagResponse:
+            async with self._scoring.take(peer):
+                with file.as_path() as path:
+                    return await self.service.tag(name, path)
+
+        with _refusals(name):
+            tagged = await _cancel_on_disconnect(score(), request)
+        took_s = time.monotonic() - started_s
+        LOGGER.info("%r: %.1f s of sound, %s, in %.2f s", name, tagged.duration_s, tagged.labels, took_s)
+        return tagged
+
+
+def build_app(service: InferenceService, info: ServerInfo, limits: Limits, rules: AccessRules) -> FastAPI:
+    """The application of a service, whose run and limits `info` describes."""
+    page, tagging = render_page(TEMPLATE, server_info=info), Tagging(service, limits)
+    cors: dict[str, Any] = {
+        "allow_origins": rules.allowed_origins,
+        "allow_methods": ["GET", "POST"],
+        "allow_headers": ["*"],
+    }
+    app = FastAPIOffline(
+        title="Earmark",
+        description=f"Labels for recordings, by run {info.run}.",
+        redoc_url=None,
+        middleware=[Middleware(AccessMiddleware, rules=rules), Middleware(CORSMiddleware, **cors)],
+        responses=ANY_REFUSALS,
     )
-    page, slots = render_page(TEMPLATE, server_info=server_info), asyncio.Semaphore(max_pending)
-    # FastAPI's own pages of documentation load scripts from elsewhere; /openapi.json is there.
-    description = f"Labels for recordings, by run {name}."
-    app = FastAPI(title="Earmark", description=description, docs_url=None, redoc_url=None)
 
     @app.exception_handler(RequestValidationError)
     def reject_invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -70,38 +125,68 @@ def build_app(service: InferenceService, name: str, max_mb: int, max_pending: in
         return JSONResponse({"detail": "; ".join(problems)}, 422)
 
     @app.get("/", include_in_schema=False)
-    def get_page() -> HTMLResponse:
-        return HTMLResponse(page, headers={"Content-Security-Policy": CONTENT_SECURITY_POLICY})
+    def get_page(request: Request) -> Response:
+        if _prefers_json(request.headers.get("accept", "")):
+            return JSONResponse(_list_endpoints(app))
+        return HTMLResponse(page)
 
     @app.get("/about")
-    def get_about() -> ServerInfo:
+    async def get_about() -> ServerInfo:
         """The run, its labels and their thresholds, and the limits of a request."""
-        return server_info
+        return info
 
-    @app.post("/tag", openapi_extra=BINARY_BODY)
+    @app.get("/health")
+    async def get_health() -> Health:
+        """Answers while the server does."""
+        return Health()
+
+    @app.post("/tag", openapi_extra=describe_body(FILES), responses=UPLOAD_REFUSALS)
     async def tag(
-        request: Request, name: Annotated[str, Query(max_length=300)] = "recording", windows: bool = True
-    ) -> TagResponse:
-        """The labels of the recording that is the request's body, in any format.
+        request: Request, name: Annotated[str | None, Query(max_length=300)] = None, windows: bool = True
+    ) -> TagResponses:
+        """The labels of the recording that is the request's body, in any format, or of each file of a form.
 
-        The response calls it `name`; without `windows` it is short.
+        `name` names a recording in the response, where a form does not; without `windows` the response is short.
         """
-        started_s = time.monotonic()
-        try:
-            if slots.locked():
-                retry = {"Retry-After": str(RETRY_AFTER_S)}
-                raise HTTPException(503, f"{max_pending} recordings are under way", retry)
-            with _refusals(name):
-                async with slots, save_upload(request, service.folder, max_mb * 2**20) as path:
-                    tagged = await _cancel_on_disconnect(service.tag(name, path), request)
-        except HTTPException as refusal:
-            LOGGER.info("%r: refused, %s", name, refusal.detail)
-            raise
-        took_s = time.monotonic() - started_s
-        LOGGER.info("%r: %.1f s of sound, %s, in %.2f s", name, tagged.duration_s, tagged.labels, took_s)
-        return tagged if windows else replace(tagged, windows=None)
+        tagged = await tagging.tag(request, name)
+        if not windows:
+            tagged = [replace(each, windows=None) if isinstance(each, TagResponse) else each for each in tagged]
+        return tagged[0] if len(tagged) == 1 and isinstance(tagged[0], TagResponse) else tagged
+
+    @app.post("/lumen/api/processFile/", openapi_extra=describe_body(BINARY), responses=UPLOAD_REFUSALS)
+    async def process_file(request: Request) -> dict[str, int]:
+        """Every label of the run, with 1 where it is decided on and 0 where it is not.
+
+        As the Lumen instrument recogniser answers.
+        """
+        (tagged,) = await tagging.tag(request, max_files=1)
+        assert isinstance(tagged, TagResponse)  # as it is the only one
+        return {label: int(label in tagged.labels) for label in service.run.labels}
 
     return app
+
+
+def _prefers_json(accept: str) -> bool:
+    """Whether a client names JSON before HTML among what it accepts."""
+    kinds = [kind.partition(";")[0].strip().lower() for kind in accept.split(",")]
+    wanted = [kind for kind in kinds if kind in ("application/json", "text/html")]
+    return wanted[:1] == ["application/json"]
+
+
+def _list_endpoints(app: FastAPI) -> dict[str, Any]:
+    """Each request that is answered, and with what."""
+    paths = app.openapi()["paths"]
+    endpoints = [
+        {"method": method.upper(), "path": path, "answer": operation["description"].partition("\n")[0]}
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+    ]
+    return {
+        "name": app.title,
+        "description": app.description,
+        "docs": "/docs",
+        "endpoints": endpoints,
+    }
 
 
 @contextmanager

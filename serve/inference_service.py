@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import numpy as np
@@ -80,7 +79,7 @@ class ScoringTurns:
 
 @dataclass(eq=False)
 class InferenceService:
-    """A run's networks, and a folder for uploads. Leaving `with` cancels requests, and removes the folder."""
+    """A run's networks. Leaving `with` cancels requests."""
 
     run: TrainedRun
     thresholds: Thresholds
@@ -94,10 +93,8 @@ class InferenceService:
         self._tagger, self._turns = self.run.tagger(), ScoringTurns()
         self._threads = ThreadPoolExecutor(self.max_pending, "recording", torch.set_num_threads, (self.n_jobs,))
         self._pending, self._ended = set[threading.Event](), False
-        self._folder: TemporaryDirectory[str]
 
     def __enter__(self) -> Self:
-        self._folder = TemporaryDirectory(prefix="earmark-")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -105,12 +102,6 @@ class InferenceService:
         for cancelled in self._pending:
             cancelled.set()
         self._threads.shutdown(cancel_futures=True)
-        self._folder.cleanup()
-
-    @property
-    def folder(self) -> Path:
-        """Where uploads lie while they are scored."""
-        return Path(self._folder.name)
 
     async def tag(self, clip: str, path: Path) -> TagResponse:
         """The prediction for a recording, named `clip` in the response. Raises DecodeError; UserError at the end."""

@@ -1,30 +1,44 @@
 """SCRIPT make serve: a run's networks behind a page and an API."""
 
 import logging
+import resource
 import signal
 import socket
 import sys
 from collections.abc import Sequence
+from datetime import date
+from functools import partial
 from io import TextIOWrapper
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
 from jsonargparse import ArgumentParser
-from jsonargparse.typing import PositiveInt, restricted_number_type
+from jsonargparse.typing import PositiveInt, restricted_number_type, restricted_string_type
 
 from core.device import pick_device
-from core.entrypoint import run_script
+from core.entrypoint import MAX_OPEN_FILES, run_script
 from core.errors import UserError
 from predict.decide.fitted_params import read_thresholds, with_window_threshold
 from predict.inference.run_loader import load_run, warn_if_unfinished
 from preprocess.audio.isolated import decoder_limits
+from preprocess.dataset.label_names import name_labels
 from recipe.cli import Command, add_device_options, parse_command, resolve_n_jobs
-from serve.app import LOGGER, build_app
+from serve.access import AccessRules
+from serve.app import LOGGER, Limits, build_app
+from serve.connections import BoundedProtocol
 from serve.inference_service import InferenceService
+from serve.schema import ServerInfo
+from train.runs.run_folder import find_best_checkpoints
 
 Port = restricted_number_type("Port", int, [(">=", 0), ("<=", 65_535)])
 Minutes = restricted_number_type("Minutes", float, [(">", 0), ("<=", 7 * 24 * 60)])
+Origin = restricted_string_type("Origin", r"^https?://[^\s/?#@]+$")
+FILES_PER_RECORDING = 6
+"""Its upload, its decoder's pipes, and those while the decoder is started."""
+SPARE_FILES, MAX_CONNECTIONS = 16, 512
 SHUTDOWN_GRACE_S = 3
 """Seconds that requests under way have when the server is ended."""
 
@@ -35,28 +49,64 @@ def add_options(parser: ArgumentParser) -> None:
     add_device_options(parser)
     parser.add_argument("--max_mb", type=PositiveInt, default=200, help="Largest recording, in 2**20 bytes.")
     parser.add_argument("--max_minutes", type=Minutes, default=60.0, help="Longest recording.")
-    parser.add_argument("--max_pending", type=PositiveInt, default=16, help="Most recordings under way.")
+    parser.add_argument("--max_pending", type=PositiveInt, default=16, help="Most recordings being scored.")
+    origin_help = "A page that may ask too, as https://example.org; once for each."
+    parser.add_argument("--allow_origin", type=Origin, action="append", default=[], help=origin_help)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     command = parse_command(arguments, "Serve the networks of a run over HTTP.", add_options)
     options = command.options
-    service = build_service(command)
-    log_to_stdout()
-    with bind_socket(options.host, options.port) as server_socket, service:
-        app = build_app(service, command.run_paths.run, options.max_mb, options.max_pending)
+    with bind_socket(options.host, options.port) as server_socket, build_service(command) as service:
+        log_to_stdout()
+        limits, max_connections = plan_limits(options.max_mb, options.max_pending)
+        rules = AccessRules(options.host, options.allow_origin)
+        app = build_app(service, describe_server(command, service), limits, rules)
         host, port = server_socket.getsockname()[:2]
         LOGGER.info("%d labels, decided at %s; Ctrl-C ends it", len(service.run.labels), service.thresholds.source)
         LOGGER.info("the page: http://%s:%d", f"[{host}]" if ":" in host else host, port)
-        serve(app, server_socket)
+        serve(app, server_socket, max_connections)
     LOGGER.info("ended")
+
+
+def describe_server(command: Command, service: InferenceService) -> ServerInfo:
+    """What clients are told of the run and of the limits of a request."""
+    run, data = service.run, command.recipe.data
+    saved_s = max(path.stat().st_mtime for path in find_best_checkpoints(command.run_paths.run_dir))
+    return ServerInfo(
+        run=command.run_paths.run,
+        labels=run.labels,
+        thresholds=dict(zip(run.labels, map(float, service.thresholds.values), strict=True)),
+        label_names=name_labels(run.labels, data),
+        label_icons=data.label_icons or {},
+        networks=run.digest,
+        n_networks=len(run.networks),
+        trained_on=date.fromtimestamp(saved_s).isoformat(),
+        max_mb=command.options.max_mb,
+        max_minutes=command.options.max_minutes,
+    )
+
+
+def plan_limits(max_mb: int, max_pending: int) -> tuple[Limits, int]:
+    """Limits for which this process may open files enough, and the number of connections beside them."""
+    max_files = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], MAX_OPEN_FILES)
+    n_free = max_files - len(list(Path("/dev/fd").iterdir())) - SPARE_FILES
+    n_pending = min(max_pending, n_free // (4 * FILES_PER_RECORDING))
+    if n_pending < 1:
+        raise UserError(f"only {max_files} files may be open: raise the limit by ulimit -n")
+    if n_pending < max_pending:
+        LOGGER.info("%d recordings at a time, not %d: only %d files may be open", n_pending, max_pending, max_files)
+    max_connections = min((n_free - n_pending * FILES_PER_RECORDING) * 2 // 3, MAX_CONNECTIONS)
+    return Limits(max_mb, max_connections // 2, n_pending), max_connections
 
 
 def log_to_stdout() -> None:
     """Have the server's logger write lines on standard output, with escapes for what its encoding lacks."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    LOGGER.addHandler(logging.StreamHandler(sys.stdout))
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_EscapingFormatter())
+    LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
 
 
@@ -77,6 +127,14 @@ def build_service(command: Command) -> InferenceService:
     )
 
 
+class _EscapingFormatter(logging.Formatter):
+    """One line a message, whatever names of recordings hold."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 class _Server(uvicorn.Server):
     """Ends in order, however often it is asked to."""
 
@@ -85,9 +143,12 @@ class _Server(uvicorn.Server):
         self.force_exit = False
 
 
-def serve(app: FastAPI, server_socket: socket.socket) -> None:
+def serve(app: FastAPI, server_socket: socket.socket, max_connections: int) -> None:
     """Answer until Ctrl-C, SIGTERM, or the end of the terminal."""
-    server = _Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=SHUTDOWN_GRACE_S))
+    protocol: Any = partial(BoundedProtocol, max_connections=max_connections)
+    # Below errors, uvicorn logs every request that is no HTTP.
+    config = uvicorn.Config(app, http=protocol, log_level="error", timeout_graceful_shutdown=SHUTDOWN_GRACE_S)
+    server = _Server(config)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
         signal.signal(signal.SIGHUP, server.handle_exit)
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn sends them again, when it has ended as they asked

@@ -1,8 +1,10 @@
 """A real browser for the tests of pages, and waiting for what another process does."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from selenium import webdriver
 from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
 
+ROOT = Path(__file__).parents[1]
 BROWSER, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 CHROMIUM_OPTIONS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1200,1600")
 
@@ -26,6 +29,13 @@ def open_browser(*arguments: str) -> webdriver.Chrome:
         return webdriver.Chrome(options=options, service=Service(DRIVER))
     except WebDriverException as error:
         pytest.skip(f"chromium does not start here: {error.msg}")
+
+
+def keep_screenshot(browser: webdriver.Chrome, name: str) -> None:
+    """Write what the browser shows to NAME.png in $SCREENSHOTS, by default test-artifacts/, for people to look at."""
+    folder = Path(os.environ.get("SCREENSHOTS", ROOT / "test-artifacts"))
+    folder.mkdir(parents=True, exist_ok=True)
+    assert browser.save_screenshot(str(folder / f"{name}.png"))
 
 
 def wait_until(found: Callable[[], Any]) -> Any:

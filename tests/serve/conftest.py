@@ -57,10 +57,13 @@ class RunningServer:
             return reply.status, json.loads(reply.read())
 
 
-def start(tiny_run: TinyRun, *options: str, stdout_is_closed: bool = False) -> RunningServer:
+def start(
+    tiny_run: TinyRun, *options: str, stdout_is_closed: bool = False, max_files: int | None = None
+) -> RunningServer:
     """A server of the run that is ready; nobody reads what it prints from then on where its output is closed."""
+    limited = ["bash", "-c", 'ulimit -n "$0" && exec "$@"', str(max_files)] if max_files else []
     process = subprocess.Popen(
-        [sys.executable, "-m", "serve.run", *tiny_run.arguments, "--port", "0", "--jobs", "1", *options],
+        [*limited, sys.executable, "-m", "serve.run", *tiny_run.arguments, "--port", "0", "--jobs", "1", *options],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -221,7 +221,6 @@ def test_a_service_that_has_ended_refuses(service: InferenceService, tmp_path: P
                 await request
 
     asyncio.run(ask())
-    assert not service.folder.exists()
 
 
 class Recording(threading.Thread):

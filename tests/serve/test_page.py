@@ -1,17 +1,23 @@
 """The page of make serve in a browser: recordings chosen and recorded, answered and refused."""
 
+import csv
+import io
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 
-from tests.browser import open_browser, wait_until
+from preprocess.dataset.label_names import IRMAS_NAMES
+from tests.browser import keep_screenshot, open_browser, wait_until
 from tests.predict.conftest import LABELS, TinyRun
-from tests.serve.conftest import RunningServer
+from tests.serve.conftest import RunningServer, end, start
 
 MICROPHONE = (
     "--use-fake-device-for-media-stream",
@@ -89,3 +95,146 @@ def test_what_the_microphone_records_is_answered(browser: webdriver.Chrome, scri
     button.click()
     assert wait_until(lambda: script("document.querySelectorAll('article .scores li').length")) == 3
     assert script("document.querySelector('article h3').textContent").startswith("recorded at ")
+    names = script("[...document.querySelectorAll('.downloads a')].map(each => each.textContent)")
+    assert names == ["⭳ CSV of windows", "⭳ JSON", "⭳ Audacity labels", "⭳ The recording"]
+    file = script("document.querySelector('.downloads a:last-child').download")
+    assert file.startswith("recorded at ")
+    assert file.endswith(".webm")
+
+
+def test_a_button_that_records_shows_for_how_long(browser: webdriver.Chrome, script: Callable[..., Any]) -> None:
+    button = browser.find_element(By.ID, "record")
+    assert script("getComputedStyle(document.querySelector('#record i')).animationName") == "none"
+    button.click()
+    assert wait_until(lambda: "0:01" in button.text)
+    assert script("getComputedStyle(document.querySelector('#record i')).animationName") == "pulse"
+    keep_screenshot(browser, "serve_recording")
+    button.click()
+    assert button.text == "Record from the microphone"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("NotFoundError", "There is no microphone at this machine."),
+        ("NotAllowedError", "The microphone may not be used: allow it for this page in the browser's address bar."),
+        ("NotReadableError", "Another program has the microphone."),
+    ],
+)
+def test_a_microphone_that_cannot_be_used_is_said(
+    browser: webdriver.Chrome, script: Callable[..., Any], error: str, words: str
+) -> None:
+    browser.execute_script(
+        "navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('no', arguments[0]))", error
+    )
+    browser.find_element(By.ID, "record").click()
+    assert wait_until(lambda: browser.find_element(By.ID, "message").text) == words
+    assert browser.find_element(By.ID, "record").text == "Record from the microphone"
+
+
+def test_a_page_to_which_the_browser_gives_no_microphone_says_so(
+    browser: webdriver.Chrome, script: Callable[..., Any], server: RunningServer
+) -> None:
+    browser.execute_script("Object.defineProperty(navigator, 'mediaDevices', { value: undefined })")
+    browser.find_element(By.ID, "record").click()
+    said = wait_until(lambda: browser.find_element(By.ID, "message").text)
+    assert said.startswith("Browsers give the microphone only to pages at https")
+    assert said.endswith(f"and not at {server.host}:{server.port}.")
+
+
+def test_what_is_answered_can_be_taken_away(
+    browser: webdriver.Chrome, script: Callable[..., Any], server: RunningServer, tiny_run: TinyRun, tmp_path: Path
+) -> None:
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    path = Path(tiny_run.table["path"].iloc[11])
+    choose(browser, path)
+    assert wait_until(lambda: script("document.querySelectorAll('.downloads a').length")) == 3
+    files = []
+    for link in browser.find_elements(By.CSS_SELECTOR, ".downloads a"):
+        link.click()
+        name = link.get_attribute("download")
+        assert name and wait_until((tmp_path / name).exists)
+        files.append((tmp_path / name).read_bytes().decode())
+    table, answer, marks = files
+    reply = server.tag(path.read_bytes(), name=path.name)[1]
+    assert json.loads(answer) == reply
+    rows = list(csv.DictReader(io.StringIO(table)))
+    assert rows[0].keys() == {"clip", "start_s", "end_s", "label", "score"}
+    for label, scores in reply["windows"]["scores"].items():
+        assert [float(row["score"]) for row in rows if row["label"] == label] == scores
+    lines = [line.split("\t") for line in marks.splitlines()]
+    assert [(float(start), float(end), label) for start, end, label in lines] == [
+        (one["start_s"], one["end_s"], one["label"]) for one in reply["detections"]
+    ]
+
+
+def test_the_spectrogram_shows_the_sound_and_moves_with_it(
+    browser: webdriver.Chrome, script: Callable[..., Any], tiny_run: TinyRun
+) -> None:
+    choose(browser, tiny_run.table["path"].iloc[11])  # a tone of 2,700 Hz
+    assert wait_until(lambda: script("document.querySelector('.spectrogram')?.hidden === false"))
+    column = script(
+        "[...document.querySelector('.spectrogram canvas').getContext('2d').getImageData(250, 0, 1, 160).data]"
+    )
+    brightest = max(range(160), key=lambda y: sum(column[4 * y : 4 * y + 3]))
+    mel_share = np.log10(1 + 2_700 / 700) / np.log10(1 + 8_000 / 700)
+    assert 1 - brightest / 160 == pytest.approx(mel_share, abs=0.03)
+    slider = browser.find_element(By.CSS_SELECTOR, ".spectrogram")
+    assert slider.get_attribute("aria-valuemax") == "2"
+    slider.send_keys(Keys.ARROW_RIGHT)
+    assert wait_until(lambda: slider.get_attribute("aria-valuenow") == "1.0")
+    assert float(script("document.querySelector('article').style.getPropertyValue('--played')")) == 0.5
+    slider.click()
+    assert wait_until(lambda: script("document.querySelector('audio').currentTime > 1.2"))
+    keep_screenshot(browser, "serve_answer")
+
+
+def test_labels_have_their_names_and_icons(browser: webdriver.Chrome, tiny_run: TinyRun) -> None:
+    names = ["--data.label_names", "{low: double bass}", "--data.label_icons", "{low: cello, 'mid, dle': 🥁}"]
+    server = start(tiny_run, *names)
+    browser.get(server.url)
+    browser.find_element(By.CSS_SELECTOR, ".about summary").click()
+    texts = [each.text for each in browser.find_elements(By.CSS_SELECTOR, ".about .label")]
+    assert texts == ["double bass", "🥁mid, dle", LABELS[2]]
+    assert browser.execute_script("return document.querySelector('.about use').getAttribute('href')") == "#icon-cello"
+    assert "trained on 20" in browser.find_element(By.CSS_SELECTOR, ".about summary").text
+    choose(browser, tiny_run.table["path"].iloc[11])
+    assert wait_until(lambda: browser.find_elements(By.CSS_SELECTOR, "article .scores li"))
+    assert "double bass" in [each.text for each in browser.find_elements(By.CSS_SELECTOR, "article .name")]
+    assert browser.get_log("browser") == []
+    end(server)
+
+
+def test_every_instrument_of_irmas_has_an_icon(script: Callable[..., Any]) -> None:
+    for name in IRMAS_NAMES.values():
+        assert script(f"document.getElementById('icon-{name.replace(' ', '-')}') !== null"), name
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_a_phone(
+    browser: webdriver.Chrome, script: Callable[..., Any], tiny_run: TinyRun, scheme: str
+) -> None:
+    devtools = browser.execute_cdp_cmd
+    devtools(
+        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
+    )
+    devtools("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
+    try:
+        choose(browser, tiny_run.table["path"].iloc[11])
+        assert wait_until(lambda: script("document.querySelector('.spectrogram')?.hidden === false"))
+        assert script("document.documentElement.scrollWidth") <= 360
+        assert script("matchMedia('(prefers-color-scheme: dark)').matches") == (scheme == "dark")
+        keep_screenshot(browser, f"serve_phone_{scheme}")
+    finally:
+        devtools("Emulation.clearDeviceMetricsOverride", {})
+        devtools("Emulation.setEmulatedMedia", {"features": []})
+
+
+def test_the_pages_load_nothing_from_elsewhere(browser: webdriver.Chrome, server: RunningServer) -> None:
+    for path in ("", "docs"):
+        browser.get(server.url + path)
+        loaded = "return performance.getEntriesByType('resource').map(each => each.name)"
+        if path == "docs":
+            assert wait_until(lambda: browser.find_elements(By.CSS_SELECTOR, ".opblock-summary-path"))
+        assert all(each.startswith(server.url) or each.startswith("data:") for each in browser.execute_script(loaded))
+        assert browser.get_log("browser") == []
