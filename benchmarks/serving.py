@@ -6,11 +6,13 @@ Needs a machine with nothing else to do, and recordings in --data. Networks are 
 """
 
 import argparse
+import json
 import os
 import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -21,6 +23,7 @@ from tempfile import TemporaryDirectory
 from threading import Thread
 
 import numpy as np
+import psutil
 import soundfile
 import torch
 
@@ -91,8 +94,8 @@ def write_run(cache: Path) -> Path:
 
 
 @contextmanager
-def run_server(command: Sequence[str]) -> Iterator[int]:
-    """The port of a server while it runs."""
+def run_server(command: Sequence[str]) -> Iterator[tuple[int, psutil.Process]]:
+    """The port and the process of a server while it runs."""
     process = subprocess.Popen(
         [sys.executable, *command],
         cwd=ROOT,
@@ -105,21 +108,62 @@ def run_server(command: Sequence[str]) -> Iterator[int]:
     try:
         port = next(int(found[1]) for line in process.stdout if (found := re.search(r"http://127.0.0.1:(\d+)", line)))
         Thread(target=process.stdout.read, daemon=True).start()  # a full pipe would hold the server up
-        yield port
+        yield port, psutil.Process(process.pid)
     finally:
         process.kill()
         process.wait()
+
+
+def request_tag(connection: HTTPConnection, recording: bytes) -> tuple[int, bytes]:
+    """Status and body of the answer to a recording."""
+    connection.request("POST", "/tag?windows=false", recording)
+    response = connection.getresponse()
+    return response.status, response.read()
 
 
 def request_tags(port: int, recordings: Sequence[bytes]) -> None:
     """Have recordings tagged over one connection, one after the other."""
     with closing(HTTPConnection("127.0.0.1", port, timeout=600)) as connection:
         for recording in recordings:
-            connection.request("POST", "/tag?windows=false", recording)
-            response = connection.getresponse()
-            if response.status != 200:
-                raise RuntimeError(f"status {response.status}: {response.read().decode()}")
-            response.read()
+            status, body = request_tag(connection, recording)
+            if status != 200:
+                raise RuntimeError(f"status {status}: {body.decode()}")
+
+
+def memory_mb(process: psutil.Process) -> float:
+    """Resident memory of a process and its children."""
+    return sum(each.memory_info().rss for each in [process, *process.children(recursive=True)]) / 2**20
+
+
+def soak(port: int, process: psutil.Process, recordings: Sequence[bytes], n_clients: int, seconds: float) -> None:
+    """Print what becomes of the requests of many clients, each of which sends its own recording again and again."""
+    with closing(HTTPConnection("127.0.0.1", port, timeout=600)) as connection:
+        alone = [json.loads(request_tag(connection, recording)[1])["scores"] for recording in recordings]
+    ends_s = time.monotonic() + seconds
+
+    def ask(client: int) -> Counter[str]:
+        answers = Counter[str]()
+        index = client % len(recordings)
+        with closing(HTTPConnection("127.0.0.1", port, timeout=600)) as connection:
+            while time.monotonic() < ends_s:
+                status, body = request_tag(connection, recordings[index])
+                answers[str(status)] += 1
+                if status == 200:
+                    scores = json.loads(body)["scores"]
+                    answers["mixed up"] += any(abs(scores[label] - alone[index][label]) > 1e-4 for label in scores)
+                else:
+                    time.sleep(0.1)
+        return answers
+
+    with ThreadPoolExecutor(n_clients) as clients:
+        futures = [clients.submit(ask, client) for client in range(n_clients)]
+        time.sleep(seconds / 4)  # every decoder has been started
+        before_mb = memory_mb(process)
+        answers = sum((future.result() for future in futures), Counter[str]())
+        growth_mb = memory_mb(process) - before_mb
+    print(
+        f"{n_clients} clients for {seconds:g} s: {dict(answers)}; memory {before_mb:.0f} MB, {growth_mb:+.0f} MB later"
+    )
 
 
 def time_requests(port: int, recordings: Sequence[bytes], n_clients: int) -> float:
@@ -142,6 +186,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=RECORDINGS, help="Recordings.")
     parser.add_argument("--rounds", type=int, default=5, help="Turns of each server.")
+    parser.add_argument("--soak_s", type=float, default=60.0, help="How long 32 clients ask at once.")
     options = parser.parse_args()
     paths = sorted(path for path in options.data.absolute().rglob("*") if path.is_file())[:40]
     short, long = [path.read_bytes() for path in paths], [make_noise(LONG_MINUTES)]
@@ -156,7 +201,7 @@ def main() -> None:
         (Path(folder) / "fastapi_server.py").write_text(FASTAPI_SERVER)
         where = ["--cache", folder, "--submissions", folder, "--port", "0"]
         fastapi_server = run_server([f"{folder}/fastapi_server.py", str(run_dir)])
-        with run_server(["-m", "serve.run", *KEYS, *where]) as ours, fastapi_server as theirs:
+        with run_server(["-m", "serve.run", *KEYS, *where]) as (ours, process), fastapi_server as (theirs, _):
             for name, recordings, n_clients in sets:
                 turns = [
                     [time_requests(port, recordings, n_clients) for port in (ours, theirs)]
@@ -164,6 +209,7 @@ def main() -> None:
                 ]
                 our_s, their_s = zip(*turns[1:], strict=True)  # the first warms up
                 report_turns(name, our_s, their_s, "FastAPI + librosa server", "")
+            soak(ours, process, short, 32, options.soak_s)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,9 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any, Self
 
@@ -15,11 +12,12 @@ import numpy as np
 import torch
 
 from core.errors import UserError
-from core.sandbox import CANCEL_POLL_S, Cancelled, SandboxLimits
+from core.sandbox import Cancelled, SandboxLimits
 from predict.decide.fitted_params import Thresholds, window_min_scores
 from predict.inference.recordings import score_recording
 from predict.inference.run_loader import TrainedRun
 from predict.output.detections import Detection, DetectionFilter, detect
+from serve.scoring_queue import ScoringQueue
 
 ENDED = "the server is ending"
 
@@ -47,36 +45,6 @@ class TagResponse:
     windows: WindowTable | None = None
 
 
-class ScoringTurns:
-    """Turns to score a chunk of windows: one recording at a time, the one with the fewest windows scored first."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._waiting: list[tuple[int, int]] = []
-        self._numbers, self._scoring = count(), False
-
-    @contextmanager
-    def take(self, n_scored: int, cancelled: threading.Event) -> Iterator[None]:
-        """Wait for the turn of a recording with so many windows scored. Raises Cancelled by the event."""
-        ticket = (n_scored, next(self._numbers))
-        with self._changed:
-            self._waiting.append(ticket)
-            try:
-                while self._scoring or min(self._waiting) != ticket:
-                    self._changed.wait(CANCEL_POLL_S)
-                    if cancelled.is_set():
-                        raise Cancelled
-            finally:
-                self._waiting.remove(ticket)
-            self._scoring = True
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._scoring = False
-                self._changed.notify_all()
-
-
 @dataclass(eq=False)
 class InferenceService:
     """A run's networks. Leaving `with` cancels requests."""
@@ -90,8 +58,9 @@ class InferenceService:
     max_pending: int
 
     def __post_init__(self) -> None:
-        self._tagger, self._turns = self.run.tagger(), ScoringTurns()
-        self._threads = ThreadPoolExecutor(self.max_pending, "recording", torch.set_num_threads, (self.n_jobs,))
+        self._tagger = self.run.tagger()
+        self._queue = ScoringQueue(self._tagger.scorer, self.n_jobs)
+        self._threads = ThreadPoolExecutor(self.max_pending, "recording", torch.set_num_threads, (1,))
         self._pending, self._ended = set[threading.Event](), False
 
     def __enter__(self) -> Self:
@@ -102,6 +71,7 @@ class InferenceService:
         for cancelled in self._pending:
             cancelled.set()
         self._threads.shutdown(cancel_futures=True)
+        self._queue.close()
 
     async def tag(self, clip: str, path: Path) -> TagResponse:
         """The prediction for a recording, named `clip` in the response. Raises DecodeError; UserError at the end."""
@@ -125,7 +95,7 @@ class InferenceService:
             self.limits,
             self.device,
             max_duration_s=self.max_duration_s,
-            turn=partial(self._turns.take, cancelled=cancelled),
+            score_chunk=partial(self._queue.score, cancelled=cancelled),
             cancelled=cancelled,
         )
         prediction = self._tagger.pool_clip(scores.windows, scores.start_s, scores.duration_s)

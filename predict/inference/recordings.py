@@ -3,7 +3,7 @@
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,11 +26,12 @@ from preprocess.dataset.discovery import find_audio_files
 from preprocess.store.encoding import encoding_for
 from recipe import Features, Prediction
 from train.evaluate.window_scorer import WindowScorer, WindowScores, join_windows
+from train.evaluate.windows import WindowChunk
 
 CHANGED_REASON = "it changed while it was read: run the same command again"
 
-Turn = Callable[[int], AbstractContextManager[object]]
-"""What to enter before a chunk of windows is scored, given how many windows of the recording have been."""
+ScoreChunk = Callable[[WindowChunk, int], WindowScores]
+"""Scores a chunk of windows, given how many windows of the recording have been."""
 
 
 def find_input_files(source: Path) -> dict[str, Path]:
@@ -60,7 +61,7 @@ def score_recording(
     device: torch.device,
     *,
     max_duration_s: float = math.inf,
-    turn: Turn = lambda _: nullcontext(),
+    score_chunk: ScoreChunk | None = None,
     cancelled: threading.Event | None = None,
 ) -> RecordingScores:
     """The windows of a recording, scored as a sandbox decodes it. Raises DecodeError, and Cancelled by the event."""
@@ -77,10 +78,10 @@ def score_recording(
 
     parts: list[WindowScores] = []
     for chunk in scorer.iter_chunks(blocks()):
-        with turn(sum(len(part.scores) for part in parts)):
-            if cancelled and cancelled.is_set():
-                raise Cancelled
-            parts += scorer.score_chunks([chunk])
+        if cancelled and cancelled.is_set():
+            raise Cancelled
+        n_scored = sum(len(part.scores) for part in parts)
+        parts.append(score_chunk(chunk, n_scored) if score_chunk else scorer.score_chunks([chunk])[0])
     return RecordingScores(join_windows(parts), end.start_s, end.duration_s)
 
 
@@ -121,8 +122,13 @@ def score_task(task: RecordingTask) -> tuple[CachedRecording, RecordingScores | 
     torch.set_num_threads(task.n_threads)  # of this thread
     scorer = load_scorer(task, device)
     turn = _gpu_turn if device.type == "cuda" else nullcontext()  # a GPU's memory may have room for but one
+
+    def score_chunk(chunk: WindowChunk, _: int) -> WindowScores:
+        with turn:
+            return scorer.score_chunks([chunk])[0]
+
     try:
-        scores = score_recording(entry.recording, scorer, task.features, task.limits, device, turn=lambda _: turn)
+        scores = score_recording(entry.recording, scorer, task.features, task.limits, device, score_chunk=score_chunk)
     except DecodeError as error:
         return entry, error
     return entry, scores if entry.save(scores) else DecodeError(entry.recording, CHANGED_REASON)

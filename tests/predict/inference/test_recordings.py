@@ -24,7 +24,8 @@ from preprocess.audio.blocks import DecodeError
 from preprocess.audio.isolated import decoder_limits
 from recipe import Data, Prediction
 from tests.predict.conftest import FEATURES, TinyRun
-from train.evaluate.window_scorer import WindowScorer
+from train.evaluate.window_scorer import WindowScorer, WindowScores
+from train.evaluate.windows import WindowChunk
 
 PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25)
 CPU = torch.device("cpu")
@@ -278,25 +279,18 @@ def scorer(tiny_run: TinyRun) -> WindowScorer:
     return load_run(tiny_run.run_paths.run_dir, PREDICTION).tagger().scorer
 
 
-def test_a_recording_s_windows_are_scored_in_turns(scorer: WindowScorer, tmp_path: Path, faulty_decoders: None) -> None:
-    turns: list[int] = []
+def test_windows_of_a_recording_are_scored_in_chunks(
+    scorer: WindowScorer, tmp_path: Path, faulty_decoders: None
+) -> None:
+    n_scored: list[int] = []
 
-    class Turn:
-        entered = 0
-
-        def __init__(self, n_scored: int) -> None:
-            turns.append(n_scored)
-
-        def __enter__(self) -> None:
-            Turn.entered += 1
-
-        def __exit__(self, *_: object) -> None:
-            Turn.entered -= 1
+    def score_chunk(chunk: WindowChunk, n: int) -> WindowScores:
+        n_scored.append(n)
+        return scorer.score_chunks([chunk])[0]
 
     path = make_noise(tmp_path / "noise.wav", 40.0)
-    scores = score_recording(path, scorer, FEATURES, LIMITS, CPU, turn=Turn)
-    assert turns == [0, 64, 128]
-    assert Turn.entered == 0
+    scores = score_recording(path, scorer, FEATURES, LIMITS, CPU, score_chunk=score_chunk)
+    assert n_scored == [0, 64, 128]
     assert (scores.start_s, scores.duration_s, len(scores.windows.scores)) == (0.0, 40.0, 160)
 
 
@@ -317,14 +311,14 @@ def test_a_recording_that_nobody_wants_any_more_is_given_up(
     timer = threading.Timer(1.0, cancelled.set)
     n_scored = 0
 
-    def turn(n: int) -> Any:
+    def score_chunk(chunk: WindowChunk, n: int) -> WindowScores:
         nonlocal n_scored
         n_scored = n
         cancelled.wait(0.5)
-        return threading.Lock()
+        return scorer.score_chunks([chunk])[0]
 
     timer.start()
     with pytest.raises(Cancelled):
-        score_recording(path, scorer, FEATURES, LIMITS, CPU, turn=turn, cancelled=cancelled)
+        score_recording(path, scorer, FEATURES, LIMITS, CPU, score_chunk=score_chunk, cancelled=cancelled)
     timer.join()
     assert n_scored <= 4 * 64
