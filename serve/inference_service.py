@@ -59,7 +59,7 @@ class InferenceService:
 
     def __post_init__(self) -> None:
         self._tagger = self.run.tagger()
-        self._queue = ScoringQueue(self._tagger.scorer, self.n_jobs)
+        self._queue = ScoringQueue(self._tagger.scorer, self.n_jobs, lambda: len(self._pending), self.device)
         self._threads = ThreadPoolExecutor(self.max_pending, "recording", torch.set_num_threads, (1,))
         self._pending, self._ended = set[threading.Event](), False
 

@@ -1,7 +1,7 @@
 """Windows of several recordings scored together: those of the recordings with the fewest windows scored first."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import accumulate, count
@@ -12,6 +12,8 @@ from core.sandbox import CANCEL_POLL_S, Cancelled
 from train.evaluate.forward import CPU_BATCH_WINDOWS
 from train.evaluate.window_scorer import WindowScorer, WindowScores
 from train.evaluate.windows import WindowChunk
+
+CPU = torch.device("cpu")
 
 
 @dataclass(order=True)
@@ -25,11 +27,17 @@ class _Waiting:
 
 
 class ScoringQueue:
-    """A thread that scores chunks of windows, short ones of several recordings in one batch."""
+    """Threads that score chunks of windows, short ones of several recordings in one batch.
 
-    def __init__(self, scorer: WindowScorer, n_threads: int) -> None:
-        self._scorer, self._numbers = scorer, count()
-        self._thread = ThreadPoolExecutor(1, "scoring", torch.set_num_threads, (n_threads,))
+    Recordings under way share `n_jobs` cores: one that is alone has all of them.
+    """
+
+    def __init__(
+        self, scorer: WindowScorer, n_jobs: int, n_under_way: Callable[[], int], device: torch.device = CPU
+    ) -> None:
+        self._scorer, self._n_jobs, self._n_under_way, self._numbers = scorer, n_jobs, n_under_way, count()
+        # A GPU's memory may have room for but one batch.
+        self._threads = ThreadPoolExecutor(n_jobs if device.type == "cpu" else 1, "scoring")
         self._lock, self._waiting = threading.Lock(), list[_Waiting]()
 
     def score(self, chunk: WindowChunk, n_scored: int, cancelled: threading.Event) -> WindowScores:
@@ -37,7 +45,7 @@ class ScoringQueue:
         waiting = _Waiting(n_scored, next(self._numbers), chunk)
         with self._lock:
             self._waiting.append(waiting)
-        self._thread.submit(self._score_next)
+        self._threads.submit(self._score_next)
         while True:
             try:
                 return waiting.scores.result(CANCEL_POLL_S)
@@ -47,8 +55,8 @@ class ScoringQueue:
                     raise Cancelled from None
 
     def close(self) -> None:
-        """Wait for the batch that is being scored."""
-        self._thread.shutdown(cancel_futures=True)
+        """Wait for the batches that are being scored."""
+        self._threads.shutdown(cancel_futures=True)
 
     def _score_next(self) -> None:
         """Score the next batch, if an earlier one did not have all that waited."""
@@ -57,6 +65,7 @@ class ScoringQueue:
             ends = accumulate(len(each.chunk.starts) for each in self._waiting)
             n_chunks = max(1, sum(end <= CPU_BATCH_WINDOWS for end in ends))
             batch, self._waiting = self._waiting[:n_chunks], self._waiting[n_chunks:]
+        torch.set_num_threads(max(1, self._n_jobs // max(1, self._n_under_way())))  # of this thread
         self._score([each for each in batch if each.scores.set_running_or_notify_cancel()])
 
     def _score(self, batch: Sequence[_Waiting]) -> None:

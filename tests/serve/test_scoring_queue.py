@@ -43,7 +43,7 @@ def scorer() -> Scorer:
 @pytest.fixture
 def ask(scorer: Scorer) -> Iterator[Callable[..., "Future[WindowScores]"]]:
     """Has a chunk scored in a thread of its own, after those before it have been taken in."""
-    queue: Any = ScoringQueue(scorer, 1)  # type: ignore[arg-type]
+    queue: Any = ScoringQueue(scorer, 1, lambda: 1)  # type: ignore[arg-type]
     with ThreadPoolExecutor(16) as recordings:
 
         def ask(
@@ -104,3 +104,20 @@ def test_a_recording_that_is_cancelled_while_it_is_scored_does_not_wait(
     cancelled.set()
     with pytest.raises(Cancelled):
         scores.result(1)
+
+
+@pytest.mark.parametrize(("n_under_way", "n_threads"), [(0, 4), (1, 4), (2, 2), (9, 1)])
+def test_recordings_under_way_share_the_cores(n_under_way: int, n_threads: int) -> None:
+    threads: list[int] = []
+
+    class CountingScorer(Scorer):
+        def score_chunks(self, chunks: Sequence[WindowChunk]) -> list[WindowScores]:
+            threads.append(torch.get_num_threads())
+            return super().score_chunks(chunks)
+
+    scorer = CountingScorer()
+    scorer.may_score.set()
+    queue = ScoringQueue(scorer, 4, lambda: n_under_way)  # type: ignore[arg-type]
+    queue.score(make_chunk(2), 0, threading.Event())
+    queue.close()
+    assert threads == [n_threads]
