@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from dataclasses import asdict
 from http.client import HTTPConnection
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -27,6 +29,8 @@ from tests.browser import wait_until
 from tests.make_commands import ROOT
 from tests.predict.conftest import LABELS, TinyRun
 from tests.serve.conftest import RunningServer, end, start
+
+LUMEN = "/lumen/api/processFile/"
 
 
 def audio_of(tiny_run: TinyRun, index: int) -> bytes:
@@ -92,6 +96,51 @@ def test_what_cannot_be_answered_is_refused_in_words(server: RunningServer, tiny
     assert server.tag(audio_of(tiny_run, 0))[0] == 200
 
 
+def send_form(server: RunningServer, path: str, *files: tuple[str, bytes]) -> tuple[int, Any]:
+    """Status and answer to a form with these files, by name, in its field `file`."""
+    parts = [
+        f'--x\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'.encode() + audio + b"\r\n"
+        for name, audio in files
+    ]
+    with closing(server.connect()) as connection:
+        headers = {"Content-Type": "multipart/form-data; boundary=x"}
+        connection.request("POST", path, b"".join(parts) + b"--x--\r\n", headers)
+        reply = connection.getresponse()
+        return reply.status, json.loads(reply.read())
+
+
+def test_a_form_is_answered_as_its_recordings_are(server: RunningServer, tiny_run: TinyRun) -> None:
+    audio = audio_of(tiny_run, 11)
+    _, expected = server.tag(audio, name="a.wav")
+    assert send_form(server, "/tag", ("a.wav", audio)) == (200, expected)
+    assert send_form(server, "/tag?name=b", ("a.wav", audio)) == (200, expected | {"clip": "b"})
+    assert send_form(server, "/tag", ("page", b"<html>"))[0] == 422
+    status, (first, failed, last) = send_form(
+        server, "/tag?windows=false", ("a.wav", audio), ("page", b"<html>"), ("c.wav", audio)
+    )
+    assert (status, first, last) == (200, expected | {"windows": None}, expected | {"windows": None, "clip": "c.wav"})
+    assert set(failed) == {"clip", "detail"}
+    assert failed["clip"] == "page"
+    assert failed["detail"].startswith("page cannot be read: ")
+
+
+def test_clients_of_the_older_recogniser_get_its_answer(server: RunningServer, tiny_run: TinyRun) -> None:
+    audio = audio_of(tiny_run, 11)
+    decided = server.tag(audio)[1]["labels"]
+    assert send_form(server, LUMEN, ("a.wav", audio)) == (200, {label: int(label in decided) for label in LABELS})
+    assert send_form(server, LUMEN, ("a.wav", audio), ("b.wav", audio))[0] == 400
+    assert send_form(server, LUMEN, ("page", b"<html>"))[0] == 422
+
+
+def test_curl_sends_forms_and_files(server: RunningServer, tiny_run: TinyRun) -> None:
+    if not shutil.which("curl"):
+        pytest.skip("no curl")
+    path, url = tiny_run.table["path"].iloc[11], f"{server.url}tag?windows=false"
+    for options in (["-F", f"file=@{path}"], ["--data-binary", f"@{path}"], ["--upload-file", path, "-X", "POST"]):
+        answered = subprocess.run(["curl", "--silent", *options, url], capture_output=True, check=True).stdout
+        assert json.loads(answered)["duration_s"] == 2.0
+
+
 def test_many_at_once_get_their_own_answers(server: RunningServer, tiny_run: TinyRun) -> None:
     alone = [server.tag(audio_of(tiny_run, index)) for index in (8, 9, 10, 11)]
     with ThreadPoolExecutor(4) as clients:
@@ -120,9 +169,6 @@ def begin(server: RunningServer, audio: bytes, under_way: ExitStack) -> HTTPConn
     connection.putheader("Content-Length", str(len(audio)))
     connection.endheaders(audio[:100])
     return connection
-
-
-LUMEN = "/lumen/api/processFile/"
 
 
 def until_status(server: RunningServer, audio: bytes, wanted: int) -> str:
@@ -213,6 +259,14 @@ def test_a_port_that_is_taken_is_named(server: RunningServer, tiny_run: TinyRun)
         main([*tiny_run.arguments, "--port", "70000"])
     with pytest.raises(UserError, match=r"--host no\.such\.host\.invalid --port 8000: .*; give another"):
         main([*tiny_run.arguments, "--host", "no.such.host.invalid"])
+
+
+def test_the_port_is_tried_before_networks_are_loaded(server: RunningServer, tmp_path: Path) -> None:
+    nothing = ["--cache", str(tmp_path), "--submissions", str(tmp_path), "--port"]
+    with pytest.raises(UserError, match=rf"--port {server.port}: "):
+        main([*nothing, str(server.port)])
+    with pytest.raises(UserError, match="run make train first"):
+        main([*nothing, "0"])
 
 
 def test_make_serve_names_what_is_missing(tmp_path: Path) -> None:
