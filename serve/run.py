@@ -39,7 +39,10 @@ Minutes = restricted_number_type("Minutes", float, [(">", 0), ("<=", 7 * 24 * 60
 ORIGIN = re.compile(r"https?://[^\s/?#@*]+")
 FILES_PER_RECORDING = 6
 """Its upload, its decoder's pipes, and those while the decoder is started."""
-SPARE_FILES, MAX_CONNECTIONS = 16, 512
+MAX_CONNECTIONS, ACCEPTED_AT_ONCE = 512, 4
+SPARE_FILES = 32
+"""For a few times ACCEPTED_AT_ONCE, which are open before others are closed for them, and the event loop."""
+LISTEN_BACKLOG = 2048
 SHUTDOWN_GRACE_S = 3
 """Seconds that requests under way have when the server is ended."""
 
@@ -97,12 +100,12 @@ def plan_limits(max_mb: int, max_pending: int) -> tuple[Limits, int]:
     """Limits for which this process may open files enough, and the number of connections beside them."""
     max_files = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], MAX_OPEN_FILES)
     n_free = max_files - len(list(Path("/dev/fd").iterdir())) - SPARE_FILES
-    n_pending = min(max_pending, n_free // (4 * FILES_PER_RECORDING))
-    if n_pending < 1:
+    n_pending = max(1, min(max_pending, n_free // (4 * FILES_PER_RECORDING)))
+    max_connections = min((n_free - n_pending * FILES_PER_RECORDING) * 2 // 3, MAX_CONNECTIONS)
+    if max_connections < 2 * ACCEPTED_AT_ONCE:
         raise UserError(f"only {max_files} files may be open: raise the limit by ulimit -n")
     if n_pending < max_pending:
         LOGGER.info("%d recordings at a time, not %d: only %d files may be open", n_pending, max_pending, max_files)
-    max_connections = min((n_free - n_pending * FILES_PER_RECORDING) * 2 // 3, MAX_CONNECTIONS)
     return Limits(max_mb, max_connections // 2, n_pending), max_connections
 
 
@@ -142,7 +145,14 @@ class _EscapingFormatter(logging.Formatter):
 
 
 class _Server(uvicorn.Server):
-    """Ends in order, however often it is asked to."""
+    """Accepts few connections at once, and ends in order, however often it is asked to."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for each in (
+            sockets or []
+        ):  # asyncio takes its number of connections accepted at once for the queue's length too
+            each.listen(LISTEN_BACKLOG)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
@@ -152,8 +162,13 @@ class _Server(uvicorn.Server):
 def serve(app: FastAPI, server_socket: socket.socket, max_connections: int) -> None:
     """Answer until Ctrl-C, SIGTERM, or the end of the terminal."""
     protocol: Any = partial(BoundedProtocol, max_connections=max_connections)
-    # Below errors, uvicorn logs every request that is no HTTP.
-    config = uvicorn.Config(app, http=protocol, log_level="error", timeout_graceful_shutdown=SHUTDOWN_GRACE_S)
+    config = uvicorn.Config(
+        app,
+        http=protocol,
+        backlog=ACCEPTED_AT_ONCE,
+        log_level="error",  # warnings tell of every request that is no HTTP
+        timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
+    )
     server = _Server(config)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
         signal.signal(signal.SIGHUP, server.handle_exit)

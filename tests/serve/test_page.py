@@ -96,7 +96,7 @@ def test_what_the_microphone_records_is_answered(browser: webdriver.Chrome, scri
     assert wait_until(lambda: script("document.querySelectorAll('article .scores li').length")) == 3
     assert script("document.querySelector('article h3').textContent").startswith("recorded at ")
     names = script("[...document.querySelectorAll('.downloads a')].map(each => each.textContent)")
-    assert names == ["⭳ CSV of windows", "⭳ JSON", "⭳ Audacity labels", "⭳ The recording"]
+    assert names == ["↓ CSV of windows", "↓ JSON", "↓ Audacity labels", "↓ The recording"]
     file = script("document.querySelector('.downloads a:last-child').download")
     assert file.startswith("recorded at ")
     assert file.endswith(".webm")
@@ -192,6 +192,7 @@ def test_the_spectrogram_shows_the_sound_and_moves_with_it(
 def test_labels_have_their_names_and_icons(browser: webdriver.Chrome, tiny_run: TinyRun) -> None:
     names = ["--data.label_names", "{low: double bass}", "--data.label_icons", "{low: cello, 'mid, dle': 🥁}"]
     server = start(tiny_run, *names)
+    browser.get_log("browser")  # of pages before
     browser.get(server.url)
     browser.find_element(By.CSS_SELECTOR, ".about summary").click()
     texts = [each.text for each in browser.find_elements(By.CSS_SELECTOR, ".about .label")]
@@ -205,9 +206,19 @@ def test_labels_have_their_names_and_icons(browser: webdriver.Chrome, tiny_run: 
     end(server)
 
 
-def test_every_instrument_of_irmas_has_an_icon(script: Callable[..., Any]) -> None:
+def test_every_instrument_of_irmas_has_an_icon(browser: webdriver.Chrome, script: Callable[..., Any]) -> None:
     for name in IRMAS_NAMES.values():
         assert script(f"document.getElementById('icon-{name.replace(' ', '-')}') !== null"), name
+    browser.execute_script(
+        "document.querySelector('.about').open = true;"
+        "document.querySelector('.about ul').replaceChildren(...arguments[0].map(name => {"
+        "NAMES[name] = name; return fillLabel(make('li', ''), name); }))",
+        list(IRMAS_NAMES.values()),
+    )
+    assert script("document.querySelectorAll('.about use').length") == len(IRMAS_NAMES)
+    assert script("document.querySelector('.about svg').getBoundingClientRect().width") > 10
+    assert script("document.querySelector('h1').getBoundingClientRect().top") < 80
+    keep_screenshot(browser, "serve_icons")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
