@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 import yaml
@@ -13,10 +14,9 @@ import yaml
 from core.csv_tables import read_table
 from core.errors import UserError
 from core.paths import RECIPE_NAME, RunPaths
-from preprocess.dataset.clip_table import read_clip_table
-from preprocess.dataset.labels import to_multi_hot
+from predict.output.ground_truth import read_oof_scores
+from train.data.corrected_clips import read_corrected_clips
 from train.evaluate.metrics import METRICS, compute_metrics
-from train.evaluate.score_table import read_scores
 from train.loop.epoch_log import LOG_NAME
 
 NOT_COMPARED = ("name", "data.folder", "data.table")
@@ -49,23 +49,22 @@ class RunSummary:
 
 
 def read_runs(dataset_dir: Path) -> list[RunSummary]:
-    """The runs of a dataset, by name. Raises UserError where its table of clips cannot be read."""
-    run_dirs = sorted(path.parent for path in (dataset_dir / "runs").glob(f"*/{RECIPE_NAME}"))
-    clips = read_clip_table(RunPaths(dataset_dir.parent, Path(), dataset_dir.name, "").clips_csv) if run_dirs else None
-    return [] if clips is None else [_read_run(run_dir, clips) for run_dir in run_dirs]
+    """The runs of a dataset, by name."""
+    names = sorted(path.parent.name for path in (dataset_dir / "runs").glob(f"*/{RECIPE_NAME}"))
+    return [_read_run(RunPaths(dataset_dir.parent, Path(), dataset_dir.name, name)) for name in names]
 
 
-def _read_run(run_dir: Path, clips: pd.DataFrame) -> RunSummary:
+def _read_run(run_paths: RunPaths) -> RunSummary:
+    run_dir = run_paths.run_dir
     try:
         recipe = _flatten(yaml.safe_load((run_dir / RECIPE_NAME).read_text(encoding="utf-8")))
         logs = [read_table(path).apply(pd.to_numeric) for path in sorted(run_dir.glob(f"fold*/{LOG_NAME}"))]
     except (UserError, ValueError, AttributeError, yaml.YAMLError) as error:
         return RunSummary(run_dir.name, {}, [], pd.DataFrame(), f"it cannot be read: {error}")
-    oof_csv = run_dir / "oof.csv"
-    if not oof_csv.exists():
+    if not run_paths.oof_csv.exists():
         return RunSummary(run_dir.name, recipe, logs, pd.DataFrame(), "it is not finished")
     try:
-        return RunSummary(run_dir.name, recipe, logs, _fold_metrics(oof_csv, clips))
+        return RunSummary(run_dir.name, recipe, logs, _fold_metrics(run_paths, recipe.get("training.corrections")))
     except UserError as error:
         return RunSummary(run_dir.name, recipe, logs, pd.DataFrame(), str(error))
 
@@ -75,16 +74,16 @@ def _flatten(recipe: Any) -> dict[str, Any]:
     return {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
 
 
-def _fold_metrics(oof_csv: Path, clips: pd.DataFrame) -> pd.DataFrame:
+def _fold_metrics(run_paths: RunPaths, corrections: str | None) -> pd.DataFrame:
     """Metrics of a run's curated clips. Raises UserError where the table of clips has others."""
-    scores = read_scores(oof_csv)
-    rows = clips[(clips["split"] == "train") & (clips["label_quality"] == "curated")].set_index("clip")
-    known = [row for row, clip in enumerate(scores.clips) if clip in rows.index]
-    if len(known) < len(rows):
+    clips = read_corrected_clips(run_paths, corrections)
+    scores, known_truth = read_oof_scores(run_paths, clips)
+    known = ~np.isnan(known_truth[:, 0])
+    rows = clips.table[(clips.table["split"] == "train") & (clips.table["label_quality"] == "curated")]
+    if known.sum() < len(rows):
         raise UserError("its clips are not those of today: train it again")
-    rows = rows.loc[[scores.clips[row] for row in known]]
-    truth = torch.from_numpy(to_multi_hot(rows["labels"], scores.labels, clips=rows.index))
-    values, folds = torch.from_numpy(scores.values[known]), torch.tensor(rows["fold"].to_list())
+    truth, values = torch.from_numpy(known_truth[known]), torch.from_numpy(scores.values[known])
+    folds = torch.tensor(clips.table.set_index("clip").loc[scores.clips, "fold"].to_numpy()[known])
     metrics = {
         str(fold): compute_metrics(truth[folds == fold], values[folds == fold]) for fold in folds.unique().tolist()
     }

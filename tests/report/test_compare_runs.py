@@ -9,7 +9,8 @@ import yaml
 
 from core.csv_tables import write_table
 from core.errors import UserError
-from preprocess.dataset.clip_table import COLUMNS
+from preprocess.dataset.clip_table import COLUMNS, write_clip_table
+from preprocess.dataset.labels import write_vocabulary
 from report import compare_runs
 from report.run_table import difference_table, read_runs, score_table, seed_table
 from tests.browser import open_browser
@@ -24,7 +25,8 @@ def make_dataset(cache: Path, name: str = "tones") -> Path:
     rows = [(clip, f"/{clip}.wav", clip[0], int(clip[1]), "train", clip, "curated") for clip in CLIPS]
     noisy, test = ("n", "/n.wav", "a", 0, "train", "n", "noisy"), ("t", "/t.wav", "", -1, "test", "t", "curated")
     (cache / name).mkdir(parents=True)
-    write_table(cache / name / "clips.csv", COLUMNS, [*rows, noisy, test])
+    write_clip_table(cache / name / "clips.csv", pd.DataFrame([*rows, noisy, test], columns=COLUMNS), {})
+    write_vocabulary(cache / name / "labels.csv", ["a", "b"])
     return cache / name
 
 
@@ -57,6 +59,16 @@ def test_scores_are_those_of_curated_clips_by_fold(tmp_path: Path) -> None:
     (row,) = score_table([run]).to_dict("records")
     assert (row["networks"], row["epochs"], row["minutes"], row["accuracy"]) == (2, 2, "2.4", 0.5)
     assert row["lwlrap over folds"] == f"0.7500 ± {np.std([1, 0.5], ddof=1):.4f}"
+
+
+def test_a_run_s_corrections_count(tmp_path: Path) -> None:
+    dataset, corrections = make_dataset(tmp_path), tmp_path / "better.csv"
+    corrections.write_text("clip,labels\na1,b\nb1,drop\n")
+    make_run(dataset, "plain", HALF)
+    make_run(dataset, "better", HALF, corrections=str(corrections))
+    better, plain = (run.fold_metrics["accuracy"].to_dict() for run in read_runs(dataset))
+    assert plain == {"0": 1.0, "1": 0.0, "all": 0.5}
+    assert better == {"0": 1.0, "1": 1.0, "all": 1.0}
 
 
 def test_seeds_of_one_recipe_are_averaged_and_other_keys_listed(tmp_path: Path) -> None:
