@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import ArgumentError, ArgumentParser
+
 from core.entrypoint import log_warning, run_script
 from core.errors import UserError
 from core.files import atomic_write
-from recipe.cli import OptionParser
 from report.html_pages import TEMPLATES, render_page
 from report.run_table import RunSummary, difference_table, read_runs, score_table, seed_table
 
@@ -20,10 +21,13 @@ HUE_STEP = 137.5
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = OptionParser(description="Compare the runs of every dataset in the cache.")
+    parser = ArgumentParser(exit_on_error=False, description="Compare the runs of every dataset in the cache.")
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="Folder of stores and runs.")
     parser.add_argument("--datasets", nargs="+", help="Folders of the cache to show; by default all that have runs.")
-    options = parser.parse_args(arguments)
+    try:
+        options = parser.parse_args(arguments)
+    except ArgumentError as error:
+        raise UserError(f"{error}; see --help") from None
     names = options.datasets or sorted({path.parents[2].name for path in options.cache.glob("*/runs/*/recipe.yaml")})
     datasets: dict[str, list[RunSummary]] = {}
     for name in names:
