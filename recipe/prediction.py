@@ -31,7 +31,7 @@ class Prediction(Section):
     blend: Literal["mean", "geometric"] = "mean"
     """How the networks of a run become one."""
     calibrate: bool = False
-    """Scale scores by the temperature that make calibrate fitted, so that they are as often right as they say."""
+    """Scale scores by the temperatures that make calibrate fitted, so that they are as often right as they say."""
     view_shifts_s: list[Annotated[float, Bounds(-60, 60)]] = field(default_factory=list)
     """Views: score each window so much later (below 0: earlier) as well, and average."""
     view_gains_db: list[Annotated[float, Bounds(-60, 60)]] = field(default_factory=list)
