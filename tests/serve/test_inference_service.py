@@ -22,6 +22,7 @@ from recipe.cli import parse_command
 from serve.inference_service import ENDED, InferenceService
 from serve.run import add_options, build_service
 from tests.predict.conftest import LABELS, TinyRun, make_tiny_run
+from tests.predict.test_run import change_weight
 
 
 def open_service(tiny_run: TinyRun, *keys: str) -> InferenceService:
@@ -61,6 +62,14 @@ def test_a_service_predicts_what_make_predict_does(tiny_run: TinyRun, keys: list
                 np.testing.assert_allclose(scores, rows["score"], atol=2e-6)
                 np.testing.assert_allclose(response["windows"]["start_s"], rows["start_s"], atol=1e-3)
                 np.testing.assert_allclose(response["windows"]["end_s"], rows["end_s"], atol=1e-3)
+
+
+def test_scores_that_are_no_finite_numbers_are_no_answer(tmp_path: Path) -> None:
+    tiny_run = make_tiny_run(tmp_path)
+    change_weight(tiny_run, "trunk.0.1.running_var", -1.0)  # whose square root is none
+    path = Path(tiny_run.table["path"].iloc[11])
+    with open_service(tiny_run) as service, pytest.raises(UserError, match="no finite number, and none is used"):
+        asyncio.run(service.tag(path.name, path))
 
 
 def test_what_make_predict_warns_of_is_said_here_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -102,7 +102,7 @@ def describe_scores(prediction: Prediction) -> str:
     return {
         "mean": "the mean probability of its windows",
         "max": "the highest probability of its windows",
-        "vote_fraction": f"the share of its windows above {prediction.window_threshold:g}, and of equal shares the "
+        "vote_fraction": f"the share of its windows above {prediction.count_above():g}, and of equal shares the "
         f"higher mean probability first (it has a weight of {TIE_BREAK_WEIGHT:g})",
         "center": "the probability of its middle window",
     }[prediction.pooling]
