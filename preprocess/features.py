@@ -30,7 +30,7 @@ from preprocess.dataset.labels import write_vocabulary
 from preprocess.dataset.loader import Dataset, read_dataset
 from preprocess.frames.filterbank import mel_filterbank
 from preprocess.store.encoding import encoding_for
-from preprocess.store.file_identity import stat_fingerprint
+from preprocess.store.file_identity import is_same_file, stat_fingerprint
 from preprocess.store.schema import CorruptStore, RecipeMismatch, Row
 from preprocess.store.writer import RowSource, write_store
 from recipe import Features, Recipe
@@ -100,18 +100,17 @@ def compute_missing(
         f"{len(reusable.planned)} clips: {len(reusable.row_sources)} are done, "
         f"{len(missing)} to compute with {n_workers} jobs"
     )
-    limits, run = decoder_limits(recipe.data), token_hex(4)  # shards of an earlier run stay
-    tasks = (
-        ShardTask(run_paths.shards_dir.absolute() / f"{run}-{number}.shard", clips, recipe.features, limits)
+    limits, shards_dir, run = decoder_limits(recipe.data), run_paths.shards_dir.absolute(), token_hex(4)
+    tasks = [
+        ShardTask(shards_dir / f"{run}-{number}.shard", clips, recipe.features, limits)  # those of earlier runs stay
         for number, clips in enumerate(split_into_tasks(missing, n_workers))
-    )
+    ]
     tally, audio_s, n_failed = ErrorTally(), 0.0, 0
     with (
         progress_bar(len(missing), "features", "clip") as bar,
         closing(run_parallel(compute_shards, tasks, n_workers, options.scheduler)) as results,
     ):
         for result in chain.from_iterable(results):
-            reusable.add_rows(result.shard, result.rows)  # write_store checks them
             for clip in result.clip_results:
                 audio_s, n_failed = audio_s + clip.duration_s, n_failed + bool(clip.error)
                 bar.set_postfix_str(f"{audio_s / 3600:.2f} h of sound, {n_failed} failed", refresh=False)
@@ -119,6 +118,7 @@ def compute_missing(
                 tally.add(clip.error)
                 if clip.error:
                     yield Failure(clip.job.clip, clip.job.path, clip.error.reason, clip.source)
+            reusable.add_rows(result.shard, result.rows)  # write_store checks them
 
 
 def warn_of_empty_bands(features: Features) -> None:
@@ -138,7 +138,11 @@ def build_store(dataset: Dataset, recipe: Recipe, run_paths: RunPaths, options: 
     reusable = ReusableRows(features, planned)
     stored = load_reusable_rows(reusable, run_paths)
     known = [] if options.retry_failed else read_failures(run_paths.failed_csv, features)
-    failures = [one for one in known if one.clip in planned and planned[one.clip].matches_source(one.source)]
+    failures = [
+        one
+        for one in known
+        if one.clip in planned and is_same_file(one.source, planned[one.clip].source, planned[one.clip].path)
+    ]
     skipped = {one.clip for one in failures} | reusable.row_sources.keys()
     missing = [one for clip, one in planned.items() if clip not in skipped]
     try:

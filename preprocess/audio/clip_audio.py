@@ -26,7 +26,7 @@ class ClipAudio:
 
     def __init__(self, path: str, features: Features, max_duration_s: float = math.inf) -> None:
         self.path, self.features, self.max_duration_s = path, features, max_duration_s
-        self.n_samples, self.start_s = 0, 0.0
+        self.n_samples, self.duration_s, self.start_s = 0, 0.0, 0.0
         self._decoded = ReplayableBlocks(self._decode)
         self._span: range | None = None
 
@@ -37,11 +37,7 @@ class ClipAudio:
             if n_samples > self.max_duration_s * self.features.sample_rate_hz:
                 raise DecodeError(self.path, f"it is longer than {self.max_duration_s / 60:g} minutes")
             yield block
-        self.n_samples = n_samples
-
-    @property
-    def duration_s(self) -> float:
-        return self.n_samples / self.features.sample_rate_hz
+        self.n_samples, self.duration_s = n_samples, n_samples / self.features.sample_rate_hz
 
     def __iter__(self) -> Iterator[Samples]:
         if self.features.trim_top_db is None and not self.features.min_seconds:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from preprocess.build.shard_task import ClipJob
 from preprocess.store.encoding import encoding_for
+from preprocess.store.file_identity import is_same_file, size_in_fingerprint
 from preprocess.store.reader import open_store
 from preprocess.store.schema import EncodedFrames, Row
 from preprocess.store.shards import read_shard
@@ -46,7 +47,7 @@ class ReusableRows:
         frame_bytes, found = encoding.n_bins * encoding.dtype.itemsize, defaultdict[str, list[RowSource]](list)
         for row in rows:
             planned = self.planned.get(row.clip)
-            if planned and row.clip not in corrupt and planned.matches_source(row.source):
+            if planned and row.clip not in corrupt and is_same_file(row.source, planned.source, planned.path):
                 found[row.clip].append(RowSource(row, partial(_read_frames, path, frames_at), path))
             frames_at += row.n_frames * frame_bytes
         for clip, row_sources in found.items():
@@ -71,21 +72,21 @@ def _read_frames(path: Path, at: int, start: int, out: EncodedFrames) -> None:
 
 def count_workers(planned: Collection[ClipJob], n_jobs: int) -> int:
     """How many of `n_jobs` workers are worth their start."""
-    n_bytes = sum(one.n_bytes for one in planned)
+    n_bytes = sum(size_in_fingerprint(one.source) for one in planned)
     n_useful = max(math.ceil(len(planned) / MIN_CLIPS_PER_WORKER), math.ceil(n_bytes / MIN_BYTES_PER_WORKER))
     return max(1, min(n_jobs, len(planned), n_useful))
 
 
 def split_into_tasks(planned: Iterable[ClipJob], n_jobs: int) -> Iterator[tuple[ClipJob, ...]]:
     """Split clips, the largest recordings first, into ever smaller tasks, so that all workers are busy to the end."""
-    clips = sorted(planned, key=lambda one: one.n_bytes, reverse=True)
-    left_bytes, start = sum(one.n_bytes for one in clips), 0
+    clips = sorted(planned, key=lambda one: size_in_fingerprint(one.source), reverse=True)
+    left_bytes, start = sum(size_in_fingerprint(one.source) for one in clips), 0
     while start < len(clips):
         max_clips = max(MIN_SHARD_CLIPS, min(MAX_SHARD_CLIPS, (len(clips) - start) // (2 * n_jobs)))
         max_bytes = max(MIN_SHARD_BYTES, min(MAX_SHARD_BYTES, left_bytes // (2 * n_jobs)))
         stop, n_bytes = start, 0
         while stop < min(start + max_clips, len(clips)) and n_bytes < max_bytes:
-            n_bytes += clips[stop].n_bytes
+            n_bytes += size_in_fingerprint(clips[stop].source)
             stop += 1
         yield tuple(clips[start:stop])
         left_bytes, start = left_bytes - n_bytes, stop

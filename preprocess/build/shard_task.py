@@ -14,7 +14,7 @@ from preprocess.audio.isolated import read_isolated
 from preprocess.audio.offline_augment import offline_augmentations
 from preprocess.build.frame_stream import get_transform
 from preprocess.frames.framing import Samples
-from preprocess.store.file_identity import file_fingerprint, is_same_file, size_in_fingerprint, stat_fingerprint
+from preprocess.store.file_identity import file_fingerprint, is_same_file, stat_fingerprint
 from preprocess.store.schema import Row
 from preprocess.store.shards import append_frames, count_frame_bytes, write_shard_table
 from recipe import Features
@@ -33,15 +33,6 @@ class ClipJob:
     """The recipe's offline copies that are wanted: all or none."""
     source: str = ""
     """Stat fingerprint of the recording when the job was planned."""
-
-    @property
-    def n_bytes(self) -> int:
-        """Size of the recording."""
-        return size_in_fingerprint(self.source)
-
-    def matches_source(self, source_fingerprint: str) -> bool:
-        """Whether a fingerprint is of the planned recording."""
-        return is_same_file(source_fingerprint, self.source, self.path)
 
 
 @dataclass(frozen=True)
@@ -91,7 +82,7 @@ def _compute_shard(task: ShardTask, shard: Path, waiting: deque[ClipJob]) -> Sha
         while waiting and (not clip_results or time.monotonic() - began < SHARD_TIME_S):
             job = waiting.popleft()
             before = stat_fingerprint(job.path)
-            arguments = (job, str(temporary), count_frame_bytes(rows, task.features), task.features)
+            arguments = (job, str(temporary), sum(row.n_frames for row in rows), task.features)
             try:
                 ((clip_rows, duration_s),) = read_isolated(append_clip, job.path, *arguments, limits=task.limits)
             except DecodeError as error:
@@ -106,8 +97,8 @@ def _compute_shard(task: ShardTask, shard: Path, waiting: deque[ClipJob]) -> Sha
     return ShardResult(shard, tuple(rows), tuple(clip_results))
 
 
-def append_clip(path: str, job: ClipJob, shard: str, position: int, features: Features) -> tuple[list[Row], float]:
-    """Write the frames of a clip, as recorded and as copied, to a file from a byte on; in a sandbox.
+def append_clip(path: str, job: ClipJob, shard: str, n_before: int, features: Features) -> tuple[list[Row], float]:
+    """Write the frames of a clip, as recorded and as copied, to a file behind `n_before` other frames; in a sandbox.
 
     Returns the rows, none if the recording changed meanwhile, and its duration in s.
     """
@@ -115,7 +106,7 @@ def append_clip(path: str, job: ClipJob, shard: str, position: int, features: Fe
     augmentations = offline_augmentations(job.clip, features)[: job.n_augmentations]
     variants: list[Iterable[Samples]] = [clip_audio, *(augment(clip_audio) for augment in augmentations)]
     with Path(shard).open("r+b") as file:
-        file.seek(position)
+        file.seek(count_frame_bytes(n_before, features))
         for variant, sound in enumerate(variants):
             n_frames, digest = append_frames(file, features, get_transform(features)(sound))
             rows.append(Row(job.clip, variant, source, clip_audio.start_s, clip_audio.duration_s, n_frames, digest))

@@ -36,7 +36,7 @@ def append_frames(file: BufferedRandom, features: Features, frames: Iterable[Fra
 
 def write_shard_table(file: BufferedRandom, features: Features, rows: Sequence[Row]) -> None:
     """Write the table after the frames of `rows`, in place of all that stands there."""
-    file.truncate(count_frame_bytes(rows, features))
+    file.truncate(count_frame_bytes(sum(row.n_frames for row in rows), features))
     table = {
         "features": as_dict(features),
         "fingerprint": features_digest(features),
@@ -47,10 +47,10 @@ def write_shard_table(file: BufferedRandom, features: Features, rows: Sequence[R
     file.write(text + _END.pack(len(text), xxhash.xxh3_128_digest(text), MAGIC))
 
 
-def count_frame_bytes(rows: Iterable[Row], features: Features) -> int:
-    """Bytes of the frames of rows."""
+def count_frame_bytes(n_frames: int, features: Features) -> int:
+    """Bytes of so many frames."""
     encoding = encoding_for(features)
-    return sum(row.n_frames for row in rows) * encoding.n_bins * encoding.dtype.itemsize
+    return n_frames * encoding.n_bins * encoding.dtype.itemsize
 
 
 def read_shard(path: Path, features: Features) -> tuple[list[Row], set[str]]:
@@ -74,7 +74,7 @@ def read_shard(path: Path, features: Features) -> tuple[list[Row], set[str]]:
         rows, corrupt = [Row(*row) for row in table["rows"]], set[str]()
         file.seek(0)
         for row in rows:
-            hasher, remaining = xxhash.xxh3_128(), count_frame_bytes([row], features)
+            hasher, remaining = xxhash.xxh3_128(), count_frame_bytes(row.n_frames, features)
             while remaining and (block := file.read(min(remaining, READ_BYTES))):
                 hasher.update(block)
                 remaining -= len(block)

@@ -26,6 +26,7 @@ from preprocess.build.shard_task import ClipJob
 from preprocess.statistics import measure
 from preprocess.statistics.measure import AudioStats
 from preprocess.store.schema import Row
+from preprocess.store.shards import count_frame_bytes
 from recipe import Features
 
 HANG_TIMEOUT_S = 0.3
@@ -43,14 +44,14 @@ TO_BLAME = {"crash", "abort"}
 """Which of them fail by their own fault."""
 
 
-def append_clip(path: str, job: ClipJob, shard: str, position: int, features: Features) -> tuple[list[Row], float]:
+def append_clip(path: str, job: ClipJob, shard: str, n_before: int, features: Features) -> tuple[list[Row], float]:
     """Do what the name of the recording says, then as the real one."""
     if Path(path).name.startswith("half") and not Path(f"{path}.died").exists():
         with Path(shard).open("r+b") as file:
-            file.seek(position)
+            file.seek(count_frame_bytes(n_before, features))
             file.write(b"\xff" * 100_000)
     _do_as_named(path)
-    return shard_task.append_clip(path, job, shard, position, features)
+    return shard_task.append_clip(path, job, shard, n_before, features)
 
 
 def measure_recording(path: str) -> AudioStats:

@@ -30,6 +30,11 @@ def frames_in(path: Path, features: Features) -> list[EncodedFrames]:
     return np.split(frames, np.cumsum([row.n_frames for row in rows])[:-1])
 
 
+def bytes_of(rows: list[Row]) -> int:
+    """Of the frames of rows."""
+    return count_frame_bytes(sum(row.n_frames for row in rows), FEATURES)
+
+
 def append_rows(path: Path, features: Features, position: int, clips: Mapping[str, list[np.ndarray]]) -> list[Row]:
     """Write the frames of clips, block by block, to a file from a byte on, as a sandbox does."""
     with path.open("r+b") as file:
@@ -70,9 +75,9 @@ def test_what_a_failed_clip_left_is_written_over_or_cut_off(tmp_path: Path) -> N
     path, other = tmp_path / "0.shard", tmp_path / "other.shard"
     path.touch()
     rows = append_rows(path, FEATURES, 0, {"first": [values(4, 0, 16)]})
-    append_rows(path, FEATURES, count_frame_bytes(rows, FEATURES), {"failed": [values(50, 1, 16)]})
-    rows += append_rows(path, FEATURES, count_frame_bytes(rows, FEATURES), {"second": [values(4, 2, 16)]})
-    append_rows(path, FEATURES, count_frame_bytes(rows, FEATURES), {"failed too": [values(9, 3, 16)]})
+    append_rows(path, FEATURES, bytes_of(rows), {"failed": [values(50, 1, 16)]})
+    rows += append_rows(path, FEATURES, bytes_of(rows), {"second": [values(4, 2, 16)]})
+    append_rows(path, FEATURES, bytes_of(rows), {"failed too": [values(9, 3, 16)]})
     with path.open("r+b") as file:
         write_shard_table(file, FEATURES, rows)
     write_shard(other, FEATURES, {"first": [values(4, 0, 16)], "second": [values(4, 2, 16)]})
