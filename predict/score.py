@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for line in describe_epoch_choice(command.run_paths.run_dir, command.recipe.training.metric):
             print(line)
     print(f"\n{label_table(summary).to_string(float_format='%.3f')}")
-    for gap in metrics.describe_excluded(torch.from_numpy(summary.truth[summary.has_truth]), summary.labels):
+    for gap in metrics.describe_excluded(torch.from_numpy(summary.truth[summary.has_truth]), summary.label_names):
         print(f"note: {gap}")
 
 
@@ -49,7 +49,7 @@ def label_table(summary: SubmissionSummary) -> pd.DataFrame:
     truth, scores, decisions = map(
         torch.from_numpy, (each[known] for each in (summary.truth, summary.scores, summary.decisions))
     )
-    table = metrics.per_label_table(truth, scores, decisions, summary.labels)
+    table = metrics.per_label_table(truth, scores, decisions, summary.label_names)
     table.insert(1, "decided", decisions.sum(0).numpy())
     names = {"average_precision": "AP", "f1": "F1", "false_positives": "false", "false_negatives": "missed"}
     table = table.rename(columns=names)[["clips", "decided", "false", "missed", "lwlrap", "AP", "F1"]]

@@ -12,6 +12,7 @@ from core.progress import progress_bar
 from core.sandbox import SandboxLimits
 from preprocess.audio.blocks import DecodeError
 from preprocess.audio.isolated import decoder_limits, read_each
+from preprocess.dataset.label_names import name_labels
 from preprocess.dataset.loader import read_dataset
 from preprocess.statistics.dataset import dataset_statistics
 from preprocess.statistics.measure import AudioStats, measure_recording
@@ -52,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(stats, ensure_ascii=False, indent=1), encoding="utf-8")
     print(f"{command.recipe.name}: layout {data.layout} in {dataset.folder}\n")
-    print("\n".join(format_report(stats)))
+    names = name_labels(dataset.vocabulary, data)
+    shown = stats | {"labels": [label | {"label": names[label["label"]]} for label in stats["labels"]]}
+    print("\n".join(format_report(shown)))
     print(f"\nall of it: {path}")
 
 

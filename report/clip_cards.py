@@ -70,6 +70,7 @@ def build_clip_cards(
 ) -> list[dict[str, Any]]:
     """What the page shows of each chosen clip, by index the reasons why; `no_sound` says why a clip has no player."""
     rows, cards = {summary.clips[index]: index for index in chosen}, dict[str, dict[str, Any]]()
+    names = dict(zip(summary.labels, summary.label_names, strict=True))
     with progress_bar(len(rows), "page", "clip") as bar, closing(clip_media.read(list(rows), n_jobs)) as previews:
         for clip, preview in previews:
             index, frames = rows[clip], clip_media.frames(clip, preview)
@@ -77,6 +78,7 @@ def build_clip_cards(
             if mapper and frames is not None:
                 maps = mapper.saliency(clip, torch.from_numpy(frames), [label["label"] for label in labels])
                 labels = [label | {"saliency": saliency_uri(each)} for label, each in zip(labels, maps, strict=True)]
+            labels = [label | {"label": names[label["label"]]} for label in labels]
             cards[clip] = {
                 "clip": clip,
                 "reasons": chosen[index],

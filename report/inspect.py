@@ -109,7 +109,7 @@ def write_page(
 ) -> None:
     """Render the template into one file that needs no other; pictures show whole clips, or `picture_s` of them."""
     matrix = summaries.confusion_matrix(summary)
-    confused = [] if matrix is None else summaries.most_confused(summary.labels, matrix)
+    confused = [] if matrix is None else summaries.most_confused(summary.label_names, matrix)
     html = render_page(
         TEMPLATE,
         title=title,

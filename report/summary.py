@@ -47,7 +47,7 @@ def label_table(summary: SubmissionSummary) -> pd.DataFrame:
     present, given = summary.truth[summary.has_truth] > 0.5, summary.decisions[summary.has_truth]
     table = pd.DataFrame(
         {
-            "label": summary.labels,
+            "label": summary.label_names,
             "top1": np.bincount(summary.top1[summary.top1 >= 0], minlength=len(summary.labels)),
             "decided": summary.decisions.sum(axis=0),
             "mean_score": summary.scores.mean(axis=0),
@@ -70,7 +70,7 @@ def clip_table(summary: SubmissionSummary) -> pd.DataFrame:
     losses = -np.log(np.where(present, scores, 1 - scores))
     if is_single_label(summary.truth[summary.has_truth]):
         losses = np.where(present, losses, 0)
-    names = np.array(summary.labels, dtype=object)
+    names = np.array(summary.label_names, dtype=object)
     table = pd.DataFrame(
         {
             "clip": summary.clips,
@@ -181,7 +181,7 @@ def format_summary(summary: SubmissionSummary, count: int = CLIPS_PER_REASON) ->
         lines += [f"\n{heading}", *_clip_lines(clips.iloc[ranked[reason][:count]], "score")]
     matrix, numbers = confusion_matrix(summary), range(1, len(summary.labels) + 1)
     if matrix is not None and len(numbers) <= MAX_LABELS_PRINTED:
-        names = [f"{number:>2}  {label}" for number, label in zip(numbers, summary.labels, strict=True)]
+        names = [f"{number:>2}  {label}" for number, label in zip(numbers, summary.label_names, strict=True)]
         table = pd.DataFrame(matrix, names, numbers).astype(object).replace(0, "·")
         lines += ["\nclips by label (a row) and by top-1 label (a column):", table.to_string()]
     if n_known:

@@ -1,6 +1,7 @@
 """A submission beside the thresholds that decide on it and what is known of its truth."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from predict.decide.fitted_params import Thresholds, read_thresholds
 from predict.output.ground_truth import find_truth
 from predict.output.provenance import check_same_frames, warn_if_predicted_otherwise
 from predict.output.submission import read_submission
+from preprocess.dataset.label_names import name_labels
 from recipe.cli import Command
 from train.data.corrected_clips import read_corrected_clips
 from train.evaluate.metrics import compute_metrics
@@ -46,6 +48,15 @@ class SubmissionSummary:
     """[n_clips, n_labels], NaN in the rows of clips of which nothing is known."""
     min_top_score: float = 0.0
     """The lowest score of a top-1 label: with pooling vote_fraction, a clip without votes has none."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What people call labels, by label (preprocess.dataset.label_names)."""
+
+    @cached_property
+    def label_names(self) -> list[str]:
+        """What to show of each label: its name, with the label itself where others have that name too."""
+        names = [self.names.get(label, label) for label in self.labels]
+        pairs = zip(self.labels, names, strict=True)
+        return [name if names.count(name) == 1 else f"{name} ({label})" for label, name in pairs]
 
     @cached_property
     def top1(self) -> np.ndarray:
@@ -79,4 +90,5 @@ def summarise_submission(command: Command, path: Path) -> SubmissionSummary:
     truth = find_truth(options.truth, clips, scores)
     thresholds = read_thresholds(run_paths.run_dir, scores.labels, command.recipe.prediction)
     min_top_score = TIE_BREAK_WEIGHT if command.recipe.prediction.pooling == "vote_fraction" else 0.0
-    return SubmissionSummary(scores.clips, scores.labels, scores.values, thresholds, truth, min_top_score)
+    names = name_labels(scores.labels, command.recipe.data)
+    return SubmissionSummary(scores.clips, scores.labels, scores.values, thresholds, truth, min_top_score, names)

@@ -1,5 +1,6 @@
 """make score, by its command line, against scikit-learn."""
 
+import json
 import re
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from sklearn.metrics import (
 from core.errors import UserError
 from predict import run
 from predict.score import main
+from report import inspect
 from tests.predict.conftest import LABELS, TinyRun
-from train.evaluate.score_table import write_scores
+from train.evaluate.score_table import read_scores, write_scores
 
 
 @pytest.fixture
@@ -72,6 +74,22 @@ def test_the_table_of_clips_is_the_truth_when_none_is_given(
     printed = capsys.readouterr().out
     accuracy = (test["labels"] == LABELS[0]).mean()
     assert re.search(rf"^accuracy +{accuracy:.4f}$", printed, flags=re.M), printed
+
+
+def test_labels_are_shown_by_their_names(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the terminal and on the page; a name that two labels have comes with the label."""
+    run.main([*tiny_run.arguments, "--jobs", "1"])
+    names = ["--data.label_names", json.dumps({LABELS[0]: "Bass", LABELS[1]: "Flute", LABELS[2]: "Flute"})]
+    capsys.readouterr()
+    main([*tiny_run.arguments, *names])
+    inspect.main([*tiny_run.arguments, *names])
+    printed = capsys.readouterr().out
+    page = (tiny_run.run_paths.submission_dir / "report.html").read_text(encoding="utf-8")
+    for text in (printed, page):
+        assert "Bass" in text
+        assert f"Flute ({LABELS[1]})" in text
+        assert text.count(LABELS[1]) == text.count(f"Flute ({LABELS[1]})") > 0
+    assert read_scores(tiny_run.run_paths.submission_csv).labels == LABELS
 
 
 @pytest.mark.parametrize("pooling", ["mean", "center"])
