@@ -25,7 +25,7 @@ STEPS = {
     "rendering": "synth.render_demo --folder {root}/sound",
 }
 """Recordings named hangs do so in their decoders; the others work for long."""
-RESUME_TRAINING = "last.pt is as after the last whole epoch, and --resume goes on from it"
+RESUME_TRAINING = "the same command goes on after the last whole epoch"
 Start = Callable[[str], tuple[subprocess.Popen[str], Callable[[], object]]]
 
 
