@@ -152,7 +152,7 @@ def test_a_threshold_that_is_given_decides_before_tuned_ones(
         expected = [";".join(label for label in LABELS if row[label] >= 0.26) for _, row in table.iterrows()]
         assert decided.tolist() == expected
         provenance = json.loads((tiny_run.run_paths.submission_dir / "provenance.json").read_text(encoding="utf-8"))
-        assert set(provenance["thresholds"].values()) == {pytest.approx(0.26, rel=2e-3)}
+        assert list(provenance["thresholds"].values()) == pytest.approx([0.26] * len(LABELS), rel=2e-3)
         score.main(fixed)
         captured = capsys.readouterr()
         assert f"decisions at 0.26 by prediction.{key}" in captured.out and "warning" not in captured.err
@@ -187,8 +187,10 @@ def test_networks_that_cannot_share_windows_have_the_same_thresholds_everywhere(
             printed = capsys.readouterr().out
             assert script is export or str(tiny_run.run_paths.run_dir / "thresholds.json") in printed
         assert (tiny_run.run_paths.model_dir / "thresholds.json").exists()
+    main([*dense, *options, "--prediction.window_threshold", "0.42"])
+    export.main([*dense, *options])
     recipe = yaml.safe_load((tiny_run.run_paths.model_dir / "recipe.yaml").read_text(encoding="utf-8"))
-    assert recipe["prediction"]["window_threshold"] == content["prediction"]["window_threshold"] != 0.5
+    assert recipe["prediction"]["window_threshold"] == 0.42
 
 
 def test_thresholds_of_other_windows_are_not_used(tiny_run: TinyRun) -> None:
