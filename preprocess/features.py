@@ -16,7 +16,7 @@ from core.csv_tables import write_table
 from core.entrypoint import get_logger, run_script
 from core.errors import UserError
 from core.file_lock import file_lock
-from core.files import replace_files
+from core.files import remove_temporary_files, replace_files
 from core.parallel import run_parallel
 from core.paths import RunPaths
 from core.progress import progress_bar
@@ -72,8 +72,7 @@ def load_reusable_rows(reusable: ReusableRows, run_paths: RunPaths) -> list[Row]
     """Add what earlier runs finished, and remove their temporary files. Returns the rows of an intact store."""
     for leftover in run_paths.dataset_dir.glob(".new-*"):
         shutil.rmtree(leftover, ignore_errors=True)
-    for leftover in run_paths.shards_dir.glob(".*.tmp"):
-        leftover.unlink(missing_ok=True)  # an orphan of a killed run may just have finished it
+    remove_temporary_files(run_paths.shards_dir)
     stored: list[Row] = []
     for path in filter(Path.exists, [run_paths.store, *sorted(run_paths.shards_dir.glob("*.shard"))]):
         try:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 import soundfile
 import torch
@@ -27,6 +26,7 @@ from predict.run import main
 from preprocess.audio.isolated import decoder_limits
 from recipe import Prediction
 from tests.predict.conftest import TinyRun
+from tests.processes import children_of, is_running
 from train.evaluate.score_table import read_scores
 
 ROOT = Path(__file__).parents[2]
@@ -111,13 +111,6 @@ def wait_until(condition: Callable[[], object], timeout_s: float = 30.0) -> None
         time.sleep(0.02)
 
 
-def is_running(process: psutil.Process) -> bool:
-    try:
-        return process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
 @pytest.fixture
 def start(tiny_run: TinyRun, tmp_path: Path, faulty_decoders: None) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """The command at a folder of three good recordings and then two of which decoders hang, once these do."""
@@ -153,10 +146,6 @@ def start(tiny_run: TinyRun, tmp_path: Path, faulty_decoders: None) -> Iterator[
         process.communicate()
 
 
-def children_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    return psutil.Process(process.pid).children(recursive=True)
-
-
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_ctrl_c_ends_the_command_though_decoders_hang(
     tiny_run: TinyRun, tmp_path: Path, start: Callable[..., subprocess.Popen[str]], n_jobs: int
@@ -180,17 +169,6 @@ def test_ctrl_c_ends_the_command_though_decoders_hang(
         path.rename(path.with_stem(f"no_longer_{path.stem}"))
     main([*tiny_run.arguments, "--input", str(source), "--jobs", "1"])
     assert len(read_scores(tiny_run.run_paths.input_dir(source) / SUBMISSION_NAME).clips) == 5
-
-
-def test_a_command_that_is_killed_leaves_no_process(
-    tiny_run: TinyRun, tmp_path: Path, start: Callable[..., subprocess.Popen[str]]
-) -> None:
-    arguments = [*tiny_run.arguments, "--input", str(tmp_path / "hanging"), "--jobs", "2"]
-    process = start(sys.executable, "-m", "predict.run", *arguments)
-    children = children_of(process)
-    assert len(children) == 2
-    process.kill()
-    wait_until(lambda: not any(map(is_running, children)), timeout_s=5)
 
 
 def test_a_cluster_is_for_recordings_of_no_dataset(tiny_run: TinyRun) -> None:
