@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 import torch
 from jsonargparse import ArgumentParser
-from torch import nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.dataloader import CropDataset, loader_batches
 from benchmarks.machine import describe_machine, matmul_flops_per_s
 from benchmarks.random_store import write_random_store
-from core.device import autocast_context, pick_device
+from core.device import autocast_dtype, pick_device
 from core.entrypoint import run_script
 from core.resources import available_cores
 from recipe import Recipe
@@ -38,8 +38,8 @@ from train.data.batches import Batch
 from train.data.frame_bank import FrameBank, load_frame_bank
 from train.data.training_set import TrainingSet
 from train.loop.fold_job import FoldJob
-from train.loop.losses import batch_loss
 from train.loop.train_state import create_train_state
+from train.loop.train_step import train_step
 
 BatchSource = Callable[[], Generator[Batch, None, None]]
 """Begins batches without end."""
@@ -97,35 +97,26 @@ class Bench:
     def __init__(self, job: FoldJob) -> None:
         self.training, self.device = job.recipe.training, job.device
         # One-cycle refuses steps past its last.
-        train_state = create_train_state(job, n_steps=10**7)
-        self.network = train_state.network.train()
-        self.optimizer, self.schedule = train_state.optimizer, train_state.schedule
+        self.train_state = create_train_state(job, n_steps=10**7)
+        self.network = self.train_state.network.train()
         self.compiled_network = torch.compile(self.network) if self.training.compile else self.network
         self.batch = next(iter(job.batches(0)))
         self.name = job.recipe.network.name
 
     def describe(self) -> str:
         batch, n_frames, n_bins = self.batch.x.shape
-        with autocast_context(self.device, self.training.precision):
-            precision = self.network(self.batch.x[:2]).dtype
+        precision = autocast_dtype(self.device, self.training.precision)
         return f"{self.name}, batch {batch} of {n_frames} frames x {n_bins} bins, {precision}"
 
     def constant_batch(self) -> Generator[Batch, None, None]:
         while True:
             yield self.batch
 
-    def backward(self, batch: Batch, network: nn.Module) -> None:
-        with autocast_context(self.device, self.training.precision):
-            loss = batch_loss(network(batch.x), batch.y, batch.noisy, self.training)
-        loss.backward()
-
-    def step(self, batch: Batch) -> None:
-        self.backward(batch, self.compiled_network)  # type: ignore[arg-type]
-        if self.training.clip_gradient:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.training.clip_gradient)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        self.schedule.step()
+    def step(self, batch: Batch) -> Tensor:
+        """The loss, on the device."""
+        loss = train_step(self.train_state, self.compiled_network, batch, self.training)  # type: ignore[arg-type]
+        self.train_state.schedule.step()
+        return loss
 
     def steps_per_s(self, batches: Iterator[Batch], n_steps: int) -> float:
         """Optimizer steps a second over `n_steps`, after a few to warm up."""
@@ -155,8 +146,7 @@ class Bench:
     def flops(self) -> int:
         """Floating-point operations of a step, forward and backward."""
         with FlopCounterMode(display=False) as counter:
-            self.backward(self.batch, self.network)
-        self.optimizer.zero_grad()
+            train_step(self.train_state, self.network, self.batch, self.training)
         return counter.get_total_flops()
 
 

@@ -5,31 +5,33 @@ import sys
 from contextlib import AbstractContextManager
 
 import torch
+from torch import Tensor
 
 from core.errors import UserError
 from core.resources import available_cores
 
+DEVICES = ("cpu", "cuda", "mps")
+TENSOR_CORES, BFLOAT16 = (7, 0), (8, 0)
+"""The first CUDA capabilities with them: V100 and T4, A100."""
 COMPILER = ("torch._dynamo", "torch._inductor")
 """Modules that define torch.compile's own errors."""
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of `name`, ready for use; auto is the GPU where there is one. Raises UserError for one that is absent.
+    """The device of `name`, ready for use; auto is cuda where there is one. Raises UserError for one that is absent.
 
-    A GPU may then choose its fastest convolutions and TF32; a CPU has no more threads than cores that may be used.
+    CUDA's convolutions compute float32 in TF32; its matrix products do not, for spectra and logits need all digits. A
+    CPU has no more threads than cores that may be used.
     """
     try:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-        if device.type not in ("cpu", "cuda"):
-            raise UserError(f"--device {name}: nothing here is computed there; use auto, cpu or cuda")
+        if device.type not in DEVICES:
+            raise UserError(f"--device {name}: nothing here is computed there; use auto, cpu, cuda or mps")
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {name}: {str(error).splitlines()[0]}; use auto, cpu or cuda") from None
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True
-        torch.set_float32_matmul_precision("high")
-    elif (n_cores := available_cores()) < torch.get_num_threads():  # PyTorch does not know a container's quota
-        torch.set_num_threads(n_cores)
+        raise UserError(f"--device {name}: {str(error).splitlines()[0]}; use auto, cpu, cuda or mps") from None
+    if device.type == "cpu":  # PyTorch does not know a container's quota
+        torch.set_num_threads(min(available_cores(), torch.get_num_threads()))
     return device
 
 
@@ -59,12 +61,29 @@ def _compiler_reason(error: RuntimeError) -> str:
     return (str(cause).splitlines() or [type(cause).__name__])[0]
 
 
+def autocast_dtype(device: torch.device, precision: str) -> torch.dtype:
+    """The type that `precision` names; auto is the GPU's fast one, bfloat16 before float16, and float32 elsewhere."""
+    if precision != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+    capability = torch.cuda.get_device_capability(device) if device.type == "cuda" else (0, 0)
+    if capability >= BFLOAT16:
+        return torch.bfloat16
+    return torch.float16 if capability >= TENSOR_CORES else torch.float32
+
+
 def autocast_context(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """The context of a network's forward pass: bfloat16 where `precision` says so, or is auto and the GPU has it."""
-    bfloat16 = precision == "bfloat16" or (
-        precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    )
-    return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16)
+    """The context of a network's forward pass in the type of `autocast_dtype`."""
+    dtype = autocast_dtype(device, precision)
+    if dtype == torch.float32:
+        return torch.autocast(device.type, enabled=False)
+    return torch.autocast(device.type, dtype)
+
+
+def to_device(values: Tensor, device: torch.device) -> Tensor:
+    """`values` on the device; from the host to CUDA by pinned memory, so that the host does not wait for the copy."""
+    if device.type == "cuda" and not values.is_cuda:
+        return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device)
 
 
 def peak_memory_mb(device: torch.device) -> float:

@@ -1,6 +1,11 @@
 """UserError, whose message is for the user, and the test for full memory."""
 
-OUT_OF_MEMORY_WORDS = ("DefaultCPUAllocator: can't allocate memory", "can't start new thread", "std::bad_alloc")
+OUT_OF_MEMORY_WORDS = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "can't start new thread",
+    "std::bad_alloc",
+    "MPS backend out of memory",
+)
 """Of a RuntimeError where memory is full."""
 
 

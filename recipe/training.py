@@ -45,8 +45,13 @@ class Training(Section):
     """Longest gradient, as a norm over all weights; 0 does not clip."""
     ema_decay: Annotated[float, Bounds(0, 0.99999)] = 0.0
     """Decay a step of the moving average of weights, which is then what is scored and kept; 0 is none."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Arithmetic of the network; auto is bfloat16 on a GPU that has it, float32 elsewhere."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Arithmetic of the network; auto is bfloat16 on a GPU that has it, float16 on a V100 or T4, float32 elsewhere."""
+    frame_storage: Literal["auto", "memory", "file"] = "auto"
+    """Frames in memory, or read from the file in extents; auto takes memory where they fit."""
+    shuffle_buffer_mb: Annotated[float, Bounds(0.001, 1e6)] = 256.0
+    """Crops from extents in random order that are shuffled together, where frames are read from the file; two such
+    buffers are held in memory."""
     compile: bool = False
     """Compile the network with torch.compile: slow first steps, faster later ones."""
     start_from: str | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from core.sandbox import cancel_sandboxes, run_isolated
 
@@ -24,6 +25,13 @@ for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
 # A process that a script starts in the background ignores SIGINT, and so are its children; tests send it to them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked cuda are skipped where there is no such GPU."""
+    for item in items:
+        if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="no GPU of CUDA"))
 
 
 @pytest.fixture

@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 from jsonargparse import ArgumentParser
 from matplotlib.figure import Figure
-from torch import nn
 
 from core.csv_tables import write_table
-from core.device import autocast_context, pick_device
+from core.device import pick_device
 from core.entrypoint import run_script
 from core.errors import UserError, is_out_of_memory
 from core.files import atomic_write
@@ -20,9 +19,9 @@ from recipe.cli import parse_command
 from train.data.random_streams import seed_torch
 from train.data.training_set import load_training_set, parse_folds
 from train.loop.fold_job import FoldJob
-from train.loop.losses import batch_loss
 from train.loop.relabel import relabel_noisy_clips
 from train.loop.train_state import TrainState, create_train_state
+from train.loop.train_step import train_step
 
 EMA_DECAY = 0.9
 DIVERGENCE_FACTOR = 4.0
@@ -34,7 +33,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=100, help="Most steps of the search.")
     parser.add_argument("--min_lr", type=float, default=1e-6, help="First learning rate.")
     parser.add_argument("--max_lr", type=float, default=10.0, help="Last learning rate.")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu or cuda.")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -87,13 +86,7 @@ def run_lr_range_test(job: FoldJob, train_state: TrainState, learning_rates: np.
         for batch, lr in zip(batches, learning_rates, strict=False):
             for group, lr_ratio in zip(optimizer.param_groups, lr_ratios, strict=True):
                 group["lr"] = lr * lr_ratio
-            with autocast_context(job.device, training.precision):
-                loss = batch_loss(network(batch.x), batch.y, batch.noisy, training)
-            optimizer.zero_grad()
-            loss.backward()
-            if training.clip_gradient:
-                nn.utils.clip_grad_norm_(network.parameters(), training.clip_gradient)
-            optimizer.step()
+            loss = train_step(train_state, network, batch, training)
             bar.update()
             if not loss.isfinite():
                 break

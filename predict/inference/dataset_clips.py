@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from core.csv_tables import read_table
+from core.device import to_device
 from core.entrypoint import log_warning
 from core.errors import UserError
 from core.parallel import run_parallel
@@ -118,7 +119,7 @@ def find_failed(wanted: pd.DataFrame, store: Store, run_paths: RunPaths) -> pd.D
 
 def dequantise(stored: EncodedFrames, scale: float, offset: float, device: torch.device) -> Tensor:
     """Stored frames [n_frames, n_bins] as float32 on the device, in the features' unit."""
-    return torch.from_numpy(stored).to(device).float() * scale + offset
+    return to_device(torch.from_numpy(stored), device).float() * scale + offset
 
 
 class StoredClips:

@@ -121,7 +121,7 @@ def score_task(task: RecordingTask) -> tuple[CachedRecording, RecordingScores | 
     entry, device = task.entry, pick_device(task.device)
     torch.set_num_threads(task.n_threads)  # of this thread
     scorer = load_scorer(task, device)
-    turn = _gpu_turn if device.type == "cuda" else nullcontext()  # a GPU's memory may have room for but one
+    turn = nullcontext() if device.type == "cpu" else _gpu_turn  # a GPU's memory may have room for but one
 
     def score_chunk(chunk: WindowChunk, _: int) -> WindowScores:
         with turn:

@@ -8,7 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from core.device import autocast_context, check_compiler, peak_memory_mb, pick_device, raise_compile_error
+from core.device import (
+    autocast_context,
+    autocast_dtype,
+    check_compiler,
+    peak_memory_mb,
+    pick_device,
+    raise_compile_error,
+    to_device,
+)
 from core.errors import UserError
 
 CPU = torch.device("cpu")
@@ -22,6 +30,11 @@ def test_auto_is_the_gpu_where_there_is_one() -> None:
 def test_a_device_that_is_not_there_is_named(name: str) -> None:
     with pytest.raises(UserError, match=f"--device {name}"):
         pick_device(name)
+
+
+def test_mps_is_taken_where_pytorch_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "zeros", lambda *_, device: device)
+    assert pick_device("mps") == torch.device("mps")
 
 
 def test_what_cannot_compile_says_why_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,7 +53,7 @@ def test_there_are_no_more_threads_than_cores_that_may_be_used(monkeypatch: pyte
     for n_cores in (2, 8, 64):
         monkeypatch.setattr("core.device.available_cores", lambda n_cores=n_cores: n_cores)
         pick_device("cpu")
-    assert requested == [2]
+    assert requested == [2, 8, 8]
 
 
 def error_of(network: Callable[[Tensor], Tensor], **keys: Any) -> RuntimeError:
@@ -74,11 +87,47 @@ def test_what_is_wrong_with_the_network_is_not_the_compiler_s_fault() -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "dtype"), [("auto", torch.float32), ("float32", torch.float32), ("bfloat16", torch.bfloat16)]
+    ("precision", "dtype"),
+    [
+        ("auto", torch.float32),
+        ("float32", torch.float32),
+        ("bfloat16", torch.bfloat16),
+        ("float16", torch.float16),
+    ],
 )
-def test_a_cpu_uses_bfloat16_only_when_told(precision: str, dtype: torch.dtype) -> None:
+def test_a_cpu_uses_short_types_only_when_told(precision: str, dtype: torch.dtype) -> None:
     with autocast_context(CPU, precision):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype"),
+    [((6, 0), torch.float32), ((7, 0), torch.float16), ((7, 5), torch.float16), ((8, 0), torch.bfloat16)],
+)
+def test_a_gpu_s_own_short_type_is_the_default(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: torch.dtype
+) -> None:
+    """P100, V100, T4, A100."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert autocast_dtype(torch.device("cuda", 1), "auto") == dtype
+    assert autocast_dtype(torch.device("cuda", 1), "float32") == torch.float32
+
+
+def test_matrix_products_keep_all_digits_of_float32() -> None:
+    pick_device("auto")
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+@pytest.mark.cuda
+def test_frames_reach_a_gpu_without_a_wait() -> None:
+    values, device = torch.arange(10.0), torch.device("cuda")
+    torch.zeros(1, device=device)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        copied = to_device(values, device)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert torch.equal(copied.cpu(), values)
 
 
 def test_memory_is_counted_in_megabytes() -> None:

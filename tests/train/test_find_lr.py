@@ -29,12 +29,18 @@ def test_the_command_draws_a_curve_and_suggests_rates(cache: Path, capsys: pytes
     assert "(steepest)" in capsys.readouterr().out
 
 
+def test_float16_has_a_curve_too(cache: Path) -> None:
+    main([*OPTIONS, "--cache", str(cache), "--steps", "40", "--training.precision", "float16"])
+    curve = pd.read_csv(cache / "recipe" / "runs" / "recipe" / "lr.csv")
+    assert curve["smoothed"].min() < 0.8 * curve["smoothed"].iloc[0]
+
+
 def test_a_full_device_says_what_to_lower(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def run_out(*_: object) -> NoReturn:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with monkeypatch.context() as searching:
-        searching.setattr("train.find_lr.batch_loss", run_out)
+        searching.setattr("train.loop.train_step.batch_loss", run_out)
         with pytest.raises(UserError, match=r"training\.batch_size = 4 .* try .* 2"):
             main([*OPTIONS, "--cache", str(cache), "--steps", "40"])
     monkeypatch.setattr(AudioNetwork, "forward", run_out)  # before the first step
@@ -43,7 +49,7 @@ def test_a_full_device_says_what_to_lower(cache: Path, monkeypatch: pytest.Monke
 
 
 def test_a_loss_that_is_never_finite_says_what_to_try(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("train.find_lr.batch_loss", lambda *given: batch_loss(*given) * float("nan"))
+    monkeypatch.setattr("train.loop.train_step.batch_loss", lambda *given: batch_loss(*given) * float("nan"))
     with pytest.raises(UserError, match=r"not finite at --min_lr 1e-06: begin lower, or use training\.precision"):
         main([*OPTIONS, "--cache", str(cache), "--steps", "40"])
 

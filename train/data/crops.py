@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
+from core.device import to_device
 from recipe import Training
 from train.data.frame_bank import FrameBank
 
@@ -53,7 +54,7 @@ def gather_crops(frame_bank: FrameBank, positions: Tensor, n_frames: int, paddin
 
 def pad_short_clip(frames: Tensor, n_frames: int, short_clip_padding: ShortClipPadding, kind: str) -> Tensor:
     """[n_frames, n_bins] from a clip's [n, n_bins], n <= n_frames: filled as in training, the clip at the beginning."""
-    positions = torch.tensor([[0], [len(frames)], [0]], device=frames.device)
+    positions = to_device(torch.tensor([[0], [len(frames)], [0]]), frames.device)
     return _take_crops(frames, positions, n_frames, short_clip_padding, kind)[0]
 
 

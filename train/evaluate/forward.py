@@ -6,13 +6,15 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from core.device import to_device
 from core.errors import UserError
 from train.evaluate.windows import slice_windows
 from train.networks.factory import AudioNetwork
 
-CPU_BATCH_WINDOWS = 32
-"""Windows in a batch on a CPU, where more are no faster."""
+CPU_BATCH_WINDOWS, GPU_BATCH_WINDOWS = 32, 64
+"""Windows in a batch; on a CPU more are no faster, on a GPU more take memory."""
 
 ClipWindows = tuple[Tensor, np.ndarray]
 """Frames [n_frames, n_bins] of a clip, and the first frames of windows in them."""
@@ -26,6 +28,7 @@ def supports_dense(network: AudioNetwork) -> bool:
 
 def forward_windows(network: AudioNetwork, clips: Sequence[ClipWindows], window: int, *, dense: bool) -> Tensor:
     """Probabilities float32 [n_windows, n_labels] of the windows of some clips, clip after clip."""
+    torch.backends.cudnn.benchmark = not dense  # it times convolutions for each new size, and clips have many lengths
     scores = []
     for exact, some in itertools.groupby(clips, lambda clip: not dense or len(clip[0]) < window):
         scores.append((_score_exact if exact else _score_dense)(network, list(some), window))
@@ -39,8 +42,22 @@ def _score_exact(network: AudioNetwork, clips: Sequence[ClipWindows], window: in
         some = slice_windows(frames, starts, window, network.short_clip_padding, network.kind)
         windows.append(some.expand(len(starts), -1, -1))
     x = torch.cat(windows)
-    batch_size = CPU_BATCH_WINDOWS if x.device.type == "cpu" else len(x)
-    return torch.cat([run_network(network, batch) for batch in x.split(batch_size)])
+    if x.device.type == "cpu":
+        return torch.cat([run_network(network, batch) for batch in x.split(CPU_BATCH_WINDOWS)])
+    return score_in_fixed_sizes(network, x)
+
+
+def score_in_fixed_sizes(network: AudioNetwork, x: Tensor) -> Tensor:
+    """Probabilities of windows in batches of GPU_BATCH_WINDOWS, and the rest filled up to a power of two.
+
+    A GPU times its convolutions for each new size of a batch, and so meets seven sizes in all.
+    """
+    scores = []
+    for batch in x.split(GPU_BATCH_WINDOWS):
+        n_filled = 1 << (len(batch) - 1).bit_length()
+        filled = functional.pad(batch, (0, 0, 0, 0, 0, n_filled - len(batch)))
+        scores.append(run_network(network, filled)[: len(batch)])
+    return torch.cat(scores)
 
 
 @torch.inference_mode()
@@ -62,7 +79,7 @@ def _gather_columns(columns: Tensor, starts: np.ndarray, width: float) -> Tensor
     n_columns = columns.shape[-1]
     n_window_columns = min(max(round(width), 1), n_columns)
     first = np.minimum((starts + 0.5).astype(np.int64), n_columns - n_window_columns)
-    picked = torch.from_numpy(first[:, None] + np.arange(n_window_columns)).to(columns.device)
+    picked = to_device(torch.from_numpy(first[:, None] + np.arange(n_window_columns)), columns.device)
     return columns[:, picked].transpose(0, 1)
 
 

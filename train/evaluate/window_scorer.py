@@ -80,37 +80,42 @@ class WindowScorer:
 
     def score_chunks(self, chunks: Sequence[WindowChunk]) -> list[WindowScores]:
         """The scores of chunks of any clips. Raises NonFiniteScores."""
+        return split_scores([chunk.starts for chunk in chunks], self.blend_chunks(chunks))
+
+    def blend_chunks(self, chunks: Sequence[WindowChunk]) -> Tensor:
+        """Scores [n_windows, n_labels] of the windows of all chunks, on the device; a GPU may not have ended yet."""
         with autocast_context(chunks[0].frames.device, self.precision):
             scores = [self._score_view(network, chunks, view) for network in self.networks for view in self.views]
         by_network = torch.stack(scores).unflatten(0, (len(self.networks), len(self.views))).mean(1)
         blended = blend(by_network, self.prediction.blend)
         if self.prediction.blend == "geometric" and self.networks[0].activation == "softmax":
             blended /= blended.sum(-1, keepdim=True)
-        scored = blended.cpu()
-        if not scored.isfinite().all():
-            raise NonFiniteScores(
-                "a score of the networks is no finite number, and none is used: their weights are damaged, run make "
-                "train again"
-            )
-        parts = scored.split([len(chunk.starts) for chunk in chunks])
-        return [WindowScores(chunk.starts, part.numpy()) for chunk, part in zip(chunks, parts, strict=True)]
+        return blended
 
     def score_clips(self, clips: Iterable[Iterable[Tensor]]) -> Iterator[WindowScores]:
-        """Yield the scores of each clip, in order, from its blocks of frames."""
+        """Yield the scores of each clip, in order, from its blocks of frames.
+
+        Those of a batch are waited for when the next one is under way, so that a GPU computes while clips are read.
+        """
         batch: list[WindowChunk] = []
         n_chunks: deque[int] = deque()
         scored: deque[WindowScores] = deque()
+        running: deque[tuple[list[np.ndarray], Tensor]] = deque()
         for blocks in clips:
             n_chunks.append(0)
             for chunk in self.iter_chunks(blocks):
                 batch.append(chunk)
                 n_chunks[-1] += 1
                 if sum(len(each.starts) for each in batch) >= MIN_BATCH_WINDOWS:
-                    scored.extend(self.score_chunks(batch))
+                    running.append(([each.starts for each in batch], self.blend_chunks(batch)))
                     batch = []
+                    if len(running) > 1:
+                        scored.extend(split_scores(*running.popleft()))
             while n_chunks and n_chunks[0] <= len(scored):
                 yield join_windows([scored.popleft() for _ in range(n_chunks.popleft())])
-        scored.extend(self.score_chunks(batch) if batch else [])
+        if batch:
+            running.append(([each.starts for each in batch], self.blend_chunks(batch)))
+        scored.extend(one for batch_scores in running for one in split_scores(*batch_scores))
         for n in n_chunks:
             yield join_windows([scored.popleft() for _ in range(n)])
 
@@ -123,6 +128,18 @@ class WindowScorer:
             clips.append((view.apply_gain(chunk.frames, network.kind), starts))
         dense = self.prediction.mode == "dense" and supports_dense(network)
         return forward_windows(network, clips, window, dense=dense)
+
+
+def split_scores(starts: Sequence[np.ndarray], scores: Tensor) -> list[WindowScores]:
+    """The scores of each chunk, by the first frames of its windows, from those of all. Raises NonFiniteScores."""
+    on_host = scores.cpu()
+    if not on_host.isfinite().all():
+        raise NonFiniteScores(
+            "a score of the networks is no finite number, and none is used: their weights are damaged, run make "
+            "train again"
+        )
+    parts = on_host.split([len(some) for some in starts])
+    return [WindowScores(some, part.numpy()) for some, part in zip(starts, parts, strict=True)]
 
 
 def join_windows(parts: Sequence[WindowScores]) -> WindowScores:

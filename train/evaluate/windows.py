@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.device import to_device
 from recipe import Prediction
 from train.data.crops import ShortClipPadding, pad_short_clip
 
@@ -80,7 +81,7 @@ def slice_windows(
     if len(frames) < window_frames:
         return pad_short_clip(frames, window_frames, padding, kind)[None]
     offsets = torch.arange(window_frames, device=frames.device)
-    return frames[torch.from_numpy(starts).to(frames.device)[:, None] + offsets]
+    return frames[to_device(torch.from_numpy(starts), frames.device)[:, None] + offsets]
 
 
 def pool_windows(scores: Tensor, prediction: Prediction) -> Tensor:

@@ -9,7 +9,6 @@ from recipe import Training
 
 def batch_loss(logits: Tensor, y: Tensor, noisy: Tensor, training: Training) -> Tensor:
     """Mean loss of a batch's clips on their device, noisy ones weighted: logits, y [B, n_labels], noisy bool [B]."""
-    logits = logits.float()
     targets = y / y.sum(1, keepdim=True).clamp(min=1e-6) if training.loss == "cross_entropy" else y
     targets = smooth_labels(targets, training.label_smoothing, training.loss)
     if training.bootstrap_beta < 1:

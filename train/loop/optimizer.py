@@ -17,10 +17,11 @@ MIN_ONE_CYCLE_STEPS = 10
 """With fewer steps, one_cycle keeps its rate."""
 
 
-def build_optimizer(network: AudioNetwork, training: Training) -> Optimizer:
+def build_optimizer(network: AudioNetwork, training: Training, *, fused: bool = False) -> Optimizer:
     """The optimizer `training.optimizer` names; learning rates rise evenly in log from the first layers to the head.
 
-    Parameters of one dimension, biases and those of normalisation layers, have no weight decay.
+    Parameters of one dimension, biases and those of normalisation layers, have no weight decay. `fused` is one pass
+    over all weights, in which a GradScaler's skipped step needs no word from the device to the host.
     """
     layer_groups = network.layer_groups()
     rates = np.geomspace(*training.lr_range, len(layer_groups)).tolist()
@@ -30,14 +31,18 @@ def build_optimizer(network: AudioNetwork, training: Training) -> Optimizer:
             parameters = [each for each in layers.parameters() if (each.ndim > 1) == with_decay]
             if parameters:
                 groups.append({"params": parameters, "lr": lr, "weight_decay": weight_decay})
-    fused, momentum = next(network.parameters()).is_cuda, training.momentum
+    momentum = training.momentum
     match training.optimizer:
         case "adamw":
             return torch.optim.AdamW(groups, betas=(momentum, 0.999), fused=fused)
         case "adam":
             return torch.optim.Adam(groups, betas=(momentum, 0.999), fused=fused)
         case _:
-            return torch.optim.SGD(groups, momentum=momentum, nesterov=momentum > 0, fused=fused)
+            sgd = torch.optim.SGD(groups, momentum=momentum, nesterov=momentum > 0, fused=fused)
+            if fused and momentum:  # else they are whatever memory held, where a GradScaler skips the first step
+                for weight in network.parameters():
+                    sgd.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+            return sgd
 
 
 def build_schedule(optimizer: Optimizer, training: Training, n_steps: int) -> LRScheduler:

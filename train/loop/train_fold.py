@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from core.device import autocast_context, peak_memory_mb, raise_compile_error
+from core.device import peak_memory_mb, raise_compile_error
 from core.errors import UserError, is_out_of_memory
 from recipe import as_dict
 from train.data.random_streams import seed_torch
@@ -16,11 +16,14 @@ from train.evaluate.metrics import compute_metrics
 from train.evaluate.window_scorer import NonFiniteScores, score_clips
 from train.loop.epoch_log import EpochLog
 from train.loop.fold_job import FoldJob
-from train.loop.losses import batch_loss, validation_loss
+from train.loop.losses import validation_loss
 from train.loop.train_state import TrainState, create_train_state
+from train.loop.train_step import train_step
 from train.networks.weight_files import WeightFileError, check_finite
 from train.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
+MIN_LOSS_SCALE = 2.0**-10
+"""Of float16's loss, which begins at 2**16 and is halved after each step that is skipped."""
 DIVERGENCE_ADVICE = (
     "lower training.max_lr (make lr suggests one), set training.clip_gradient to 1, or use training.precision float32"
 )
@@ -69,20 +72,15 @@ def train_epoch(job: FoldJob, train_state: TrainState, compiled_network: nn.Modu
     batches = job.batches(epoch)
     losses, learning_rates = torch.zeros(len(batches), device=job.device), []
     for step, batch in enumerate(batches):
-        with autocast_context(job.device, training.precision):
-            loss = batch_loss(compiled_network(batch.x), batch.y, batch.noisy, training)
-        loss.backward()
-        if training.clip_gradient:
-            nn.utils.clip_grad_norm_(network.parameters(), training.clip_gradient)
         learning_rates.append(train_state.optimizer.param_groups[-1]["lr"])
-        train_state.optimizer.step()
-        train_state.optimizer.zero_grad()
+        losses[step] = train_step(train_state, compiled_network, batch, training)
         if not isinstance(train_state.schedule, ReduceLROnPlateau):
             train_state.schedule.step()
         if train_state.ema:
             train_state.ema.update_parameters(network)
-        losses[step] = loss.detach()
     train_loss = mean_loss(losses.cpu(), learning_rates, epoch)
+    if train_state.scaler.get_scale() < MIN_LOSS_SCALE:
+        raise UserError(f"the gradients were not finite again and again in epoch {epoch + 1}: {DIVERGENCE_ADVICE}")
     seconds = time.perf_counter() - started
     train_state.epoch = epoch + 1
     return {

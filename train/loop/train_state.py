@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
+from core.device import autocast_dtype
 from core.errors import UserError
 from recipe import Recipe, get_section
 from train.data.random_streams import seed_torch
@@ -32,6 +34,8 @@ class TrainState:
     network: AudioNetwork
     optimizer: Optimizer
     schedule: LRScheduler
+    scaler: torch.amp.GradScaler
+    """Of the loss; for float16 alone, in which small gradients vanish."""
     ema: AveragedModel | None
     seen_clips: Tensor
     """int64 hashes of all clips it was trained on, in the run it started from too (train.runs.seen_clips)."""
@@ -51,6 +55,7 @@ class TrainState:
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
             "n_averaged": int(self.ema.n_averaged) if self.ema else 0,
             "best": self.best_score,
         }
@@ -62,6 +67,8 @@ class TrainState:
         self.optimizer.load_state_dict(state["optimizer"])
         if state["schedule"]:  # empty in earlier versions' runs of a constant rate
             self.schedule.load_state_dict(state["schedule"])
+        if state.get("scaler"):  # empty but for float16
+            self.scaler.load_state_dict(state["scaler"])
         if self.ema:
             self.eval_network.load_state_dict(checkpoint.network)
             self.ema.n_averaged.fill_(state["n_averaged"])
@@ -89,10 +96,12 @@ def create_train_state(job: FoldJob, n_steps: int | None = None) -> TrainState:
             seen_clips = union(seen_clips, start_checkpoint.seen_clips)
         weights_origin = load_pretrained_weights(network, labels, path, start_checkpoint)
     network = network.to(job.device)
-    optimizer = build_optimizer(network, training)
+    dtype = autocast_dtype(job.device, training.precision)
+    optimizer = build_optimizer(network, training, fused=job.device.type == "cuda" or dtype == torch.float16)
     ema = create_ema_model(network, training.ema_decay) if training.ema_decay else None
     schedule = build_schedule(optimizer, training, n_steps or job.n_steps)
-    return TrainState(network, optimizer, schedule, ema, seen_clips, weights_origin)
+    scaler = torch.amp.GradScaler(job.device.type, enabled=dtype == torch.float16)
+    return TrainState(network, optimizer, schedule, scaler, ema, seen_clips, weights_origin)
 
 
 def may_share_dataset(checkpoint: Checkpoint, recipe: Recipe) -> bool:

@@ -52,15 +52,15 @@ class AudioNetwork(nn.Module):
         time_steps: Tensor = self.trunk(self.frontend(x))
         if self.modulation is None:
             return time_steps
-        units = self.modulation(x).to(time_steps.dtype)
-        return torch.cat([time_steps, units[:, :, None].expand(-1, -1, time_steps.shape[-1])], 1)
+        units = self.modulation(x).float()
+        return torch.cat([time_steps.float(), units[:, :, None].expand(-1, -1, time_steps.shape[-1])], 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(self.time_steps(x))
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Scores in [0, 1] as float32, independent or, for one label a clip, with a sum of 1."""
-        return logits.float().softmax(-1) if self.activation == "softmax" else logits.float().sigmoid()
+        """Scores in [0, 1], independent or, for one label a clip, with a sum of 1."""
+        return logits.softmax(-1) if self.activation == "softmax" else logits.sigmoid()
 
     def freeze(self, frozen: bool) -> None:
         """Freeze or unfreeze the trunk, running means of its normalisation layers included."""

@@ -6,6 +6,15 @@ from torch import Tensor, nn
 from recipe import Network
 
 
+class Float32Head(nn.Sequential):
+    """Layers that compute in float32 under autocast too: logits of bfloat16, which has 8 bits, would tie."""
+
+    def forward(self, time_steps: Tensor) -> Tensor:
+        with torch.autocast(time_steps.device.type, enabled=False):
+            logits: Tensor = super().forward(time_steps.float())
+        return logits
+
+
 class MeanPooling(nn.Module):
     def forward(self, time_steps: Tensor) -> Tensor:
         return time_steps.mean(-1)
@@ -29,7 +38,7 @@ class AttentionPooling(nn.Module):
         return (time_steps * torch.softmax(self.weigh(time_steps), dim=-1)).sum(-1)
 
 
-def build_head(network: Network, channels: int, n_labels: int) -> nn.Sequential:
+def build_head(network: Network, channels: int, n_labels: int) -> Float32Head:
     """Pooling over time, then one linear layer, or two with `network.hidden` units between them."""
     if network.pooling == "attention":
         pooling: nn.Module = AttentionPooling(channels)
@@ -38,4 +47,4 @@ def build_head(network: Network, channels: int, n_labels: int) -> nn.Sequential:
     layers = [pooling, nn.Dropout(network.dropout)]
     if network.hidden:
         layers += [nn.Linear(channels, network.hidden), nn.ReLU(inplace=True), nn.Dropout(network.dropout)]
-    return nn.Sequential(*layers, nn.Linear(network.hidden or channels, n_labels))
+    return Float32Head(*layers, nn.Linear(network.hidden or channels, n_labels))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from core.errors import UserError
 from train.networks.cnn import MeanOverFrequency
+from train.networks.heads import Float32Head
 from train.networks.weight_files import read_tensors
 
 OWN_CLASSIFIER_NETWORKS = ("alexnet", "vgg16_bn")
@@ -48,13 +49,13 @@ def count_trunk_channels(model: Any) -> int:
     return int(next(layer.in_features for layer in classifier.modules() if isinstance(layer, nn.Linear)))
 
 
-def adapt_classifier(model: Any, n_labels: int, dropout: float) -> nn.Sequential:
+def adapt_classifier(model: Any, n_labels: int, dropout: float) -> Float32Head:
     """alexnet's and vgg16_bn's classifier, which takes a map of fixed size; its last layer is for `n_labels`."""
     *layers, last = model.classifier.children()
     for layer in layers:
         if isinstance(layer, nn.Dropout):
             layer.p = dropout
-    return nn.Sequential(nn.Flatten(), *layers, nn.Linear(last.in_features, n_labels))
+    return Float32Head(nn.Flatten(), *layers, nn.Linear(last.in_features, n_labels))
 
 
 def _make_stem_one_channel(model: nn.Module) -> None:

@@ -14,7 +14,7 @@ from tests.predict.conftest import TinyRun
 from train.evaluate import forward
 from train.evaluate.forward import supports_dense
 from train.evaluate.window_scorer import WindowScorer, WindowScores
-from train.networks.factory import build_network_from_recipe
+from train.networks.factory import AudioNetwork, build_network_from_recipe
 
 DENSE = Prediction(window_seconds=0.6, hop_seconds=0.2, mode="dense")
 """Three columns of 16 frames, from one to the next one."""
@@ -81,6 +81,41 @@ def test_on_a_cpu_a_network_takes_few_windows_at_once(scorer: WindowScorer) -> N
         scores = score(scorer, frames, mode="exact").scores
     assert batches == [16, 16, 9] * 2
     np.testing.assert_allclose(scores, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_windows", [1, 2, 3, 29, 63, 64, 65, 128, 150])
+def test_on_a_gpu_batches_have_few_sizes_and_the_same_scores(scorer: WindowScorer, n_windows: int) -> None:
+    network, sizes = scorer.networks[0], list[int]()
+    x = noise(48 * n_windows).view(n_windows, 48, 24)
+    expected = forward.run_network(network, x)
+    original = forward.run_network
+
+    def counted(network: Any, x: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(x))
+        return original(network, x)
+
+    with patch.object(forward, "run_network", counted):
+        scores = forward.score_in_fixed_sizes(network, x)
+    assert set(sizes) <= {1, 2, 4, 8, 16, 32, 64}
+    assert sum(sizes) < 2 * n_windows
+    torch.testing.assert_close(scores, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["exact", "dense"])
+def test_cudnn_times_nothing_for_clips_of_many_lengths(
+    scorer: WindowScorer, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    seen: list[bool] = []
+    original = AudioNetwork.time_steps
+
+    def watched(network: AudioNetwork, x: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.backends.cudnn.benchmark)
+        return original(network, x)
+
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", mode == "dense")
+    monkeypatch.setattr(AudioNetwork, "time_steps", watched)
+    score(scorer, noise(48 + 16 * 10), mode=mode)
+    assert set(seen) == {mode == "exact"}
 
 
 @pytest.mark.parametrize(

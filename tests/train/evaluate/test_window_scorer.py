@@ -50,13 +50,13 @@ def test_clips_in_one_batch_do_not_affect_each_other(
 def count_batches(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The windows of each batch that is scored, filled as they are."""
     counts: list[int] = []
-    original = WindowScorer.score_chunks
+    original = WindowScorer.blend_chunks
 
-    def counted(self: WindowScorer, chunks: Sequence[WindowChunk]) -> list[WindowScores]:
+    def counted(self: WindowScorer, chunks: Sequence[WindowChunk]) -> torch.Tensor:
         counts.append(sum(len(chunk.starts) for chunk in chunks))
         return original(self, chunks)
 
-    monkeypatch.setattr(WindowScorer, "score_chunks", counted)
+    monkeypatch.setattr(WindowScorer, "blend_chunks", counted)
     return counts
 
 
@@ -64,6 +64,21 @@ def test_no_batch_but_the_last_is_small(scorer: WindowScorer, monkeypatch: pytes
     counts = count_batches(monkeypatch)
     assert len(list(scorer.score_clips([noise(40, seed)] for seed in range(150)))) == 150
     assert counts == [64, 64, 22]
+
+
+def test_scores_are_waited_for_when_the_next_batch_is_under_way(
+    scorer: WindowScorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts, waited_after, original = count_batches(monkeypatch), list[int](), window_scorer.split_scores
+
+    def waited(starts: Sequence[np.ndarray], scores: torch.Tensor) -> list[WindowScores]:
+        waited_after.append(len(counts))
+        return original(starts, scores)
+
+    monkeypatch.setattr(window_scorer, "split_scores", waited)
+    list(scorer.score_clips([noise(40, seed)] for seed in range(200)))
+    assert counts == [64, 64, 64, 8]
+    assert waited_after == [2, 3, 4, 4]
 
 
 def test_no_clips_have_no_scores(scorer: WindowScorer) -> None:
@@ -80,7 +95,7 @@ def test_few_clips_wait_in_memory(scorer: WindowScorer, monkeypatch: pytest.Monk
             yield [noise(40, seed)]
 
     for done, _ in enumerate(scorer.score_clips(clips())):
-        assert len(requested) <= done + 3
+        assert len(requested) <= done + 6, "two batches of three"
     assert len(requested) == 40
 
 

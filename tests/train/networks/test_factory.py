@@ -1,7 +1,7 @@
 """Networks by name take frames, have time steps and a head, learn in groups, and can be frozen."""
 
 import re
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import pytest
 import torch
@@ -43,6 +43,32 @@ def test_every_network_learns_and_its_head_on_its_time_steps_gives_its_logits(na
         assert time_steps.ndim == 3
         assert torch.equal(network.head(time_steps), logits)
     assert network.dense == (name not in ("alexnet", "vgg16_bn"))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    ("name", "keys"), [("cnn_small", {}), ("cnn_small", {"modulation_units": 4}), ("alexnet", {}), ("waveform", {})]
+)
+def test_short_types_end_before_the_head(name: str, keys: dict[str, Any], dtype: torch.dtype) -> None:
+    """Logits as near each other as these are one number in bfloat16."""
+    network, x = build(name, **keys).eval(), frames_for(name)
+    many = x[:1] + torch.linspace(0, 0.05, 60)[:, None, None] * x[1:]
+    with torch.inference_mode(), torch.autocast("cpu", dtype):
+        time_steps, logits = network.time_steps(many), network(many)
+    assert logits.dtype == torch.float32
+    assert time_steps.dtype == (torch.float32 if keys else dtype)
+    with torch.inference_mode():
+        torch.testing.assert_close(logits, network.head(time_steps.float()), rtol=1e-6, atol=1e-6)
+    n_distinct = [len(column.unique()) for column in logits.T]
+    assert min(n_distinct) > 2 * max(len(column.unique()) for column in logits.bfloat16().T)
+
+
+@pytest.mark.cuda
+def test_a_gpu_s_logits_are_the_cpu_s() -> None:
+    network, x = build("resnet18").eval(), frames_for("resnet18")
+    with torch.inference_mode():
+        expected = network(x)
+        torch.testing.assert_close(network.cuda()(x.cuda()).cpu(), expected, rtol=2e-3, atol=2e-3)
 
 
 @pytest.mark.parametrize("name", ["cnn_small", "resnet_small", "resnet18", "mobilenet_v3_small", "waveform"])

@@ -58,6 +58,13 @@ def test_deltas_are_slopes_over_five_frames() -> None:
             assert np.allclose(out[:, channel, :, frame].numpy(), slope, atol=1e-5)
 
 
+def test_deltas_of_a_short_type_are_those_of_float32() -> None:
+    x, frontend = random_frames(), SpectrogramFrontend(8, -60.0, 12.0, Network(channels="deltas"))
+    with torch.autocast("cpu", torch.bfloat16):
+        short = frontend(x)
+    assert torch.equal(short, frontend(x))
+
+
 def test_a_waveform_becomes_one_channel() -> None:
     x = torch.randn(2, 100, 1)
     out = WaveformFrontend(0.1, 0.5)(x)

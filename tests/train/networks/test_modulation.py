@@ -72,3 +72,11 @@ def test_units_learn() -> None:
     units(crops()).square().sum().backward()
     assert all(weight.grad is not None for weight in units.parameters())
     assert units.eval()(crops()).shape == (3, 16)
+
+
+@pytest.mark.cuda
+def test_a_gpu_s_spectrum_is_the_cpu_s() -> None:
+    """With TF32, which has 11 bits, it would differ by some 0.01."""
+    torch.testing.assert_close(
+        modulation_spectrum(crops().cuda()).cpu(), modulation_spectrum(crops()), rtol=0, atol=1e-3
+    )
