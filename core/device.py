@@ -10,7 +10,6 @@ from torch import Tensor
 from core.errors import UserError
 from core.resources import available_cores
 
-DEVICES = ("cpu", "cuda", "mps")
 TENSOR_CORES, BFLOAT16 = (7, 0), (8, 0)
 """The first CUDA capabilities with them: V100 and T4, A100."""
 COMPILER = ("torch._dynamo", "torch._inductor")
@@ -25,11 +24,11 @@ def pick_device(name: str) -> torch.device:
     """
     try:
         device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
-        if device.type not in DEVICES:
-            raise UserError(f"--device {name}: nothing here is computed there; use auto, cpu, cuda or mps")
+        if device.type not in ("cpu", "cuda"):  # mps has no float64, in which clips are weighed and normalised
+            raise UserError(f"--device {name}: nothing here is computed there; use auto, cpu or cuda")
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {name}: {str(error).splitlines()[0]}; use auto, cpu, cuda or mps") from None
+        raise UserError(f"--device {name}: {str(error).splitlines()[0]}; use auto, cpu or cuda") from None
     if device.type == "cpu":  # PyTorch does not know a container's quota
         torch.set_num_threads(min(available_cores(), torch.get_num_threads()))
     return device

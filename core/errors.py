@@ -1,11 +1,6 @@
 """UserError, whose message is for the user, and the test for full memory."""
 
-OUT_OF_MEMORY_WORDS = (
-    "DefaultCPUAllocator: can't allocate memory",
-    "can't start new thread",
-    "std::bad_alloc",
-    "MPS backend out of memory",
-)
+OUT_OF_MEMORY_WORDS = ("DefaultCPUAllocator: can't allocate memory", "can't start new thread", "std::bad_alloc")
 """Of a RuntimeError where memory is full."""
 
 

@@ -1,6 +1,7 @@
-"""Cores and memory that this process may use: the machine's, within the limits of its Linux control group."""
+"""Cores and memory that this process may use: the machine's, within ulimit's and its control group's limits."""
 
 import os
+import resource
 from pathlib import Path
 
 CGROUP_MOUNT = Path("/sys/fs/cgroup")
@@ -25,7 +26,7 @@ def available_cores() -> int:
 
 
 def available_bytes() -> int:
-    """The machine's free memory, at most what the control group's limit leaves."""
+    """The machine's free memory, at most what the limits of the control group and of `ulimit -d` and `-v` leave."""
     import psutil  # takes 30 ms, which scripts that only ask for cores save
 
     n_bytes, group = psutil.virtual_memory().available, _control_group("memory")
@@ -34,6 +35,11 @@ def available_bytes() -> int:
         if limit := _number(_read(group / limit_file)):
             freed = _number(dict(zip(stat[::2], stat[1::2], strict=False)).get(freed_key, ""))
             used = max(_number(_read(group / usage_file)) - freed, 0)
+            n_bytes = min(n_bytes, max(limit - used, 0))
+    memory = psutil.Process().memory_info()
+    for limit_name, used in (("RLIMIT_AS", memory.vms), ("RLIMIT_DATA", getattr(memory, "data", 0))):
+        limit = resource.getrlimit(getattr(resource, limit_name))[0]
+        if limit != resource.RLIM_INFINITY:
             n_bytes = min(n_bytes, max(limit - used, 0))
     return n_bytes
 

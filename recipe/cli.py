@@ -65,7 +65,7 @@ def resolve_n_jobs(jobs: int) -> int:
 
 def add_device_options(parser: ArgumentParser) -> None:
     """Add the options of scripts that run networks."""
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps.")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda or cuda:1.")
     parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
 
 

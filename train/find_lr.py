@@ -33,7 +33,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, default=100, help="Most steps of the search.")
     parser.add_argument("--min_lr", type=float, default=1e-6, help="First learning rate.")
     parser.add_argument("--max_lr", type=float, default=10.0, help="Last learning rate.")
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1 or mps.")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda or cuda:1.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

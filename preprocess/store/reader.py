@@ -73,15 +73,18 @@ class Store:
             start = stop
 
     def memory_map(self, rows: Iterable[int]) -> EncodedFrames:
-        """All frames [total_frames, n_bins] as pages of the open file, read when they are touched.
+        """All frames [total_frames, n_bins] as pages of the open file, read when they are touched, and not writable.
 
-        The frames of `rows` are verified first. Raises CorruptStore.
+        The frames of `rows` are verified first. Raises CorruptStore, and UserError where the system maps no such file.
         """
         if corrupt := self.corrupt_rows(sorted(rows)):
             raise CorruptStore(self.path, f"the frames of {self.clips[corrupt[0]]!r} are damaged")
         shape = (int(self.offsets[-1]), self.n_bins)
-        # Copy on write, because torch refuses to wrap pages it may not write to; nothing writes to them.
-        return np.memmap(self._raw, dtype=self.dtype, mode="c", offset=self.frames_at, shape=shape)
+        # Not copy on write (mode c): the system counts such pages as memory, and refuses more than there is.
+        try:
+            return np.memmap(self._raw, dtype=self.dtype, mode="r", offset=self.frames_at, shape=shape)
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be mapped ({error.strerror}): see ulimit -v") from None
 
     def corrupt_rows(self, rows: Iterable[int] | None = None) -> list[int]:
         """Of some rows (by default all), those whose frames are not what was written, found in bounded memory."""

@@ -32,11 +32,6 @@ def test_a_device_that_is_not_there_is_named(name: str) -> None:
         pick_device(name)
 
 
-def test_mps_is_taken_where_pytorch_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch, "zeros", lambda *_, device: device)
-    assert pick_device("mps") == torch.device("mps")
-
-
 def test_what_cannot_compile_says_why_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> NoReturn:
         raise RuntimeError("No working C++ compiler found\nin all that was looked through")

@@ -1,6 +1,7 @@
 """Cores and memory that control groups leave, in folders laid out as Linux lays them out."""
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -101,6 +102,19 @@ def test_in_a_container_the_mount_s_root_is_the_group(write_cgroups: WriteCgroup
     assert (available_cores(), available_bytes()) == (3, GIB)
 
 
+def test_ulimit_leaves_what_is_not_allocated_yet(write_cgroups: WriteCgroups, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_cgroups("", {})
+    limits = {resource.RLIMIT_AS: resource.RLIM_INFINITY, resource.RLIMIT_DATA: resource.RLIM_INFINITY}
+    monkeypatch.setattr(resource, "getrlimit", lambda name: (limits[name], resource.RLIM_INFINITY))
+    assert available_bytes() == FREE_BYTES
+    for name in limits:
+        limits[name] = 100 * GIB
+        assert 80 * GIB < available_bytes() < 100 * GIB
+        limits[name] = 1
+        assert available_bytes() == 0
+        limits[name] = resource.RLIM_INFINITY
+
+
 V1_OWN = "12:cpu,cpuacct:/docker/1f2e\n7:memory:/docker/1f2e\n1:name=systemd:/elsewhere\n0::/elsewhere\n"
 V1_UNLIMITED = (1 << 63) - 4096
 
@@ -123,7 +137,7 @@ def test_frames_that_pass_a_container_s_memory_are_read_from_the_file(
     write_cgroups: WriteCgroups, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_small_store(tmp_path / "features.h5", {("a", 0): 100})
-    for limit, line in ((2_000, ""), (1_000, "7e-07 GB for them in host memory: read from the file\n")):
+    for limit, line in ((2_000, ""), (1_000, "7e-07 GB for them in host memory: read from the file in extents\n")):
         write_cgroups("0::/\n", v2("max", str(limit)))
         frame_bank = load_frame_bank(tmp_path / "features.h5", Features(), ["a"], "cpu")
         assert frame_bank.frames.nbytes == 1_200

@@ -71,6 +71,7 @@ def make_frame_bank(
         first_variant=first_variant,
         device=torch.device("cpu"),
         offloaded=False,
+        from_file=False,
         kind=kind,
         frames_per_second=10.0,
         scale=1.0,

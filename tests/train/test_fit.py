@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -373,12 +374,27 @@ def test_tensorboard_is_written_where_asked_for(cache: Path) -> None:
         "--training.loss focal --training.schedule constant --training.clip_gradient 0",
         "--training.progressive [0.5,1] --network.normalise bins --network.pooling attention --network.hidden 8",
         "--training.precision bfloat16 --network.channels deltas",
+        "--training.precision float16 --training.optimizer sgd --training.clip_gradient 0",
         "--training.noisy_weight 0",
     ],
 )
 def test_every_way_of_training_trains(cache: Path, options: str) -> None:
     fit(cache, "--folds", "0", *options.split())
     assert load_checkpoint(get_run_dir(cache) / "fold0" / "last.pt").epoch == 3
+
+
+def test_frames_from_the_file_train_the_same_network_and_small_buffers_another(cache: Path) -> None:
+    def weights(run: str, *options: str) -> dict[str, Tensor]:
+        fit(cache, "--folds", "0", "--run", run, *options)
+        return load_checkpoint(get_run_dir(cache).parent / run / "fold0" / "last.pt").network
+
+    in_memory = weights("memory")
+    assert_same(weights("file", "--training.frame_storage", "file"), in_memory)
+    small = ["--training.frame_storage", "file", "--training.shuffle_buffer_mb", "0.001"]
+    with patch("train.data.frame_bank.EXTENT_BYTES", 512):
+        shuffled = weights("small", *small)
+        assert not torch.equal(shuffled["head.2.weight"], in_memory["head.2.weight"])
+        assert_same(weights("again", *small), shuffled)
 
 
 def test_a_compiled_network_trains_and_is_kept_under_the_same_names(

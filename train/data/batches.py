@@ -1,6 +1,7 @@
 """Batches of one epoch: which clips, random crops of them, augmented, all where the network is."""
 
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +13,7 @@ from recipe import Training
 from train.augment.pipeline import build_augmentations
 from train.data.crops import draw_crops, gather_crops
 from train.data.frame_bank import FrameBank
-from train.data.prefetch import prefetch
+from train.data.prefetch import prefetch, read_shuffled
 
 
 @dataclass(frozen=True)
@@ -77,13 +78,22 @@ class Batches:
             frame_bank, self._rows[order.cpu()], self._n_frames, self._training, self._generators["crops"]
         )
 
-        def fetch(step: int) -> Tensor:
-            return gather_crops(frame_bank, positions[:, step], self._n_frames, self._training.short_clip_padding)
+        def gather(some: Tensor) -> Tensor:
+            return gather_crops(frame_bank, some, self._n_frames, self._training.short_clip_padding)
 
-        steps = range(len(self))
-        stored_crops = prefetch(fetch, len(self), frame_bank.device) if frame_bank.offloaded else map(fetch, steps)
-        for step, stored in zip(steps, stored_crops, strict=True):
-            yield self._augment(stored, order[step])
+        steps, cancelled = range(len(self)), threading.Event()
+        if not frame_bank.offloaded:
+            stored_crops: Iterable[Tensor] = (gather(positions[:, step]) for step in steps)
+        elif not frame_bank.from_file:
+            stored_crops = prefetch(lambda step: gather(positions[:, step]), len(self), frame_bank.device)
+        else:
+            shuffled = read_shuffled(gather, positions, self._buffer_steps, cancelled)
+            stored_crops = prefetch(lambda _: next(shuffled), len(self), frame_bank.device)
+        try:
+            for step, stored in zip(steps, stored_crops, strict=True):
+                yield self._augment(stored, order[step])
+        finally:
+            cancelled.set()
 
     def _augment(self, stored: Tensor, clips: Tensor) -> Batch:
         x, y = self._frame_bank.dequantise(stored), self._targets[clips]
@@ -101,7 +111,28 @@ class Batches:
         clips = torch.cat([self._curated, self._draw(self._noisy, self._n_noisy)])
         n_drawn = len(self) * self._training.batch_size
         order = torch.cat([self._draw(clips, len(clips)), self._draw(clips, n_drawn - len(clips))])
+        if self._frame_bank.from_file and self._buffer_steps < len(self):
+            buffers = self._by_extents(order).split(self._buffer_steps * self._training.batch_size)
+            order = torch.cat([self._shuffle(buffer) for buffer in buffers])
         return order.view(-1, self._training.batch_size)
+
+    @property
+    def _buffer_steps(self) -> int:
+        """Steps whose crops are shuffled together: as many as fit in a buffer, evenly over the epoch."""
+        frame_bank, n_steps = self._frame_bank, len(self)
+        crop_bytes = self._n_frames * frame_bank.n_bins * frame_bank.frames.itemsize
+        n_bytes = int(self._training.shuffle_buffer_mb * 2**20)
+        n_buffers = -(-n_steps // max(n_bytes // (crop_bytes * self._training.batch_size), 1))
+        return -(-n_steps // n_buffers)
+
+    def _by_extents(self, order: Tensor) -> Tensor:
+        """`order` with the clips of an extent together, extent after extent in random order."""
+        extents = self._frame_bank.extents(self._rows[order.cpu()]).to(order.device)
+        all_extents = torch.arange(int(extents.max()) + 1, device=order.device)
+        return order[self._shuffle(all_extents)[extents].argsort(stable=True)]
+
+    def _shuffle(self, values: Tensor) -> Tensor:
+        return values[torch.randperm(len(values), generator=self._generators["order"], device=values.device)]
 
     def _draw(self, clips: Tensor, number: int) -> Tensor:
         """`number` of `clips` in random order, none twice before all came; with `balance`, as their weights say,
@@ -113,11 +144,8 @@ class Batches:
             offset = torch.rand(1, generator=generator, dtype=bounds.dtype, device=clips.device)
             places = (torch.arange(number, device=clips.device) + offset) * (bounds[-1] / max(number, 1))
             drawn = clips[torch.searchsorted(bounds, places, right=True).clamp(max=len(clips) - 1)]
-            return drawn[torch.randperm(number, generator=generator, device=clips.device)]
-        permutations = [
-            clips[torch.randperm(len(clips), generator=generator, device=clips.device)]
-            for _ in range(0, number, max(len(clips), 1))
-        ]
+            return self._shuffle(drawn)
+        permutations = [self._shuffle(clips) for _ in range(0, number, max(len(clips), 1))]
         return torch.cat([clips[:0], *permutations])[:number]
 
 

@@ -1,5 +1,6 @@
 """The feature store in memory: the frames of some clips as one tensor, as near the device as they fit."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.device import to_device
 from core.entrypoint import get_logger
 from core.errors import UserError
 from core.resources import available_bytes
@@ -20,6 +22,8 @@ DEVICE_MEMORY_FRACTION = 0.6
 HOST_MEMORY_FRACTION = 0.7
 MOMENT_VALUES = 1 << 20
 """Values that are summed at once."""
+EXTENT_BYTES = 1 << 22
+"""So large that a disk reads extents in any order nearly as fast as from start to end."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,8 @@ class FrameBank:
     """The device of the network, for which batches are made."""
     offloaded: bool
     """Frames are elsewhere than on the device, so batches are fetched a step ahead."""
+    from_file: bool
+    """Frames fit in no memory, so they are read from the file in extents, stretches of EXTENT_BYTES."""
     kind: str
     """Of `features.kind`."""
     frames_per_second: float
@@ -63,11 +69,15 @@ class FrameBank:
         values = stored.float()
         return values if (self.scale, self.offset) == (1.0, 0.0) else values * self.scale + self.offset
 
+    def extents(self, rows: Tensor) -> Tensor:
+        """The extent in which each of `rows` (int64, on the host) begins."""
+        return self.offsets[self.first_variant[rows]] * self.n_bins * self.frames.itemsize // EXTENT_BYTES
+
     def clip_frames(self, row: int) -> Tensor:
         """All frames of a clip's recording: float32 [n, n_bins] in physical units, on the device."""
         variant = int(self.first_variant[row])
         start, length = int(self.offsets[variant]), int(self.lengths[variant])
-        return self.dequantise(self.frames[start : start + length].to(self.device))
+        return self.dequantise(to_device(self.frames[start : start + length], self.device))
 
     def bin_moments(self, rows: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Mean and variance of each bin over all frames of some rows, copies too: float64 [n_bins], on the host."""
@@ -94,9 +104,9 @@ def load_frame_bank(
     shared: bool = False,
 ) -> FrameBank:
     """Read the frames of `clips`, in that order and without those that the store lacks: onto the device if they fit in
-    `device_bytes`, else into host memory if they fit in `host_bytes`, else map the file. The last two are logged. By
-    default the bytes are shares of the free memory. `shared` maps the file, so that parallel processes hold one copy.
-    Raises UserError if the store holds none of the clips.
+    `device_bytes`, else into host memory if they fit in `host_bytes`, else map the file, to be read in extents. The
+    last two are logged. By default the bytes are shares of the free memory. Where they fit in host memory, `shared`
+    maps the file, so that parallel processes hold one copy. Raises UserError if the store holds none of the clips.
     """
     device = torch.device(device)
     with open_store(store_path, features) as store:
@@ -107,9 +117,11 @@ def load_frame_bank(
         if lengths.min() < 1:
             raise UserError(f"{store_path}: a clip has no frames; delete the file and run make features again")
         n_bytes = int(lengths.sum()) * store.n_bins * np.dtype(store.dtype).itemsize
-        storage_device = None if shared else _choose_storage_device(n_bytes, device, device_bytes, host_bytes)
-        if storage_device is None:
-            frames, offsets = torch.from_numpy(store.memory_map(variants.tolist())), store.offsets[variants]
+        storage_device = _choose_storage_device(n_bytes, device, device_bytes, host_bytes)
+        if storage_device is None or (shared and storage_device.type == "cpu"):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # torch warns of pages that cannot be written to
+                frames, offsets = torch.from_numpy(store.memory_map(variants.tolist())), store.offsets[variants]
         else:
             frames, offsets = _read_frames(store, variants, lengths, storage_device), np.cumsum(lengths) - lengths
         return FrameBank(
@@ -120,7 +132,8 @@ def load_frame_bank(
             lengths=torch.from_numpy(lengths),
             first_variant=torch.from_numpy(first_variant),
             device=device,
-            offloaded=storage_device != device and not shared,
+            offloaded=storage_device != device,
+            from_file=storage_device is None,
             kind=features.kind,
             frames_per_second=store.frames_per_second,
             scale=store.scale,
@@ -157,7 +170,9 @@ def _choose_storage_device(
         if device != host:
             get_logger().info(f"{size} pass the {device_bytes / 1e9:.3g} GB for them on {device}: kept in host memory")
         return host
-    get_logger().info(f"{size} pass the {host_bytes / 1e9:.3g} GB for them in host memory: read from the file")
+    get_logger().info(
+        f"{size} pass the {host_bytes / 1e9:.3g} GB for them in host memory: read from the file in extents"
+    )
     return None
 
 

@@ -1,5 +1,6 @@
 """The training clips of a run in memory, with their targets and folds."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,13 @@ from preprocess.dataset.labels import is_single_label, to_multi_hot
 from recipe import Recipe, Training
 from train.data.corrected_clips import read_corrected_clips
 from train.data.frame_bank import FrameBank, load_frame_bank
+
+MEMORY_BUDGETS: dict[str, dict[str, int]] = {
+    "auto": {},
+    "memory": {"host_bytes": sys.maxsize},
+    "file": {"device_bytes": 0, "host_bytes": 0},
+}
+"""What load_frame_bank is told by `training.frame_storage`."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +95,13 @@ def load_training_set(
     """Read the table of clips, the vocabulary and the store; `quiet` logs no missing clips, `shared` is for parallel
     processes. Raises UserError where they do not fit the recipe.
     """
-    clips = read_corrected_clips(run_paths, recipe.training.corrections)
+    clips, storage = read_corrected_clips(run_paths, recipe.training.corrections), recipe.training.frame_storage
     table, labels = clips.table[clips.table["split"] == "train"].set_index("clip", drop=False), clips.labels
-    frame_bank = load_frame_bank(run_paths.store, recipe.features, list(table["clip"]), device, shared=shared)
+    names, budget = list(table["clip"]), MEMORY_BUDGETS[storage]
+    try:
+        frame_bank = load_frame_bank(run_paths.store, recipe.features, names, device, shared=shared, **budget)
+    except MemoryError:
+        raise UserError(f"training.frame_storage = {storage}: the frames do not fit in memory; use file") from None
     if (missing := len(table) - len(frame_bank.clips)) and not quiet:
         get_logger().warning(f"{missing} training clips are not in the store (see {run_paths.failed_csv}): left out")
     table = table.loc[frame_bank.clips]

@@ -1,9 +1,11 @@
 """An epoch's batches: every clip, at the asked rates, repeatable, and without a word from the device to the host."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -204,6 +206,73 @@ def test_frames_from_the_file_make_the_same_batches(tmp_path: Path) -> None:
         assert torch.equal(one.y, other.y)
 
 
+def test_frames_read_in_extents_make_the_batches_of_memory_in_the_same_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """20 steps in 5 buffers, of 100 clips with their offline copies in some 20 extents."""
+    monkeypatch.setattr("train.data.frame_bank.EXTENT_BYTES", 2_000)
+    path, clips = tmp_path / "features.h5", [str(i) for i in range(100)]
+    write_small_store(path, {(clip, variant): 4 + int(clip) % 30 for clip in clips for variant in range(2)})
+    in_memory = load_frame_bank(path, Features(), clips, "cpu")
+    mapped = load_frame_bank(path, Features(), clips, "cpu", host_bytes=0)
+    assert mapped.from_file and not in_memory.from_file
+    training = replace(BUSY, batch_size=8, shuffle_buffer_mb=4 * 8 * 6 * 6 * 2 / 2**20)
+    noisy = torch.arange(100) % 5 == 0
+    shuffled = [epoch(bank, training, 5, noisy=noisy) for bank in (mapped, replace(in_memory, from_file=True))]
+    assert len(shuffled[0]) == 20
+    for one, other in zip(*shuffled, strict=True):
+        for name in ("x", "y", "noisy"):
+            assert torch.equal(getattr(one, name), getattr(other, name))
+    assert not torch.equal(shuffled[0][0].y, epoch(in_memory, training, 5, noisy=noisy)[0].y)
+
+
+def test_clips_from_extents_come_once_an_epoch_and_batches_mix_labels_nearly_as_well(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """4,000 clips of 40 labels, sorted by label: 400 extents of one label each, in 4 buffers."""
+    frame_bank = replace(numbered(4_000, n_frames=6), from_file=True)
+    monkeypatch.setattr("train.data.frame_bank.EXTENT_BYTES", 10 * 6 * 4 * 4)
+    labels = torch.arange(4_000) // 100
+
+    def orders(buffer_clips: float) -> list[Tensor]:
+        training = replace(PLAIN, batch_size=32, shuffle_buffer_mb=buffer_clips * 6 * 4 * 4 / 2**20)
+        batches = batches_of(frame_bank, range(4_000), torch.zeros(4_000, 1), training, 1)
+        return [rows_of(*batches) for _ in range(2)]
+
+    def n_labels(order: Tensor) -> float:
+        return float(np.mean([len(labels[batch].unique()) for batch in order.split(32)]))
+
+    (first, second), (everywhere, _), (one_extent, _) = orders(1_024), orders(10**6), orders(32)
+    for order in (first, second):
+        assert torch.bincount(order, minlength=4_000).tolist() == [1] * 4_000
+    assert not torch.equal(first, second)
+    assert n_labels(one_extent) < 6
+    assert 0.9 * n_labels(everywhere) < n_labels(first) < n_labels(everywhere)
+
+
+def test_an_epoch_that_is_left_early_stops_reading() -> None:
+    """8 buffers of 125 steps; the second ends, and the third is being read."""
+    frame_bank = replace(numbered(4_000), from_file=True, offloaded=True)
+    training = replace(PLAIN, shuffle_buffer_mb=0.05)
+    batches = iter(batches_of(frame_bank, range(4_000), torch.zeros(4_000, 1), training, 1))
+    next(batches)
+    n_read = 0
+
+    def slow(*_: Any) -> Tensor:
+        nonlocal n_read
+        n_read += 1
+        time.sleep(0.05)
+        return torch.zeros(4, 6, 4)
+
+    with patch("train.data.batches.gather_crops", slow):
+        for _ in range(249):
+            next(batches)
+        started = time.monotonic()
+        batches.close()  # type: ignore[attr-defined]
+    assert time.monotonic() - started < 1
+    assert 0 < n_read < 140, "at most all of the second, and some of the third"
+
+
 class Waits(TorchDispatchMode):
     """Collects operations that on a GPU would make the host wait for a value."""
 
@@ -234,7 +303,7 @@ def test_no_step_waits_for_the_device(short_clip_padding: Any) -> None:
     assert waits.found, "the watch sees what it should"
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.cuda
 @pytest.mark.parametrize("budget", [{}, {"device_bytes": 0}, {"device_bytes": 0, "host_bytes": 0}])
 def test_on_a_gpu_no_step_waits_and_all_memory_budgets_agree(tmp_path: Path, budget: dict[str, Any]) -> None:
     path = tmp_path / "features.h5"

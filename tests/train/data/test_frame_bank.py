@@ -1,5 +1,7 @@
 """Frames in memory are the store's, wherever they are kept."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import torch
 from core.errors import UserError
 from preprocess.store.reader import open_store
 from recipe import Features, Training
+from tests.make_commands import ROOT
 from tests.train.store_factories import write_small_store
 from train.data.crops import ShortClipPadding, draw_crops, gather_crops
 from train.data.frame_bank import FrameBank, load_frame_bank
@@ -139,9 +142,48 @@ def test_the_nearest_place_with_room_is_taken(tmp_path: Path, capsys: pytest.Cap
     file = load_frame_bank(path, Features(), ["a"], "meta", device_bytes=n_bytes - 1, host_bytes=n_bytes - 1)
     assert file.offloaded
     assert "read from the file" in capsys.readouterr().err
+    assert (fits.from_file, host.from_file, file.from_file) == (False, False, True)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize(("host_bytes", "from_file"), [(10_000, False), (500, True)])
+def test_parallel_processes_map_what_fits_and_read_the_rest_in_extents(
+    tmp_path: Path, host_bytes: int, from_file: bool
+) -> None:
+    stored = write_small_store(tmp_path / "features.h5", {("a", 0): 100, ("b", 0): 50})
+    shared = load_frame_bank(tmp_path / "features.h5", Features(), ["b"], "cpu", host_bytes=host_bytes, shared=True)
+    assert (shared.offloaded, shared.from_file) == (from_file, from_file)
+    assert len(shared.frames) == 150, "it is mapped"
+    np.testing.assert_array_equal(shared.clip_frames(0).numpy(), stored["b", 0].astype(np.float32))
+
+
+MAP_MORE_THAN_MEMORY = """
+import resource, sys
+from pathlib import Path
+import psutil
+import torch
+from recipe import Features
+from train.data.frame_bank import load_frame_bank
+
+n_bytes = psutil.Process().memory_info().data + int(sys.argv[2])
+resource.setrlimit(resource.RLIMIT_DATA, (n_bytes, resource.RLIM_INFINITY))
+frame_bank = load_frame_bank(Path(sys.argv[1]), Features(), [str(i) for i in range(200)], "cpu")
+print(frame_bank.from_file, frame_bank.frames.nbytes)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_DATA counts mapped memory on Linux alone")
+def test_a_store_that_no_memory_can_hold_is_mapped(tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    write_small_store(path, {(str(i), 0): 1_000 for i in range(200)}, n_bins=128)
+    command = [sys.executable, "-c", MAP_MORE_THAN_MEMORY, str(path)]
+    printed = [
+        subprocess.run([*command, str(n_mb << 20)], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        for n_mb in (40, 400)
+    ]
+    assert printed == [f"{from_file} {200 * 1_000 * 128 * 2}\n" for from_file in (True, False)]
+
+
+@pytest.mark.cuda
 def test_a_gpu_gets_the_same_crops_from_everywhere(tmp_path: Path) -> None:
     path = tmp_path / "features.h5"
     write_small_store(path, LENGTHS)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -187,3 +188,18 @@ def test_folds_are_chosen_by_number() -> None:
     for wrong, message in (("0", "there is no fold 0, only 1, 2, 5"), ("1;2", "write all, or numbers")):
         with pytest.raises(UserError, match=message):
             parse_folds(wrong, [1, 2, 5])
+
+
+def test_frames_are_kept_where_the_recipe_says(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.data.frame_bank.available_bytes", lambda: 100)
+    banks = [load(cache, "--training.frame_storage", name).frame_bank for name in ("auto", "memory", "file")]
+    assert [bank.from_file for bank in banks] == [True, False, True]
+
+    def fill_memory(*_: object) -> NoReturn:
+        raise MemoryError
+
+    monkeypatch.setattr("train.data.frame_bank._read_frames", fill_memory)
+    with pytest.raises(
+        UserError, match=r"^training\.frame_storage = memory: the frames do not fit in memory; use file$"
+    ):
+        load(cache, "--training.frame_storage", "memory")
