@@ -21,10 +21,10 @@ SCRIPT  = $(PY) -m $(1) --recipe recipes/$(RECIPE).yaml --run $(RUN) $(if $(valu
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo demo_audio notes features survey baselines train lr calibrate tune predict blend ensemble export score inspect runs serve test check format bench clean
+.PHONY: help setup demo demo_audio notes features survey baselines train lr calibrate tune predict blend ensemble export score inspect runs serve test check format bench bench-gpu clean
 
 help:  ## this list
-	@grep -E '^[a-z_]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
 
 setup: $(VENV)/.ready  ## make .venv and install requirements.txt
 
@@ -117,6 +117,9 @@ format: $(VENV)/.ready-dev  ## lint mended, code laid out
 
 bench: setup  ## the benchmarks, one after another
 	@set -e; for name in mel features long_recording training parallel_folds prediction serving; do $(PY) -m benchmarks.$$name; done
+
+bench-gpu: $(VENV)/.ready-dev  ## the tests and benchmarks that need a GPU, in less than eight minutes
+	$(PY) -m benchmarks.gpu $(ARGS)
 
 clean:  ## remove outputs, keep the environment
 	find cache submissions -mindepth 1 ! -path cache/README.md ! -path submissions/README.md -delete

@@ -75,7 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     window, hop = command.recipe.prediction.window_seconds, command.recipe.prediction.hop_seconds
     print(f"{describe_machine(device)}\n{command.recipe.network.name}, windows of {window:g} s every {hop:g} s")
     if "windows" in selected:
-        time_windows(command, tagger, device)
+        rates = time_windows(tagger, command.recipe, device, command.options.minutes, command.options.rounds)
+        for name, rate in rates.items():
+            print(f"{name:<28} {rate:9.1f} windows/s   {rate / rates['exact']:5.2f} x exact")
     if "files" in selected:
         time_recordings(command, tagger, device)
     if "scores" in selected and find_best_checkpoints(command.run_paths.run_dir):
@@ -111,11 +113,13 @@ def measure_rates(contenders: Mapping[str, Callable[[], int]], device: torch.dev
     return {name: statistics.median(values) for name, values in rates.items()}
 
 
-def time_windows(command: Command, tagger: Tagger, device: torch.device) -> None:
-    """Windows a second, dense and exact, of one long recording's frames."""
-    n_frames = round(command.options.minutes * 60 * tagger.scorer.frames_per_second)
+def time_windows(
+    tagger: Tagger, recipe: Recipe, device: torch.device, minutes: float, n_rounds: int
+) -> dict[str, float]:
+    """Windows a second, exact and dense, of one long recording's frames."""
+    n_frames = round(minutes * 60 * tagger.scorer.frames_per_second)
     generator = torch.Generator().manual_seed(0)
-    shape = (n_frames, encoding_for(command.recipe.features).n_bins)
+    shape = (n_frames, encoding_for(recipe.features).n_bins)
     frames = (torch.randn(shape, generator=generator) * STD_DB + MEAN_DB).to(device)
 
     def contender(mode: str) -> Callable[[], int]:
@@ -123,9 +127,7 @@ def time_windows(command: Command, tagger: Tagger, device: torch.device) -> None
         chosen = replace(tagger, scorer=replace(tagger.scorer, prediction=prediction))
         return lambda: len(next(chosen.scorer.score_clips([[frames]])).scores)
 
-    rates = measure_rates({mode: contender(mode) for mode in ("exact", "dense")}, device, command.options.rounds)
-    for name, rate in rates.items():
-        print(f"{name:<28} {rate:9.1f} windows/s   {rate / rates['exact']:5.2f} x exact")
+    return measure_rates({mode: contender(mode) for mode in ("exact", "dense")}, device, n_rounds)
 
 
 def time_recordings(command: Command, tagger: Tagger, device: torch.device) -> None:
