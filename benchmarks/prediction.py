@@ -161,7 +161,7 @@ def time_recordings(command: Command, tagger: Tagger, device: torch.device) -> N
 
         def predict_to_csv(n_cores: int) -> int:
             with limit_cores(n_cores):
-                clip_predictions, _ = predict_files(
+                clip_predictions, _, _ = predict_files(
                     recordings, tagger, features, next(score_caches), Path(folder), limits, device, n_cores
                 )
             values = np.stack([prediction.scores for prediction in clip_predictions.values()])

@@ -10,9 +10,11 @@ FITTED_PARAMS_NAMES = ("thresholds.json", "calibration.json")
 THRESHOLDS_NAME, CALIBRATION_NAME = FITTED_PARAMS_NAMES
 RECIPE_NAME = "recipe.yaml"
 """Beside a run's checkpoints, and in an export."""
-PREDICTION_NAMES = ("submission.csv", "windows.csv", "labels.csv", "failed.csv", "report.html", "provenance.json")
+PREDICTION_TABLES = ("submission.csv", "windows.csv", "labels.csv", "failed.csv", "warnings.csv")
+SUBMISSION_NAME, WINDOWS_NAME, DECISIONS_NAME, FAILED_NAME, WARNINGS_NAME = PREDICTION_TABLES
+REPORT_NAME, PROVENANCE_NAME = "report.html", "provenance.json"
+PREDICTION_NAMES = (*PREDICTION_TABLES, REPORT_NAME, PROVENANCE_NAME)
 """The files of a prediction, in a folder of submissions/."""
-SUBMISSION_NAME, WINDOWS_NAME, DECISIONS_NAME, FAILED_NAME, REPORT_NAME, PROVENANCE_NAME = PREDICTION_NAMES
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,12 @@ class RunPaths:
 
     @property
     def failed_csv(self) -> Path:
-        return self.dataset_dir / "failed.csv"
+        return self.dataset_dir / FAILED_NAME
+
+    @property
+    def warnings_csv(self) -> Path:
+        """Recordings that could be read only in part, or look odd."""
+        return self.dataset_dir / WARNINGS_NAME
 
     @property
     def run_dir(self) -> Path:

@@ -17,7 +17,7 @@ from core.entrypoint import log_warning, run_script
 from core.errors import UserError
 from core.file_lock import file_lock
 from core.files import replace_files
-from core.paths import DECISIONS_NAME, FAILED_NAME, PREDICTION_NAMES, SUBMISSION_NAME, WINDOWS_NAME
+from core.paths import DECISIONS_NAME, FAILED_NAME, PREDICTION_NAMES, SUBMISSION_NAME, WARNINGS_NAME, WINDOWS_NAME
 from predict.decide.fitted_params import Thresholds, read_thresholds, window_min_scores, with_window_threshold
 from predict.inference.dataset_clips import (
     FAILED_COLUMNS,
@@ -70,10 +70,13 @@ def add_options(parser: ArgumentParser) -> None:
 
 @dataclass(frozen=True)
 class PredictionResults:
-    """The predictions by clip, (clip, reason) of those that could not be read, and the form of the submission."""
+    """The predictions by clip, what could not be read or only in part, and the form of the submission."""
 
     clip_predictions: dict[str, ClipPrediction]
     failed: list[tuple[str, str]]
+    """(clip, reason)"""
+    warnings: list[tuple[str, str]]
+    """(clip, warning)"""
     sample: SampleSubmission | None
     frames: str | None = None
     """Digest of the frames of a dataset's clips."""
@@ -109,7 +112,10 @@ def predict_dataset(command: Command, run: TrainedRun, device: torch.device) -> 
         clip_predictions = predict_stored_clips(wanted, run, store, device, resolve_n_jobs(command.options.jobs))
     sample = read_sample(run_paths.sample_csv) if (wanted["split"] == "test").all() else None
     frames = hash_frames_digests(clips.table, clip_predictions)
-    return PredictionResults(clip_predictions, list(failed.itertuples(index=False, name=None)), sample, frames)
+    by_clip = dict(zip(store.clips, store.warnings, strict=True))
+    warnings = [(clip, by_clip[clip]) for clip in clip_predictions if by_clip.get(clip)]
+    unreadable = list(failed.itertuples(index=False, name=None))
+    return PredictionResults(clip_predictions, unreadable, warnings, sample, frames)
 
 
 def predict_input(command: Command, run: TrainedRun, device: torch.device) -> PredictionResults:
@@ -123,7 +129,7 @@ def predict_input(command: Command, run: TrainedRun, device: torch.device) -> Pr
     if trained:
         log_warning(describe_trained(trained))
     with file_lock(cache_dir / ".lock", f"make predict INPUT= of run {run_paths.run}"):
-        clip_predictions, failed = predict_files(
+        clip_predictions, failed, warnings = predict_files(
             recordings,
             run.tagger(),
             run.recipe.features,
@@ -137,7 +143,7 @@ def predict_input(command: Command, run: TrainedRun, device: torch.device) -> Pr
     if not clip_predictions:
         clip, reason = failed[0]
         raise UserError(f"none of the {len(recordings)} recordings of {options.input} could be read ({clip}: {reason})")
-    return PredictionResults(clip_predictions, failed, None, trained=trained)
+    return PredictionResults(clip_predictions, failed, warnings, None, trained=trained)
 
 
 def write_results(command: Command, run: TrainedRun, results: PredictionResults, folder: Path) -> None:
@@ -158,6 +164,8 @@ def write_results(command: Command, run: TrainedRun, results: PredictionResults,
         write_submission(new / SUBMISSION_NAME, submitted, results.sample)
         if results.failed:
             write_table(new / FAILED_NAME, FAILED_COLUMNS, results.failed)
+        if results.warnings:
+            write_table(new / WARNINGS_NAME, ["clip", "warning"], results.warnings)
         detections = find_detections(command, run, predictions, thresholds) if options.export else {}
         for name in options.export:
             filename, write = FORMATS[name]
@@ -175,6 +183,10 @@ def write_results(command: Command, run: TrainedRun, results: PredictionResults,
     warn_if_stale_exports(options.export, folder, predictions)
     if results.failed:
         log_warning(f"{len(results.failed)} recordings could not be read: see {folder / FAILED_NAME}")
+    if results.warnings:
+        clip, warning = results.warnings[0]
+        table = folder / WARNINGS_NAME
+        log_warning(f"{len(results.warnings)} recordings are to be checked ({clip}: {warning}): see {table}")
     for name in options.export:
         print(folder / FORMATS[name][0])
     print(f"windows: {folder / WINDOWS_NAME}")

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain
@@ -161,6 +161,7 @@ def build_store(dataset: Dataset, recipe: Recipe, run_paths: RunPaths, options: 
         raise UserError(f"none of the {len(planned)} recordings could be read; see {run_paths.failed_csv}")
     n_clips, is_current = len(reusable.row_sources), [row_source.row for row_source in row_sources] == stored
     write_results(dataset, features, row_sources, run_paths, with_store=not is_current)
+    report_warnings((one.row for one in row_sources), planned, run_paths.warnings_csv)
     if is_current:
         get_logger().info(f"nothing to do: {run_paths.store} is up to date ({n_clips} clips)")
     else:
@@ -168,6 +169,17 @@ def build_store(dataset: Dataset, recipe: Recipe, run_paths: RunPaths, options: 
         get_logger().info(f"wrote {run_paths.store}: {n_clips} clips, {hours:.2f} h of sound, in {elapsed_s:.1f} s")
     shutil.rmtree(run_paths.shards_dir, ignore_errors=True)
     return failures
+
+
+def report_warnings(rows: Iterable[Row], planned: Mapping[str, ClipJob], warnings_csv: Path) -> None:
+    """Write warnings.csv, of recordings that were read in part or look odd; where there are none, remove it."""
+    warnings = [(row.clip, planned[row.clip].path, row.warning) for row in rows if row.warning and not row.variant]
+    if not warnings:
+        warnings_csv.unlink(missing_ok=True)
+        return
+    write_table(warnings_csv, ["clip", "path", "warning"], warnings)
+    clip, _, warning = warnings[0]
+    get_logger().warning(f"{len(warnings)} recordings are to be checked ({clip}: {warning}); see {warnings_csv}")
 
 
 def report_failures(n_failed: int, n_clips: int, max_failures: float, failed_csv: Path) -> int:

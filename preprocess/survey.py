@@ -20,13 +20,15 @@ from preprocess.statistics.report import format_report
 from recipe.cli import parse_command, resolve_n_jobs
 
 
-def measure_recordings(paths: Sequence[str], n_jobs: int, limits: SandboxLimits) -> list[AudioStats | DecodeError]:
+def measure_recordings(
+    paths: Sequence[str], channel: str | int, n_jobs: int, limits: SandboxLimits
+) -> list[AudioStats | DecodeError]:
     """Measure every recording, in the order of `paths`."""
     measured: dict[int, AudioStats | DecodeError] = {}
     audio_s, n_failed = 0.0, 0
     with (
         progress_bar(len(paths), "survey", "clip") as bar,
-        closing(read_each(measure_recording, paths, n_jobs=n_jobs, limits=limits)) as results,
+        closing(read_each(measure_recording, paths, channel, n_jobs=n_jobs, limits=limits)) as results,
     ):
         for index, result in results:
             measured[index] = result
@@ -47,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = parse_command(arguments, "Print and save statistics of a dataset.", add_options)
     n_jobs, data = resolve_n_jobs(command.options.jobs), command.recipe.data
     dataset = read_dataset(data)
-    measured = measure_recordings(list(dataset.table["path"]), n_jobs, decoder_limits(data))
+    channel, paths = command.recipe.features.channel, list(dataset.table["path"])
+    measured = measure_recordings(paths, channel, n_jobs, decoder_limits(data))
     stats = {"layout": data.layout, "folder": str(dataset.folder), **dataset_statistics(dataset, measured)}
     path = command.run_paths.dataset_dir / "survey.json"
     with atomic_write(path) as temporary:

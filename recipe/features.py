@@ -18,6 +18,8 @@ class Features(Section):
     """Content of the frames: mel bands, STFT bins or constant-Q bins in dB, chroma from 0 to 1, or samples."""
     sample_rate_hz: Annotated[int, Bounds(1_000, 384_000)] = 44_100
     """Recordings are resampled to this rate."""
+    channel: Literal["mean", "left", "right"] | Annotated[int, Bounds(0, 1023)] = "mean"
+    """Of recordings with several channels: their mean, or one of them, counted from 0; left is 0, right is 1."""
     n_fft: Annotated[int, Bounds(16, 1 << 20)] = 2048
     """Samples in an analysis window (Hann), for logmel and stft."""
     hop_length: Annotated[int, Bounds(1, 1 << 20)] = 690

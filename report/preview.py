@@ -36,12 +36,15 @@ def read_preview(path: str, features: Features | None) -> Preview:
     mp3 = _encode_mp3(_read_beginning(path, MP3_RATE_HZ, AUDIO_S))
     if features is None:
         return Preview(mp3)
-    return Preview(mp3, compute_frames(_read_beginning(path, features.sample_rate_hz, PICTURE_S), features))
+    return Preview(
+        mp3, compute_frames(_read_beginning(path, features.sample_rate_hz, PICTURE_S, features.channel), features)
+    )
 
 
-def _read_beginning(path: str, sample_rate_hz: int, max_s: float) -> np.ndarray:
+def _read_beginning(path: str, sample_rate_hz: int, max_s: float, channel: str | int = "mean") -> np.ndarray:
     """The first `max_s` seconds of a recording, float32 [n_samples]."""
-    return np.concatenate(list(take_samples(decode_blocks(path, sample_rate_hz), round(max_s * sample_rate_hz))))
+    blocks = decode_blocks(path, sample_rate_hz, channel)
+    return np.concatenate(list(take_samples(blocks, round(max_s * sample_rate_hz))))
 
 
 def _encode_mp3(samples: np.ndarray) -> bytes:

@@ -42,6 +42,8 @@ class TagResponse:
     scores: dict[str, float]
     detections: list[Detection]
     """Where labels lie: consecutive windows joined."""
+    warning: str = ""
+    """What of the recording could not be read."""
     windows: WindowTable | None = None
 
 
@@ -111,6 +113,7 @@ class InferenceService:
             labels=[label for label, given in zip(labels, decided, strict=True) if given],
             scores=by_label(prediction.scores),
             detections=[one.rounded() for one in detect(prediction, labels, filters)],
+            warning=scores.warning,
             windows=WindowTable(
                 start_s=np.round(prediction.start_s, 3).tolist(),
                 end_s=np.round(prediction.end_s, 3).tolist(),

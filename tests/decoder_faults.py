@@ -7,7 +7,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from preprocess.audio import clip_audio, decode
+from preprocess.audio import clip_audio, decode, decode_soundfile
 from preprocess.build import frame_stream
 from preprocess.frames import framing
 from preprocess.frames.framing import Samples
@@ -17,10 +17,12 @@ SMALL_VALUES = 1 << 12
 """Of a block: half a second at 8 kHz."""
 
 
-def decode_blocks(path: Path | str, sample_rate_hz: int) -> Iterator[Samples]:
+def decode_blocks(
+    path: Path | str, sample_rate_hz: int, channel: str | int = "mean", warnings: list[str] | None = None
+) -> Iterator[Samples]:
     """Blocks of a recording; one named `crashes2.wav` ends its process at the third block."""
     fault = re.match(r"(hangs|crashes|dies_once|needs_memory|has_a_fault)(\d*)", Path(path).name)
-    for number, block in enumerate(_decode_blocks(path, sample_rate_hz)):
+    for number, block in enumerate(_decode_blocks(path, sample_rate_hz, channel, warnings)):
         if fault and number == int(fault[2] or 0):
             _fail(fault[1], Path(path))
         yield block
@@ -45,5 +47,5 @@ def _fail(fault: str, path: Path) -> None:
 def install() -> None:
     """Have this process decode by `decode_blocks`, in many small blocks."""
     decode.decode_blocks = clip_audio.decode_blocks = decode_blocks  # type: ignore[attr-defined]
-    decode.BLOCK_VALUES = framing.BATCH_VALUES = SMALL_VALUES
+    decode.BLOCK_VALUES = decode_soundfile.BLOCK_VALUES = framing.BATCH_VALUES = SMALL_VALUES
     frame_stream.BLOCK_VALUES = 1 << 9

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from core.device import pick_device
+from core.entrypoint import log_warning
 from core.errors import UserError
 from core.parallel import run_parallel
 from core.progress import progress_bar
@@ -22,7 +23,7 @@ from predict.inference.tagger import ClipPrediction, Tagger
 from preprocess.audio.blocks import DecodeError
 from preprocess.audio.isolated import ErrorTally, read_isolated
 from preprocess.build.frame_stream import RecordingEnd, stream_frames
-from preprocess.dataset.discovery import find_audio_files
+from preprocess.dataset.discovery import describe_left_out, find_audio_files
 from preprocess.store.encoding import encoding_for
 from recipe import Features, Prediction
 from train.evaluate.window_scorer import WindowScorer, WindowScores, join_windows
@@ -43,7 +44,10 @@ def find_input_files(source: Path) -> dict[str, Path]:
         raise UserError(f"{source} is not there: INPUT= names a recording, or a folder of them")
     if not source.is_dir():
         return {_escape(Path(source.name)): source}
-    paths = find_audio_files(source, allow_non_utf8=True)
+    left_out = list[Path]()
+    paths = find_audio_files(source, left_out, allow_non_utf8=True)
+    for warning in describe_left_out(source, left_out):
+        log_warning(warning)
     if not paths:
         raise UserError(f"{source} holds no recording: INPUT= names a recording, or a folder of them")
     return {_escape(path.relative_to(source)): path for path in paths}
@@ -82,7 +86,7 @@ def score_recording(
             raise Cancelled
         n_scored = sum(len(part.scores) for part in parts)
         parts.append(score_chunk(chunk, n_scored) if score_chunk else scorer.score_chunks([chunk])[0])
-    return RecordingScores(join_windows(parts), end.start_s, end.duration_s)
+    return RecordingScores(join_windows(parts), end.start_s, end.duration_s, end.warning)
 
 
 @dataclass(frozen=True)
@@ -144,8 +148,8 @@ def predict_files(
     device: torch.device,
     n_jobs: int,
     scheduler: str | None = None,
-) -> tuple[dict[str, ClipPrediction], list[tuple[str, str]]]:
-    """The prediction for each recording, by name, and (clip, reason) of those that cannot be read.
+) -> tuple[dict[str, ClipPrediction], list[tuple[str, str]], list[tuple[str, str]]]:
+    """The predictions by name, (clip, reason) of recordings that cannot be read, (clip, warning) of those read in part.
 
     Recordings whose scores are in the cache are not decoded again; those of the others are added to it. Workers of a
     cluster load the networks from `run_dir`.
@@ -175,11 +179,12 @@ def predict_files(
             done[entry.path] = result
             tally.add(result if isinstance(result, DecodeError) else None)
             progress.update()
-    predictions, failed = dict[str, ClipPrediction](), list[tuple[str, str]]()
+    predictions, failed, warnings = dict[str, ClipPrediction](), list[tuple[str, str]](), list[tuple[str, str]]()
     for clip, entry in entries.items():
         match done[entry.path]:
             case DecodeError() as error:
                 failed.append((clip, error.reason))
             case scores:
                 predictions[clip] = tagger.pool_clip(scores.windows, scores.start_s, scores.duration_s)
-    return predictions, failed
+                warnings += [(clip, scores.warning)] if scores.warning else []
+    return predictions, failed, warnings

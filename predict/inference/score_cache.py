@@ -25,6 +25,8 @@ class RecordingScores:
     windows: WindowScores
     start_s: float
     duration_s: float
+    warning: str = ""
+    """What of it could not be read."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class CachedRecording:
         try:
             with self.path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 start_s, duration_s = arrays["times_s"].tolist()
-                return RecordingScores(WindowScores(arrays["start_frames"], arrays["scores"]), start_s, duration_s)
+                windows = WindowScores(arrays["start_frames"], arrays["scores"])
+                return RecordingScores(windows, start_s, duration_s, str(arrays["warning"]))
         except Exception:  # damage has many kinds of them; the ZIP format has a checksum of each array
             return None
 
@@ -54,6 +57,7 @@ class CachedRecording:
                 start_frames=scores.windows.start_frames,
                 scores=scores.windows.scores,
                 times_s=np.array([scores.start_s, scores.duration_s]),
+                warning=np.array(scores.warning),
             )
         return True
 

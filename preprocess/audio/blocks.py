@@ -9,6 +9,8 @@ from preprocess.frames.framing import Samples
 
 Block = tuple[int, Samples]
 """A rate in Hz, and mono samples at it."""
+BLOCK_VALUES = 1 << 18
+"""Values (samples x channels) read at once: 1 MB, 6 s of 44.1 kHz mono."""
 
 
 class DecodeError(Exception):
@@ -31,6 +33,10 @@ class UnexpectedError(DecodeError):
 
 class InvalidAudio(Exception):
     """Why a file is no recording, or is damaged."""
+
+
+class UnknownFormat(InvalidAudio):
+    """A format or codec that a decoder does not know."""
 
 
 def merge_blocks(blocks: Iterable[Samples], n_values: int) -> Iterator[Samples]:

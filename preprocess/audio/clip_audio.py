@@ -21,18 +21,20 @@ class ClipAudio:
     """The sound of one file at the recipe's rate, in blocks. It can be iterated over again.
 
     Iterating raises DecodeError, also where the file is longer than `max_duration_s`, as soon as this is known. Then
-    `duration_s` is the file's length, and `start_s` is where the sound begins, below zero after added silence.
+    `duration_s` is the file's length, `start_s` is where the sound begins, below zero after added silence, and
+    `warnings` has what could not be read.
     """
 
     def __init__(self, path: str, features: Features, max_duration_s: float = math.inf) -> None:
         self.path, self.features, self.max_duration_s = path, features, max_duration_s
         self.n_samples, self.duration_s, self.start_s = 0, 0.0, 0.0
+        self.warnings = list[str]()
         self._decoded = ReplayableBlocks(self._decode)
         self._span: range | None = None
 
     def _decode(self) -> Iterator[Samples]:
-        n_samples = 0
-        for block in decode_blocks(self.path, self.features.sample_rate_hz):
+        n_samples, self.warnings = 0, []
+        for block in decode_blocks(self.path, self.features.sample_rate_hz, self.features.channel, self.warnings):
             n_samples += len(block)
             if n_samples > self.max_duration_s * self.features.sample_rate_hz:
                 raise DecodeError(self.path, f"it is longer than {self.max_duration_s / 60:g} minutes")

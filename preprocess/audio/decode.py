@@ -2,7 +2,8 @@
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
 from errno import EINVAL
 from io import FileIO
 from itertools import groupby
@@ -14,33 +15,39 @@ import soundfile
 import soxr
 
 from core.sandbox import report_progress
-from preprocess.audio.blocks import Block, DecodeError, InvalidAudio, merge_blocks
+from preprocess.audio.blocks import BLOCK_VALUES, Block, DecodeError, InvalidAudio, UnknownFormat
+from preprocess.audio.decode_soundfile import decode_with_soundfile, error_text
+from preprocess.audio.downmix import Downmix
+from preprocess.audio.wav_header import read_wav_blocks, read_wav_layout
 from preprocess.frames.framing import Samples
 
-BLOCK_VALUES = 1 << 18
-"""Values (samples x channels) read at once: 1 MB, 6 s of 44.1 kHz mono."""
+BY_FFMPEG = ("FLAC", "OGG", "MP3", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
+"""Formats and codecs that PyAV reads faster, and to their end whatever their headers say."""
 MAX_SAMPLE = 1e8
 """Samples beyond this are no sound, and their power overflows float32."""
-SNDFILE_SYSTEM_ERROR = 2
-"""libsndfile's number for an error of the operating system."""
 MIN_SAMPLE_RATE_HZ, MAX_SAMPLE_RATE_HZ = 100, 10_000_000
 """Rates beyond these are damage: resampled, they would fill a disk or leave nothing."""
 
 
-def decode_blocks(path: Path | str, sample_rate_hz: int) -> Iterator[Samples]:
-    """Yield a recording as blocks of mono float32 [n_samples] at `sample_rate_hz`, the average of its channels.
+def decode_blocks(
+    path: Path | str, sample_rate_hz: int, channel: str | int = "mean", warnings: list[str] | None = None
+) -> Iterator[Samples]:
+    """Yield a recording as blocks of mono float32 [n_samples] at `sample_rate_hz`, of features.channel.
 
-    The content decides the format, not the name. Of sound that breaks off, the beginning is yielded. Raises
-    DecodeError.
+    The content decides the format, not the name. What can be read is yielded; at the end, `warnings` has what cannot.
+    Raises DecodeError.
     """
+    warnings = [] if warnings is None else warnings
     with _open_regular_file(Path(path)) as file:
-        any_yielded = False
+        any_yielded, downmix = False, Downmix(channel)
         try:
-            for block in filter(len, _resample(_validate_blocks(_decode_native(file)), sample_rate_hz)):
+            native = _validate_blocks(_decode_native(file, downmix, warnings))
+            for block in filter(len, _resample(native, sample_rate_hz)):
                 any_yielded = True
                 yield block
             if not any_yielded:
                 raise InvalidAudio(f"it is shorter than one sample at {sample_rate_hz} Hz")
+            warnings += downmix.warnings()
         except InvalidAudio as error:
             if not file.read_error:
                 raise DecodeError(path, str(error)) from error
@@ -84,83 +91,70 @@ def _open_regular_file(path: Path) -> _ErrorRecordingFile:
         raise DecodeError(path, f"cannot be opened: {reason}", transient=True) from error
 
 
-def _decode_native(file: _ErrorRecordingFile) -> Iterator[Block]:
-    """Blocks by soundfile, or by PyAV where soundfile refuses the file or finds no sound in it."""
-    blocks, soundfile_error = _soundfile_blocks(file), "no samples"
-    try:
-        first = next(blocks, None)
-    except soundfile.SoundFileError as error:
-        first, soundfile_error = None, _error_text(error)
-    if first is None:
-        # The import of PyAV takes a tenth of a second, and most workers do not need it.
-        from preprocess.audio.decode_ffmpeg import decode_with_ffmpeg
-
-        file.seek(0)
-        for sample_rate_hz, group in groupby(decode_with_ffmpeg(file, soundfile_error), itemgetter(0)):
-            for block in merge_blocks((samples for _, samples in group), BLOCK_VALUES):
-                yield sample_rate_hz, block
+def _decode_native(file: _ErrorRecordingFile, downmix: Downmix, warnings: list[str]) -> Iterator[Block]:
+    """Blocks of PCM by soundfile, or as the file says where its header misleads soundfile; of all else by PyAV."""
+    if (layout := read_wav_layout(file)) and not layout.is_regular:
+        warnings += layout.warnings
+        for values, full_scale in read_wav_blocks(file, layout, BLOCK_VALUES):
+            yield layout.sample_rate_hz, downmix(values, full_scale)
         return
-    yield first
+    warnings += layout.warnings if layout else ()
+    file.seek(0)
+    is_compressed = file.read(4) in (b"OggS", b"fLaC")
+    file.seek(0)
+    with suppress(soundfile.SoundFileError):
+        if not is_compressed and (yield from _pass_on(decode_with_soundfile(file, downmix, warnings, BY_FFMPEG))):
+            return
+    # The import of PyAV takes a tenth of a second, and not all workers need it.
+    from preprocess.audio.decode_ffmpeg import decode_with_ffmpeg
+
     try:
-        yield from blocks
-    except soundfile.SoundFileError as error:
-        if getattr(error, "code", 0) == SNDFILE_SYSTEM_ERROR:  # of the disk, or from a damaged header
-            file.seek(0)
-            while file.read(BLOCK_VALUES):  # sets file.read_error if the disk fails
-                pass
-        raise InvalidAudio(f"damaged: {_error_text(error)}") from error
+        yield from decode_with_ffmpeg(file, downmix, warnings)
+    except UnknownFormat:
+        file.seek(0)
+        try:  # MP3 of free format, for one
+            yield from decode_with_soundfile(file, downmix, warnings)
+        except soundfile.SoundFileError as error:
+            raise InvalidAudio(f"neither soundfile nor PyAV can read it ({error_text(error)})") from None
 
 
-class _SequentialSoundFile(soundfile.SoundFile):
-    """Reads straight on. SoundFile seeks after every read, which changes MP3 samples and fails in unfinished FLACs."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-def _soundfile_blocks(file: _ErrorRecordingFile) -> Iterator[Block]:
-    with _SequentialSoundFile(file.fileno(), closefd=False) as sound:
-        n_samples = max(1, BLOCK_VALUES // sound.channels)
-        # libsndfile's own float32 has the same values, but is slower for WAV.
-        dtype, full_scale = ("int16", 1 << 15) if sound.subtype == "PCM_16" else ("float32", 1)
-        weights = np.full(sound.channels, 1 / (full_scale * sound.channels), np.float32)
-        while len(block := sound.read(n_samples, dtype=dtype, always_2d=True)):
-            if sound.channels == 1:
-                yield sound.samplerate, np.multiply(block[:, 0], weights[0], dtype=np.float32)
-            else:
-                yield sound.samplerate, block.astype(np.float32, copy=False) @ weights  # faster than a mean
-
-
-def _error_text(error: Exception) -> str:
-    return str(getattr(error, "error_string", error)).rstrip(".")
+def _pass_on(blocks: Iterable[Block]) -> Generator[Block, None, bool]:
+    """Yield blocks; returns whether there were any."""
+    any_yielded = False
+    for block in blocks:
+        any_yielded = True
+        yield block
+    return any_yielded
 
 
 def _validate_blocks(blocks: Iterable[Block]) -> Iterator[Block]:
-    """Pass on blocks of sound. Raises InvalidAudio for NaN, infinity, impossible rates and rates that change."""
-    first_hz, n_samples = 0, 0
+    """Pass on blocks of sound. Raises InvalidAudio for NaN, infinity and impossible rates."""
+    duration_s, n_samples = 0.0, 0
     for sample_rate_hz, block in blocks:
         report_progress()
-        first_hz = first_hz or sample_rate_hz
         if not MIN_SAMPLE_RATE_HZ <= sample_rate_hz <= MAX_SAMPLE_RATE_HZ:
             raise InvalidAudio(f"its sample rate is {sample_rate_hz} Hz")
-        at = f"{n_samples / first_hz:.1f} s"
-        if sample_rate_hz != first_hz:
-            raise InvalidAudio(f"its sample rate changes from {first_hz} to {sample_rate_hz} Hz at {at}")
         if len(block) and not -MAX_SAMPLE <= block.min() <= block.max() <= MAX_SAMPLE:  # NaN fails this too
-            raise InvalidAudio(f"samples that are not numbers, or far too large, after {at}")
-        n_samples += len(block)
+            raise InvalidAudio(f"samples that are not numbers, or far too large, after {duration_s:.1f} s")
+        duration_s, n_samples = duration_s + len(block) / sample_rate_hz, n_samples + len(block)
         yield sample_rate_hz, block
     if not n_samples:
         raise InvalidAudio("there are no samples in it")
 
 
 def _resample(blocks: Iterable[Block], sample_rate_hz: int) -> Iterator[Samples]:
-    """Blocks at `sample_rate_hz`, some of which may be empty."""
-    stream = None
-    for source_hz, block in blocks:
-        if source_hz != sample_rate_hz:
-            stream = stream or soxr.ResampleStream(source_hz, sample_rate_hz, 1, dtype="float32", quality="HQ")
-            block = stream.resample_chunk(block)
-        yield block
-    if stream:
+    """Blocks at `sample_rate_hz` of about BLOCK_VALUES at most, some of which may be empty.
+
+    Where the rate changes, as between the links of a chained Ogg file, another conversion begins.
+    """
+    for source_hz, same_rate in groupby(blocks, itemgetter(0)):
+        if source_hz == sample_rate_hz:
+            yield from (block for _, block in same_rate)
+            continue
+        stream = soxr.ResampleStream(source_hz, sample_rate_hz, 1, dtype="float32", quality="HQ")
+        n_samples = max(1, BLOCK_VALUES * source_hz // sample_rate_hz)  # which become BLOCK_VALUES
+        for _, block in same_rate:
+            for start in range(0, len(block), n_samples):
+                report_progress()
+                yield stream.resample_chunk(block[start : start + n_samples])
         yield stream.resample_chunk(np.zeros(0, np.float32), last=True)

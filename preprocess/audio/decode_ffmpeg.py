@@ -1,4 +1,4 @@
-"""What only PyAV reads: a file's blocks of mono float32, and what its header states. Importing it takes 0.1 s."""
+"""What PyAV reads: blocks of mono float32 at the file's own times; a file's header. Importing it takes 0.1 s."""
 
 from collections.abc import Iterator
 from io import FileIO
@@ -6,9 +6,28 @@ from typing import Any
 
 import av
 import numpy as np
+from soundfile import SoundFileError
 
-from preprocess.audio.blocks import Block, InvalidAudio
-from preprocess.frames.framing import Samples
+from preprocess.audio.blocks import BLOCK_VALUES, Block, InvalidAudio, UnknownFormat
+from preprocess.audio.decode_soundfile import decode_with_soundfile
+from preprocess.audio.downmix import Downmix
+from preprocess.audio.ogg_links import FileSection, has_ogg_end, is_vorbis_of_one_page, split_ogg_links
+
+EXACT_FORMATS, EXACT_TOLERANCE_S = ("flac", "ogg"), 0.002
+"""Formats whose times are counts of samples: any gap is damage."""
+TOLERANCE_S = 0.05
+"""Times of others, and of Vorbis on its last page, may be wrong by so much: encoders and containers round them."""
+UNTIMED_FORMATS = ("mp3", "aac", "ac3", "eac3", "dts", "truehd", "mpc", "amr", "loas")
+"""Formats without times; FFmpeg counts frames."""
+MAX_GAP_S = 3600.0
+"""A longer gap is another clock, as where a broadcast is cut; broadcasts' own formats restart theirs more often."""
+BROADCAST_FORMATS, MAX_BROADCAST_GAP_S = ("mpegts", "mpeg"), 10.0
+ZERO_BASED_FORMATS = ("mov", "matroska")
+"""Formats whose times count from the beginning of the presentation; in others the first time of all streams is zero."""
+MAX_FILLED_FRAMES = 4
+"""Frames that an encoder of MP3 adds, and decoders leave out."""
+TAG_BEGINNINGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN", b"3DI")
+"""Of what stands before, between and behind the frames of MP3 and FLAC, and is no damage."""
 
 
 def read_ffmpeg_header(path: str) -> tuple[int, int, str] | None:
@@ -17,58 +36,213 @@ def read_ffmpeg_header(path: str) -> tuple[int, int, str] | None:
         with _open_container(path, "file") as container:
             codec = container.streams.audio[0].codec_context if container.streams.audio else None
             return (codec.sample_rate, codec.channels, f"{container.format.name} {codec.name}") if codec else None
-    except (av.FFmpegError, OSError, ValueError):
+    except (av.FFmpegError, OSError, ValueError, ZeroDivisionError):
         return None
 
 
-def decode_with_ffmpeg(file: FileIO, soundfile_error: str) -> Iterator[Block]:
-    """Small blocks of the first audio stream. Raises InvalidAudio; `soundfile_error` is soundfile's reason."""
-    unreadable = InvalidAudio(f"neither soundfile nor PyAV can read it ({soundfile_error})")
+def decode_with_ffmpeg(file: FileIO, downmix: Downmix, warnings: list[str]) -> Iterator[Block]:
+    """Blocks of the first audio stream, silent where the file's times leave a gap.
+
+    Adds to `warnings` what cannot be read. Raises InvalidAudio where this is all.
+    """
+    start_s = 0.0
+    for link in split_ogg_links(file):
+        try:
+            if is_vorbis_of_one_page(link):
+                for sample_rate_hz, samples in decode_with_soundfile(link, downmix, warnings):
+                    yield sample_rate_hz, samples
+                    start_s += len(samples) / sample_rate_hz
+                continue
+            with _open_audio(link) as container:
+                decoder = _StreamDecoder(container, link, downmix, start_s)
+                yield from decoder.blocks()
+                warnings += decoder.warnings()
+                start_s = decoder.position_s
+        except (InvalidAudio, SoundFileError) as error:
+            if not start_s:
+                raise
+            warnings.append(f"cannot be read from {start_s:.2f} s on: {error}")
+
+
+def _open_audio(source: FileSection) -> Any:
+    """A container with an audio stream that can be decoded. Raises InvalidAudio."""
     try:
-        container = _open_container(file, "none")
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise unreadable from error
+        container = _open_container(source, "none")
+    except (av.FFmpegError, OSError, ValueError, ZeroDivisionError) as error:
+        raise UnknownFormat from error
+    if container.streams.audio and container.streams.audio[0].codec_context:
+        return container
     with container:
-        if not container.streams.audio:
-            raise InvalidAudio("there is no sound in it")
-        if container.streams.audio[0].codec_context is None:  # PyAV does not know the codec
-            raise unreadable
-        yield from _decode_packets(container)
+        raise UnknownFormat if container.streams.audio else InvalidAudio("there is no sound in it")
 
 
-def _open_container(source: str | FileIO, protocol: str) -> Any:
+def _open_container(source: str | FileSection, protocol: str) -> Any:
     """A container that reads by no other protocol: a playlist named .wav must not fetch what it lists."""
     return av.open(source, metadata_errors="replace", options={"protocol_whitelist": protocol})
 
 
-def _decode_packets(container: Any) -> Iterator[Block]:
-    """Yield a block a frame. Damaged packets at either end are skipped. Raises InvalidAudio for one in the middle."""
-    stream = container.streams.audio[0]
-    stream.codec_context.thread_count = 1
-    any_decoded = damaged = False
-    try:
-        for packet in container.demux(stream):
+class _StreamDecoder:
+    """Decodes the first audio stream of a container, and keeps account of time."""
+
+    def __init__(self, container: Any, section: FileSection, downmix: Downmix, start_s: float) -> None:
+        self.position_s = start_s
+        """Where in the recording the next sample is."""
+        self._container, self._section, self._downmix = container, section, downmix
+        self._format = container.format.name.split(",")[0]
+        self._stream = container.streams.audio[0]
+        self._fifo, self._form = av.AudioFifo(), ("", "", 0)
+        self._clock_s: float | None = None
+        """The file's time at position 0, once it is known."""
+        self._unknown_s: float | None = None
+        """Where frames without times begin."""
+        self._gaps, self._errors, self._jumps = list[tuple[float, float]](), list[float](), list[float]()
+        self._is_cut = False
+
+    def blocks(self) -> Iterator[Block]:
+        """Decode all. Call it once."""
+        codec = self._stream.codec_context
+        codec.thread_count = 1
+        if codec.name == "flac":
+            codec.options = {"err_detect": "crccheck+explode"}
+        self._stated_s = self._find_stated_duration_s()
+        for packet in self._packets():
             try:
                 frames = packet.decode()
             except av.FFmpegError:
-                damaged = any_decoded
+                if packet.size and not _is_tag(bytes(packet)) and self.position_s not in self._errors[-1:]:
+                    self._errors.append(self.position_s)
                 continue
-            if frames and damaged and packet.size:  # the packet of size 0 only empties the decoder
-                raise InvalidAudio("damaged in the middle")
             for frame in frames:
-                any_decoded = True
-                yield frame.sample_rate, _mono(frame)
-    except (av.FFmpegError, OSError):
-        return  # the container breaks off
+                yield from self._add(frame, packet)
+        yield from self._flush()
+
+    def _packets(self) -> Iterator[Any]:
+        try:
+            yield from self._container.demux(self._stream)
+        except (av.FFmpegError, OSError):
+            self._is_cut = True
+
+    def _add(self, frame: Any, packet: Any) -> Iterator[Block]:
+        """Take a frame; yield what is full, or ended by a gap or another form."""
+        form = (frame.format.name, frame.layout.name, frame.sample_rate)
+        gap_s = self._find_gap_s(frame, packet)
+        if form != self._form or gap_s:
+            yield from self._flush()
+            self._fifo, self._form = av.AudioFifo(), form
+        if gap_s:
+            yield from _silence(round(gap_s * frame.sample_rate), frame.sample_rate)
+            self.position_s += gap_s
+        frame.pts = None  # the queue would refuse what does not follow
+        self._fifo.write(frame)
+        self.position_s += frame.samples / frame.sample_rate
+        if self._fifo.samples * len(frame.layout.channels) >= BLOCK_VALUES:
+            yield from self._flush()
+
+    def _flush(self) -> Iterator[Block]:
+        frame = self._fifo.read(0, partial=True)
+        if frame:
+            yield self._form[2], self._downmix(*_planes(frame))
+
+    def _find_gap_s(self, frame: Any, packet: Any) -> float:
+        """Seconds between the end of the last frame and this one, by the file's times."""
+        time_s = frame.time
+        if self._format in UNTIMED_FORMATS:
+            return 0.0
+        if time_s is None:
+            self._unknown_s = self.position_s if self._unknown_s is None else self._unknown_s
+            return 0.0
+        if self._clock_s is None:
+            lead_s = self._find_lead_s(time_s, packet)
+            self._clock_s = time_s - lead_s - self.position_s
+            return lead_s if lead_s * frame.sample_rate >= 1 else 0.0
+        lag_s, unknown_s = time_s - self._clock_s - self.position_s, self._unknown_s
+        self._unknown_s = None
+        is_exact = self._format in EXACT_FORMATS and self._stream.codec_context.name != "vorbis"
+        is_exact = is_exact or self.position_s in self._errors[-1:]
+        if abs(lag_s) < (EXACT_TOLERANCE_S if is_exact else TOLERANCE_S):
+            return 0.0
+        if 0 < lag_s < (MAX_BROADCAST_GAP_S if self._format in BROADCAST_FORMATS else MAX_GAP_S):
+            self._gaps.append((self.position_s if unknown_s is None else unknown_s, lag_s))
+            return lag_s
+        self._jumps.append(self.position_s)
+        self._clock_s += lag_s
+        return 0.0
+
+    def _find_lead_s(self, time_s: float, packet: Any) -> float:
+        """Seconds between the time at which a player starts, and the first frame's."""
+        if self._container.start_time is None:
+            return 0.0
+        start_s = self._container.start_time / av.time_base
+        origin_s = 0.0 if self._format in ZERO_BASED_FORMATS and start_s < MAX_GAP_S else start_s
+        if self._format == "asf" and packet.pts is not None:  # its decoder is two frames late
+            time_s = min(time_s, float(packet.pts * packet.time_base))
+        return max(0.0, time_s - origin_s)
+
+    def _find_stated_duration_s(self) -> float | None:
+        """The length of the sound by the header; None where there is none, or FFmpeg's guess."""
+        stream, duration_us = self._stream, self._container.duration
+        if self._format == "matroska":
+            if tag := stream.metadata.get("DURATION"):
+                hours, minutes, seconds = (float(part) for part in tag.split(":"))
+                return 3600 * hours + 60 * minutes + seconds
+            return duration_us / av.time_base if duration_us and len(self._container.streams) == 1 else None
+        if self._format == "mp3":
+            return _count_mp3_frames(self._section) * stream.codec_context.frame_size / stream.codec_context.sample_rate
+        return float(stream.duration * stream.time_base) if self._format == "flac" and stream.duration else None
+
+    def warnings(self) -> list[str]:
+        """What could not be read, once all is decoded."""
+        end_s, parts = self.position_s, list[str]()
+        if middle := [at_s for at_s in self._errors if at_s < end_s]:
+            parts.append(f"damaged at {middle[0]:.2f} s" + _and_more(len(middle) - 1, "places"))
+        if self._gaps:
+            (at_s, gap_s), more_s = self._gaps[0], sum(gap_s for _, gap_s in self._gaps)
+            parts.append(
+                f"no sound from {at_s:.2f} to {at_s + gap_s:.2f} s, which is read as silence"
+                + _and_more(len(self._gaps) - 1, f"gaps, {more_s:.2f} s in all")
+            )
+        if self._jumps:
+            parts.append(f"its times jump at {self._jumps[0]:.2f} s" + _and_more(len(self._jumps) - 1, "places"))
+        stated_s = self._stated_s
+        if stated_s and stated_s > end_s + 2 * TOLERANCE_S:
+            parts.append(f"it breaks off at {end_s:.2f} s of {stated_s:.2f} s")
+        elif len(middle) < len(self._errors) or self._is_cut:
+            parts.append(f"cannot be read from {end_s:.2f} s on")
+        elif not has_ogg_end(self._section):
+            parts.append(f"it breaks off at {end_s:.2f} s")
+        return parts
 
 
-def _mono(frame: Any) -> Samples:
-    """A PyAV frame's samples, averaged over its channels, full scale 1."""
+def _and_more(n: int, what: str) -> str:
+    return f" (and {n} more {what})" if n else ""
+
+
+def _is_tag(content: bytes) -> bool:
+    """Whether the bytes behind a frame are a tag or filling."""
+    return content.startswith(TAG_BEGINNINGS) or not content.strip(b"\0\r\n\t ")
+
+
+def _count_mp3_frames(section: FileSection) -> int:
+    """The least number of frames with sound by a header of Xing or LAME; 0 where there is none."""
+    head, n_tag_bytes = section.read_at(0, 10), 0
+    if head[:3] == b"ID3" and len(head) == 10:
+        n_tag_bytes = 10 + sum((byte & 127) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+    frame = section.read_at(n_tag_bytes, 200)
+    at = max(frame.find(b"Xing"), frame.find(b"Info"))
+    is_stated = at >= 0 and len(frame) >= at + 12 and frame[at + 7] & 1
+    return max(0, int.from_bytes(frame[at + 8 : at + 12]) - MAX_FILLED_FRAMES) if is_stated else 0
+
+
+def _silence(n_samples: int, sample_rate_hz: int) -> Iterator[Block]:
+    for start in range(0, n_samples, BLOCK_VALUES):
+        yield sample_rate_hz, np.zeros(min(BLOCK_VALUES, n_samples - start), np.float32)
+
+
+def _planes(frame: Any) -> tuple[np.ndarray, float]:
+    """A PyAV frame's samples [n_channels, n_samples], and what they are at full scale."""
     values = frame.to_ndarray()
     if not frame.format.is_planar:
         values = values.reshape(-1, len(frame.layout.channels)).T
-    mono = values.mean(axis=0, dtype=np.float32 if values.dtype.kind == "f" else np.float64)
-    if values.dtype.kind in "iu":
-        full_scale = 2.0 ** (8 * values.itemsize - 1)
-        mono = (mono - full_scale * (values.dtype.kind == "u")) / full_scale
-    return mono.astype(np.float32)
+    if values.dtype.kind == "u":
+        return values.astype(np.int16) - 128, 128.0
+    return values, 2.0 ** (8 * values.itemsize - 1) if values.dtype.kind == "i" else 1.0

@@ -22,6 +22,8 @@ class RecordingEnd:
     start_s: float
     """Below zero where silence was put before it."""
     duration_s: float
+    warning: str = ""
+    """What of it could not be read."""
 
 
 def stream_frames(
@@ -35,7 +37,7 @@ def stream_frames(
     clip_audio = ClipAudio(path, features, max_duration_s)
     for block in merge_blocks(transform(clip_audio), BLOCK_VALUES):
         yield quantise(block, encoding)
-    yield RecordingEnd(clip_audio.start_s, clip_audio.duration_s)
+    yield RecordingEnd(clip_audio.start_s, clip_audio.duration_s, "; ".join(clip_audio.warnings))
 
 
 _last_transform: list[tuple[Features, Transform]] = []

@@ -109,6 +109,7 @@ def append_clip(path: str, job: ClipJob, shard: str, n_before: int, features: Fe
         file.seek(count_frame_bytes(n_before, features))
         for variant, sound in enumerate(variants):
             n_frames, digest = append_frames(file, features, get_transform(features)(sound))
-            rows.append(Row(job.clip, variant, source, clip_audio.start_s, clip_audio.duration_s, n_frames, digest))
+            times_s, warning = (clip_audio.start_s, clip_audio.duration_s), "; ".join(clip_audio.warnings)
+            rows.append(Row(job.clip, variant, source, *times_s, n_frames, digest, warning))
     is_unchanged = is_same_file(source, stat_fingerprint(path), path)
     return rows if is_unchanged else [], clip_audio.duration_s

@@ -3,6 +3,7 @@
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +14,27 @@ from core.errors import UserError
 from preprocess.dataset.labels import join_labels
 
 AUDIO_NAME = re.compile(
-    r"[^.].*\.(3g2|3gp|aac|ac3|aif|aifc|aiff|amr|ape|asf|au|caf|eac3|flac|m4a|m4b|mka|mkv|mov|mp2|mp3|mp4|mpc"
-    r"|oga|ogg|ogv|opus|ra|rf64|snd|spx|tta|w64|wav|wave|weba|webm|wma|wv)",
+    r"[^.].*\.(3g2|3gp|aac|ac3|aif|aifc|aiff|amr|ape|asf|au|avi|caf|dts|eac3|f4v|flac|flv|m2ts|m4a|m4b|m4v|mka|mkv|mov"
+    r"|mp2|mp3|mp4|mpc|mpeg|mpg|mts|nist|oga|ogg|ogm|ogv|opus|ra|rf64|rm|snd|spx|sph|tta|voc|w64|wav|wave|weba|webm|wma"
+    r"|wmv|wv)",
     re.IGNORECASE | re.DOTALL,
 )
+"""Names of recordings: content that is none is an error there."""
+COMPANION_NAME = re.compile(
+    r"\..*|.*\.(bib|cfg|css|csv|cue|db|gif|html?|ini|ipynb|jams|jpe?g|js|jsonl?|lab|log|lst|m3u8?|md|midi?|nfo|npy|npz"
+    r"|parquet|pdf|png|py|rst|rtf|sh|svg|textgrid|tsv|txt|xlsx?|xml|ya?ml)|licen[cs]e|readme|makefile",
+    re.IGNORECASE | re.DOTALL,
+)
+"""Names of what lies beside recordings, and of hidden files."""
+AUDIO_BEGINNING = re.compile(
+    rb"RIFF....(WAVE|AVI )|RIFX....WAVE|(RF64|BW64)....WAVE|riff\x2e\x91\xcf\x11|FORM....(AIFF|AIFC|8SVX|16SV)"
+    rb"|caff\0\x01|\.snd|NIST_1A|fLaC|OggS|ID3[\x02-\x04]|\xff[\xe2\xe3\xf2-\xf5\xfa-\xfd][\x10-\xeb]|\xff[\xf0\xf1\xf8\xf9]"
+    rb"|\x0b\x77|\x7f\xfe\x80\x01|....ftyp(?!heic|heix|mif1|msf1|avif)|....moov|\x1a\x45\xdf\xa3"
+    rb"|\x30\x26\xb2\x75\x8e\x66\xcf\x11|FLV\x01|#!AMR|MAC |wvpk|TTA[12]|MPCK|MP\+|\.RMF|Creative Voice File"
+    rb"|\0\0\x01[\xba\xb3]|\x47.{187}\x47|.{4}\x47.{191}\x47",
+    re.DOTALL,
+)
+"""The first bytes of recordings and films, by which those without a known ending are found."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +85,54 @@ def list_subfolders(folder: Path) -> list[Path]:
     return sorted(require_utf8_name(path) for path in shown if path.resolve() not in parents)
 
 
-def find_audio_files(folder: Path, *, allow_non_utf8: bool = False) -> list[Path]:
-    """Files below `folder` whose names look like recordings, sorted, without hidden files and folders.
+def find_audio_files(folder: Path, left_out: list[Path] | None = None, *, allow_non_utf8: bool = False) -> list[Path]:
+    """Recordings below `folder`, by name or else by content, sorted, without hidden files and folders.
 
-    Links to folders are not followed, so a loop of links ends. Raises OSError for a folder that cannot be listed, and
-    UserError for a name that is not UTF-8 unless `allow_non_utf8`.
+    Adds to `left_out` the files that are neither recordings nor what lies beside them. Links to folders are followed,
+    but not to folders around them. Raises OSError for a folder that cannot be listed, and UserError for a name that is
+    not UTF-8 unless `allow_non_utf8`.
     """
     found = []
-    for parent, folders, names in os.walk(folder, onerror=_raise):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in names if AUDIO_NAME.fullmatch(name)]
+    for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".") and not _leads_back(Path(parent, name))]
+        for path in (Path(parent, name) for name in names if not COMPANION_NAME.fullmatch(name)):
+            if is_recording(path):
+                found.append(path)
+            elif left_out is not None:
+                left_out.append(path)
     return sorted(found if allow_non_utf8 else map(require_utf8_name, found))
+
+
+def _leads_back(path: Path) -> bool:
+    """Whether a folder is a link to one that it was reached through, or that is around that."""
+    if not path.is_symlink():
+        return False
+    target, around = os.path.realpath(path), {os.path.realpath(each) for each in path.parents}
+    return any(target == each or Path(target) in Path(each).parents for each in around)
+
+
+def is_recording(path: Path) -> bool:
+    """Whether a file is named as a recording, or else begins as one."""
+    if AUDIO_NAME.fullmatch(path.name):
+        return True
+    if COMPANION_NAME.fullmatch(path.name) or not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return bool(AUDIO_BEGINNING.match(file.read(256)))
+    except OSError:
+        return False
+
+
+def describe_left_out(folder: Path, left_out: Iterable[Path]) -> list[str]:
+    """A sentence on the files that were left out, if any."""
+    endings = Counter(path.suffix.lower() or "no ending" for path in left_out)
+    if not endings:
+        return []
+    counts = ", ".join(f"{ending} {n}" for ending, n in endings.most_common(5))
+    return [
+        f"{endings.total()} files below {folder} are no recordings, by name and content, and are left out ({counts})"
+    ]
 
 
 def _raise(error: OSError) -> None:

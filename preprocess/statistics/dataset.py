@@ -54,7 +54,7 @@ def dataset_statistics(dataset: Dataset, measured: Sequence[AudioStats | DecodeE
         ],
         "warnings": dataset.warnings,
         "notes": dataset.notes,
-        "recordings": audio[["clip", *MEASURES]].round(DECIMALS).to_dict("records"),
+        "recordings": audio[["clip", *MEASURES, "warning"]].round(DECIMALS).to_dict("records"),
     }
 
 

@@ -1,13 +1,16 @@
 """One recording measured: format, length, level, silence, clipping, and a digest of its samples."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from preprocess.audio.blocks import InvalidAudio
 from preprocess.audio.decode import MAX_SAMPLE_RATE_HZ, MIN_SAMPLE_RATE_HZ, decode_blocks
+from preprocess.audio.wav_header import read_wav_layout
 from preprocess.frames.framing import Samples
 
 SILENCE_THRESHOLD_DB = -60.0
@@ -30,7 +33,7 @@ class Header:
 
 @dataclass(frozen=True)
 class AudioStats(Header):
-    """Measures of a recording, with its channels averaged, at its own rate."""
+    """Measures of a recording, of one channel, at its own rate."""
 
     duration_s: float
     rms_db: float
@@ -41,14 +44,16 @@ class AudioStats(Header):
     """Share of samples."""
     digest: str
     """Digest of the rate and the samples in 16 bits, equal in all lossless formats; '' if all samples are 0."""
+    warning: str = ""
+    """What could not be read."""
 
 
-def measure_recording(path: str) -> AudioStats:
-    """Measure one recording, in bounded memory. Raises DecodeError."""
-    meter = AudioMeter(read_header(path))
-    for block in decode_blocks(path, meter.header.sample_rate_hz):
+def measure_recording(path: str, channel: str | int = "mean") -> AudioStats:
+    """Measure one recording, of features.channel, in bounded memory. Raises DecodeError."""
+    meter, warnings = AudioMeter(read_header(path)), list[str]()
+    for block in decode_blocks(path, meter.header.sample_rate_hz, channel, warnings):
         meter.add(block)
-    return meter.stats()
+    return replace(meter.stats(), warning="; ".join(warnings))
 
 
 def read_header(path: str) -> Header:
@@ -57,8 +62,15 @@ def read_header(path: str) -> Header:
     if not Path(path).is_file():
         return unknown_header  # the decoder raises the error
     try:
-        info = soundfile.info(path)
-        header = Header(info.samplerate, info.channels, f"{info.format} {info.subtype}")
+        with FileIO(path) as file:
+            layout = read_wav_layout(file)
+        if layout and not layout.is_regular:
+            header = Header(layout.sample_rate_hz, layout.n_channels, f"WAV {layout.valid_bits} bits")
+        else:
+            info = soundfile.info(path)
+            header = Header(info.samplerate, info.channels, f"{info.format} {info.subtype}")
+    except (OSError, InvalidAudio):
+        return unknown_header  # the decoder raises the error
     except soundfile.SoundFileError:
         # The import of PyAV takes 0.1 s, and most datasets do not need it.
         from preprocess.audio.decode_ffmpeg import read_ffmpeg_header

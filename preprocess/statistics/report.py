@@ -142,6 +142,7 @@ def _warnings(stats: DatasetStatistics) -> dict[str, list[str]]:
     gaps = [(label["label"], fold) for label in stats["labels"] for fold, n in label["by_fold"].items() if not n]
     return {
         "recording(s) cannot be read": [f"{one['clip']}: {one['reason']}" for one in stats["unreadable"]],
+        "recording(s) are to be checked": [f"{one['clip']}: {one['warning']}" for one in recordings if one["warning"]],
         "recording(s) are silent throughout": silent,
         "recording(s) are clipped": [f"{one['clip']}: {one['clipped_share']:.1%} of its samples" for one in clipped],
         "sound(s) are in two folds, or in training and test": [

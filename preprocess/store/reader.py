@@ -21,7 +21,7 @@ from preprocess.store.integrity import HEADER_BYTES, check_integrity
 from preprocess.store.schema import READ_BYTES, SCHEMA, CorruptStore, EncodedFrames, Row, check_features
 from recipe import Features
 
-TABLES = ("offsets", "clip", "variant", "digest", "source", "start_s", "duration_s")
+TABLES = ("offsets", "clip", "variant", "digest", "source", "warning", "start_s", "duration_s")
 
 
 class Store:
@@ -36,9 +36,9 @@ class Store:
         self.variants: npt.NDArray[np.int64] = file["variant"][:]
         self.start_s: npt.NDArray[np.float64] = file["start_s"][:]
         self.duration_s: npt.NDArray[np.float64] = file["duration_s"][:]
-        self.clips, self.digests, self.sources = (
+        self.clips, self.digests, self.sources, self.warnings = (
             [value.decode("utf-8", "surrogateescape") for value in file[key][:].tolist()]
-            for key in ("clip", "digest", "source")
+            for key in ("clip", "digest", "source", "warning")
         )
         self.dtype: np.dtype[Any] = file["frames"].dtype
         self.n_bins = int(file["frames"].shape[1])
@@ -49,7 +49,7 @@ class Store:
         """All rows, without their frames."""
         numbers = (self.variants, self.start_s, self.duration_s, np.diff(self.offsets))
         variants, start_s, duration_s, n_frames = (column.tolist() for column in numbers)
-        columns = (self.clips, variants, self.sources, start_s, duration_s, n_frames, self.digests)
+        columns = (self.clips, variants, self.sources, start_s, duration_s, n_frames, self.digests, self.warnings)
         return [Row(*values) for values in zip(*columns, strict=True)]
 
     def frames_digests(self) -> dict[str, str]:

@@ -15,7 +15,7 @@ from recipe import Features, as_dict
 EncodedFrames = npt.NDArray[Any]
 """Frames as stored, [n_frames, n_bins]; value = stored * scale + offset."""
 
-SCHEMA = 2
+SCHEMA = 3
 """Raise it when a store's layout, or the meaning of its frames, changes: all frames are then computed anew."""
 READ_BYTES = 1 << 22
 """Bytes read at once, to be hashed while they are still in the cache."""
@@ -47,6 +47,8 @@ class Row:
     """Of the whole recording."""
     n_frames: int
     digest: str
+    warning: str = ""
+    """What of the recording could not be read."""
 
 
 def features_digest(features: Features) -> str:

@@ -91,7 +91,7 @@ def _write_metadata(file: h5py.File, features: Features, encoding: FrameEncoding
     file["offsets"] = np.cumsum([0, *(row.n_frames for row in rows)], dtype=np.int64)
     for name, dtype in (("variant", np.int64), ("start_s", np.float64), ("duration_s", np.float64)):
         file[name] = np.array([getattr(row, name) for row in rows], dtype)
-    for name in ("clip", "digest", "source"):
+    for name in ("clip", "digest", "source", "warning"):
         values = [getattr(row, name).encode("utf-8", "surrogateescape") for row in rows]
         file[name] = np.array(values, h5py.string_dtype("utf-8", max(map(len, values), default=1) or 1))
 

@@ -129,7 +129,9 @@ def predict_recordings(scored: Scored) -> ClipScores:
     recordings = dict(zip(table["clip"], map(Path, table["path"]), strict=True))
     score_cache = ScoreCache.of_run(scored.tiny_run.run_paths.run_dir / "score_cache", run)
     run_dir = scored.tiny_run.run_paths.run_dir
-    found, failed = predict_files(recordings, run.tagger(), run.recipe.features, score_cache, run_dir, LIMITS, CPU, 2)
+    found, failed, _ = predict_files(
+        recordings, run.tagger(), run.recipe.features, score_cache, run_dir, LIMITS, CPU, 2
+    )
     assert not failed
     return {clip: prediction.scores for clip, prediction in found.items()}
 

@@ -54,10 +54,10 @@ def append_clip(path: str, job: ClipJob, shard: str, n_before: int, features: Fe
     return shard_task.append_clip(path, job, shard, n_before, features)
 
 
-def measure_recording(path: str) -> AudioStats:
+def measure_recording(path: str, channel: str | int) -> AudioStats:
     """Do what the name of the recording says, then as the real one."""
     _do_as_named(path)
-    return measure.measure_recording(path)
+    return measure.measure_recording(path, channel)
 
 
 def _do_as_named(path: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from core.errors import UserError
-from preprocess.dataset.discovery import RawDataset, find_audio_files, join_clean_labels
+from preprocess.dataset.discovery import RawDataset, describe_left_out, find_audio_files, join_clean_labels
 from preprocess.dataset.splits import SPLIT_NAMES
 from recipe import Data
 
@@ -22,7 +22,8 @@ def read(data: Data, folder: Path) -> RawDataset:
         pattern = re.compile(data.label_pattern or "")
     except re.error as error:
         raise UserError(f"data.label_pattern = {data.label_pattern!r} is no regular expression: {error}") from None
-    names = [file.relative_to(folder) for file in find_audio_files(folder)]
+    other_files = list[Path]()
+    names = [file.relative_to(folder) for file in find_audio_files(folder, other_files)]
     splits = {name.parts[0]: SPLIT_NAMES.get(name.parts[0].lower(), "") for name in names}
     has_splits = len(splits) > 1 and all(splits.values()) and "train" in splits.values()
     rows, unmatched = list[dict[str, str]](), list[str]()
@@ -36,8 +37,9 @@ def read(data: Data, folder: Path) -> RawDataset:
         group = found.groupdict().get(GROUP) if found else ""
         place = {"clip": str(name), "path": str(folder / name), "split": split}
         rows.append(place | {"labels": labels, GROUP: group or ""})
+    warnings = describe_left_out(folder, other_files)
     left_out = f"{len(unmatched)} recording(s) do not match data.label_pattern and are left out, as {unmatched[:1]}"
-    return RawDataset(pd.DataFrame(rows, dtype="str"), warnings=[left_out] if unmatched else [])
+    return RawDataset(pd.DataFrame(rows, dtype="str"), warnings=[*warnings, *([left_out] if unmatched else [])])
 
 
 def _labels_of(found: re.Match[str]) -> list[str]:

@@ -6,7 +6,14 @@ from pathlib import Path
 import pandas as pd
 
 from core.errors import UserError
-from preprocess.dataset.discovery import AUDIO_NAME, RawDataset, find_audio_files, join_clean_labels, list_subfolders
+from preprocess.dataset.discovery import (
+    RawDataset,
+    describe_left_out,
+    find_audio_files,
+    is_recording,
+    join_clean_labels,
+    list_subfolders,
+)
 from preprocess.dataset.labels import NEGATIVE
 from preprocess.dataset.layouts import file_names
 from preprocess.dataset.splits import SPLIT_NAMES
@@ -59,19 +66,19 @@ def find_splits(folders: Sequence[Path]) -> dict[Path, str]:
 def _list_classes(folder: Path, classes: Iterable[Path], background: str) -> tuple[list[dict[str, str]], list[str]]:
     """The recordings of class folders, those of the `background` without labels, and warnings of empty folders."""
     rows: list[dict[str, str]] = []
-    warnings = []
+    warnings, left_out = list[str](), list[Path]()
     for class_folder in classes:
-        files = find_audio_files(class_folder)
+        files = find_audio_files(class_folder, left_out)
         if not files:
             warnings.append(f"folder {str(class_folder.relative_to(folder))!r} holds no recording and is no class")
         labels = NEGATIVE if class_folder.name == background else join_clean_labels(class_folder, [class_folder.name])
         rows += [{"clip": str(file.relative_to(folder)), "path": str(file), "labels": labels} for file in files]
-    return rows, warnings
+    return rows, warnings + describe_left_out(folder, left_out)
 
 
 def _find_loose(folder: Path) -> list[Path]:
     """Recordings beside the class folders."""
-    return sorted(path for path in folder.iterdir() if AUDIO_NAME.fullmatch(path.name) and not path.is_dir())
+    return sorted(path for path in folder.iterdir() if is_recording(path) and not path.is_dir())
 
 
 def _describe_loose(folder: Path) -> list[str]:

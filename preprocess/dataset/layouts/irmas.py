@@ -9,6 +9,7 @@ import pandas as pd
 from core.errors import UserError
 from preprocess.dataset.discovery import (
     RawDataset,
+    describe_left_out,
     find_audio_files,
     join_clean_labels,
     list_subfolders,
@@ -30,11 +31,12 @@ def read(data: Data, folder: Path) -> RawDataset:
     """
     hint = f"layout irmas expects it; set data.folder to the folder that holds {TRAINING}/"
     class_folders = list_subfolders(require_folder(folder / TRAINING, hint))
-    files = {class_folder.name: find_audio_files(class_folder) for class_folder in class_folders}
+    left_out = list[Path]()
+    files = {class_folder.name: find_audio_files(class_folder, left_out) for class_folder in class_folders}
     training = [_training_row(file, code) for code in files for file in files[code]]
     parts = [path for path in sorted(folder.glob(TESTING)) if path.is_dir()]
-    tests = [_test_row(file) for part in parts for file in find_audio_files(part)]
-    warnings, notes = list[str](), list[str]()
+    tests = [_test_row(file) for part in parts for file in find_audio_files(part, left_out)]
+    warnings, notes = describe_left_out(folder, left_out), list[str]()
     if unknown := [Path(row["path"]).name for row in tests if not row["labels"]]:
         found = f"{len(unknown)} of {len(tests)} clips of the testing parts have no .txt with instruments"
         warnings.append(f"{found} ({unknown[0]} first): they are not scored")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from core.errors import UserError
-from preprocess.dataset.discovery import RawDataset, find_audio_files
+from preprocess.dataset.discovery import RawDataset, describe_left_out, find_audio_files
 from preprocess.dataset.labels import join_labels, split_labels
 from recipe import Data
 
@@ -25,13 +25,15 @@ def read(data: Data, folder: Path) -> RawDataset:
     Raises UserError for a training clip that names no note.
     """
     has_splits = all((folder / split).is_dir() for split in SPLITS)
-    names = [file.relative_to(folder) for file in find_audio_files(folder)]
+    left_out = list[Path]()
+    names = [file.relative_to(folder) for file in find_audio_files(folder, left_out)]
     rows = [
         {"clip": str(name), "path": str(folder / name), **_parse_name(name, has_splits, data.note_octaves)}
         for name in names
     ]
     labels = {label for row in rows if row["split"] != "test" for label in split_labels(row["labels"])}
-    return RawDataset(pd.DataFrame(rows, dtype="str"), sorted(labels, key=note_sort_key) or None)
+    warnings = describe_left_out(folder, left_out)
+    return RawDataset(pd.DataFrame(rows, dtype="str"), sorted(labels, key=note_sort_key) or None, warnings=warnings)
 
 
 def _parse_name(name: Path, has_splits: bool, octave: bool) -> dict[str, str]:

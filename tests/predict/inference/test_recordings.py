@@ -56,7 +56,7 @@ def predict(
     """Predictions for a folder's recordings by clip, and why there are none."""
     run = load_run(tiny_run.run_paths.run_dir, prediction)
     score_cache = ScoreCache.of_run(tiny_run.run_paths.run_dir / "score_cache", run)
-    found, failed = predict_files(
+    found, failed, _ = predict_files(
         find_input_files(source),
         run.tagger(),
         run.recipe.features,

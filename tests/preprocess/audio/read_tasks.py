@@ -1,11 +1,13 @@
 """What tests have sandboxes do with a recording. A child imports this module by its name."""
 
 import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
 from core.errors import UserError
 from preprocess.audio.blocks import DecodeError
+from preprocess.audio.decode import decode_blocks
 
 
 class LocalBug:
@@ -43,3 +45,10 @@ def read_as_named(path: str, *words: str) -> Iterator[str]:
 def count_letters(path: str) -> int:
     (word,) = read_as_named(path, Path(path).name)
     return len(word)
+
+
+def measure_decoding(path: str, sample_rate_hz: int) -> tuple[int, int, int]:
+    """Samples of a recording, the most in one block, and the MiB that decoding took at most beyond those before."""
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    lengths = [len(block) for block in decode_blocks(path, sample_rate_hz)]
+    return sum(lengths), max(lengths), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib) >> 10

@@ -11,9 +11,11 @@ import soundfile
 import soxr
 
 from preprocess.audio import decode as module
-from preprocess.audio.blocks import Block, DecodeError
+from preprocess.audio import decode_ffmpeg, decode_soundfile
+from preprocess.audio.blocks import BLOCK_VALUES, Block, DecodeError
 from preprocess.audio.decode import decode_blocks
-from preprocess.audio.decode_ffmpeg import _mono, read_ffmpeg_header
+from preprocess.audio.decode_ffmpeg import _planes, read_ffmpeg_header
+from preprocess.audio.downmix import Downmix
 from preprocess.frames.framing import Samples
 
 SAMPLE_RATE_HZ = 16_000
@@ -70,9 +72,10 @@ def test_16_bits_are_what_soundfile_reads_as_floats_to_the_bit(tmp_path: Path, f
 @pytest.mark.parametrize(("form", "subtype"), [("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")])
 def test_lossy_sound_is_what_soundfile_reads(tmp_path: Path, form: str, subtype: str) -> None:
     path = tmp_path / "wrong.flac"
-    soundfile.write(path, tone(2), SAMPLE_RATE_HZ, format=form, subtype=subtype)
+    sample_rate_hz = 48_000 if subtype == "OPUS" else SAMPLE_RATE_HZ  # Opus is decoded at this rate
+    soundfile.write(path, tone(2), sample_rate_hz, format=form, subtype=subtype)
     expected, _ = soundfile.read(path, dtype="float32")
-    np.testing.assert_allclose(decode(path, SAMPLE_RATE_HZ), expected, atol=1e-6)
+    np.testing.assert_allclose(decode(path, sample_rate_hz), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +102,7 @@ def test_pyav_frames_are_averaged_at_full_scale_1(form: str, layout: str) -> Non
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound.T), "fltp", layout)
     frame.sample_rate = SAMPLE_RATE_HZ
     frames = [*resampler.resample(frame), *resampler.resample(None)]
-    got = np.concatenate([_mono(one) for one in frames])
+    got = np.concatenate([Downmix()(*_planes(one)) for one in frames])
     np.testing.assert_allclose(got, sound.mean(axis=1), atol=0.006 if "8" in form else 1e-4)
 
 
@@ -108,6 +111,7 @@ def test_pyav_frames_are_averaged_at_full_scale_1(form: str, layout: str) -> Non
 def test_blocks_resample_as_the_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample_rate_hz: int, block_values: int
 ) -> None:
+    monkeypatch.setattr(decode_soundfile, "BLOCK_VALUES", block_values)
     monkeypatch.setattr(module, "BLOCK_VALUES", block_values)
     sound = np.random.default_rng(0).uniform(-0.5, 0.5, 30_001).astype(np.float32)
     soundfile.write(tmp_path / "noise.wav", sound, SAMPLE_RATE_HZ, subtype="FLOAT")
@@ -119,7 +123,7 @@ def test_32_channels_are_averaged_in_bounded_blocks(tmp_path: Path) -> None:
     sound = np.tile(tone(3), (1, 32)) * np.linspace(0, 2, 32)
     soundfile.write(tmp_path / "many.wav", sound, SAMPLE_RATE_HZ, subtype="FLOAT")
     blocks = list(decode_blocks(tmp_path / "many.wav", SAMPLE_RATE_HZ))
-    assert max(map(len, blocks)) <= module.BLOCK_VALUES // 32
+    assert max(map(len, blocks)) <= BLOCK_VALUES // 32
     np.testing.assert_allclose(np.concatenate(blocks), tone(3)[:, 0], atol=1e-6)
 
 
@@ -181,12 +185,13 @@ def test_a_disk_that_fails_is_no_end_of_the_sound(tmp_path: Path, monkeypatch: p
         write_with_pyav(path, form, "pcm_s16le")
     else:
         soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 200_000), 48_000, format=form)
-    monkeypatch.setattr(module, "BLOCK_VALUES", 1 << 12)
+    for each in (decode_soundfile, decode_ffmpeg):
+        monkeypatch.setattr(each, "BLOCK_VALUES", 1 << 12)
     files, original = list[module._ErrorRecordingFile](), module._decode_native
 
-    def noted(file: module._ErrorRecordingFile) -> Iterator[Block]:
+    def noted(file: module._ErrorRecordingFile, downmix: Downmix, warnings: list[str]) -> Iterator[Block]:
         files.append(file)
-        return original(file)
+        return original(file, downmix, warnings)
 
     monkeypatch.setattr(module, "_decode_native", noted)
     blocks = decode_blocks(path, 48_000)

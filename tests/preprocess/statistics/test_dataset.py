@@ -33,6 +33,7 @@ def sound(digest: str, **changes: Any) -> AudioStats:
         "peak": 0.5,
         "silent_share": 0.0,
         "clipped_share": 0.0,
+        "warning": "",
     }
     return AudioStats(**measures | changes, digest=digest)
 

@@ -1,0 +1,52 @@
+"""What soundfile reads: blocks of mono float32."""
+
+from collections.abc import Collection, Iterator
+from io import FileIO
+
+import soundfile
+
+from preprocess.audio.blocks import BLOCK_VALUES, Block
+from preprocess.audio.downmix import Downmix
+from preprocess.audio.ogg_links import FileSection
+from preprocess.audio.wav_header import count_unstated_bytes
+
+SNDFILE_SYSTEM_ERROR = 2
+"""libsndfile's number for an error of the operating system."""
+
+
+class _SequentialSoundFile(soundfile.SoundFile):
+    """Reads straight on. SoundFile seeks after every read, which changes MP3 samples."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def decode_with_soundfile(
+    file: FileIO | FileSection, downmix: Downmix, warnings: list[str], skipped_formats: Collection[str] = ()
+) -> Iterator[Block]:
+    """Blocks by soundfile; none of skipped formats. Raises SoundFileError where it cannot begin."""
+    with _SequentialSoundFile(file if isinstance(file, FileSection) else file.fileno(), closefd=False) as sound:
+        if sound.format in skipped_formats or sound.subtype in skipped_formats:
+            return
+        n_samples, n_read = max(1, BLOCK_VALUES // sound.channels), 0
+        # libsndfile's own float32 has the same values, but is slower for WAV.
+        dtype, full_scale = ("int16", 1 << 15) if sound.subtype == "PCM_16" else ("float32", 1)
+        try:
+            while len(block := sound.read(min(n_samples, sound.frames - n_read), dtype=dtype, always_2d=True)):
+                yield sound.samplerate, downmix(block.T, full_scale)
+                n_read += len(block)
+        except soundfile.SoundFileError as error:
+            if getattr(error, "code", 0) == SNDFILE_SYSTEM_ERROR:  # of the disk, or from a damaged header
+                file.seek(0)
+                while file.read(BLOCK_VALUES):  # sets file.read_error if the disk fails
+                    pass
+            if not n_read:
+                raise
+            warnings.append(f"cannot be read from {n_read / sound.samplerate:.2f} s on: {error_text(error)}")
+        if n_read and isinstance(file, FileIO) and (n_left := count_unstated_bytes(file)):
+            warnings.append(f"its header states {n_read / sound.samplerate:.2f} s; {n_left} bytes behind are not read")
+
+
+def error_text(error: Exception) -> str:
+    """An error of libsndfile in words."""
+    return str(getattr(error, "error_string", error)).rstrip(".")
