@@ -17,7 +17,7 @@ import torch
 
 from core.errors import UserError
 from core.file_lock import file_lock
-from core.paths import FAILED_NAME, SUBMISSION_NAME, WINDOWS_NAME
+from core.paths import FAILED_NAME, SUBMISSION_NAME, WARNINGS_NAME, WINDOWS_NAME
 from predict.inference import recordings
 from predict.inference.recordings import RecordingTask, load_scorer
 from predict.inference.run_loader import load_run
@@ -63,6 +63,23 @@ def test_recordings_score_as_the_same_clips_of_a_dataset(tiny_run: TinyRun, fiel
     windows, expected_windows = (pd.read_csv(each / WINDOWS_NAME) for each in (folder, of_dataset))
     pd.testing.assert_frame_equal(windows[times], expected_windows[times])
     assert pd.read_csv(folder / FAILED_NAME)["clip"].tolist() == ["broken.mp3"]
+
+
+def test_what_was_read_in_part_is_told_also_from_the_cache(tiny_run: TinyRun, field: Path) -> None:
+    sound, sample_rate_hz = soundfile.read(tiny_run.table["path"].iloc[6], dtype="float32")
+    soundfile.write(field / "cut.flac", np.tile(sound, 4), sample_rate_hz)
+    content = (field / "cut.flac").read_bytes()
+    (field / "cut.flac").write_bytes(content[: len(content) // 2])
+    soundfile.write(field / "opposite.wav", np.stack([sound, -sound], axis=1), sample_rate_hz)
+    command = [sys.executable, "-W", "error", "-m", "predict.run", *tiny_run.arguments, "--input", str(field)]
+    for _ in range(2):
+        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert ended.returncode == 0, ended.stderr
+        assert "2 recordings are to be checked (cut.flac: it breaks off at" in ended.stderr
+        table = pd.read_csv(tiny_run.run_paths.input_dir(field) / WARNINGS_NAME)
+        assert table["clip"].tolist() == ["cut.flac", "opposite.wav"]
+        assert "breaks off at" in table["warning"][0]
+        assert "features.channel" in table["warning"][1]
 
 
 def test_two_at_once_of_one_run_are_refused(tiny_run: TinyRun, field: Path) -> None:
