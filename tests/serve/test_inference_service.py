@@ -82,6 +82,16 @@ def test_what_make_predict_warns_of_is_said_here_too(tmp_path: Path, capsys: pyt
     assert unfinished in capsys.readouterr().err.splitlines()
 
 
+def test_a_response_says_what_could_not_be_read(tiny_run: TinyRun, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "whole.flac", soundfile.read(make_noise(tmp_path / "noise.wav", 8))[0], 8_000)
+    content = (tmp_path / "whole.flac").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(content[: len(content) // 2])
+    with open_service(tiny_run) as service:
+        whole, cut = (asyncio.run(service.tag(name, tmp_path / name)) for name in ("whole.flac", "cut.flac"))
+    assert whole.warning == ""
+    assert cut.warning == f"it breaks off at {cut.duration_s:.2f} s of 8.00 s"
+
+
 def test_what_is_longer_than_allowed_is_refused_as_soon_as_it_is_known(tiny_run: TinyRun, tmp_path: Path) -> None:
     path = make_noise(tmp_path / "long.wav", 600)
     longer = pytest.raises(DecodeError, match=r"it is longer than 2\.5 minutes")
