@@ -67,7 +67,7 @@ def test_recordings_score_as_the_same_clips_of_a_dataset(tiny_run: TinyRun, fiel
 
 def test_what_was_read_in_part_is_told_also_from_the_cache(tiny_run: TinyRun, field: Path) -> None:
     sound, sample_rate_hz = soundfile.read(tiny_run.table["path"].iloc[6], dtype="float32")
-    soundfile.write(field / "cut.flac", np.tile(sound, 4), sample_rate_hz)
+    soundfile.write(field / "cut.flac", np.tile(sound, 40), sample_rate_hz)
     content = (field / "cut.flac").read_bytes()
     (field / "cut.flac").write_bytes(content[: len(content) // 2])
     soundfile.write(field / "opposite.wav", np.stack([sound, -sound], axis=1), sample_rate_hz)
