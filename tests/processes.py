@@ -57,9 +57,10 @@ def check_interrupted(process: subprocess.Popen[str], how: signal.Signals, advic
     """One line with the advice, within STOP_S, and the exit status that a shell gives."""
     began, lines = time.monotonic(), list[str]()
     assert process.stderr
-    for line in process.stderr:
-        lines.append(line)
-        assert not line.startswith("earmark: ") or time.monotonic() - began < STOP_S
+    with process.stderr as stderr:
+        for line in stderr:
+            lines.append(line)
+            assert not line.startswith("earmark: ") or time.monotonic() - began < STOP_S
     errors = "".join(lines)
     assert process.wait(timeout=20) == EXIT_STATUS[how], errors
     assert "Traceback" not in errors and "Warning" not in errors
