@@ -108,12 +108,12 @@ def test_cudnn_times_nothing_for_clips_of_many_lengths(
     seen: list[bool] = []
     original = AudioNetwork.time_steps
 
-    def watched(network: AudioNetwork, x: torch.Tensor) -> torch.Tensor:
+    def recorded(network: AudioNetwork, x: torch.Tensor) -> torch.Tensor:
         seen.append(torch.backends.cudnn.benchmark)
         return original(network, x)
 
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", mode == "dense")
-    monkeypatch.setattr(AudioNetwork, "time_steps", watched)
+    monkeypatch.setattr(AudioNetwork, "time_steps", recorded)
     score(scorer, noise(48 + 16 * 10), mode=mode)
     assert set(seen) == {mode == "exact"}
 
