@@ -7,6 +7,7 @@ Frames are random, in a temporary store; nothing is written elsewhere. A table i
 has its error in the table, and the exit status is then not 0.
 """
 
+import argparse
 import itertools
 import os
 import re
@@ -31,7 +32,6 @@ from core.device import BFLOAT16, peak_memory_mb, pick_device
 from core.entrypoint import run_script
 from core.errors import UserError
 from recipe import Features, Network, Prediction, Recipe, Training
-from recipe.cli import OptionParser
 from train.data.batches import Batch
 from train.data.frame_bank import load_frame_bank
 
@@ -58,7 +58,7 @@ TINY_CLIPS, TINY_MINUTES = 9, 0.1
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = OptionParser(description="Tests and measures a GPU.")
+    parser = argparse.ArgumentParser(description="Tests and measures a GPU.")
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1; cpu to try the script.")
     parser.add_argument("--tiny", action="store_true", help="Toy sizes, whose figures say nothing.")
     options = parser.parse_args(arguments)
