@@ -8,6 +8,7 @@ network is trained on four folds of the rest, for few epochs. What is fitted nev
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -41,7 +42,7 @@ KEYS = {
     "--training.noisy_rate 0.5",
 }
 """Of a run on each set."""
-METRIC = "f1_macro"
+METRIC: Literal["f1_macro"] = "f1_macro"
 
 
 def add_options(parser: ArgumentParser) -> None:

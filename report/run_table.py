@@ -103,7 +103,7 @@ def score_table(runs: Sequence[RunSummary]) -> pd.DataFrame:
         if len(run.fold_metrics):
             folds = run.fold_metrics.drop(index="all")
             main = folds.columns[0]
-            row |= run.fold_metrics.loc["all"].to_dict()
+            row |= {str(name): value for name, value in run.fold_metrics.loc["all"].items()}
             row |= {f"{main} over folds": f"{folds[main].mean():.4f} ± {folds[main].std():.4f}"}
         rows.append(row | {"note": run.gap})
     columns = ["run", "networks", "epochs", "minutes", *METRICS]

@@ -47,5 +47,7 @@ def _fail(fault: str, path: Path) -> None:
 def install() -> None:
     """Have this process decode by `decode_blocks`, in many small blocks."""
     decode.decode_blocks = clip_audio.decode_blocks = decode_blocks  # type: ignore[attr-defined]
-    decode.BLOCK_VALUES = decode_soundfile.BLOCK_VALUES = framing.BATCH_VALUES = SMALL_VALUES
+    for module in (decode, decode_soundfile):
+        module.BLOCK_VALUES = SMALL_VALUES  # type: ignore[attr-defined]
+    framing.BATCH_VALUES = SMALL_VALUES
     frame_stream.BLOCK_VALUES = 1 << 9

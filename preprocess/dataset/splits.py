@@ -17,7 +17,7 @@ def val_as_fold(clips: pd.DataFrame) -> pd.DataFrame:
     if "split" not in clips:
         return clips
     split = clips["split"].map(lambda name: SPLIT_NAMES.get(name.strip().lower(), name))
-    is_val = (split == "val") & (split == "train").any()
+    is_val = (split == "val") & bool((split == "train").any())
     clips = clips.assign(split=split.mask(is_val, "train"))
     has_folds = "fold" in clips and (clips["fold"] != "").any()
     return clips if has_folds else clips.assign(fold=is_val.map({True: VAL_FOLD, False: ""}))

@@ -1,5 +1,6 @@
 """Names of the server, pages of other origins, and the headers of every response."""
 
+import socket
 from contextlib import closing
 from pathlib import Path
 
@@ -7,7 +8,6 @@ import pytest
 from starlette.datastructures import Headers
 
 from core.errors import UserError
-from serve import access
 from serve.access import AccessRules
 from serve.run import main
 from tests.predict.conftest import TinyRun
@@ -41,7 +41,7 @@ from tests.serve.conftest import RunningServer, end, start
 def test_a_request_names_this_server(
     monkeypatch: pytest.MonkeyPatch, listens_at: str, host: str, status: int | None
 ) -> None:
-    monkeypatch.setattr(access.socket, "gethostname", lambda: "This-Machine")
+    monkeypatch.setattr(socket, "gethostname", lambda: "This-Machine")
     rules = AccessRules(listens_at, ["https://allowed.example"])
     refusal = rules.find_refusal(Headers({"host": host}))
     assert (refusal and refusal[0]) == status

@@ -168,6 +168,7 @@ def test_networks_together_are_calibrated_without_labels(activation: Activation,
     calibrated = [scores_at(scores, of_fold, activation) for scores in unseen]
     found = fit_blend_temperature(lambda at: scores_at(mean, at, activation), list(unseen), calibrated, activation)
     best = fit_temperature(lambda at: scores_at(mean, at, activation), labels, activation)
+    assert found is not None
     assert found == pytest.approx(best, rel=0.25)
     assert of_fold > 1.1 * best, "what fits one network is too careful for their mean"
     assert error(found) < 0.6 * error(of_fold)

@@ -42,9 +42,9 @@ def test_training_rows_without_labels_are_negatives(tmp_path: Path) -> None:
     assert dataset.table["fold"].value_counts().to_dict() == {0: 2, 1: 2, -1: 1}
     assert dataset.notes == ["2 clips have no label and are negatives"]
     (tmp_path / "labels.csv").write_text("fname,labels,split\na,['x'],\nb,['x'],\nc,[],\nd,[],train\ne,[],test\nf,,\n")
-    table = read("csv", tmp_path).table
-    assert table["labels"].tolist() == ["x", "x", ";", ";", ";", ""]
-    assert table["split"].tolist() == ["train"] * 4 + ["test"] * 2
+    clips = read("csv", tmp_path).table
+    assert clips["labels"].tolist() == ["x", "x", ";", ";", ";", ""]
+    assert clips["split"].tolist() == ["train"] * 4 + ["test"] * 2
 
 
 def test_names_groups_and_folds_as_other_programs_write_them(tmp_path: Path) -> None:

@@ -71,8 +71,8 @@ def test_train_val_and_test_folders_are_splits(tmp_path: Path) -> None:
     dataset = read("folders", write_files(tmp_path, files), folds=3)
     assert dataset.vocabulary == ["dog", "犬"]
     table = dataset.table.set_index("clip")
-    assert table.loc["test/unknown.wav", ["labels", "split"]].tolist() == ["", "test"]
-    assert table.loc["test/dog/t.wav", ["labels", "split"]].tolist() == ["dog", "test"]
+    assert list(table.loc["test/unknown.wav", ["labels", "split"]]) == ["", "test"]
+    assert list(table.loc["test/dog/t.wav", ["labels", "split"]]) == ["dog", "test"]
     is_val = table.index.str.startswith("validation/")
     assert (table.loc[is_val, "fold"] == 0).all() and (table.loc[is_val, "split"] == "train").all()
     assert set(table.loc[table.index.str.startswith("Train/"), "fold"]) == {1, 2}
