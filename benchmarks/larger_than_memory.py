@@ -42,6 +42,8 @@ class Turn:
     """What a process did in one turn."""
 
     steps_per_s: float
+    cpu_s_per_step: float
+    """Processor time, which other work on the machine changes less."""
     crops_per_s: float
     """Without a network."""
     read_bytes: int
@@ -78,15 +80,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
             turns = []
             for _ in range(options.rounds):
                 turns.append((take_turn(limited, options.steps), take_turn(free, options.steps)))
-                print("; ".join(f"{turn.steps_per_s:.3f} steps/s" for turn in turns[-1]), file=sys.stderr)
+                each = [f"{turn.steps_per_s:.3f} steps/s, {turn.cpu_s_per_step:.4f} CPU s a step" for turn in turns[-1]]
+                print("; ".join(each), file=sys.stderr)
     for name, some in zip(("from the file", "in memory"), zip(*turns, strict=True), strict=True):
         steps_per_s = statistics.median(turn.steps_per_s for turn in some)
         crops_per_s = statistics.median(turn.crops_per_s for turn in some)
         read_mb = statistics.median(turn.read_bytes for turn in some) / 2**20
         print(f"{name:14} {steps_per_s:8.3f} steps/s; {crops_per_s:9.0f} crops/s alone; {read_mb:5.0f} MB of the disk")
-    ratios = sorted(one.steps_per_s / other.steps_per_s for one, other in turns)
-    spread = f"{ratios[0]:.3f} to {ratios[-1]:.3f}"
-    print(f"from the file: {statistics.median(ratios):.3f} of the speed in memory ({spread} over {len(turns)} turns)")
+    by_clock = [one.steps_per_s / other.steps_per_s for one, other in turns]
+    by_cpu = [other.cpu_s_per_step / one.cpu_s_per_step for one, other in turns]
+    for what, ratios in (("by the clock", sorted(by_clock)), ("by processor time", sorted(by_cpu))):
+        spread = f"{ratios[0]:.3f} to {ratios[-1]:.3f} in {len(turns)} turns"
+        print(f"from the file, {what}: {statistics.median(ratios):.3f} of the speed in memory ({spread})")
 
 
 @contextmanager
@@ -150,14 +155,15 @@ def take_turns(connection: Connection, path: Path, names: list[str], recipe: Rec
             n_steps = connection.recv()
         except EOFError:
             return
-        before, started = read_bytes(), time.perf_counter()
+        before, started, cpu_started = read_bytes(), time.perf_counter(), time.process_time()
         for batch in itertools.islice(source(), n_steps):
             bench.step(batch)
-        trained, read = time.perf_counter(), read_bytes() - before
+        trained, cpu_s, read = time.perf_counter(), time.process_time() - cpu_started, read_bytes() - before
         for _ in itertools.islice(source(), n_steps):
             pass
         n_crops = n_steps * recipe.training.batch_size
-        connection.send(Turn(n_steps / (trained - started), n_crops / (time.perf_counter() - trained), read))
+        crops_per_s = n_crops / (time.perf_counter() - trained)
+        connection.send(Turn(n_steps / (trained - started), cpu_s / n_steps, crops_per_s, read))
 
 
 def read_bytes() -> int:

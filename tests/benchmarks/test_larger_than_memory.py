@@ -26,6 +26,7 @@ def test_a_process_takes_a_turn_for_each_number_of_steps(tmp_path: Path) -> None
     process.start()
     for turn in (take_turn(ours, 2), take_turn(ours, 5)):
         assert turn.crops_per_s > 4 * turn.steps_per_s > 0
+        assert turn.cpu_s_per_step > 0
         assert turn.read_bytes >= 0
     ours.close()
     process.join(10)
