@@ -38,6 +38,7 @@ def run_make(
         cwd=ROOT,
         capture_output=True,
         text=True,
+        errors="backslashreplace",  # of a terminal that is not UTF-8
         env=os.environ | {"PYTHONWARNINGS": "error"} | (environment or {}),
     )
 
