@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from errno import EINVAL
 from io import FileIO
@@ -102,9 +102,13 @@ def _decode_native(file: _ErrorRecordingFile, downmix: Downmix, warnings: list[s
     file.seek(0)
     is_compressed = file.read(4) in (b"OggS", b"fLaC")
     file.seek(0)
+    any_decoded = False
     with suppress(soundfile.SoundFileError):
-        if not is_compressed and (yield from _pass_on(decode_with_soundfile(file, downmix, warnings, BY_FFMPEG))):
-            return
+        for block in decode_with_soundfile(file, downmix, warnings, BY_FFMPEG) if not is_compressed else ():
+            any_decoded = True
+            yield block
+    if any_decoded:
+        return
     # The import of PyAV takes a tenth of a second, and not all workers need it.
     from preprocess.audio.decode_ffmpeg import decode_with_ffmpeg
 
@@ -116,15 +120,6 @@ def _decode_native(file: _ErrorRecordingFile, downmix: Downmix, warnings: list[s
             yield from decode_with_soundfile(file, downmix, warnings)
         except soundfile.SoundFileError as error:
             raise InvalidAudio(f"neither soundfile nor PyAV can read it ({error_text(error)})") from None
-
-
-def _pass_on(blocks: Iterable[Block]) -> Generator[Block, None, bool]:
-    """Yield blocks; returns whether there were any."""
-    any_yielded = False
-    for block in blocks:
-        any_yielded = True
-        yield block
-    return any_yielded
 
 
 def _validate_blocks(blocks: Iterable[Block]) -> Iterator[Block]:

@@ -1,6 +1,7 @@
 """The channels of a recording → one, by features.channel."""
 
 import math
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,33 +16,30 @@ CANCELLED_SHARE = 0.02
 independent."""
 
 
+@dataclass(eq=False)
 class Downmix:
     """Averages the channels of blocks, or picks one; notices channels that cancel each other out."""
 
-    def __init__(self, channel: str | int = "mean") -> None:
-        self.channel = channel
-        self._channel_energy = self._mixed_energy = 0.0
+    channel: str | int = "mean"
+    _channel_energy: float = field(default=0.0, init=False)
+    _mixed_energy: float = field(default=0.0, init=False)
 
     def __call__(self, block: npt.NDArray[Any], full_scale: float = 1.0) -> Samples:
         """Samples [n_samples] at full scale 1 of a block [n_channels, n_samples]. Raises InvalidAudio."""
         n_channels = len(block)
-        if n_channels == 1 and not isinstance(self.channel, int):
-            return self._pick(block[0], full_scale)
-        if self.channel != "mean":
-            index = CHANNELS.get(self.channel, self.channel) if isinstance(self.channel, str) else self.channel
-            if not isinstance(index, int) or index >= n_channels:
+        if n_channels == 1 or self.channel != "mean":
+            index = CHANNELS.get(self.channel, 0) if isinstance(self.channel, str) else self.channel
+            if n_channels == 1 and isinstance(self.channel, str):
+                index = 0
+            if index >= n_channels:
                 raise InvalidAudio(f"it has no channel {self.channel} (features.channel), but {n_channels} from 0 on")
-            return self._pick(block[index], full_scale)
+            return np.multiply(block[index], np.float32(1 / full_scale), dtype=np.float32)
         values = block.astype(np.float32, copy=False)
         mixed = np.full(n_channels, 1 / (full_scale * n_channels), np.float32) @ values  # faster than a mean
         flat = values.ravel(order="K")
         self._channel_energy += float(np.dot(flat, flat)) / (full_scale * n_channels) ** 2
         self._mixed_energy += float(np.dot(mixed, mixed))
         return mixed
-
-    @staticmethod
-    def _pick(values: npt.NDArray[Any], full_scale: float) -> Samples:
-        return np.multiply(values, np.float32(1 / full_scale), dtype=np.float32)
 
     def warnings(self) -> list[str]:
         """What is to be said of the channels of all blocks."""
