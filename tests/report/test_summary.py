@@ -61,7 +61,7 @@ def test_confident_unsure_and_unlabelled_clips_and_examples_of_each_label_in_tur
     assert "  0 %: 0.300   5 %: 0.330   25 %: 0.450   50 %: 0.800" in format_summary(summary)
 
 
-def test_no_label_wins_a_clip_without_votes() -> None:
+def test_no_label_is_top1_in_a_clip_without_votes() -> None:
     """Scores of vote_fraction below its weight of the mean probability are those of labels without votes."""
     scores = np.array(
         [[0.0004, 0.0003, 0.0001], [0.0002, 0.0003, 0.5], [0.0, 0.0, 0.0], [0.0002, 0.25, 0.25]], np.float32

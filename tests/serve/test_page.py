@@ -155,14 +155,14 @@ def test_what_is_answered_can_be_taken_away(
         name = link.get_attribute("download")
         assert name and wait_until((tmp_path / name).exists)
         files.append((tmp_path / name).read_bytes().decode())
-    table, answer, marks = files
+    table, answer, icons = files
     reply = server.tag(path.read_bytes(), name=path.name)[1]
     assert json.loads(answer) == reply
     rows = list(csv.DictReader(io.StringIO(table)))
     assert rows[0].keys() == {"clip", "start_s", "end_s", "label", "score"}
     for label, scores in reply["windows"]["scores"].items():
         assert [float(row["score"]) for row in rows if row["label"] == label] == scores
-    lines = [line.split("\t") for line in marks.splitlines()]
+    lines = [line.split("\t") for line in icons.splitlines()]
     assert [(float(start), float(end), label) for start, end, label in lines] == [
         (one["start_s"], one["end_s"], one["label"]) for one in reply["detections"]
     ]

@@ -87,11 +87,11 @@ def test_a_network_normalises_by_the_clips_it_is_trained_on_alone(cache: Path, n
         frames = [store.read(row).astype(np.float64) for row in range(18)]
     networks = load_run(get_run_dir(cache), Prediction()).folds
     for fold, (network,) in networks.items():
-        learnt_from = np.concatenate([frames[number] for number in range(15) if number // 3 % 3 != fold])
+        seen_by = np.concatenate([frames[number] for number in range(15) if number // 3 % 3 != fold])
         mean, std = (
-            (learnt_from.mean(0), learnt_from.std(0))
+            (seen_by.mean(0), seen_by.std(0))
             if normalise == "bins"
-            else (learnt_from.mean(), learnt_from.std())
+            else (seen_by.mean(), seen_by.std())
         )
         kept = network.state_dict()
         np.testing.assert_allclose(kept["frontend.mean"], np.broadcast_to(mean, 8), rtol=1e-6)
