@@ -1,11 +1,12 @@
 # Earmark: recordings and labels in, label probabilities out. `make help` lists the targets.
 
-RECIPE ?= demo
-RUN    ?= $(RECIPE)
-JOBS   ?= -1
-ARGS   ?=
-NOTES  ?= cache/notes
-PYTHON ?= python3
+RECIPE    ?= demo
+RUN       ?= $(RECIPE)
+JOBS      ?= -1
+ARGS      ?=
+SCHEDULER ?=
+NOTES     ?= cache/notes
+PYTHON    ?= python3
 
 # Threads that spin while they wait for a core made training five times slower beside other work.
 export OMP_WAIT_POLICY ?= passive
@@ -17,11 +18,12 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 # $(value X) and not $(X): a dollar in a folder's name is no variable of make.
 quoted  = '$(subst ','\'',$(1))'
+on_cluster = $(if $(SCHEDULER),--scheduler $(SCHEDULER))
 SCRIPT  = $(PY) -m $(1) --recipe recipes/$(RECIPE).yaml --run $(RUN) $(if $(value DATA),--data.folder $(call quoted,$(value DATA))) $(2) $(ARGS)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo demo_audio notes features survey baselines train lr calibrate tune predict blend ensemble export score inspect runs serve test check format bench bench-gpu clean
+.PHONY: help setup demo demo_audio notes features survey baselines train lr calibrate tune predict blend ensemble export score inspect runs serve worker test check format bench bench-gpu clean
 
 help:  ## this list
 	@grep -E '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -54,7 +56,7 @@ notes: setup  ## render the notes of recipes pitch, pitch_twelve and pitch_chord
 	$(PY) -m synth.render_notes --folder $(call quoted,$(value NOTES)) $(if $(SETS),--sets $(SETS)) $(if $(TAKES),--takes $(TAKES)) --jobs $(JOBS)
 
 features: setup  ## recordings -> cache/RECIPE/features.h5
-	$(call SCRIPT,preprocess.features,--jobs $(JOBS))
+	$(call SCRIPT,preprocess.features,--jobs $(JOBS) $(on_cluster))
 
 survey: setup  ## what is in the data, before training
 	$(call SCRIPT,preprocess.survey,--jobs $(JOBS))
@@ -63,7 +65,7 @@ baselines: setup  ## simple models on simple inputs, out of fold: a table, and a
 	$(call SCRIPT,train.baselines,--jobs $(JOBS))
 
 train: setup  ## features -> cache/RECIPE/runs/RUN (FOLDS=0,2 for some of the networks)
-	$(call SCRIPT,train.fit,--jobs $(JOBS) $(if $(FOLDS),--folds $(FOLDS)))
+	$(call SCRIPT,train.fit,--jobs $(JOBS) $(if $(FOLDS),--folds $(FOLDS)) $(on_cluster))
 
 lr: setup  ## the learning-rate finder
 	$(call SCRIPT,train.find_lr)
@@ -75,7 +77,7 @@ tune: setup  ## thresholds of a run, on out-of-fold scores
 	$(call SCRIPT,predict.tune,--jobs $(JOBS))
 
 predict: setup  ## networks -> submissions/RUN/submission.csv (INPUT=folder_or_file for recordings of no dataset)
-	$(call SCRIPT,predict.run,--jobs $(JOBS) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
+	$(call SCRIPT,predict.run,--jobs $(JOBS) $(if $(value INPUT),--input $(call quoted,$(value INPUT)) $(on_cluster)))
 
 blend: setup  ## submissions of RUNS="a b c" -> submissions/RUN/submission.csv
 	$(call SCRIPT,predict.blend,--runs $(RUNS))
@@ -100,6 +102,9 @@ runs: setup  ## all runs side by side: scores, spread, curves, differing keys; c
 
 serve: setup  ## a page and an API that say what is in a recording (PORT=8000)
 	$(call SCRIPT,serve.run,--jobs $(JOBS) $(if $(PORT),--port $(PORT)))
+
+worker: setup  ## a worker for the dask cluster of SCHEDULER=tcp://host:8786, a process for each of JOBS cores
+	PYTHONPATH=. $(VENV)/bin/dask worker $(SCHEDULER) --nworkers $(JOBS) --nthreads 1
 
 # A process a core, one thread each: threads that wait for a core another test has cost more than they bring.
 test: $(VENV)/.ready-dev  ## the tests

@@ -2,23 +2,100 @@
 
 import hashlib
 import platform
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from secrets import token_hex
+from typing import TYPE_CHECKING, TypeVar
 
+from core.entrypoint import log_warning
 from core.errors import UserError
+from core.sandbox import cancel_sandboxes
 
 if TYPE_CHECKING:
     from distributed import Client
 
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 CONNECT_TIMEOUT_S = 10
 WORKER_TIMEOUT_S = 60
+POLL_S, CHECK_WORKERS_S = 0.02, 5.0
 PACKAGES = ("numpy", "torch", "soundfile", "av", "soxr", "ducc0", "librosa", "h5py", "joblib", "distributed")
 """All machines must have the same versions of them."""
 ROOT = Path(__file__).parents[1]
-START_HINT = "start one in the project's folder: PYTHONPATH=. .venv/bin/dask worker ADDRESS"
+START_HINT = "start one in the project's folder: make worker SCHEDULER=ADDRESS"
+_commands: list[str] = []
+"""In a worker: the command of each task that it runs, by the command's token."""
+
+
+def run_on_cluster(function: Callable[[Task], Result], tasks: Iterable[Task], address: str) -> Generator[Result]:
+    """Yield `function(task)` for each task, in the order in which workers end them.
+
+    Workers repeat the tasks of a lost one, and may come and go. An early end, as by Ctrl-C, ends the sandboxes of the
+    workers. Raises UserError as `connect` does, and where each worker that runs a task dies.
+    """
+    with connect(address) as client:
+        from distributed import as_completed
+        from distributed.scheduler import KilledWorker
+
+        waiting, command = list(tasks), _Command(token_hex(8), describe_installation())
+        futures = client.map(_run_task, waiting, function=function, command=command, pure=False)
+        finished, n_results, checked_s, has_workers = as_completed(futures, loop=client.loop), 0, time.monotonic(), True
+        del futures  # a result stays in a worker's memory as long as its future is there
+        try:
+            while n_results < len(waiting):
+                for future in finished.next_batch(block=False):
+                    yield future.result()
+                    n_results += 1
+                if n_results < len(waiting) and (finished.is_empty() or client.status != "running"):
+                    raise connection_lost(address)
+                if time.monotonic() - checked_s > CHECK_WORKERS_S:
+                    had_workers, has_workers = has_workers, bool(client.scheduler_info()["workers"])
+                    if had_workers and not has_workers:
+                        log_warning(f"--scheduler {address}: no worker is left, waiting for another; {START_HINT}")
+                    checked_s = time.monotonic()
+                time.sleep(POLL_S)
+        except BaseException as error:
+            if client.status == "running":
+                client.cancel(list(finished.futures))
+                client.run(_end_tasks, command, on_error="ignore")
+            if not isinstance(error, KilledWorker):
+                raise
+            raise UserError(
+                f"{error.allowed_failures + 1} workers died, each while it ran the same task, the last at "
+                f"{error.last_worker.address}: see what they printed, and whether their memory is enough"
+            ) from None
+
+
+@dataclass(frozen=True)
+class _Command:
+    """Whose tasks they are."""
+
+    token: str
+    installation: dict[str, str]
+
+
+def _run_task(task: Task, function: Callable[[Task], Result], command: _Command) -> Result:
+    """Run a task in a worker. Raises UserError where this worker, which may have come late, has other versions."""
+    from distributed import get_worker
+
+    _check_worker(get_worker().address, _describe_installation_once(), command.installation)
+    _commands.append(command.token)
+    try:
+        return function(task)
+    finally:
+        _commands.remove(command.token)
+
+
+def _end_tasks(command: _Command) -> None:
+    """In a worker: end the sandboxes, unless they may be another command's."""
+    if set(_commands) == {command.token}:
+        with cancel_sandboxes():
+            pass
 
 
 @contextmanager
@@ -68,13 +145,20 @@ def describe_installation() -> dict[str, str]:
 
 
 def _check_workers(client: "Client") -> None:
-    """Raise UserError that names a worker with other versions than this process has."""
+    """Raise UserError that names a worker with other versions than this process has, or without the project."""
     ours = describe_installation()
     try:
         by_worker = client.run(describe_installation)
     except ImportError as error:
         raise UserError(f"a worker cannot import the project ({error}); {START_HINT}") from None
     for worker, theirs in by_worker.items():
-        differing = [f"{name} {theirs.get(name)} (here {own})" for name, own in ours.items() if theirs.get(name) != own]
-        if differing:
-            raise UserError(f"worker {worker} has {', '.join(differing)}: install the same there")
+        _check_worker(worker, theirs, ours)
+
+
+def _check_worker(worker: str, theirs: dict[str, str], ours: dict[str, str]) -> None:
+    differing = [f"{name} {theirs.get(name)} (here {own})" for name, own in ours.items() if theirs.get(name) != own]
+    if differing:
+        raise UserError(f"worker {worker} has {', '.join(differing)}: install the same there")
+
+
+_describe_installation_once = cache(describe_installation)

@@ -2,7 +2,10 @@
 
 import resource
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from itertools import cycle, islice
+from queue import SimpleQueue
 
 import torch
 from torch import Tensor
@@ -32,6 +35,30 @@ def pick_device(name: str) -> torch.device:
     if device.type == "cpu":  # PyTorch does not know a container's quota
         torch.set_num_threads(min(available_cores(), torch.get_num_threads()))
     return device
+
+
+def pick_devices(names: str) -> list[torch.device]:
+    """The devices of `names`, separated by commas; auto and cuda are all GPUs. Raises UserError as `pick_device`."""
+    n_gpus = torch.cuda.device_count() if names in ("auto", "cuda") else 0
+    return [pick_device(name) for name in ([f"cuda:{index}" for index in range(n_gpus)] or names.split(","))]
+
+
+class DevicePool:
+    """Names of devices that threads take for a task at a time, so that a faster device does more of them."""
+
+    def __init__(self, names: Sequence[str], n_threads: int) -> None:
+        """At most `n_threads` take one at once, as many of them each device as another."""
+        self._free: SimpleQueue[str] = SimpleQueue()
+        for name in islice(cycle(names), n_threads):
+            self._free.put(name)
+
+    @contextmanager
+    def take(self) -> Iterator[str]:
+        device = self._free.get()
+        try:
+            yield device
+        finally:
+            self._free.put(device)
 
 
 def check_compiler(device: torch.device) -> None:

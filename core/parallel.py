@@ -1,4 +1,4 @@
-"""Tasks side by side, by joblib: in threads of this process, which drive sandboxes, or on a dask cluster."""
+"""Tasks side by side: in threads of this process, which drive sandboxes, by joblib, or on a dask cluster."""
 
 import math
 import multiprocessing
@@ -25,24 +25,14 @@ def run_parallel(
     repeats the tasks of a lost one. Raises what a task raises. An early end, as by Ctrl-C, ends the sandboxes and so
     the tasks: use this within contextlib.closing.
     """
-    _check_semaphores()
-    from joblib import Parallel, delayed, parallel_config  # sandboxes import this module too, and do not need it
-
     if scheduler:
-        from core.cluster import connect, connection_lost
+        from core.cluster import run_on_cluster
 
-        waiting, n_results = list(tasks), 0
-        with connect(scheduler) as client, parallel_config("dask", client=client):
-            parallel = Parallel(n_jobs=-1, return_as="generator_unordered", batch_size=1)
-            for result in parallel(delayed(function)(task) for task in waiting):
-                if isinstance(result, BaseException):  # of a task that was cancelled
-                    raise connection_lost(scheduler)
-                n_results += 1
-                yield result
-            # joblib may end without a word where the scheduler is lost.
-            if n_results < len(waiting) or client.status != "running":
-                raise connection_lost(scheduler)
+        yield from run_on_cluster(function, tasks, scheduler)
         return
+    _check_semaphores()
+    from joblib import Parallel, delayed  # sandboxes import this module too, and do not need it
+
     n_running, changed = 0, threading.Condition()
 
     def run_counted(task: Task) -> Result:
@@ -59,7 +49,7 @@ def run_parallel(
     parallel = Parallel(n_jobs, backend="threading", return_as="generator_unordered", batch_size=1)
     results = parallel(delayed(run_counted)(task) for task in tasks)
     try:
-        for result in results:
+        for result in results:  # noqa: UP028 (`yield from` would close the results before the sandboxes are cancelled)
             yield result
     except BaseException:
         with cancel_sandboxes(), warnings.catch_warnings():

@@ -27,7 +27,7 @@ class ProgressLines(tqdm):
         pass
 
 
-def progress_bar(total: int, description: str, unit: str, *, position: int = 0) -> "tqdm[Any]":
+def progress_bar(total: int, description: str, unit: str, *, position: int = 0, disable: bool = False) -> "tqdm[Any]":
     """A progress bar of `total` steps; parallel bars have different positions, lines of the terminal."""
     bar = tqdm if sys.stderr.isatty() else ProgressLines
-    return bar(desc=description, total=total, unit=f" {unit}", position=position, dynamic_ncols=True)
+    return bar(desc=description, total=total, unit=f" {unit}", position=position, dynamic_ncols=True, disable=disable)

@@ -12,7 +12,7 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 
 from core.csv_tables import write_table
-from core.device import pick_device
+from core.device import pick_devices
 from core.entrypoint import log_warning, run_script
 from core.errors import UserError
 from core.file_lock import file_lock
@@ -91,17 +91,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError("--scheduler is for recordings of --input: clips of a dataset are scored on this machine")
     if options.merge and not options.export:
         log_warning("--merge does nothing without --export: windows are joined in exports alone")
-    device, run_dir = pick_device(options.device), run_paths.run_dir
-    run = load_run(run_dir, with_window_threshold(run_dir, command.recipe.prediction), device)
+    devices, run_dir = pick_devices(options.device), run_paths.run_dir
+    run = load_run(run_dir, with_window_threshold(run_dir, command.recipe.prediction), devices[0])
     warn_if_unfinished(run_dir, run.recipe.training.epochs)
     submission = submission_path(command)
     if reason := why_foreign(run_paths, submission, source_name(options.input)):
         log_warning(f"{submission} {reason}, and is replaced with what lies beside it: another RUN= leaves it alone")
-    results = predict_input(command, run, device) if options.input else predict_dataset(command, run, device)
+    results = predict_input(command, run, devices) if options.input else predict_dataset(command, run, devices)
     write_results(command, run, results, submission.parent)
 
 
-def predict_dataset(command: Command, run: TrainedRun, device: torch.device) -> PredictionResults:
+def predict_dataset(command: Command, run: TrainedRun, devices: Sequence[torch.device]) -> PredictionResults:
     """Predict the dataset's clips from the store."""
     run_paths = command.run_paths
     with open_store(run_paths.store, run.recipe.features) as store:
@@ -109,7 +109,8 @@ def predict_dataset(command: Command, run: TrainedRun, device: torch.device) -> 
         wanted, description = choose_clips(clips.table, run)
         failed = find_failed(wanted, store, run_paths)
         print(description)
-        clip_predictions = predict_stored_clips(wanted, run, store, device, resolve_n_jobs(command.options.jobs))
+        n_jobs = resolve_n_jobs(command.options.jobs)
+        clip_predictions = predict_stored_clips(wanted, run, store, devices[0], n_jobs, [str(each) for each in devices])
     sample = read_sample(run_paths.sample_csv) if (wanted["split"] == "test").all() else None
     frames = hash_frames_digests(clips.table, clip_predictions)
     by_clip = dict(zip(store.clips, store.warnings, strict=True))
@@ -118,7 +119,7 @@ def predict_dataset(command: Command, run: TrainedRun, device: torch.device) -> 
     return PredictionResults(clip_predictions, unreadable, warnings, sample, frames)
 
 
-def predict_input(command: Command, run: TrainedRun, device: torch.device) -> PredictionResults:
+def predict_input(command: Command, run: TrainedRun, devices: Sequence[torch.device]) -> PredictionResults:
     """Predict recordings that belong to no dataset."""
     run_paths, options, run_dir = command.run_paths, command.options, command.run_paths.run_dir
     recordings = find_input_files(Path(options.input))
@@ -136,9 +137,10 @@ def predict_input(command: Command, run: TrainedRun, device: torch.device) -> Pr
             ScoreCache.of_run(cache_dir, run),
             run_dir,
             decoder_limits(command.recipe.data),
-            device,
+            devices[0],
             resolve_n_jobs(options.jobs),
             options.scheduler,
+            [options.device] if options.scheduler else [str(device) for device in devices],
         )
     if not clip_predictions:
         clip, reason = failed[0]

@@ -2,19 +2,23 @@
 
 import itertools
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
+import torch
 from jsonargparse import ArgumentParser, Namespace
 
-from core.device import pick_device
 from core.entrypoint import run_script
+from core.errors import UserError
 from core.file_lock import file_lock
 from core.paths import RunPaths
 from recipe import Recipe
-from recipe.cli import parse_command, resolve_n_jobs
+from recipe.cli import Command, parse_command, resolve_n_jobs
 from train.data.training_set import TrainingSet, load_training_set, parse_folds
 from train.evaluate.metrics import describe_excluded
 from train.evaluate.out_of_fold import report_folds
+from train.loop.distributed import Ranks, join_ranks
 from train.loop.epoch_log import describe_epoch_choice, import_summary_writer
 from train.loop.fold_job import FoldJob
 from train.loop.parallel_folds import show_epochs, train_in_parallel
@@ -36,7 +40,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--restart", action="store_true", help="Train anew; the run's networks stay until the new ones are whole."
     )
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda or cuda:1.")
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, or several: cuda:0,cuda:1.")
     parser.add_argument("--jobs", type=int, default=1, help="Networks trained at once on a CPU; -1 is one a core.")
     parser.add_argument("--scheduler", type=str | None, help="Train on the dask cluster of this address.")
     parser.add_argument("--tensorboard", action="store_true", help="Log for TensorBoard as well.")
@@ -44,37 +48,63 @@ def add_options(parser: ArgumentParser) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     command = parse_command(arguments, "Train the networks of a run, fold by fold.", add_options)
-    recipe, run_paths, options = command.recipe, command.run_paths, command.options
-    device, n_jobs = pick_device(options.device), resolve_n_jobs(options.jobs)
-    if options.tensorboard:
+    if command.options.tensorboard:
         import_summary_writer()
-    training_set = load_training_set(recipe, run_paths, device, shared=device.type == "cpu" and n_jobs > 1)
+    with join_ranks(command.options.device) as (ranks, devices):
+        train_run(command, ranks, devices)
+
+
+def train_run(command: Command, ranks: Ranks, devices: list[torch.device]) -> None:
+    """Train the networks of a run, one at a time on each of the devices, or `--jobs` of them on a CPU."""
+    recipe, run_paths, options = command.recipe, command.run_paths, command.options
+    n_jobs, device = resolve_n_jobs(options.jobs), devices[0]
+    if ranks.n_ranks > 1 and (n_jobs > 1 or options.scheduler):
+        raise UserError("torchrun has all its processes train one network: leave out --jobs and --scheduler")
+    if devices == [torch.device("cpu")]:
+        devices *= n_jobs
+    is_shared, on_device = ranks.n_ranks > 1 or len(devices) > 1, len(devices) == 1
+    training_set = load_training_set(
+        recipe, run_paths, device, quiet=not ranks.is_first, shared=is_shared, on_device=on_device
+    )
     folds = parse_folds(options.folds, training_set.fold_numbers())
     training_sets = {fold: relabel_noisy_clips(training_set, recipe, fold, device) for fold in folds}
+    if recipe.training.teacher:  # its scores may differ between ranks
+        for fold, each in training_sets.items():
+            targets, kept = ranks.copy_from_first((each.targets, each.kept))
+            training_sets[fold] = replace(each, targets=targets, kept=kept)
     check_own_files(run_paths, recipe)
 
     def jobs_in(run_dir: Path) -> list[FoldJob]:
         seeds = range(recipe.training.seed, recipe.training.seed + recipe.training.seeds)
         return [
-            FoldJob(recipe, training_sets[fold], fold, seed, get_fold_dir(run_dir, recipe, fold, number), device)
+            FoldJob(recipe, training_sets[fold], fold, seed, get_fold_dir(run_dir, recipe, fold, number), device, ranks)
             for fold, (number, seed) in itertools.product(folds, enumerate(seeds))
         ]
 
     check_jobs(jobs_in(run_paths.run_dir))
-    with file_lock(run_paths.run_dir.parent / f".{run_paths.run}.lock", f"make train of run {run_paths.run}"):
-        paths, finished = choose_folder(run_paths, jobs_in, resume=options.resume, restart=options.restart)
-        jobs = jobs_in(paths.run_dir)
-        if finished and paths is run_paths and is_reported(run_paths, recipe):
-            print(
-                f"run {run_paths.run} is finished: {len(jobs)} networks of {recipe.training.epochs} epochs in "
-                f"{run_paths.run_dir}; --restart trains them anew"
-            )
+    lock_path, fold_numbers = run_paths.run_dir.parent / f".{run_paths.run}.lock", training_set.fold_numbers()
+    with file_lock(lock_path, f"make train of run {run_paths.run}") if ranks.is_first else nullcontext():
+        choice: tuple[RunPaths, bool | None] | None = None
+        if ranks.is_first:
+            paths, finished = choice = choose_folder(run_paths, jobs_in, resume=options.resume, restart=options.restart)
+            if finished and paths == run_paths and is_reported(run_paths, recipe):
+                print(
+                    f"run {run_paths.run} is finished: {len(jobs_in(run_paths.run_dir))} networks of "
+                    f"{recipe.training.epochs} epochs in {run_paths.run_dir}; --restart trains them anew"
+                )
+                choice = None
+            else:
+                start_run(paths, recipe, finished=bool(finished), folds=None if options.resume else fold_numbers)
+        choice = ranks.copy_from_first(choice)
+        if choice is None:
             return
-        fold_numbers = training_set.fold_numbers()
-        start_run(paths, recipe, finished=bool(finished), folds=None if options.resume else fold_numbers)
-        n_parallel = min(n_jobs, len(jobs)) if device.type == "cpu" else 1
-        train_all(jobs, training_set, paths, options, n_parallel, resume=finished is not None)
-        if paths is not run_paths:
+        paths, finished = choice
+        jobs = jobs_in(paths.run_dir)
+        used_devices = devices[: len(jobs)] if device.type == "cpu" else devices  # here the frames are on no GPU
+        train_all(jobs, training_set, paths, options, used_devices, resume=finished is not None)
+        if not ranks.is_first:
+            return
+        if paths != run_paths:
             replace_run(run_paths, recipe, fold_numbers)
         report_folds(run_paths, recipe, training_set, device)
         for line in describe_epoch_choice(run_paths.run_dir, recipe.training.metric):
@@ -91,25 +121,28 @@ def train_all(
     training_set: TrainingSet,
     run_paths: RunPaths,
     options: Namespace,
-    n_parallel: int,
+    devices: Sequence[torch.device],
     *,
     resume: bool,
 ) -> None:
     """Train the networks, one after the other or side by side."""
-    recipe, device = jobs[0].recipe, jobs[0].device
+    recipe = jobs[0].recipe
     training_sets = {job.fold: job.training_set for job in jobs}
     n_clips, n_labels = len(training_set.frame_bank.clips), len(training_set.labels)
-    lines = [f"{n_clips} clips, {n_labels} labels, folds {list(training_sets)} on {device}"]
+    where = options.scheduler or ", ".join(dict.fromkeys(map(str, devices)))
+    lines = [f"{n_clips} clips, {n_labels} labels, folds {list(training_sets)} on {where}"]
     lines += describe_excluded(training_set.targets, training_set.labels)
     if recipe.training.teacher:
         lines += [describe_relabelling(training_set, relabelled, fold) for fold, relabelled in training_sets.items()]
     print(*lines, sep="\n")
     settings = {"resume": resume, "tensorboard": options.tensorboard}
-    if n_parallel > 1 or options.scheduler:
-        train_in_parallel(jobs, run_paths, n_parallel, options.scheduler, settings)
+    if options.scheduler:
+        train_in_parallel(jobs, run_paths, [options.device], options.scheduler, settings)
+    elif len(devices) > 1:
+        train_in_parallel(jobs, run_paths, [str(device) for device in devices], None, settings)
     else:
         for job in jobs:
-            show_epochs(job.output_dir.name, recipe, train_fold(job, **settings))
+            show_epochs(job.output_dir.name, recipe, train_fold(job, **settings), is_shown=job.ranks.is_first)
 
 
 if __name__ == "__main__":

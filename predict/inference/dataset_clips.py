@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from core.csv_tables import read_table
-from core.device import to_device
+from core.device import DevicePool, to_device
 from core.entrypoint import log_warning
 from core.errors import UserError
 from core.parallel import run_parallel
@@ -140,9 +140,17 @@ class StoredClips:
 
 
 def predict_stored_clips(
-    clips: pd.DataFrame, run: TrainedRun, store: Store, device: torch.device, n_jobs: int = 1
+    clips: pd.DataFrame,
+    run: TrainedRun,
+    store: Store,
+    device: torch.device,
+    n_jobs: int = 1,
+    devices: Sequence[str] = (),
 ) -> dict[str, ClipPrediction]:
-    """The prediction for each clip in the store; a training clip's by the networks that were not trained on it."""
+    """The prediction for each clip in the store; a training clip's by the networks that were not trained on it.
+
+    Clips are scored on `device`, where the networks are, or on several `devices`.
+    """
     stored = StoredClips(store, device)
     clips = clips[clips["clip"].isin(stored.rows)]
     predictions: dict[str, ClipPrediction] = {}
@@ -150,22 +158,34 @@ def predict_stored_clips(
         for fold in clips["fold"].unique().tolist():
             tagger = run.tagger(fold if fold in run.folds else None)
             names = clips.loc[clips["fold"] == fold, "clip"].tolist()
-            for clip, windows in score_side_by_side(tagger.scorer, names, stored.read, device, n_jobs):
+            for clip, windows in score_side_by_side(tagger.scorer, names, stored.read, device, n_jobs, devices):
                 predictions[clip] = tagger.pool_clip(windows, *stored.start_and_duration(clip))
                 progress.update()
     return {clip: predictions[clip] for clip in clips["clip"]}
 
 
 def score_side_by_side(
-    scorer: WindowScorer, clips: Sequence[Clip], read: Callable[[Clip], Tensor], device: torch.device, n_jobs: int
+    scorer: WindowScorer,
+    clips: Sequence[Clip],
+    read: Callable[[Clip], Tensor],
+    device: torch.device,
+    n_jobs: int,
+    devices: Sequence[str] = (),
 ) -> Iterator[tuple[Clip, WindowScores]]:
-    """Yield (clip, its windows), in any order: threads read and score batches of clips; for a GPU, one thread."""
-    n_threads = min(n_jobs, MAX_THREADS) if device.type == "cpu" else 1
+    """Yield (clip, its windows), in any order: threads read and score batches of clips; for a GPU, one thread.
+
+    The scorer's networks are on `device`; where `devices` names several, batches are dealt to them.
+    """
+    scorers = {name: scorer if name == str(device) else scorer.copy_to(name) for name in devices or [str(device)]}
+    n_threads = min(n_jobs, MAX_THREADS) if device.type == "cpu" else len(scorers)
+    pool = DevicePool(list(scorers), n_threads)
     batches = [clips[start : start + BATCH_CLIPS] for start in range(0, len(clips), BATCH_CLIPS)]
 
     def score(batch: Sequence[Clip]) -> list[tuple[Clip, WindowScores]]:
         torch.set_num_threads(max(1, n_jobs // n_threads))  # of this thread
-        return list(zip(batch, scorer.score_clips([read(clip)] for clip in batch), strict=True))
+        with pool.take() as name:
+            windows = scorers[name].score_clips([read(clip).to(name)] for clip in batch)
+            return list(zip(batch, windows, strict=True))
 
     with closing(run_parallel(score, batches, n_threads)) as results:
         for scored in results:

@@ -2,15 +2,17 @@
 
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from core.device import pick_device
+from core.device import DevicePool, pick_device
 from core.entrypoint import log_warning
 from core.errors import UserError
 from core.parallel import run_parallel
@@ -29,6 +31,8 @@ from recipe import Features, Prediction
 from train.evaluate.window_scorer import WindowScorer, WindowScores, join_windows
 from train.evaluate.windows import WindowChunk
 
+MAX_CLUSTER_TASKS = 20_000
+"""With more recordings, a task of a cluster has several: its scheduler holds them all."""
 CHANGED_REASON = "it changed while it was read: run the same command again"
 
 ScoreChunk = Callable[[WindowChunk, int], WindowScores]
@@ -102,30 +106,40 @@ class RecordingTask:
     n_threads: int
 
 
-_scorers: dict[Path, WindowScorer] = {}
-"""The networks of the last run, loaded once a process, by the folder of their score cache."""
-_loading, _gpu_turn = threading.Lock(), threading.Lock()
+ScoredRecording = tuple[CachedRecording, RecordingScores | DecodeError]
+_scorers: dict[tuple[Path, str], WindowScorer] = {}
+"""The networks of the last run, loaded once a process and device, by the folder of their score cache and the device."""
+_loading = threading.Lock()
+_gpu_turns: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 def load_scorer(task: RecordingTask, device: torch.device) -> WindowScorer:
     """The networks of a task's run. Raises UserError where the run has others now."""
     folder = task.entry.path.parent
+    key = (folder, task.device)
     with _loading:
-        if folder not in _scorers:
+        if key not in _scorers:
             run = load_run(task.run_dir, replace(task.prediction, calibrate=False), device)
             if ScoreCache.of_run(folder.parent, run).folder != folder:
                 raise UserError(f"{task.run_dir} has other networks now: run the same command again")
-            _scorers.clear()
-            _scorers[folder] = run.tagger().scorer
-        return _scorers[folder]
+            for other in [each for each in _scorers if each[0] != folder]:
+                del _scorers[other]
+            _scorers[key] = run.tagger().scorer
+        return _scorers[key]
 
 
-def score_task(task: RecordingTask) -> tuple[CachedRecording, RecordingScores | DecodeError]:
+def score_tasks(tasks: Sequence[RecordingTask]) -> list[ScoredRecording]:
+    """`score_task` of each."""
+    return [score_task(task) for task in tasks]
+
+
+def score_task(task: RecordingTask) -> ScoredRecording:
     """The scores of a recording, which are added to the cache; or why there are none."""
     entry, device = task.entry, pick_device(task.device)
     torch.set_num_threads(task.n_threads)  # of this thread
     scorer = load_scorer(task, device)
-    turn = nullcontext() if device.type == "cpu" else _gpu_turn  # a GPU's memory may have room for but one
+    # A GPU's memory may have room for but one.
+    turn = nullcontext() if device.type == "cpu" else _gpu_turns[task.device]
 
     def score_chunk(chunk: WindowChunk, _: int) -> WindowScores:
         with turn:
@@ -148,11 +162,13 @@ def predict_files(
     device: torch.device,
     n_jobs: int,
     scheduler: str | None = None,
+    devices: Sequence[str] = (),
 ) -> tuple[dict[str, ClipPrediction], list[tuple[str, str]], list[tuple[str, str]]]:
     """The predictions by name, (clip, reason) of recordings that cannot be read, (clip, warning) of those read in part.
 
-    Recordings whose scores are in the cache are not decoded again; those of the others are added to it. Workers of a
-    cluster load the networks from `run_dir`.
+    They are scored on `device`, where the tagger's networks are, or on several `devices`. Recordings whose scores are
+    in the cache are not decoded again; those of the others are added to it. Other devices and the workers of a cluster
+    load the networks from `run_dir`.
     """
     entries = {clip: score_cache.lookup(path) for clip, path in recordings.items()}
     done: dict[Path, RecordingScores | DecodeError] = {}
@@ -163,19 +179,29 @@ def predict_files(
             tally.add(None)
     missing = {entry.path: entry for entry in entries.values() if entry.path not in done}
     n_parallel = max(1, min(n_jobs, len(missing)))
-    n_threads, device_name = (1, "auto") if scheduler else (max(1, n_jobs // n_parallel), str(device))
+    devices = devices or [str(device)]
+    n_threads = 1 if scheduler else max(1, n_jobs // n_parallel)
+    pool = DevicePool(devices, n_parallel)
+
+    def score_on_free_device(batch: Sequence[RecordingTask]) -> list[ScoredRecording]:
+        with pool.take() as free_device:
+            return score_tasks([replace(task, device=free_device) for task in batch])
+
     tasks = [
-        RecordingTask(entry, run_dir.absolute(), tagger.scorer.prediction, features, limits, device_name, n_threads)
+        RecordingTask(entry, run_dir.absolute(), tagger.scorer.prediction, features, limits, devices[0], n_threads)
         for entry in missing.values()
     ]
     _scorers.clear()
-    _scorers[score_cache.folder] = tagger.scorer
+    _scorers[score_cache.folder, str(device)] = tagger.scorer
+    score = score_tasks if scheduler else score_on_free_device
+    n_batch = max(1, -(-len(tasks) // MAX_CLUSTER_TASKS)) if scheduler else 1
+    batches = [tasks[start : start + n_batch] for start in range(0, len(tasks), n_batch)]
     with (
         progress_bar(len(entries), "predict", "clip") as progress,
-        closing(run_parallel(score_task, tasks, n_parallel, scheduler)) as results,
+        closing(run_parallel(score, batches, n_parallel, scheduler)) as results,
     ):
         progress.update(len(entries) - len(missing))
-        for entry, result in results:
+        for entry, result in chain.from_iterable(results):
             done[entry.path] = result
             tally.add(result if isinstance(result, DecodeError) else None)
             progress.update()

@@ -173,3 +173,8 @@ def join_pid(word: str, number: int) -> tuple[str, int]:
 
 def raise_now(error: Exception) -> NoReturn:
     raise error
+
+
+def end_process(_: int) -> None:
+    """End the process at once, without a word."""
+    os._exit(1)

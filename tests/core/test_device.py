@@ -1,7 +1,9 @@
 """Devices by name, and the arithmetic on them."""
 
 import functools
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
 import pytest
@@ -9,11 +11,13 @@ import torch
 from torch import Tensor
 
 from core.device import (
+    DevicePool,
     autocast_context,
     autocast_dtype,
     check_compiler,
     peak_memory_mb,
     pick_device,
+    pick_devices,
     raise_compile_error,
     to_device,
 )
@@ -30,6 +34,30 @@ def test_auto_is_the_gpu_where_there_is_one() -> None:
 def test_a_device_that_is_not_there_is_named(name: str) -> None:
     with pytest.raises(UserError, match=f"--device {name}"):
         pick_device(name)
+
+
+def test_several_devices_are_named_with_commas_and_auto_is_all_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pick_devices("cpu:0,cpu:1") == [torch.device("cpu:0"), torch.device("cpu:1")]
+    with pytest.raises(UserError, match="--device abacus"):
+        pick_devices("cpu,abacus")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr("core.device.pick_device", torch.device)
+    for name in ("auto", "cuda"):
+        assert pick_devices(name) == [torch.device("cuda:0"), torch.device("cuda:1")]
+    assert pick_devices("cuda:1") == [torch.device("cuda:1")]
+
+
+def test_a_faster_device_does_more_of_the_tasks() -> None:
+    pool, taken = DevicePool(["slow", "fast"], 2), []
+
+    def run(_: int) -> None:
+        with pool.take() as name:
+            taken.append(name)
+            time.sleep(0.2 if name == "slow" else 0.01)
+
+    with ThreadPoolExecutor(2) as executor:
+        list(executor.map(run, range(10)))
+    assert 1 <= taken.count("slow") <= 3
 
 
 def test_what_cannot_compile_says_why_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:

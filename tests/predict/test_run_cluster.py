@@ -7,8 +7,8 @@ import pandas as pd
 
 from core.paths import FAILED_NAME, SUBMISSION_NAME
 from predict.run import main
+from tests.dask_cluster import Cluster, cluster
 from tests.predict.conftest import TinyRun
-from tests.preprocess.test_cluster import Cluster, cluster
 from train.evaluate.score_table import read_scores
 
 __all__ = ["cluster"]

@@ -2,11 +2,13 @@
 
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ import pytest
 import soundfile
 import torch
 
+from core.device import DevicePool
 from core.errors import UserError
 from core.file_lock import file_lock
 from core.paths import FAILED_NAME, SUBMISSION_NAME, WARNINGS_NAME, WINDOWS_NAME
@@ -186,6 +189,31 @@ def test_ctrl_c_ends_the_command_though_decoders_hang(
         path.rename(path.with_stem(f"no_longer_{path.stem}"))
     main([*tiny_run.arguments, "--input", str(source), "--jobs", "1"])
     assert len(read_scores(tiny_run.run_paths.input_dir(source) / SUBMISSION_NAME).clips) == 5
+
+
+@pytest.mark.parametrize("of_dataset", [False, True])
+def test_recordings_are_dealt_to_devices(
+    tiny_run: TinyRun, field: Path, monkeypatch: pytest.MonkeyPatch, of_dataset: bool
+) -> None:
+    command = [*tiny_run.arguments, *([] if of_dataset else ["--input", str(field)]), "--jobs", "2"]
+    folder = tiny_run.run_paths.submission_dir if of_dataset else tiny_run.run_paths.input_dir(field)
+    main(command)
+    here = [(folder / name).read_bytes() for name in (SUBMISSION_NAME, WINDOWS_NAME)]
+    shutil.rmtree(tiny_run.run_paths.run_dir / "score_cache", ignore_errors=True)
+    monkeypatch.setattr("predict.inference.dataset_clips.BATCH_CLIPS", 2)
+    taken: list[str] = []
+    take = DevicePool.take
+
+    @contextmanager
+    def record(pool: DevicePool) -> Iterator[str]:
+        with take(pool) as name:
+            taken.append(name)
+            yield name
+
+    monkeypatch.setattr(DevicePool, "take", record)
+    main([*command, "--device", "cpu:0,cpu:1"])
+    assert set(taken) == {"cpu:0", "cpu:1"} and len(taken) == (3 if of_dataset else 7)
+    assert [(folder / name).read_bytes() for name in (SUBMISSION_NAME, WINDOWS_NAME)] == here
 
 
 def test_a_cluster_is_for_recordings_of_no_dataset(tiny_run: TinyRun) -> None:

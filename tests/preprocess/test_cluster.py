@@ -1,52 +1,17 @@
 """The same commands on a dask cluster of two worker processes: the same stores, whoever dies."""
 
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
+import threading
 from pathlib import Path
 
 import pytest
 
 from core.errors import UserError
 from core.parallel import run_parallel
-from tests.core.sandbox_tasks import slow_square
+from tests.core.sandbox_tasks import end_process, slow_square
+from tests.dask_cluster import Cluster, cluster, nanny_cluster
 from tests.preprocess.feature_runs import make, store_path
 
-ROOT = Path(__file__).parents[2]
-pytest.importorskip("distributed")
-
-
-class Cluster:
-    """A scheduler and two workers, processes as `dask scheduler` and `dask worker` start them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.file = folder / "scheduler.json"
-        self.scheduler = self._start("dask_scheduler", "--port", "0", "--host", "127.0.0.1")
-        while not self.file.exists():
-            time.sleep(0.05)
-        self.workers = [self._start("dask_worker", "--nthreads", "1", "--no-nanny") for _ in range(2)]
-        self.address = self.file.read_text().split('"address": "')[1].split('"')[0]
-
-    def _start(self, module: str, *options: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", f"distributed.cli.{module}", *options, "--no-dashboard"]
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s"}
-        return subprocess.Popen(
-            [*command, "--scheduler-file", str(self.file)], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
-        )
-
-    def close(self) -> None:
-        for process in (*self.workers, self.scheduler):
-            process.kill()
-            process.wait()
-
-
-@pytest.fixture
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    started = Cluster(tmp_path_factory.mktemp("cluster"))
-    yield started
-    started.close()
+__all__ = ["cluster", "nanny_cluster"]
 
 
 def test_features_are_the_same_as_on_one_machine(recordings: Path, cluster: Cluster) -> None:
@@ -89,3 +54,21 @@ def test_other_versions_on_a_worker_are_named(cluster: Cluster, monkeypatch: pyt
     monkeypatch.setattr("core.cluster.platform.python_version", lambda: "3.99")
     with pytest.raises(UserError, match=r"worker tcp://.* has python 3\.\d+\.\d+ \(here 3\.99\): install the same"):
         list(run_parallel(slow_square, range(2), 1, cluster.address))
+
+
+def test_a_task_that_ends_each_worker_is_said_in_a_line(nanny_cluster: Cluster) -> None:
+    with pytest.raises(UserError, match=r"4 workers died, each while it ran the same task, the last at tcp://"):
+        list(run_parallel(end_process, range(1), 1, nanny_cluster.address))
+
+
+def test_workers_may_come_late_and_may_all_be_lost_for_a_while(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("core.cluster.CHECK_WORKERS_S", 0.1)
+    results = run_parallel(slow_square, range(8), 1, cluster.address)
+    first = next(results)
+    for worker in cluster.workers:
+        worker.kill()
+    threading.Timer(2, cluster.add_worker).start()
+    assert sorted([first, *results]) == [number**2 for number in range(8)]
+    assert capsys.readouterr().err.count("no worker is left, waiting for another; start one") == 1

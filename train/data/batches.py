@@ -48,15 +48,17 @@ class Batches:
         n_frames: int,
         n_bins: int,
         noise_power: Tensor | None = None,
+        share: slice = slice(None),
     ) -> None:
         """`targets` [len(rows), n_labels] and `noisy` bool [len(rows)], on the host, belong to `rows` of the bank;
         `generator_for` gives each purpose a generator on the bank's device. Crops have `n_frames`, and `n_bins`
-        averaged from the store's, as has `noise_power` for the augmentation `noise`. Raises UserError where no clip is
-        left, or an augmentation does not suit the frames.
+        averaged from the store's, as has `noise_power` for the augmentation `noise`. Of several processes that draw
+        the same order, each makes a `share` of each batch. Raises UserError where no clip is left, or an augmentation
+        does not suit the frames.
         """
         if not len(rows):
             raise UserError("no clips to train on: all of them are held out, dropped or unreadable (see failed.csv)")
-        self._frame_bank, self._training = frame_bank, training
+        self._frame_bank, self._training, self._share = frame_bank, training, share
         self._n_frames, self._n_bins = n_frames, n_bins
         self._augmentations = build_augmentations(training, frame_bank.kind, noise_power)
         self._generators = {purpose: generator_for(purpose) for purpose in ("order", "crops", *self._augmentations)}
@@ -73,7 +75,7 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         """Draw all crops of an epoch before its first batch, so that they can be read ahead."""
-        order, frame_bank = self._draw_order(), self._frame_bank
+        order, frame_bank = self._draw_order()[:, self._share], self._frame_bank
         positions = draw_crops(
             frame_bank, self._rows[order.cpu()], self._n_frames, self._training, self._generators["crops"]
         )

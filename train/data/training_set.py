@@ -90,14 +90,20 @@ class TrainingSet:
 
 
 def load_training_set(
-    recipe: Recipe, run_paths: RunPaths, device: torch.device, *, quiet: bool = False, shared: bool = False
+    recipe: Recipe,
+    run_paths: RunPaths,
+    device: torch.device,
+    *,
+    quiet: bool = False,
+    shared: bool = False,
+    on_device: bool = True,
 ) -> TrainingSet:
     """Read the table of clips, the vocabulary and the store; `quiet` logs no missing clips, `shared` is for parallel
-    processes. Raises UserError where they do not fit the recipe.
+    processes; unless `on_device`, a GPU's memory is left to them. Raises UserError where they do not fit the recipe.
     """
     clips, storage = read_corrected_clips(run_paths, recipe.training.corrections), recipe.training.frame_storage
     table, labels = clips.table[clips.table["split"] == "train"].set_index("clip", drop=False), clips.labels
-    names, budget = list(table["clip"]), MEMORY_BUDGETS[storage]
+    names, budget = list(table["clip"]), MEMORY_BUDGETS[storage] | ({} if on_device else {"device_bytes": 0})
     try:
         frame_bank = load_frame_bank(run_paths.store, recipe.features, names, device, shared=shared, **budget)
     except MemoryError:

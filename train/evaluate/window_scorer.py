@@ -1,9 +1,10 @@
 """Scores of the windows of clips: the one scorer of validation, prediction and the server."""
 
+import copy
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -63,6 +64,10 @@ class WindowScorer:
     frames_per_second: float
     precision: str = "float32"
     """As in training."""
+
+    def copy_to(self, device: torch.device | str) -> "WindowScorer":
+        """The same, with networks on another device."""
+        return replace(self, networks=[copy.deepcopy(network).to(device) for network in self.networks])
 
     @cached_property
     def views(self) -> list[View]:

@@ -1,7 +1,7 @@
 """One network to train: its fold and seed, its batches and their sizes."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -15,9 +15,13 @@ from train.data.random_streams import seeded_generator
 from train.data.training_set import TrainingSet
 from train.data.white_noise import white_noise_power
 from train.evaluate.windows import window_and_hop_frames
+from train.loop.distributed import Ranks
 from train.networks.factory import AudioNetwork
 from train.runs.run_folder import find_fold_checkpoints
 from train.runs.seen_clips import hash_frames
+
+SHARED_PURPOSES = ("order", "white noise")
+"""Of random numbers that all ranks draw alike."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class FoldJob:
     output_dir: Path
     """Of the checkpoints and the log."""
     device: torch.device
+    ranks: Ranks = field(default_factory=Ranks)
+    """The processes that train it."""
 
     @cached_property
     def n_steps(self) -> int:
@@ -62,13 +68,17 @@ class FoldJob:
         return hash_frames([bank.clips[row] for row in rows], [bank.digests[row] for row in rows])
 
     def batches(self, epoch: int) -> Batches:
-        """The batches of an epoch (from 0), drawn by generators of this seed, fold and epoch, one a purpose."""
+        """This rank's share of the batches of an epoch (from 0), drawn by generators of this seed, fold and epoch.
+
+        There is one a purpose. Those of SHARED_PURPOSES are the same in all ranks.
+        """
         training, training_set = self.recipe.training, self.training_set
         rows = training_set.training_rows(self.fold, training)
         n_frames, n_bins = self.crop_shape(epoch)
 
         def generator_for(purpose: str) -> torch.Generator:
-            return seeded_generator(self.device, purpose, self.seed, self.fold, epoch)
+            keys = (self.seed, self.fold, epoch) if purpose in SHARED_PURPOSES else self.random_keys(epoch)
+            return seeded_generator(self.device, purpose, *keys)
 
         noise_power = None
         if training.noise_probability:
@@ -83,7 +93,12 @@ class FoldJob:
             n_frames=n_frames,
             n_bins=n_bins,
             noise_power=noise_power,
+            share=self.ranks.share(training.batch_size),
         )
+
+    def random_keys(self, epoch: int) -> tuple[int, ...]:
+        """Keys of this rank's random numbers in an epoch; those of the first are the same without other ranks."""
+        return (self.seed, self.fold, epoch, *([] if self.ranks.is_first else [self.ranks.rank]))
 
     def crop_shape(self, epoch: int) -> tuple[int, int]:
         """Frames and bins of an epoch's crops; each share of `training.progressive` holds for as many epochs."""
@@ -110,13 +125,13 @@ class FoldJob:
                     f"{network_key} cannot take crops of {n_frames} frames by {n_bins} bins: use longer crops and "
                     "windows, more bins, or another network"
                 ) from None
-        if training.batch_size == 1:
+        if training.batch_size == self.ranks.n_ranks:
             try:
                 copy.deepcopy(network).train()(torch.zeros(1, *min(crops), device=self.device))
             except ValueError:
                 raise UserError(
-                    f"training.batch_size = 1: {network_key} normalises over a batch, which needs two clips or longer "
-                    "crops"
+                    f"training.batch_size = {training.batch_size}: {network_key} normalises over a batch of each "
+                    "process, which needs two clips or longer crops"
                 ) from None
 
     def describe_memory_advice(self) -> str:

@@ -22,6 +22,11 @@ def check_jobs(jobs: Sequence[FoldJob]) -> None:
             f"training.progressive = {training.progressive}: has more shares than training.epochs = {training.epochs}, "
             "so the last would never come; give fewer or train longer"
         )
+    if training.batch_size % jobs[0].ranks.n_ranks:
+        raise UserError(
+            f"training.batch_size = {training.batch_size}: must be a multiple of the {jobs[0].ranks.n_ranks} processes "
+            "of torchrun, which share each batch"
+        )
     for job in jobs:
         job.training_set.validation_rows(job.fold)
     first, *others = {job.fold: job for job in jobs}.values()  # all seeds of a fold start from the same weights

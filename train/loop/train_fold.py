@@ -19,6 +19,7 @@ from train.loop.fold_job import FoldJob
 from train.loop.losses import validation_loss
 from train.loop.train_state import TrainState, create_train_state
 from train.loop.train_step import train_step
+from train.networks.factory import AudioNetwork
 from train.networks.weight_files import WeightFileError, check_finite
 from train.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
@@ -39,19 +40,20 @@ def train_fold(job: FoldJob, *, resume: bool, tensorboard: bool) -> Iterator[dic
     train_state = create_train_state(job)
     if train_state.weights_origin:
         print(f"{job.output_dir.name} {train_state.weights_origin}", flush=True)
-    last_checkpoint = job.output_dir / "last.pt"
+    last_checkpoint, first_rank = job.output_dir / "last.pt", job.ranks.is_first
     if resume and last_checkpoint.exists():
         train_state.load_resume_state(load_checkpoint(last_checkpoint))
-    else:
+    elif first_rank:
         shutil.rmtree(job.output_dir, ignore_errors=True)
         # --resume needs it after an interrupt in the first epoch.
         save_checkpoint(last_checkpoint, make_checkpoint(job, train_state, {}, resumable=True))
+    first_epoch = train_state.epoch
     network: nn.Module = train_state.network
-    if training.compile:
-        network = torch.compile(train_state.network)  # type: ignore[assignment]
-    yield {"epoch": train_state.epoch}
-    with EpochLog(job.output_dir, train_state.epoch, tensorboard=tensorboard) as log:
-        for epoch in range(train_state.epoch, training.epochs):
+    yield {"epoch": first_epoch}
+    with EpochLog(job.output_dir, first_epoch, tensorboard=tensorboard and first_rank) as log:
+        for epoch in range(first_epoch, training.epochs):
+            if epoch in (first_epoch, training.freeze_epochs):
+                network = prepare_network(job, train_state, epoch)
             try:
                 row = train_epoch(job, train_state, network, epoch) | validate(job, train_state, validation_rows)
             except RuntimeError as error:
@@ -63,12 +65,18 @@ def train_fold(job: FoldJob, *, resume: bool, tensorboard: bool) -> Iterator[dic
             yield row
 
 
+def prepare_network(job: FoldJob, train_state: TrainState, epoch: int) -> nn.Module:
+    """The network as it is trained from `epoch` on: frozen or not, distributed over the ranks, compiled."""
+    train_state.network.freeze(epoch < job.recipe.training.freeze_epochs)
+    network = job.ranks.distribute(train_state.network)
+    return torch.compile(network) if job.recipe.training.compile else network  # type: ignore[return-value]
+
+
 def train_epoch(job: FoldJob, train_state: TrainState, compiled_network: nn.Module, epoch: int) -> dict[str, float]:
     """Train one epoch, a step a batch; nothing is read back from the device before its end."""
     training, network, started = job.recipe.training, train_state.network, time.perf_counter()
-    seed_torch("dropout", job.seed, job.fold, epoch)
+    seed_torch("dropout", *job.random_keys(epoch))
     network.train()
-    network.freeze(epoch < training.freeze_epochs)
     batches = job.batches(epoch)
     losses, learning_rates = torch.zeros(len(batches), device=job.device), []
     for step, batch in enumerate(batches):
@@ -78,7 +86,7 @@ def train_epoch(job: FoldJob, train_state: TrainState, compiled_network: nn.Modu
             train_state.schedule.step()
         if train_state.ema:
             train_state.ema.update_parameters(network)
-    train_loss = mean_loss(losses.cpu(), learning_rates, epoch)
+    train_loss = mean_loss(job.ranks.sum(losses, job.device).cpu() / job.ranks.n_ranks, learning_rates, epoch)
     if train_state.scaler.get_scale() < MIN_LOSS_SCALE:
         raise UserError(f"the gradients were not finite again and again in epoch {epoch + 1}: {DIVERGENCE_ADVICE}")
     seconds = time.perf_counter() - started
@@ -107,10 +115,12 @@ def mean_loss(losses: Tensor, learning_rates: Sequence[float], epoch: int) -> fl
 def validate(job: FoldJob, train_state: TrainState, validation_rows: list[int]) -> dict[str, float]:
     """Loss and every metric on the fold's curated clips, by the windows of prediction."""
     started = time.perf_counter()
-    frame_bank, network = job.training_set.frame_bank, train_state.eval_network.eval()
+    for network in (train_state.network, train_state.eval_network):
+        job.ranks.copy_buffers_from_first(network)
+    network = train_state.eval_network.eval()
     try:
         check_finite(network.state_dict())
-        scores = score_clips([network], frame_bank, validation_rows, job.recipe)
+        scores = score_in_ranks(job, network, validation_rows)
     except (NonFiniteScores, WeightFileError):
         raise UserError(f"the network's scores became nan in epoch {train_state.epoch}: {DIVERGENCE_ADVICE}") from None
     truth = job.training_set.targets[validation_rows]
@@ -118,14 +128,29 @@ def validate(job: FoldJob, train_state: TrainState, validation_rows: list[int]) 
     return {"val_loss": loss} | compute_metrics(truth, scores) | {"val_s": time.perf_counter() - started}
 
 
+def score_in_ranks(job: FoldJob, network: AudioNetwork, rows: list[int]) -> Tensor:
+    """Scores of clips [n_clips, n_labels] in each rank, each clip scored by one of them."""
+    rank, n_ranks = job.ranks.rank, job.ranks.n_ranks
+    scores = torch.zeros(len(rows), len(job.training_set.labels))
+    if own_rows := rows[rank::n_ranks]:
+        scores[rank::n_ranks] = score_clips([network], job.training_set.frame_bank, own_rows, job.recipe)
+    return job.ranks.sum(scores, job.device)
+
+
 def save_epoch(job: FoldJob, train_state: TrainState, row: dict[str, float], log: EpochLog) -> None:
-    """Write best.pt if this epoch is the best, log.csv, then last.pt: after a kill in between, it is trained again."""
+    """Write best.pt if this epoch is the best, log.csv, then last.pt: after a kill in between, it is trained again.
+
+    Only the first rank writes.
+    """
     metric = job.recipe.training.metric
     score = float(train_state.epoch) if metric == "last" else row[metric]
     if isinstance(train_state.schedule, ReduceLROnPlateau):
         train_state.schedule.step(row["lwlrap"] if metric == "last" else score)
-    if score >= train_state.best_score:
-        train_state.best_score = score
+    is_best = score >= train_state.best_score
+    train_state.best_score = max(score, train_state.best_score)
+    if not job.ranks.is_first:
+        return
+    if is_best:
         save_checkpoint(job.output_dir / "best.pt", make_checkpoint(job, train_state, row, score=score))
     log.add(row | {"memory_mb": peak_memory_mb(job.device)})
     save_checkpoint(job.output_dir / "last.pt", make_checkpoint(job, train_state, row, score=score, resumable=True))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from core.errors import UserError
 from tests.train.factories import assert_same, fit, get_run_dir, start_training, wait_for
-from train.loop.parallel_folds import threads_per_job
+from train.loop.parallel_folds import TrainingTask, threads_per_job, train_isolated
 from train.runs.checkpoint import load_checkpoint
 
 
@@ -37,6 +37,21 @@ def test_parallel_folds_give_the_same_networks_as_sequential_ones(cache: Path, t
     assert (run_dir / "oof.csv").read_bytes() == scores
     for one, path in zip(kept, together, strict=True):
         assert_same(one.network, load_checkpoint(path).network)
+
+
+def test_folds_are_dealt_to_devices(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fit(cache)
+    scores = (get_run_dir(cache) / "oof.csv").read_bytes()
+    tasks: list[TrainingTask] = []
+
+    def record(task: TrainingTask) -> str:
+        tasks.append(task)
+        return train_isolated(task)
+
+    monkeypatch.setattr("train.loop.parallel_folds.train_isolated", record)
+    fit(cache, "--device", "cpu:0,cpu:1")
+    assert {task.device for task in tasks} == {"cpu:0", "cpu:1"} and len(tasks) == 3
+    assert (get_run_dir(cache) / "oof.csv").read_bytes() == scores
 
 
 DIVERGING = (

@@ -1,0 +1,69 @@
+"""make train on a dask cluster of two worker processes: the networks of one machine, whoever dies."""
+
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.dask_cluster import Cluster, cluster
+from tests.make_commands import run_make
+from tests.train.factories import OPTIONS, fit, get_run_dir, start_training, wait_for, write_training_dataset
+from tests.train.test_fit_again import STATEFUL, assert_same_run
+
+__all__ = ["cluster"]
+LONG = [*STATEFUL.split(), "--training.epochs", "12"]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of a run of LONG on one machine."""
+    cache = tmp_path_factory.mktemp("undisturbed")
+    write_training_dataset(cache, noisy=3)
+    fit(cache, *LONG)
+    return cache
+
+
+def last_epochs(cache: Path) -> list[int]:
+    """Epochs in the log of each fold that has begun."""
+    return [len(path.read_text().splitlines()) - 1 for path in get_run_dir(cache).glob("fold*/log.csv")]
+
+
+def test_a_cluster_trains_the_same_networks(cache: Path, cluster: Cluster, undisturbed: Path) -> None:
+    args = " ".join([*OPTIONS, *LONG, "--name recipe"])
+    finished = run_make(cache, "train", args, RUN="recipe", SCHEDULER=cluster.address)
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.count("is trained") == 3
+    assert_same_run(undisturbed, cache)
+
+
+def test_a_worker_that_dies_costs_its_tasks_time(cache: Path, cluster: Cluster, undisturbed: Path) -> None:
+    process = start_training(cache, *LONG, "--scheduler", cluster.address)
+    wait_for(lambda: len(last_epochs(cache)) == 2, process)
+    cluster.workers[0].kill()
+    printed, complaints = process.communicate()
+    assert process.returncode == 0, complaints
+    assert printed.count("is trained") == 3
+    assert_same_run(undisturbed, cache)
+
+
+@pytest.mark.parametrize("how", ["the scheduler dies", "Ctrl-C"])
+def test_a_stop_is_said_in_a_line_and_ends_what_workers_train(
+    cache: Path, cluster: Cluster, undisturbed: Path, how: str
+) -> None:
+    process = start_training(cache, *LONG, "--scheduler", cluster.address)
+    wait_for(lambda: len(last_epochs(cache)) == 2, process)
+    trained_in = cluster.sandboxes()
+    assert len(trained_in) == 2
+    if how == "Ctrl-C":
+        process.send_signal(signal.SIGINT)
+    else:
+        cluster.scheduler.kill()
+    _, complaints = process.communicate()
+    status, line = (130, "earmark: interrupted; ") if how == "Ctrl-C" else (2, "earmark: --scheduler tcp://127.0.0.1:")
+    assert process.returncode == status, complaints
+    assert complaints.splitlines()[-1].startswith(line) and "Traceback" not in complaints
+    assert not psutil.wait_procs(trained_in, timeout=3 if how == "Ctrl-C" else 60)[1]
+    assert not (get_run_dir(cache) / "fold2").exists()
+    fit(cache, *LONG, "--resume")
+    assert_same_run(undisturbed, cache)
