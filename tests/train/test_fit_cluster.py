@@ -1,14 +1,14 @@
 """make train on a dask cluster of two worker processes: the networks of one machine, whoever dies."""
 
 import signal
+import subprocess
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.dask_cluster import Cluster, cluster
-from tests.make_commands import run_make
-from tests.train.factories import OPTIONS, fit, get_run_dir, start_training, wait_for, write_training_dataset
+from tests.train.factories import ROOT, fit, get_run_dir, start_training, wait_for, write_training_dataset
 from tests.train.test_fit_again import STATEFUL, assert_same_run
 
 __all__ = ["cluster"]
@@ -30,11 +30,18 @@ def last_epochs(cache: Path) -> list[int]:
 
 
 def test_a_cluster_trains_the_same_networks(cache: Path, cluster: Cluster, undisturbed: Path) -> None:
-    args = " ".join([*OPTIONS, *LONG, "--name recipe"])
-    finished = run_make(cache, "train", args, RUN="recipe", SCHEDULER=cluster.address)
-    assert finished.returncode == 0, finished.stderr
-    assert finished.stdout.count("is trained") == 3
+    process = start_training(cache, *LONG, "--scheduler", cluster.address)
+    printed, complaints = process.communicate()
+    assert process.returncode == 0, complaints
+    assert printed.count("is trained") == 3
     assert_same_run(undisturbed, cache)
+
+
+@pytest.mark.parametrize(("target", "others"), [("features", []), ("train", []), ("predict", ["INPUT=sound"])])
+def test_make_passes_the_scheduler_on(target: str, others: list[str]) -> None:
+    command = ["make", "-n", "-o", ".venv/.ready", target, "SCHEDULER=tcp://host:8786", *others]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "--scheduler tcp://host:8786" in printed
 
 
 def test_a_worker_that_dies_costs_its_tasks_time(cache: Path, cluster: Cluster, undisturbed: Path) -> None:
