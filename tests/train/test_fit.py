@@ -89,11 +89,7 @@ def test_a_network_normalises_by_the_clips_it_is_trained_on_alone(cache: Path, n
     networks = load_run(get_run_dir(cache), Prediction()).folds
     for fold, (network,) in networks.items():
         seen_by = np.concatenate([frames[number] for number in range(15) if number // 3 % 3 != fold])
-        mean, std = (
-            (seen_by.mean(0), seen_by.std(0))
-            if normalise == "bins"
-            else (seen_by.mean(), seen_by.std())
-        )
+        mean, std = (seen_by.mean(0), seen_by.std(0)) if normalise == "bins" else (seen_by.mean(), seen_by.std())
         kept = network.state_dict()
         np.testing.assert_allclose(kept["frontend.mean"], np.broadcast_to(mean, 8), rtol=1e-6)
         np.testing.assert_allclose(kept["frontend.std"], np.broadcast_to(std, 8), rtol=1e-6)
