@@ -62,7 +62,7 @@ def train_run(command: Command, ranks: Ranks, devices: list[torch.device]) -> No
         raise UserError("torchrun has all its processes train one network: leave out --jobs and --scheduler")
     if devices == [torch.device("cpu")]:
         devices *= n_jobs
-    is_shared, on_device = ranks.n_ranks > 1 or len(devices) > 1, len(devices) == 1
+    is_shared, on_device = ranks.n_ranks > 1 or len(devices) > 1, len(devices) == 1 or device.type == "cpu"
     training_set = load_training_set(
         recipe, run_paths, device, quiet=not ranks.is_first, shared=is_shared, on_device=on_device
     )

@@ -197,10 +197,10 @@ def test_recordings_are_dealt_to_devices(
 ) -> None:
     command = [*tiny_run.arguments, *([] if of_dataset else ["--input", str(field)]), "--jobs", "2"]
     folder = tiny_run.run_paths.submission_dir if of_dataset else tiny_run.run_paths.input_dir(field)
+    monkeypatch.setattr("predict.inference.dataset_clips.BATCH_CLIPS", 2)
     main(command)
     here = [(folder / name).read_bytes() for name in (SUBMISSION_NAME, WINDOWS_NAME)]
     shutil.rmtree(tiny_run.run_paths.run_dir / "score_cache", ignore_errors=True)
-    monkeypatch.setattr("predict.inference.dataset_clips.BATCH_CLIPS", 2)
     taken: list[str] = []
     take = DevicePool.take
 

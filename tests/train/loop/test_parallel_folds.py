@@ -49,7 +49,7 @@ def test_folds_are_dealt_to_devices(cache: Path, monkeypatch: pytest.MonkeyPatch
         return train_isolated(task)
 
     monkeypatch.setattr("train.loop.parallel_folds.train_isolated", record)
-    fit(cache, "--device", "cpu:0,cpu:1")
+    fit(cache, "--restart", "--device", "cpu:0,cpu:1")
     assert {task.device for task in tasks} == {"cpu:0", "cpu:1"} and len(tasks) == 3
     assert (get_run_dir(cache) / "oof.csv").read_bytes() == scores
 
