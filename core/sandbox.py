@@ -153,10 +153,10 @@ class _Pool:
 
 
 @contextmanager
-def borrow_sandbox(limits: SandboxLimits) -> Iterator[Sandbox]:
+def borrow_sandbox(limits: SandboxLimits, *, fresh: bool = False) -> Iterator[Sandbox]:
     """Yield an idle sandbox, or a new one; afterwards it is idle, if it lives. Raises Cancelled."""
     with _Pool.lock:
-        sandbox = _Pool.idle[limits].pop() if _Pool.idle[limits] else None
+        sandbox = _Pool.idle[limits].pop() if _Pool.idle[limits] and not fresh else None
     if sandbox and sandbox.process.poll() is not None:
         sandbox.close()
         sandbox = None
@@ -224,7 +224,7 @@ def run_isolated(
     n_yielded, transient = 0, False
     for attempt in range(1, N_ATTEMPTS + 1):
         try:
-            with borrow_sandbox(limits) as sandbox:
+            with borrow_sandbox(limits, fresh=attempt > 1) as sandbox:  # what killed one may have killed the idle
                 run = sandbox.run(function, *arguments, stall_timeout_s=stall_timeout_s, cancelled=cancelled)
                 with closing(run) as items:
                     for item in islice(items, n_yielded, None):

@@ -24,12 +24,21 @@ FLOORS = ("core", "recipe", "preprocess", "train", "predict")
 HOOK = """
 import os, sys, threading, time
 
-def hook(frame, event, argument):
-    code = frame.f_code
+names = {{}}  # of code objects: the hook is called for every function of every library
+
+def name_of(code):
     path = os.path.relpath(code.co_filename, {root!r})
     is_function = code.co_flags & 1 and not code.co_name.startswith("<")  # and no class body or comprehension
-    if event == "call" and is_function and path.split(os.sep)[0] in {floors!r}:
-        out.write(f"{{time.monotonic()}} {{path}} {{code.co_qualname}}\\n")
+    return f"{{path}} {{code.co_qualname}}" if is_function and path.split(os.sep)[0] in {floors!r} else ""
+
+def hook(frame, event, argument):
+    if event == "call":
+        code = frame.f_code
+        name = names.get(code)
+        if name is None:
+            name = names[code] = name_of(code)
+        if name:
+            out.write(f"{{time.monotonic()}} {{name}}\\n")
 
 if os.environ.get("TRACE_FOLDER"):
     out = open(os.path.join(os.environ["TRACE_FOLDER"], f"{{os.getpid()}}.txt"), "w", buffering=1)

@@ -60,7 +60,7 @@ def decode_with_ffmpeg(file: FileIO, downmix: Downmix, warnings: list[str]) -> I
                 start_s = decoder.position_s
         except (InvalidAudio, SoundFileError) as error:
             if not start_s:
-                raise
+                raise error if isinstance(error, InvalidAudio) else UnknownFormat from error
             warnings.append(f"cannot be read from {start_s:.2f} s on: {error}")
 
 

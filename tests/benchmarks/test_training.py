@@ -57,5 +57,5 @@ def test_the_loader_feeds_what_training_is_fed() -> None:
         assert -30.1 <= float(batch.x.min()) <= float(batch.x.max()) <= -9.9
     labels = torch.cat([batch.y for batch in drawn]).sum(1)
     assert labels.unique().tolist() == [1.0, 2.0]
-    # 80 % are mixed, a third of those with themselves.
-    assert float((labels == 2).float().mean()) == pytest.approx(0.8 * 2 / 3, abs=0.12)
+    # A third of the mixtures are of a clip with itself; mixup divides the labels.
+    assert float((labels == 2).float().mean()) == pytest.approx(training.crossfade_probability * 2 / 3, abs=0.12)

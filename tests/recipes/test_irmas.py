@@ -65,7 +65,7 @@ def test_irmas_goes_from_its_archives_to_scores_of_sliding_windows_and_of_the_mi
         assert "Hamming score" in table and "macro F1" in table
         header, *rows = table[table.index("\nlabel ") :].strip().splitlines()
         assert header.split()[:5] == ["label", "clips", "decided", "false", "missed"]
-        assert [row.split()[:2] for row in rows[:3]] == [["cel", "3"], ["flu", "3"], ["voi", "1"]]
+        assert [row.split()[:2] for row in rows[:3]] == [["cello", "3"], ["flute", "3"], ["voice", "1"]]
     assert "decisions at 0.5 for every label" in center and "decisions at 0.5" not in printed
 
 

@@ -78,7 +78,7 @@ def test_what_cannot_be_answered_is_refused_in_words(server: RunningServer, tiny
     soundfile.write(tmp_path / "long.ogg", np.random.default_rng(0).uniform(-0.1, 0.1, 16 * 8_000), 8_000)
     form = {"Content-Type": "multipart/mixed; boundary=x"}
     for (status, reply), expected, words in (
-        (server.tag(b""), 400, "no sound in the request: send the recording itself: curl --data-binary @"),
+        (server.tag(b""), 400, "no sound in the request: send the recording itself, as curl --data-binary @"),
         (server.tag(audio_of(tiny_run, 0), form), 415, "send the recording itself"),
         (server.tag(bytes((1 << 20) + 1)), 413, "it is larger than 1 MB"),
         (server.tag(chunks(1 << 16, 17)), 413, "it is larger than 1 MB"),

@@ -105,7 +105,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     ended = run("--folder", tmp_path / "file" / "set", *SMALL_SET)
     assert (ended.returncode, ended.stderr.count("\n")) == (2, 1)
-    assert ended.stderr.startswith(f"earmark: {tmp_path}/file: File exists; ")
+    assert ended.stderr.startswith(f"earmark: {tmp_path}/file/set: Not a directory; ")
 
 
 def test_the_plan_is_balanced_and_splits_no_piece() -> None:

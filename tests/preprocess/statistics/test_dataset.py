@@ -100,6 +100,7 @@ def test_every_recording_is_in_the_file_or_unreadable(stats: DatasetStatistics) 
         "peak": 0.5,
         "silent_share": 0.0,
         "clipped_share": 0.0,
+        "warning": "",
     }
     assert stats["unreadable"] == [{"clip": "b", "reason": "empty"}]
     assert json.loads(json.dumps(stats)) == stats
