@@ -139,8 +139,9 @@ def test_recordings_that_are_gone_leave_the_picture(tiny_run: TinyRun, capsys: p
 
 
 def test_a_recording_without_frames_has_sound_where_it_can_be_read(tiny_run: TinyRun) -> None:
-    tiny_run.write_store(unreadable=[tiny_run.table["clip"].iloc[8]])
     run.main(tiny_run.arguments)
+    tiny_run.write_store(unreadable=[tiny_run.table["clip"].iloc[8]])
+    (tiny_run.run_paths.submission_dir / "provenance.json").unlink()  # as of scores by another program
     main(tiny_run.arguments)
     page = Page((tiny_run.run_paths.submission_dir / "report.html").read_text(encoding="utf-8"))
     assert (len(page.all("article")), len(page.all("img")), len(page.all("audio"))) == (6, 5, 6)
