@@ -1,6 +1,6 @@
 """SCRIPT make runs: all runs with scores, spread and differing keys, in the terminal and as one page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +9,12 @@ from jsonargparse import ArgumentError, ArgumentParser
 from core.entrypoint import log_warning, run_script
 from core.errors import UserError
 from core.files import atomic_write
+from report.charts import Line, make_chart, pick_colour
 from report.html_pages import TEMPLATES, render_page
 from report.run_table import RunSummary, difference_table, read_runs, score_table, seed_table
 
 PAGE_NAME = "runs.html"
 CURVES = {"lwlrap": "lwlrap of the held-out clips", "val_loss": "loss of the held-out clips", "train_loss": "loss"}
-WIDTH, HEIGHT = 600, 240
-"""Of a chart, in its own units."""
-HUE_STEP = 137.5
-"""Degrees from one run's colour to the next one's: the golden angle, so that neighbours never look alike."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,29 +55,17 @@ def _dataset_values(name: str, runs: Sequence[RunSummary]) -> dict[str, Any]:
         "seeds": seed_table(runs),
         "differences": difference_table(runs).rename_axis("key").reset_index(),
     }
-    colours = {run.name: f"hsl({(210 + number * HUE_STEP) % 360:.0f} 65% 50%)" for number, run in enumerate(runs)}
-    charts = [_chart(title, {run.name: run.curve(column) for run in runs}, colours) for column, title in CURVES.items()]
+    colours = {run.name: pick_colour(number) for number, run in enumerate(runs)}
+    charts = [
+        make_chart(
+            f"{title}, mean over networks",
+            "epoch",
+            [Line(run.name, colours[run.name], list(enumerate(run.curve(column), start=1))) for run in runs],
+        )
+        for column, title in CURVES.items()
+    ]
     contents = {key: (list(table), table.to_numpy().tolist()) for key, table in tables.items() if len(table)}
     return {"name": name, "colours": colours, "charts": list(filter(None, charts)), **contents}
-
-
-def _chart(title: str, curves: Mapping[str, list[float]], colours: Mapping[str, str]) -> dict[str, Any] | None:
-    """Curves over epochs as SVG polylines; None where there are none."""
-    values = [value for curve in curves.values() for value in curve]
-    if not values:
-        return None
-    low, high, n_epochs = min(values), max(values), max(map(len, curves.values()))
-    x_step, y_scale = WIDTH / max(1, n_epochs - 1), HEIGHT / max(high - low, 1e-9)
-    lines = [
-        (
-            run,
-            colours[run],
-            " ".join(f"{epoch * x_step:.1f},{(high - y) * y_scale:.1f}" for epoch, y in enumerate(curve)),
-        )
-        for run, curve in curves.items()
-        if curve
-    ]
-    return {"title": title, "low": low, "high": high, "n_epochs": n_epochs, "lines": lines, "size": (WIDTH, HEIGHT)}
 
 
 if __name__ == "__main__":

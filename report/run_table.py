@@ -10,14 +10,15 @@ import numpy as np
 import pandas as pd
 import torch
 import yaml
+from torch import Tensor
 
-from core.csv_tables import read_table
 from core.errors import UserError
 from core.paths import RECIPE_NAME, RunPaths
 from predict.output.ground_truth import read_oof_scores
+from recipe.prediction import DEFAULT_THRESHOLD
 from train.data.corrected_clips import read_corrected_clips
 from train.evaluate.metrics import METRICS, compute_metrics
-from train.loop.epoch_log import LOG_NAME
+from train.loop.epoch_log import read_logs, sum_minutes
 
 NOT_COMPARED = ("name", "data.folder", "data.table")
 """Keys that say where things are, and not what was done."""
@@ -40,7 +41,7 @@ class RunSummary:
     @property
     def minutes(self) -> float:
         """Of training and validation, those of all networks added."""
-        return float(sum(log.get(name, pd.Series()).sum() for log in self.logs for name in ("train_s", "val_s"))) / 60
+        return sum_minutes(self.logs)
 
     def curve(self, column: str) -> list[float]:
         """The mean over networks by epoch, as far as all networks were trained; [] without such a column."""
@@ -58,7 +59,7 @@ def _read_run(run_paths: RunPaths) -> RunSummary:
     run_dir = run_paths.run_dir
     try:
         recipe = _flatten(yaml.safe_load((run_dir / RECIPE_NAME).read_text(encoding="utf-8")))
-        logs = [read_table(path).apply(pd.to_numeric) for path in sorted(run_dir.glob(f"fold*/{LOG_NAME}"))]
+        logs = list(read_logs(run_dir).values())
     except (UserError, ValueError, AttributeError, yaml.YAMLError) as error:
         return RunSummary(run_dir.name, {}, [], pd.DataFrame(), f"it cannot be read: {error}")
     if not run_paths.oof_csv.exists():
@@ -84,10 +85,16 @@ def _fold_metrics(run_paths: RunPaths, corrections: str | None) -> pd.DataFrame:
         raise UserError("its clips are not those of today: train it again")
     truth, values = torch.from_numpy(known_truth[known]), torch.from_numpy(scores.values[known])
     folds = torch.tensor(clips.table.set_index("clip").loc[scores.clips, "fold"].to_numpy()[known])
-    metrics = {
-        str(fold): compute_metrics(truth[folds == fold], values[folds == fold]) for fold in folds.unique().tolist()
-    }
-    return pd.DataFrame.from_dict(metrics | {"all": compute_metrics(truth, values)}, orient="index")
+    return metrics_by_fold(truth, values, folds)
+
+
+def metrics_by_fold(
+    truth: Tensor, scores: Tensor, folds: Tensor, threshold: float | Tensor = DEFAULT_THRESHOLD
+) -> pd.DataFrame:
+    """Metrics of clips, whose `folds` are int64 [n_clips], as compute_metrics has them: a row a fold, and `all`."""
+    chosen = {str(fold): folds == fold for fold in folds.unique().tolist()} | {"all": torch.ones_like(folds) > 0}
+    rows = {fold: compute_metrics(truth[rows], scores[rows], threshold) for fold, rows in chosen.items()}
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def score_table(runs: Sequence[RunSummary]) -> pd.DataFrame:

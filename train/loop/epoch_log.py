@@ -1,5 +1,6 @@
 """The log of a fold: a CSV with a row an epoch, and TensorBoard's files on request."""
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import fmean
@@ -28,6 +29,22 @@ def read_log(log_dir: Path, epoch: int) -> list[dict[str, Any]]:
             f"{path}: its epochs are no longer 1 to {epoch}: put it back as it was, or train without --resume"
         )
     return [dict(zip(logged.columns, row, strict=True)) for row in logged[:epoch].itertuples(index=False)]
+
+
+def read_logs(run_dir: Path) -> dict[str, pd.DataFrame]:
+    """The logs of a run's networks, by their folders' names: a row an epoch, columns of numbers. Raises UserError."""
+    logs = {}
+    for path in sorted(run_dir.glob(f"fold*/{LOG_NAME}")):
+        try:
+            logs[path.parent.name] = read_table(path, ["epoch"]).apply(pd.to_numeric)
+        except ValueError as error:
+            raise UserError(f"{path} holds a value that is no number ({error}): put it back as it was") from None
+    return logs
+
+
+def sum_minutes(logs: Iterable[pd.DataFrame]) -> float:
+    """Minutes of training and validation, those of all networks added."""
+    return float(sum(log.get(name, pd.Series()).sum() for log in logs for name in ("train_s", "val_s"))) / 60
 
 
 def describe_epoch_choice(run_dir: Path, metric: str) -> list[str]:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from core.errors import UserError
-from train.loop.epoch_log import EpochLog, read_log
+from train.loop.epoch_log import EpochLog, read_log, read_logs
 
 
 def test_a_row_an_epoch(tmp_path: Path) -> None:
@@ -43,6 +43,18 @@ def test_a_log_that_a_spreadsheet_has_changed_is_named(tmp_path: Path, text: str
     (tmp_path / "log.csv").write_text(text)
     with pytest.raises(UserError, match=r"log\.csv"):
         read_log(tmp_path, 2)
+
+
+def test_logs_are_read_as_numbers_by_network(tmp_path: Path) -> None:
+    for network in ("fold0", "fold1_seed1"):
+        (tmp_path / network).mkdir()
+        (tmp_path / network / "log.csv").write_text("epoch,lr,map\n1,0.1,\n")
+    logs = read_logs(tmp_path)
+    assert list(logs) == ["fold0", "fold1_seed1"]
+    assert logs["fold0"].fillna(-1).to_numpy().tolist() == [[1, 0.1, -1]]
+    (tmp_path / "fold0" / "log.csv").write_text("epoch,lr\n1,low\n")
+    with pytest.raises(UserError, match=r"fold0.log\.csv holds a value that is no number"):
+        read_logs(tmp_path)
 
 
 def test_without_tensorboard_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
