@@ -23,7 +23,7 @@ SCRIPT  = $(PY) -m $(1) --recipe recipes/$(RECIPE).yaml --run $(RUN) $(if $(valu
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo demo_audio notes features survey baselines train lr calibrate tune predict blend ensemble export score inspect runs serve worker test check format bench bench-gpu clean
+.PHONY: help setup demo demo_audio notes features survey baselines train lr calibrate tune predict blend ensemble export score inspect report runs serve worker test check format bench bench-gpu clean
 
 help:  ## this list
 	@grep -E '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -96,6 +96,9 @@ score: setup  ## score submissions/RUN/submission.csv (TRUTH=file.csv, or the da
 
 inspect: setup  ## a summary of the result, and submissions/RUN/report.html
 	$(call SCRIPT,report.inspect,--jobs $(JOBS) $(if $(value TRUTH),--truth $(call quoted,$(value TRUTH))) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
+
+report: setup  ## a page of a trained run: curves, labels, confusions, clips to check; submissions/RUN/training_report.html
+	$(call SCRIPT,report.training_report,--jobs $(JOBS))
 
 runs: setup  ## all runs side by side: scores, spread, curves, differing keys; cache/runs.html
 	$(PY) -m report.compare_runs $(ARGS)

@@ -15,6 +15,7 @@ SUBMISSION_NAME, WINDOWS_NAME, DECISIONS_NAME, FAILED_NAME, WARNINGS_NAME = PRED
 REPORT_NAME, PROVENANCE_NAME = "report.html", "provenance.json"
 PREDICTION_NAMES = (*PREDICTION_TABLES, REPORT_NAME, PROVENANCE_NAME)
 """The files of a prediction, in a folder of submissions/."""
+TRAINING_REPORT_NAME = "training_report.html"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from preprocess.dataset.label_names import name_labels
 from recipe.cli import Command
 from train.data.corrected_clips import read_corrected_clips
 from train.evaluate.metrics import compute_metrics
+from train.evaluate.score_table import ScoreTable
 from train.evaluate.windows import TIE_BREAK_WEIGHT
 from train.runs.run_folder import find_corrections
 
@@ -87,8 +88,12 @@ def summarise_submission(command: Command, path: Path) -> SubmissionSummary:
     if not options.input and not options.truth:
         clips = read_corrected_clips(run_paths, find_corrections(run_paths, command.recipe))
         scores = scores.without(clips.dropped)
-    truth = find_truth(options.truth, clips, scores)
-    thresholds = read_thresholds(run_paths.run_dir, scores.labels, command.recipe.prediction)
+    return summarise_scores(command, scores, find_truth(options.truth, clips, scores))
+
+
+def summarise_scores(command: Command, scores: ScoreTable, truth: np.ndarray) -> SubmissionSummary:
+    """Scores of a command's run beside their truth, decided at the run's thresholds."""
+    thresholds = read_thresholds(command.run_paths.run_dir, scores.labels, command.recipe.prediction)
     min_top_score = TIE_BREAK_WEIGHT if command.recipe.prediction.pooling == "vote_fraction" else 0.0
     names = name_labels(scores.labels, command.recipe.data)
     return SubmissionSummary(scores.clips, scores.labels, scores.values, thresholds, truth, min_top_score, names)

@@ -135,5 +135,14 @@ def confusion_matrix(truth: Tensor, scores: Tensor) -> Tensor:
     return torch.bincount(cells, minlength=n_labels * n_labels).reshape(n_labels, n_labels)
 
 
+def missed_for_given(truth: Tensor, decisions: Tensor) -> Tensor:
+    """Clips that miss a label (row) and are wrongly given another (column); on the diagonal, clips rightly given a
+    label: int64 `[n_labels, n_labels]`.
+    """
+    present, given = _present(truth), _present(decisions)
+    instead = (present & ~given).double().T @ (given & ~present).double()
+    return (instead + torch.diag((present & given).sum(0))).long()
+
+
 def _present(values: Tensor) -> Tensor:
     return values if values.dtype == torch.bool else values >= 0.5
