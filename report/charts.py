@@ -102,7 +102,8 @@ def find_ticks(low: float, high: float) -> list[float]:
     """At most MAX_TICKS + 1 round numbers, the first not above `low` and the last not below `high`."""
     if low == high:
         low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
-    locator = MaxNLocator(MAX_TICKS, steps=[1, 2, 5, 10], integer=low == int(low) and high == int(high) and high - low > 1)
+    is_integer = low == int(low) and high == int(high) and high - low > 1
+    locator = MaxNLocator(MAX_TICKS, steps=[1, 2, 5, 10], integer=is_integer)
     ticks = [float(f"{tick:.6g}") for tick in locator.tick_values(low, high)]
     first = max((index for index, tick in enumerate(ticks) if tick <= low), default=0)
     last = min((index for index, tick in enumerate(ticks) if tick >= high), default=len(ticks) - 1)
