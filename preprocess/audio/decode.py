@@ -18,11 +18,12 @@ from core.sandbox import report_progress
 from preprocess.audio.blocks import BLOCK_VALUES, Block, DecodeError, InvalidAudio, UnknownFormat
 from preprocess.audio.decode_soundfile import decode_with_soundfile, error_text
 from preprocess.audio.downmix import Downmix
+from preprocess.audio.ogg_links import FileSection, is_intact_vorbis, split_ogg_links
 from preprocess.audio.wav_header import read_wav_blocks, read_wav_layout
 from preprocess.frames.framing import Samples
 
 BY_FFMPEG = ("FLAC", "OGG", "MP3", "MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III")
-"""Formats and codecs that PyAV reads faster, and to their end whatever their headers say."""
+"""Formats and codecs that PyAV reads to their end, whatever their headers say, but for intact Vorbis."""
 MAX_SAMPLE = 1e8
 """Samples beyond this are no sound, and their power overflows float32."""
 MIN_SAMPLE_RATE_HZ, MAX_SAMPLE_RATE_HZ = 100, 10_000_000
@@ -109,17 +110,40 @@ def _decode_native(file: _ErrorRecordingFile, downmix: Downmix, warnings: list[s
             yield block
     if any_decoded:
         return
-    # The import of PyAV takes a tenth of a second, and not all workers need it.
-    from preprocess.audio.decode_ffmpeg import decode_with_ffmpeg
-
     try:
-        yield from decode_with_ffmpeg(file, downmix, warnings)
+        yield from _decode_links(file, downmix, warnings)
     except UnknownFormat:
         file.seek(0)
         try:  # MP3 of free format, for one
             yield from decode_with_soundfile(file, downmix, warnings)
         except soundfile.SoundFileError as error:
             raise InvalidAudio(f"neither soundfile nor PyAV can read it ({error_text(error)})") from None
+
+
+def _decode_links(file: FileIO, downmix: Downmix, warnings: list[str]) -> Iterator[Block]:
+    """Blocks of the links of an Ogg file, or of another file whole: intact Vorbis by soundfile, all else by PyAV."""
+    start_s = 0.0
+    for link in split_ogg_links(file):
+        try:
+            for sample_rate_hz, samples in _decode_link(link, downmix, warnings, start_s):
+                yield sample_rate_hz, samples
+                start_s += len(samples) / sample_rate_hz
+        except (InvalidAudio, soundfile.SoundFileError) as error:
+            if not start_s:
+                raise error if isinstance(error, InvalidAudio) else UnknownFormat from error
+            warnings.append(f"cannot be read from {start_s:.2f} s on: {error}")
+
+
+def _decode_link(link: FileSection, downmix: Downmix, warnings: list[str], start_s: float) -> Iterator[Block]:
+    is_by_soundfile = is_intact_vorbis(link)
+    link.seek(0)
+    if is_by_soundfile:
+        yield from decode_with_soundfile(link.whole_file or link, downmix, warnings)
+        return
+    # The import of PyAV takes a tenth of a second, and not all workers need it.
+    from preprocess.audio.decode_ffmpeg import decode_with_ffmpeg
+
+    yield from decode_with_ffmpeg(link, downmix, warnings, start_s)
 
 
 def _validate_blocks(blocks: Iterable[Block]) -> Iterator[Block]:

@@ -1,17 +1,14 @@
 """What PyAV reads: blocks of mono float32 at the file's own times; a file's header. Importing it takes 0.1 s."""
 
 from collections.abc import Iterator
-from io import FileIO
 from typing import Any
 
 import av
 import numpy as np
-from soundfile import SoundFileError
 
 from preprocess.audio.blocks import BLOCK_VALUES, Block, InvalidAudio, UnknownFormat
-from preprocess.audio.decode_soundfile import decode_with_soundfile
 from preprocess.audio.downmix import Downmix
-from preprocess.audio.ogg_links import FileSection, has_ogg_end, is_vorbis_of_one_page, split_ogg_links
+from preprocess.audio.ogg_links import FileSection, has_ogg_end
 
 EXACT_FORMATS, EXACT_TOLERANCE_S = ("flac", "ogg"), 0.002
 """Formats whose times are counts of samples: any gap is damage."""
@@ -40,28 +37,17 @@ def read_ffmpeg_header(path: str) -> tuple[int, int, str] | None:
         return None
 
 
-def decode_with_ffmpeg(file: FileIO, downmix: Downmix, warnings: list[str]) -> Iterator[Block]:
+def decode_with_ffmpeg(
+    section: FileSection, downmix: Downmix, warnings: list[str], start_s: float = 0.0
+) -> Iterator[Block]:
     """Blocks of the first audio stream, silent where the file's times leave a gap.
 
-    Adds to `warnings` what cannot be read. Raises InvalidAudio where this is all.
+    Adds to `warnings` what cannot be read; `start_s` is where the section is in the recording. Raises InvalidAudio.
     """
-    start_s = 0.0
-    for link in split_ogg_links(file):
-        try:
-            if is_vorbis_of_one_page(link):
-                for sample_rate_hz, samples in decode_with_soundfile(link, downmix, warnings):
-                    yield sample_rate_hz, samples
-                    start_s += len(samples) / sample_rate_hz
-                continue
-            with _open_audio(link) as container:
-                decoder = _StreamDecoder(container, link, downmix, start_s)
-                yield from decoder.blocks()
-                warnings += decoder.warnings()
-                start_s = decoder.position_s
-        except (InvalidAudio, SoundFileError) as error:
-            if not start_s:
-                raise error if isinstance(error, InvalidAudio) else UnknownFormat from error
-            warnings.append(f"cannot be read from {start_s:.2f} s on: {error}")
+    with _open_audio(section) as container:
+        decoder = _StreamDecoder(container, section, downmix, start_s)
+        yield from decoder.blocks()
+        warnings += decoder.warnings()
 
 
 def _open_audio(source: FileSection) -> Any:

@@ -10,8 +10,8 @@ from preprocess.audio.downmix import Downmix
 from preprocess.audio.ogg_links import FileSection
 from preprocess.audio.wav_header import count_unstated_bytes
 
-CHECKED_FORMATS = ("WAV", "WAVEX", "RF64")
-"""Formats whose lengths read_wav_layout has checked."""
+CHECKED_FORMATS = ("WAV", "WAVEX", "RF64", "OGG")
+"""Formats whose lengths have been checked, by read_wav_layout and is_intact_vorbis."""
 SNDFILE_SYSTEM_ERROR = 2
 """libsndfile's number for an error of the operating system."""
 
@@ -45,6 +45,8 @@ def decode_with_soundfile(
             if not n_read:
                 raise
             warnings.append(f"cannot be read from {n_read / sound.samplerate:.2f} s on: {error_text(error)}")
+        if sound.format == "OGG" and n_read < sound.frames:
+            warnings.append(f"damaged: {(sound.frames - n_read) / sound.samplerate:.2f} s of its sound are missing")
         if not isinstance(file, FileIO) or sound.format in CHECKED_FORMATS:
             return
         if n_read and (n_left := count_unstated_bytes(file)):

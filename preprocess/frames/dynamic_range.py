@@ -41,6 +41,7 @@ def sliding_max(values: npt.NDArray[np.float32], reach: int) -> npt.NDArray[np.f
 
     Van Herk, "A fast algorithm for local minimum and maximum filters", 1992.
     """
+    reach = min(reach, len(values))
     width = 2 * reach + 1
     padded = np.pad(values, (reach, reach + -(len(values) + 2 * reach) % width), constant_values=-np.inf)
     rows = padded.reshape(-1, width)
