@@ -1,4 +1,4 @@
-"""Ogg pages: the links of chained files, each with its own header and maybe its own rate, and whether they are intact."""
+"""Ogg pages: the links of chained files, each with its own header and maybe its own rate, and which are intact."""
 
 import io
 import zlib
