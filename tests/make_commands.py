@@ -16,11 +16,19 @@ SMALL_RECIPE = (
 """A recipe shrunk to seconds of sound."""
 SCRIPTS = {
     "features": "preprocess.features",
+    "survey": "preprocess.survey",
+    "baselines": "train.baselines",
     "train": "train.fit",
+    "lr": "train.find_lr",
     "calibrate": "predict.calibrate",
+    "tune": "predict.tune",
     "predict": "predict.run",
+    "blend": "predict.blend",
+    "export": "predict.export",
     "score": "predict.score",
+    "inspect": "report.inspect",
 }
+WITHOUT_JOBS = {"lr", "blend", "export", "score"}
 
 
 def output_options(root: Path) -> str:
@@ -55,5 +63,5 @@ def run_in_process(root: Path, targets: str, args: str, recipe: str = "demo", **
     known = {"recipe": ROOT / "recipes" / f"{recipe}.yaml", "run": recipe, "data.folder": options.pop("data", None)}
     arguments = [part for key, value in (known | options).items() if value for part in (f"--{key}", str(value))]
     for target in targets.split():
-        jobs = [] if target == "score" else ["--jobs", "1"]
+        jobs = [] if target in WITHOUT_JOBS else ["--jobs", "1"]
         import_module(SCRIPTS[target]).main([*arguments, *jobs, *shlex.split(f"{output_options(root)} {args}")])

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from tests.make_commands import make, run_in_process
+from tests.make_commands import run_in_process
 
 TONES_HZ = {"Zip": 300.0, "Bark": 1_500.0, "Accordion": 6_000.0}
 SAMPLE = ["fname", "Bark", "Zip", "Accordion"]
@@ -51,9 +51,8 @@ def test_a_teacher_then_its_pupil_fill_the_sample_submission(
     runs = tmp_path / "cache" / recipe / "runs"
     # A teacher of two epochs is sure of nothing: it keeps everything.
     pupil = f"{SHORT} --training.teacher {runs}/curated --training.teacher_keep_threshold 0"
-    run_in_process(tmp_path, "train", pupil, recipe, data=freesound)
+    run_in_process(tmp_path, "train predict", pupil, recipe, data=freesound)
     assert "fold0 the teacher keeps " in capsys.readouterr().out
-    make(tmp_path, "predict", pupil, RECIPE=recipe, DATA=freesound)
     submission = pd.read_csv(tmp_path / "submissions" / recipe / "submission.csv")
     sample = pd.read_csv(freesound / "sample_submission.csv")
     assert list(submission.columns) == list(sample.columns) == SAMPLE

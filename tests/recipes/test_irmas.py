@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import soundfile
 
-from tests.make_commands import make, run_in_process
+from tests.make_commands import run_in_process
 from train.runs.checkpoint import load_checkpoint
 
 CODES = ("cel", "flu", "voi")
@@ -55,12 +55,14 @@ def test_irmas_goes_from_its_archives_to_scores_of_sliding_windows_and_of_the_mi
 ) -> None:
     run_in_process(tmp_path, "features train", SHORT, "irmas", data=irmas)
     assert "13 clips, 3 labels, folds [0, 1]" in capsys.readouterr().out
-    printed = make(tmp_path, "tune predict score", SHORT, RECIPE="irmas", DATA=irmas)
+    run_in_process(tmp_path, "tune predict score", SHORT, "irmas", data=irmas)
+    printed = capsys.readouterr().out
     assert "f1_macro on 4 mixtures" in printed
     submission = pd.read_csv(tmp_path / "submissions" / "irmas" / "submission.csv")
     assert list(submission.columns) == ["clip", *CODES]
     assert submission["clip"].tolist() == ["01 - A Piece - Opus 1-1.wav", "01 - A Piece - Opus 1-2.wav", *LAST]
-    center = make(tmp_path, "predict score", f"{SHORT} --prediction.pooling center", RECIPE="irmas", DATA=irmas)
+    run_in_process(tmp_path, "predict score", f"{SHORT} --prediction.pooling center", "irmas", data=irmas)
+    center = capsys.readouterr().out
     for table in (printed.partition(".csv against")[2], center.partition(".csv against")[2]):
         assert "Hamming score" in table and "macro F1" in table
         header, *rows = table[table.index("\nlabel ") :].strip().splitlines()

@@ -10,7 +10,7 @@ import soundfile
 
 from preprocess.dataset.loader import read_dataset
 from recipe.cli import parse_command
-from tests.make_commands import ROOT, make, run_in_process
+from tests.make_commands import ROOT, run_in_process
 
 SAMPLE_RATE_HZ = 22_050
 SMALL_RECIPE = "--training.epochs 1 --training.batch_size 4 --data.folds 2"
@@ -37,9 +37,8 @@ def test_notes_by_their_names_become_a_submission_and_a_page(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = write_tones(tmp_path / "tones", ["A3", "C3", "G3"])
-    run_in_process(tmp_path, "features train", SMALL_RECIPE, "pitch", data=data)
+    run_in_process(tmp_path, "features train predict inspect", SMALL_RECIPE, "pitch", data=data)
     printed = capsys.readouterr().out
-    make(tmp_path, "predict inspect", SMALL_RECIPE, RECIPE="pitch", DATA=data)
     submission = pd.read_csv(tmp_path / "submissions" / "pitch" / "submission.csv")
     assert list(submission.columns) == ["clip", "C3", "G3", "A3"]
     assert set(submission["clip"]) == {f"test/oboe/{name}_1.wav" for name in ("A3", "C3", "G3")}
