@@ -5,15 +5,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from core.csv_tables import read_table
-from tests.make_commands import SMALL_RECIPE, make
+from tests.make_commands import SMALL_RECIPE, run_in_process
 
 
-def test_negatives_are_trained_on_and_scored(tmp_path: Path, tone_folders: Callable[..., Path]) -> None:
+def test_negatives_are_trained_on_and_scored(
+    tmp_path: Path, tone_folders: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     data = tone_folders(clips=8)
     (data / "mid").rename(data / "_background")
-    printed = make(tmp_path, "features train predict score inspect", f"{SMALL_RECIPE} --training.epochs 12", DATA=data)
+    keys = f"{SMALL_RECIPE} --training.epochs 12"
+    run_in_process(tmp_path, "features train predict score inspect", keys, data=data)
+    printed = capsys.readouterr().out
     submission = pd.read_csv(tmp_path / "submissions" / "demo" / "submission.csv", index_col="clip")
     assert list(submission.columns) == ["low, deep", "高い"]
     negatives = submission.index.str.startswith("_background/")

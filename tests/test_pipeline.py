@@ -38,7 +38,8 @@ def test_four_make_commands_go_from_recordings_to_a_scored_csv(
 
 
 def test_same_seed_gives_identical_features_and_scores_whatever_the_jobs(prepared: Path, tmp_path: Path) -> None:
-    make(tmp_path, "features train predict", f"{SMALL_RECIPE} --training.epochs 1", DATA=prepared / "tones", JOBS=2)
+    keys = f"{SMALL_RECIPE} --training.epochs 1 --jobs 2"
+    run_in_process(tmp_path, "features train predict", keys, data=prepared / "tones")
     for name in ("cache/demo/features.h5", "submissions/demo/submission.csv", "submissions/demo/windows.csv"):
         assert (prepared / name).read_bytes() == (tmp_path / name).read_bytes()
 
@@ -78,24 +79,14 @@ def write_noise(path: Path, n_samples: int, random: np.random.Generator) -> None
     soundfile.write(path, 0.1 * random.standard_normal(n_samples), 16_000)
 
 
-@pytest.mark.parametrize(
-    ("targets", "more", "folds", "words"),
-    [
-        ("features", "--data.folder {root}/nowhere", "", ["nowhere"]),
-        ("train", "--features.n_bins 16", "", ["features.h5", "n_bins", "make features"]),
-        ("train", "", "0,9", ["no fold 9", "0, 1"]),
-    ],
-)
-def test_bad_input_stops_make_with_one_line(
-    prepared: Path, targets: str, more: str, folds: str, words: list[str]
-) -> None:
+def test_bad_input_stops_make_with_one_line(prepared: Path) -> None:
     before = files_below(prepared)
-    more = f"{SMALL_RECIPE} {more.format(root=prepared)}"
-    completed = run_make(prepared, targets, more, DATA=prepared / "tones", FOLDS=folds)
+    more = f"{SMALL_RECIPE} --data.folder {prepared}/nowhere"
+    completed = run_make(prepared, "features train", more, DATA=prepared / "tones")
     messages = [line for line in completed.stderr.splitlines() if not line.startswith("make")]
     assert len(messages) == 1, completed.stderr
     assert "Error 2" in completed.stderr
-    assert all(word in messages[0] for word in words), messages
+    assert "nowhere" in messages[0]
     assert files_below(prepared) == before
 
 
@@ -105,6 +96,8 @@ def test_bad_input_stops_make_with_one_line(
         ("features", "--data.folder {root}/empty", ["empty"]),
         ("features", "--data.labels '[\"mid\"]'", ["data.labels"]),
         ("features", "--data.folds 40", ["40", "fold"]),
+        ("train", "--features.n_bins 16", ["features.h5", "n_bins", "make features"]),
+        ("train", "--folds 0,9", ["no fold 9", "0, 1"]),
         ("predict", "--run other", ["other", "make train"]),
         ("score", "--truth {root}/truth.csv", ["truth.csv"]),
     ],

@@ -19,6 +19,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import soundfile
 
+from train import fit
+
 ROOT = Path(__file__).parents[1]
 FLOORS = ("core", "recipe", "preprocess", "train", "predict")
 HOOK = """
@@ -67,11 +69,12 @@ def trace(n_clips: int) -> list[Hop]:
         (folder / "hook" / "sitecustomize.py").write_text(HOOK.format(root=str(ROOT), floors=FLOORS))
         folders = {"data.folder": "sounds", "cache": "cache", "submissions": "submissions"}
         where = [text for option, part in folders.items() for text in (f"--{option}", str(folder / part))]
-        for script, traced in (("preprocess.features", True), ("train.fit", False), ("predict.run", True)):
-            environment = os.environ | {"PYTHONPATH": str(folder / "hook")}
-            environment |= {"TRACE_FOLDER": str(folder / "traces")} if traced else {}
+        environment = os.environ | {"PYTHONPATH": str(folder / "hook"), "TRACE_FOLDER": str(folder / "traces")}
+        for script in ("preprocess.features", "predict.run"):
             command = [sys.executable, "-m", script, *where, *KEYS.split()]
             subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+            if script == "preprocess.features":
+                fit.main([*where, *KEYS.split()])
         lines = [line.split() for path in (folder / "traces").iterdir() for line in path.read_text().splitlines()]
     return [(module, function) for _, module, function in sorted(lines, key=lambda line: float(line[0]))]
 

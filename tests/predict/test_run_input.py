@@ -68,17 +68,17 @@ def test_recordings_score_as_the_same_clips_of_a_dataset(tiny_run: TinyRun, fiel
     assert pd.read_csv(folder / FAILED_NAME)["clip"].tolist() == ["broken.mp3"]
 
 
-def test_what_was_read_in_part_is_told_also_from_the_cache(tiny_run: TinyRun, field: Path) -> None:
+def test_what_was_read_in_part_is_told_also_from_the_cache(
+    tiny_run: TinyRun, field: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     sound, sample_rate_hz = soundfile.read(tiny_run.table["path"].iloc[6], dtype="float32")
     soundfile.write(field / "cut.flac", np.tile(sound, 40), sample_rate_hz)
     content = (field / "cut.flac").read_bytes()
     (field / "cut.flac").write_bytes(content[: len(content) // 2])
     soundfile.write(field / "opposite.wav", np.stack([sound, -sound], axis=1), sample_rate_hz)
-    command = [sys.executable, "-W", "error", "-m", "predict.run", *tiny_run.arguments, "--input", str(field)]
     for _ in range(2):
-        ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        assert ended.returncode == 0, ended.stderr
-        assert "2 recordings are to be checked (cut.flac: it breaks off at" in ended.stderr
+        main([*tiny_run.arguments, "--input", str(field), "--jobs", "1"])
+        assert "2 recordings are to be checked (cut.flac: it breaks off at" in capsys.readouterr().err
         table = pd.read_csv(tiny_run.run_paths.input_dir(field) / WARNINGS_NAME)
         assert table["clip"].tolist() == ["cut.flac", "opposite.wav"]
         assert "breaks off at" in table["warning"][0]

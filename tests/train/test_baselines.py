@@ -24,7 +24,7 @@ KEYS = ["--training.crop_seconds", "0.5", "--features.sample_rate_hz", "16000", 
 
 def test_the_command_writes_a_table_and_a_plot(tmp_path: Path, tone_folders: Callable[..., Path]) -> None:
     keys = "--data.layout folders --data.folds 2 --features.sample_rate_hz 16000"
-    printed = make(tmp_path, "baselines", keys, RECIPE="esc50", DATA=tone_folders(clips=6), JOBS=2)
+    printed = make(tmp_path, "baselines", keys, RECIPE="esc50", DATA=tone_folders(clips=6))
     dataset_dir = tmp_path / "cache" / "esc50"
     table = pd.read_csv(dataset_dir / "baselines.csv")
     assert set(table["input"]) == set(INPUT_SIZES)
