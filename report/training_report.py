@@ -1,61 +1,137 @@
 """SCRIPT make report: a trained run by its out-of-fold clips, as one self-contained HTML page."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from jsonargparse import ArgumentParser
+from jsonargparse.typing import PositiveInt
 
+from core.csv_tables import read_table
 from core.device import pick_device
-from core.entrypoint import run_script
+from core.entrypoint import log_warning, run_script
 from core.files import atomic_write
 from core.paths import TRAINING_REPORT_NAME
 from predict.decide.fitted_params import with_window_threshold
-from predict.inference.run_loader import load_run, warn_if_unfinished
+from predict.inference.run_loader import TrainedRun, load_run, warn_if_unfinished
 from predict.output.summary import METRIC_NAMES
+from preprocess.audio.isolated import decoder_limits
+from preprocess.store.reader import open_store
 from recipe.cli import add_device_options, parse_command, resolve_n_jobs
 from report import summary as summaries
+from report.clip_cards import ClipMedia, build_clip_cards
 from report.html_pages import render_page
+from report.preview import AUDIO_S
 from report.run_table import metrics_by_fold
+from report.saliency import SaliencyMapper
+from report.training.clips_to_check import REASONS, ClipToCheck, choose_clips, describe_clip, find_clips_to_check
 from report.training.curves import chart_logs
 from report.training.label_errors import count_confusions, label_metrics
-from report.training.out_of_fold import summarise_out_of_fold
+from report.training.out_of_fold import OofSummary, summarise_out_of_fold
+from train.data.corrected_clips import DROP, read_corrected_clips
 from train.loop.epoch_log import read_logs, sum_minutes
+from train.runs.run_folder import find_corrections
 
 TEMPLATE = Path(__file__).parent / "training" / "page.html.j2"
 
 
+def add_options(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--clips", type=PositiveInt, default=60, help="Most clips on the page, each with picture and sound."
+    )
+    add_device_options(parser)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    command = parse_command(arguments, "Write a page of a trained run and its out-of-fold clips.", add_device_options)
+    command = parse_command(arguments, "Write a page of a trained run and its out-of-fold clips.", add_options)
     run_paths, options = command.run_paths, command.options
     device, n_jobs = pick_device(options.device), resolve_n_jobs(options.jobs)
     prediction = with_window_threshold(run_paths.run_dir, command.recipe.prediction)
     run = load_run(run_paths.run_dir, prediction, device)
     warn_if_unfinished(run_paths.run_dir, run.recipe.training.epochs)
     logs = read_logs(run_paths.run_dir)
-    oof = summarise_out_of_fold(command, run, device, n_jobs)
-    curated = oof.curated
-    truth, scores, thresholds = map(torch.from_numpy, (curated.truth, curated.scores, curated.thresholds.values))
-    by_fold = metrics_by_fold(truth, scores, torch.from_numpy(oof.folds[~oof.is_noisy]), thresholds)
-    print(by_fold.rename_axis("fold").reset_index().to_string(index=False, float_format="%.4f"))
+    with open_store(run_paths.store, run.recipe.features) as store:
+        clips = read_corrected_clips(run_paths, find_corrections(run_paths, command.recipe), store)
+        oof = summarise_out_of_fold(command, run, store, clips.table, device, n_jobs)
+        paths = dict(zip(clips.table["clip"], map(Path, clips.table["path"]), strict=True))
+        clip_media = ClipMedia(paths, run.recipe.features, decoder_limits(command.recipe.data), store)
+        found = find_clips_to_check(oof)
+        cards = build_cards(oof, choose_clips(found, options.clips), clip_media, run, n_jobs)
+    scores = describe_scores(oof)
+    print(scores["by_fold"].rename_axis("fold").reset_index().to_string(index=False, float_format="%.4f"))
     html = render_page(
         TEMPLATE,
         run=run_paths.run,
         name=run_paths.name,
-        summary=curated,
-        n_noisy=int(oof.is_noisy.sum()),
-        key_metrics=summaries.key_metrics(curated),
         n_networks=len(run.networks),
         minutes=sum_minutes(logs.values()),
         charts_of_logs=chart_logs(logs),
         metric_names=METRIC_NAMES,
-        by_fold=by_fold,
-        label_table=label_metrics(curated),
-        confusions=count_confusions(curated),
+        **scores,
+        **describe_cards(cards, found),
+        **describe_corrections(clips.corrections, oof),
+        one_label=run.activation == "softmax",
     )
     page = run_paths.submission_dir / TRAINING_REPORT_NAME
     with atomic_write(page) as temporary:
         temporary.write_text(html, encoding="utf-8")
     print(f"the page: {page}")
+    if silent := [card for card in cards if card["no_sound"]]:
+        first = f"the first {silent[0]['clip']}: {silent[0]['no_sound']}"
+        log_warning(f"{len(silent)} of the page's {len(cards)} clips have no sound, {first}")
+
+
+def build_cards(
+    oof: OofSummary, chosen: dict[int, ClipToCheck], clip_media: ClipMedia, run: TrainedRun, n_jobs: int
+) -> list[dict[str, Any]]:
+    """The cards of the clips to check, in their order."""
+    for network in run.networks:
+        network.cpu()  # where the frames of single clips are
+    mapper = SaliencyMapper(run, dict(zip(oof.clips.clips, oof.folds.tolist(), strict=True)))
+    reasons = {row: list(clip.ranks) for row, clip in chosen.items()}
+    cards = build_clip_cards(oof.clips, reasons, clip_media, mapper, n_jobs)
+    losses = summaries.clip_table(oof.clips)["loss"]
+    return [
+        describe_clip(card, row, clip, oof) | {"loss": losses[row]}
+        for card, (row, clip) in zip(cards, chosen.items(), strict=True)
+    ]
+
+
+def describe_scores(oof: OofSummary) -> dict[str, Any]:
+    """What the page shows of scores: of folds, of labels, and confusions."""
+    curated = oof.curated
+    truth, scores, thresholds = map(torch.from_numpy, (curated.truth, curated.scores, curated.thresholds.values))
+    return {
+        "summary": curated,
+        "n_noisy": int(oof.is_noisy.sum()),
+        "key_metrics": summaries.key_metrics(curated),
+        "by_fold": metrics_by_fold(truth, scores, torch.from_numpy(oof.folds[~oof.is_noisy]), thresholds),
+        "label_table": label_metrics(curated),
+        "confusions": count_confusions(curated),
+    }
+
+
+def describe_cards(cards: list[dict[str, Any]], found: dict[int, ClipToCheck]) -> dict[str, Any]:
+    """The clips to check, and how many of each reason there are and are shown."""
+    return {
+        "cards": cards,
+        "reasons": REASONS,
+        "n_found": Counter(reason for clip in found.values() for reason in clip.ranks),
+        "n_shown": Counter(reason for card in cards for reason in card["ranks"]),
+        "audio_s": AUDIO_S,
+    }
+
+
+def describe_corrections(corrections: str | None, oof: OofSummary) -> dict[str, Any]:
+    """What corrections.csv is made of: labels with their names, and the rows of earlier corrections."""
+    earlier = read_table(Path(corrections), ["clip", "labels"])[["clip", "labels"]].to_numpy() if corrections else []
+    return {
+        "can_correct": DROP not in oof.clips.labels,
+        "vocabulary": list(zip(oof.clips.labels, oof.clips.label_names, strict=True)),
+        "earlier": [list(row) for row in earlier],
+    }
 
 
 if __name__ == "__main__":

@@ -4,17 +4,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 import torch
 
 from predict.inference.dataset_clips import choose_oof_clips, predict_stored_clips
 from predict.inference.run_loader import TrainedRun
 from predict.output.summary import SubmissionSummary, summarise_scores
 from preprocess.dataset.labels import to_multi_hot
-from preprocess.store.reader import open_store
+from preprocess.store.reader import Store
 from recipe.cli import Command
-from train.data.corrected_clips import read_corrected_clips
 from train.evaluate.score_table import ScoreTable
-from train.runs.run_folder import find_corrections
 
 
 @dataclass(frozen=True)
@@ -36,17 +35,16 @@ class OofSummary:
         return replace(self.clips, clips=clips, scores=self.clips.scores[rows], truth=self.clips.truth[rows])
 
 
-def summarise_out_of_fold(command: Command, run: TrainedRun, device: torch.device, n_jobs: int) -> OofSummary:
+def summarise_out_of_fold(
+    command: Command, run: TrainedRun, store: Store, clips: pd.DataFrame, device: torch.device, n_jobs: int
+) -> OofSummary:
     """Score the training clips of a run's folds anew, in the way that the command's recipe predicts.
 
-    Raises UserError as choose_oof_clips does.
+    `clips` is the table of clips that count. Raises UserError as choose_oof_clips does.
     """
-    run_paths = command.run_paths
-    with open_store(run_paths.store, run.recipe.features) as store:
-        corrected = read_corrected_clips(run_paths, find_corrections(run_paths, command.recipe), store)
-        predictions = predict_stored_clips(choose_oof_clips(corrected.table, run), run, store, device, n_jobs)
-    table = corrected.table.set_index("clip").loc[list(predictions)]
+    predictions = predict_stored_clips(choose_oof_clips(clips, run), run, store, device, n_jobs)
+    table = clips.set_index("clip").loc[list(predictions)]
     scores = ScoreTable(list(predictions), run.labels, np.stack([each.scores for each in predictions.values()]))
     truth = to_multi_hot(table["labels"], run.labels, clips=table.index)
     summary = summarise_scores(command, scores, truth)
-    return OofSummary(summary, table["fold"].to_numpy(), (table["label_quality"] == "noisy").to_numpy())
+    return OofSummary(summary, np.array(table["fold"]), np.array(table["label_quality"] == "noisy"))

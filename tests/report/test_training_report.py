@@ -8,25 +8,28 @@ import pandas as pd
 import pytest
 from selenium import webdriver
 
+from core.csv_tables import read_table
 from core.errors import UserError
 from recipe import as_dict
 from report import training_report
-from tests.browser import open_browser
+from tests.browser import open_browser, wait_until
 from tests.predict.conftest import FEATURES, LABELS, TinyRun, make_tiny_run
 from train import fit
+from train.data.corrected_clips import read_corrected_clips
 
 FEATURE_KEYS = [f"--features.{key}={value}" for key, value in as_dict(FEATURES).items() if value not in (None, [])]
+OPTIONS = ["--training.epochs", "2", "--training.batch_size", "2", "--training.crop_seconds", "0.5", "--device", "cpu"]
 NOISY = 5
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
-    """Networks of two folds, two epochs each; clip NOISY is noisy."""
+    """Networks of two folds, two epochs each; clips of fold 1 have wrong labels, and one of them is noisy."""
     run = make_tiny_run(tmp_path_factory.mktemp("trained"))
+    run.table.loc[[1, 3, NOISY], "labels"] = [LABELS[2], LABELS[1], LABELS[0]]
     run.table.loc[NOISY, "label_quality"] = "noisy"
     run.write_table(run.table)
-    options = ["--training.epochs", "2", "--training.batch_size", "2", "--training.crop_seconds", "0.5"]
-    fit.main([*run.arguments, *FEATURE_KEYS, *options, "--restart", "--device", "cpu"])
+    fit.main([*run.arguments, *FEATURE_KEYS, *OPTIONS, "--restart"])
     return run
 
 
@@ -92,6 +95,73 @@ def test_the_confusion_matrix_is_that_of_make_train(trained: TinyRun, script: Ca
     cells = f"[...document.querySelectorAll('.matrix tbody tr')].map({row})"
     expected = pd.read_csv(trained.run_paths.run_dir / "confusion.csv", index_col="label")
     assert script(cells) == expected.to_numpy().tolist()
+
+
+@pytest.fixture
+def downloads(browser: webdriver.Chrome, tmp_path: Path) -> Path:
+    """The folder to which the browser downloads."""
+    browser.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    return tmp_path
+
+
+def download(script: Callable[..., Any], folder: Path) -> Path:
+    path = folder / "corrections.csv"
+    path.unlink(missing_ok=True)
+    script("document.querySelector('.download').click()")
+    assert wait_until(path.exists)
+    return path
+
+
+def test_clips_to_check_are_the_label_issues_of_make_train_and_play(
+    trained: TinyRun, script: Callable[..., Any]
+) -> None:
+    issues = pd.read_csv(trained.run_paths.run_dir / "label_issues.csv")["clip"].tolist()
+    assert issues
+    shown = "[...document.querySelectorAll('article:not([hidden])')].map(card => card.dataset.clip)"
+    assert script(shown) == issues
+    script("document.querySelector('.filters [data-reason=loss]').click()")
+    assert len(script(shown)) == 5
+    assert trained.table["clip"][NOISY] not in script(shown)
+    script("document.querySelector('audio').load()")
+    assert wait_until(lambda: script("document.querySelector('audio').duration"))
+    maps = "document.querySelectorAll('.picture .saliency').length"
+    script("document.querySelector('button[data-saliency]').click()")
+    assert script(maps) == 1
+
+
+def test_decisions_become_corrections_that_training_takes(
+    trained: TinyRun, browser: webdriver.Chrome, script: Callable[..., Any], downloads: Path
+) -> None:
+    assert script("document.querySelector('.download').disabled")
+    first, second, third, *_ = script("[...document.querySelectorAll('article:not([hidden])')]")
+    clips = [script("arguments[0].dataset.clip", card) for card in (first, second, third)]
+    script("arguments[0].querySelector('[data-decision=drop]').click()", first)
+    second.send_keys("r")
+    boxes = script("[...arguments[0].querySelectorAll('input')]", second)
+    assert script("arguments[0].checkVisibility() && document.activeElement === arguments[0]", boxes[0])
+    for box in boxes:
+        script(
+            "arguments[0].checked !== (arguments[1] !== 'low') && arguments[0].click()", box, box.get_attribute("value")
+        )
+    third.send_keys("k")
+    assert script("document.querySelector('#decided').textContent") == "1 kept, 1 relabelled, 1 dropped, of 6"
+    path = download(script, downloads)
+    corrected = read_corrected_clips(trained.run_paths, str(path))
+    labels = corrected.table.set_index("clip")["labels"]
+    assert corrected.dropped == {clips[0]}
+    relabelled = labels[clips[1]]
+    assert sorted(relabelled.split(";")) == sorted(LABELS[1:])
+    before = trained.table.set_index("clip")["labels"]
+    assert labels.drop(clips[1]).equals(before[labels.index].drop(clips[1]))
+
+    run = [*trained.arguments, "--run", "corrected"]
+    fit.main([*run, *FEATURE_KEYS, *OPTIONS, "--training.corrections", str(path.rename(downloads / "first.csv"))])
+    training_report.main([*run, "--device", "cpu", "--clips", "3"])
+    browser.get((trained.run_paths.submissions / "corrected" / "training_report.html").as_uri())
+    card = script("document.querySelector('article:not([hidden])')")
+    card.send_keys("d")
+    again = read_table(download(script, downloads)).set_index("clip")["labels"].to_dict()
+    assert again == {clips[0]: "drop", clips[1]: relabelled, card.get_attribute("data-clip"): "drop"}
 
 
 def test_a_run_that_was_not_trained_says_what_to_run(trained: TinyRun) -> None:

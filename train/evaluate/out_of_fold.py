@@ -86,8 +86,9 @@ def metrics_row(training_set: TrainingSet, scores: Tensor, rows: np.ndarray) -> 
 def write_tables(run_paths: RunPaths, training_set: TrainingSet, scores: Tensor, curated: np.ndarray) -> list[str]:
     """Write oof.csv and label_issues.csv of all clips, per_label.csv and confusion.csv of curated ones; their lines."""
     run_dir, labels = run_paths.run_dir, training_set.labels
-    write_scores(run_paths.oof_csv, training_set.frame_bank.clips, labels, scores.numpy())
-    label_issues = find_label_issues(training_set, scores)
+    clips, noisy = training_set.frame_bank.clips, training_set.noisy
+    write_scores(run_paths.oof_csv, clips, labels, scores.numpy())
+    label_issues = find_label_issues(clips, labels, training_set.targets, noisy, scores)
     write_table(run_dir / "label_issues.csv", LABEL_ISSUE_COLUMNS, label_issues)
     truth = training_set.targets[curated]
     with atomic_write(run_dir / "per_label.csv") as temporary:
@@ -108,28 +109,31 @@ def write_confusion(path: Path, labels: Sequence[str], truth: Tensor, scores: Te
     write_table(path, ["label", *labels], ([label, *row] for label, row in zip(labels, counts, strict=True)))
 
 
-def find_label_issues(training_set: TrainingSet, scores: Tensor) -> list[tuple[str, str, str, str, str]]:
+def find_label_issues(
+    clips: Sequence[str], labels: Sequence[str], targets: Tensor, noisy: Tensor, scores: Tensor
+) -> list[tuple[str, str, str, str, str]]:
     """Rows of LABEL_ISSUE_COLUMNS, highest issue first, of clips where an absent label scores above a given one.
 
+    `targets` and `scores` are [n_clips, n_labels], `noisy` is boolean [n_clips]; `labels` are the vocabulary. In a row,
     `labels` are those that score at least MIN_PROPOSAL_SCORE, or else DROP: reviewed, the file serves as
     `training.corrections`. `issue_score` is the highest score of an absent label less the lowest of a given one,
     or less MIN_PROPOSAL_SCORE for a clip without labels.
     """
-    present = training_set.targets >= 0.5
+
+    def join(chosen: Tensor) -> str:
+        return join_labels(label for label, here in zip(labels, chosen.tolist(), strict=True) if here)
+
+    present = targets >= 0.5
     lowest_given = torch.where(present.any(1), scores.masked_fill(~present, 1).amin(1), MIN_PROPOSAL_SCORE)
     issue_scores = scores.masked_fill(present, 0).amax(1) - lowest_given
     return [
         (
-            training_set.frame_bank.clips[row],
-            _join_selected(training_set, scores[row] >= MIN_PROPOSAL_SCORE) or DROP,
-            _join_selected(training_set, present[row]),
-            "noisy" if training_set.noisy[row] else "curated",
+            clips[row],
+            join(scores[row] >= MIN_PROPOSAL_SCORE) or DROP,
+            join(present[row]),
+            "noisy" if noisy[row] else "curated",
             f"{float(issue_scores[row]):.4f}",
         )
         for row in issue_scores.argsort(descending=True, stable=True).tolist()
         if issue_scores[row] > 0
     ]
-
-
-def _join_selected(training_set: TrainingSet, chosen: Tensor) -> str:
-    return join_labels(label for label, here in zip(training_set.labels, chosen.tolist(), strict=True) if here)

@@ -19,9 +19,10 @@ from train.evaluate.score_table import read_scores
 
 
 def test_clips_whose_absent_label_outscores_a_given_one_are_label_issues() -> None:
-    training_set = make_training_set([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]], [False, True, False, True])
+    clips, noisy = [f"clip {number}" for number in range(4)], torch.tensor([False, True, False, True])
+    targets = torch.tensor([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1]])
     scores = torch.tensor([[0.9, 0.1, 0.2], [0.7, 0.1, 0.0], [0.9, 0.2, 0.3], [0.2, 0.4, 0.3]])
-    assert find_label_issues(training_set, scores) == [
+    assert find_label_issues(clips, ["hum", "low, deep", "高い"], targets, noisy, scores) == [
         ("clip 1", "hum", "low, deep", "noisy", "0.6000"),
         ("clip 2", "hum", "hum;low, deep", "curated", "0.1000"),
         ("clip 3", "drop", "高い", "noisy", "0.1000"),
