@@ -11,7 +11,7 @@ from core.errors import UserError
 from core.files import atomic_write
 from report.charts import Line, make_chart, pick_colour
 from report.html_pages import TEMPLATES, render_page
-from report.run_table import RunSummary, difference_table, read_runs, score_table, seed_table
+from report.training.run_table import RunSummary, difference_table, read_runs, score_table, seed_table
 
 PAGE_NAME = "runs.html"
 CURVES = {"lwlrap": "lwlrap of the held-out clips", "val_loss": "loss of the held-out clips", "train_loss": "loss"}

@@ -24,12 +24,12 @@ from report import summary as summaries
 from report.clip_cards import ClipMedia, build_clip_cards
 from report.html_pages import render_page
 from report.preview import AUDIO_S
-from report.run_table import metrics_by_fold
 from report.saliency import SaliencyMapper
 from report.training.clips_to_check import REASONS, ClipToCheck, choose_clips, describe_clip, find_clips_to_check
 from report.training.curves import chart_logs
 from report.training.label_errors import count_confusions, label_metrics
 from report.training.out_of_fold import OofSummary, summarise_out_of_fold
+from report.training.run_table import metrics_by_fold
 from train.data.corrected_clips import DROP, read_corrected_clips
 from train.loop.epoch_log import read_logs, sum_minutes
 from train.runs.run_folder import find_corrections

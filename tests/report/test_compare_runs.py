@@ -12,7 +12,7 @@ from core.errors import UserError
 from preprocess.dataset.clip_table import COLUMNS, write_clip_table
 from preprocess.dataset.labels import write_vocabulary
 from report import compare_runs
-from report.run_table import difference_table, read_runs, score_table, seed_table
+from report.training.run_table import difference_table, read_runs, score_table, seed_table
 from tests.browser import open_browser
 from tests.make_commands import run_make
 from train.evaluate.score_table import write_scores
