@@ -58,8 +58,9 @@ notes: setup  ## render the notes of recipes pitch, pitch_twelve and pitch_chord
 features: setup  ## recordings -> cache/RECIPE/features.h5
 	$(call SCRIPT,preprocess.features,--jobs $(JOBS) $(on_cluster))
 
-survey: setup  ## what is in the data, before training
+survey: setup  ## what is in the data, before training, and cache/RECIPE/survey.html to look at and listen to
 	$(call SCRIPT,preprocess.survey,--jobs $(JOBS))
+	$(call SCRIPT,report.survey,--jobs $(JOBS))
 
 baselines: setup  ## simple models on simple inputs, out of fold: a table, and accuracy over k
 	$(call SCRIPT,train.baselines,--jobs $(JOBS))

@@ -70,6 +70,11 @@ class RunPaths:
         return self.dataset_dir / WARNINGS_NAME
 
     @property
+    def survey_json(self) -> Path:
+        """Statistics of the dataset."""
+        return self.dataset_dir / "survey.json"
+
+    @property
     def run_dir(self) -> Path:
         """Weights, logs and out-of-fold scores."""
         return self.dataset_dir / "runs" / self.run

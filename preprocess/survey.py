@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     channel, paths = command.recipe.features.channel, list(dataset.table["path"])
     measured = measure_recordings(paths, channel, n_jobs, decoder_limits(data))
     stats = {"layout": data.layout, "folder": str(dataset.folder), **dataset_statistics(dataset, measured)}
-    path = command.run_paths.dataset_dir / "survey.json"
+    path = command.run_paths.survey_json
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(stats, ensure_ascii=False, indent=1), encoding="utf-8")
     print(f"{command.recipe.name}: layout {data.layout} in {dataset.folder}\n")

@@ -1,7 +1,9 @@
 """A clip's picture and sound as data URIs, so that one HTML file holds them."""
 
 import base64
+from collections.abc import Iterable
 from io import BytesIO
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -12,6 +14,8 @@ DYNAMIC_RANGE_DB = 80.0
 """Below the loudest point of a picture, everything is black."""
 MAX_OPACITY = 0.85
 """Opacity of a saliency map where it is 0."""
+MAX_MEDIA_BYTES = 13_000_000
+"""Of the media of a page of less than 15 MB."""
 
 
 def picture_uri(frames: np.ndarray) -> str:
@@ -45,6 +49,18 @@ def _envelope(bounds: np.ndarray) -> np.ndarray:
 
 def audio_uri(mp3: bytes) -> str:
     return _uri("audio/mpeg", mp3)
+
+
+def limit_media(cards: Iterable[dict[str, Any]]) -> int:
+    """Take pictures and sound from the cards, those of clips, behind MAX_MEDIA_BYTES of them; returns their number."""
+    n_bytes = n_limited = 0
+    for card in cards:
+        media = {key: len(value) for key, value in card.items() if str(value).startswith("data:")}
+        n_bytes += sum(media.values())
+        if media and n_bytes > MAX_MEDIA_BYTES:
+            card |= dict.fromkeys(media) | {"no_sound": "left out, for the page would be too large"}
+            n_limited += 1
+    return n_limited
 
 
 def _png_uri(image: Image.Image) -> str:

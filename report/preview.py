@@ -33,21 +33,22 @@ class Preview:
 
 def read_preview(path: str, features: Features | None) -> Preview:
     """The preview of a recording; without `features` it has no frames. Raises DecodeError."""
-    mp3 = _encode_mp3(_read_beginning(path, MP3_RATE_HZ, AUDIO_S))
+    mp3 = encode_mp3(read_beginning(path, MP3_RATE_HZ, AUDIO_S))
     if features is None:
         return Preview(mp3)
     return Preview(
-        mp3, compute_frames(_read_beginning(path, features.sample_rate_hz, PICTURE_S, features.channel), features)
+        mp3, compute_frames(read_beginning(path, features.sample_rate_hz, PICTURE_S, features.channel), features)
     )
 
 
-def _read_beginning(path: str, sample_rate_hz: int, max_s: float, channel: str | int = "mean") -> np.ndarray:
+def read_beginning(path: str, sample_rate_hz: int, max_s: float, channel: str | int = "mean") -> np.ndarray:
     """The first `max_s` seconds of a recording, float32 [n_samples]."""
     blocks = decode_blocks(path, sample_rate_hz, channel)
     return np.concatenate(list(take_samples(blocks, round(max_s * sample_rate_hz))))
 
 
-def _encode_mp3(samples: np.ndarray) -> bytes:
+def encode_mp3(samples: np.ndarray) -> bytes:
+    """A sound float32 [n_samples] at MP3_RATE_HZ, less loud where it would clip."""
     data = BytesIO()
     peak = float(np.abs(samples).max(initial=0))
     soundfile.write(data, samples * (MAX_PEAK / peak if peak > MAX_PEAK else 1), MP3_RATE_HZ, format="MP3")

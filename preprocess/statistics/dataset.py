@@ -1,13 +1,16 @@
 """Statistics of a dataset: the measures of every recording, counted by label, fold and split."""
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from core.errors import UserError
 from preprocess.audio.blocks import DecodeError
 from preprocess.dataset.clip_table import TEST_FOLD
 from preprocess.dataset.labels import split_labels, to_multi_hot
@@ -56,6 +59,21 @@ def dataset_statistics(dataset: Dataset, measured: Sequence[AudioStats | DecodeE
         "notes": dataset.notes,
         "recordings": audio[["clip", *MEASURES, "warning"]].round(DECIMALS).to_dict("records"),
     }
+
+
+def read_statistics(path: Path, dataset: Dataset) -> DatasetStatistics:
+    """What `make survey` wrote of a dataset. Raises UserError where it is missing, damaged, or of other clips."""
+    try:
+        stats: DatasetStatistics = json.loads(path.read_text(encoding="utf-8"))
+        clips = {one["clip"] for one in [*stats["recordings"], *stats["unreadable"]]}
+        labels = [label["label"] for label in stats["labels"]]
+    except FileNotFoundError:
+        raise UserError(f"{path}: there are no statistics; run make survey first") from None
+    except (ValueError, KeyError, TypeError):
+        raise UserError(f"{path}: it is damaged; run make survey again") from None
+    if clips != set(dataset.table["clip"]) or labels != dataset.vocabulary:
+        raise UserError(f"{path}: it is of other clips or labels than {dataset.folder} has; run make survey again")
+    return stats
 
 
 def _by_subset(table: pd.DataFrame, amounts: np.ndarray) -> dict[str, float]:

@@ -20,14 +20,14 @@ CLIPPED_SHARE = 0.001
 
 def format_report(stats: DatasetStatistics) -> Iterator[str]:
     """The overview, the labels and folds, then the warnings."""
-    for name, text in _overview(stats).items():
+    for name, text in overview(stats).items():
         yield f"{name:<10}{text}"
     yield ""
     yield from _label_table(stats)
     yield ""
     if pairs := _co_occurring_labels(stats):
         yield f"{'together':<10}{_join_first(pairs)}"
-    warnings = {headline: items for headline, items in _warnings(stats).items() if items}
+    warnings = find_warnings(stats)
     for headline, items in warnings.items():
         yield f"! {len(items):,} {headline}"
         yield from (f"    {item}" for item in items[:MAX_EXAMPLES])
@@ -39,7 +39,8 @@ def format_report(stats: DatasetStatistics) -> Iterator[str]:
         yield f"{'warnings':<10}none: every recording can be read, none is there twice, no fold leaks"
 
 
-def _overview(stats: DatasetStatistics) -> dict[str, str]:
+def overview(stats: DatasetStatistics) -> dict[str, str]:
+    """Clips, sound, lengths, levels, formats, labels and folds in words, by their names."""
     totals = {
         "clips": _format_subsets(stats["clips"], "{:,}".format),
         "sound": _format_subsets(stats["hours"], _format_duration),
@@ -131,8 +132,8 @@ def _co_occurring_labels(stats: DatasetStatistics) -> list[str]:
     return [f"{first} + {second} {-times}" for times, first, second in sorted(pairs)]
 
 
-def _warnings(stats: DatasetStatistics) -> dict[str, list[str]]:
-    """Things to check before training: headlines, and the clips or labels they are about."""
+def find_warnings(stats: DatasetStatistics) -> dict[str, list[str]]:
+    """Things to check before training: headlines, and the clips or labels they are about, at least one each."""
     recordings = stats["recordings"]
     silent = [one["clip"] for one in recordings if one["silent_share"] >= SILENT_SHARE]
     clipped = [one for one in recordings if one["clipped_share"] >= CLIPPED_SHARE]
@@ -140,7 +141,7 @@ def _warnings(stats: DatasetStatistics) -> dict[str, list[str]]:
     across = [leak["clip"] for leak in stats["leaks"]]
     within = [clips for clips in stats["duplicates"] if clips not in across]
     gaps = [(label["label"], fold) for label in stats["labels"] for fold, n in label["by_fold"].items() if not n]
-    return {
+    found = {
         "recording(s) cannot be read": [f"{one['clip']}: {one['reason']}" for one in stats["unreadable"]],
         "recording(s) are to be checked": [f"{one['clip']}: {one['warning']}" for one in recordings if one["warning"]],
         "recording(s) are silent throughout": silent,
@@ -158,6 +159,7 @@ def _warnings(stats: DatasetStatistics) -> dict[str, list[str]]:
         "time(s) a label has no clip in a fold, so no score there": [f"{label} in {fold}" for label, fold in gaps],
         "thing(s) were left out": stats["warnings"],
     }
+    return {headline: items for headline, items in found.items() if items}
 
 
 def _join_same(clips: Iterable[str], remarks: Iterable[str]) -> str:
