@@ -62,7 +62,8 @@ class SubmissionSummary:
     @cached_property
     def top1(self) -> np.ndarray:
         """The label with the highest score of each clip [n_clips]; -1 where it has none."""
-        return np.where(self.scores.max(axis=1) >= self.min_top_score, self.scores.argmax(axis=1), -1)
+        highest = self.scores.max(axis=1)
+        return np.where((highest >= self.min_top_score) & (highest > 0), self.scores.argmax(axis=1), -1)
 
     @cached_property
     def has_truth(self) -> np.ndarray:

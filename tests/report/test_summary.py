@@ -76,6 +76,14 @@ def test_no_label_is_top1_in_a_clip_without_votes() -> None:
     assert "no vote" in format_summary(summary)
 
 
+def test_no_label_is_top1_where_all_scores_are_0() -> None:
+    """As of a program whose scores are shares of votes alone: the first label is not the answer."""
+    summary = notes(np.eye(3)[[0, 1]], np.array([[0, 0, 0], [0, 0.5, 0]]))
+    assert summary.top1.tolist() == [-1, 1]
+    assert summary.metrics()["accuracy"] == 0.5
+    assert clip_table(summary)["predicted_label"].tolist() == ["no vote", "B3"]
+
+
 def test_wrong_clips_come_the_furthest_first() -> None:
     # e is given x at 0.95, which it is not; b is denied y at 0.3; d is not known.
     assert rank_clips(summarise())["error"] == [4, 1]
@@ -191,7 +199,8 @@ def test_the_page_has_the_matrix_and_the_losses(tiny_run: TinyRun, capsys: pytes
     html = (tiny_run.run_paths.submission_dir / "report.html").read_text(encoding="utf-8")
     assert "<h2>Confusion matrix</h2>" in html
     assert "<h2>Top losses</h2>" in html
-    assert html.count('<tr class="right">') + html.count('<tr class="wrong">') == 6
+    losses = html.partition('<table class="losses">')[2].partition("</table>")[0]
+    assert losses.count('<tr class="right">') + losses.count('<tr class="wrong">') == 6
     matrix = html.partition('<table class="matrix">')[2].partition("</table>")[0]
     assert matrix.count("<tr>") == 4
     assert matrix.count("<td") == 9

@@ -108,9 +108,13 @@ def hamming_score(truth: Tensor, decisions: Tensor) -> float:
 
 
 def accuracy(truth: Tensor, scores: Tensor) -> float:
-    """Share of the clips with exactly one label whose highest score is that label's; NaN where there are none."""
+    """Share of the clips with exactly one label whose highest score is that label's; NaN where there are none.
+
+    No label is the highest of a clip whose scores are all 0.
+    """
     single = _present(truth).sum(1) == 1
-    return float((scores[single].argmax(1) == truth[single].argmax(1)).double().mean())
+    highest, predicted = scores[single].max(1)
+    return float(((predicted == truth[single].argmax(1)) & (highest > 0)).double().mean())
 
 
 def per_label_table(truth: Tensor, scores: Tensor, decisions: Tensor, labels: Sequence[str]) -> pd.DataFrame:
