@@ -95,8 +95,8 @@ export: setup  ## submissions/RUN/model to hand on: weights, ONNX, recipe, label
 score: setup  ## score submissions/RUN/submission.csv (TRUTH=file.csv, or the dataset's own labels)
 	$(call SCRIPT,predict.score,$(if $(value TRUTH),--truth $(call quoted,$(value TRUTH))) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
 
-inspect: setup  ## a summary of the result, and submissions/RUN/report.html
-	$(call SCRIPT,report.inspect,--jobs $(JOBS) $(if $(value TRUTH),--truth $(call quoted,$(value TRUTH))) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
+inspect: setup  ## a summary of the result, and submissions/RUN/report.html (AGAINST=other_run for both side by side)
+	$(call SCRIPT,report.inspect,--jobs $(JOBS) $(if $(AGAINST),--against $(AGAINST)) $(if $(value TRUTH),--truth $(call quoted,$(value TRUTH))) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
 
 report: setup  ## a page of a trained run: curves, labels, confusions, clips to check; submissions/RUN/training_report.html
 	$(call SCRIPT,report.training_report,--jobs $(JOBS))

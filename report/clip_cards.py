@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
 from core.progress import progress_bar
@@ -22,6 +23,7 @@ from report.media import audio_uri, picture_uri, saliency_uri
 from report.preview import Preview, read_preview
 from report.saliency import SaliencyMapper
 from report.summary import top_labels
+from report.window_strips import window_strips
 
 N_TOP_LABELS = 5
 
@@ -64,11 +66,15 @@ class ClipMedia:
 def build_clip_cards(
     summary: SubmissionSummary,
     chosen: dict[int, list[str]],
+    windows: Mapping[str, pd.DataFrame],
     clip_media: ClipMedia,
     mapper: SaliencyMapper | None,
     n_jobs: int,
 ) -> list[dict[str, Any]]:
-    """What the page shows of each chosen clip, by index the reasons why; `no_sound` says why a clip has no player."""
+    """What the page shows of each chosen clip, by index the reasons why; `no_sound` says why a clip has no player.
+
+    `windows` are those of clips by name, as `read_windows`; clips without any have no strips.
+    """
     rows, cards = {summary.clips[index]: index for index in chosen}, dict[str, dict[str, Any]]()
     names = dict(zip(summary.labels, summary.label_names, strict=True))
     with progress_bar(len(rows), "page", "clip") as bar, closing(clip_media.read(list(rows), n_jobs)) as previews:
@@ -78,12 +84,19 @@ def build_clip_cards(
             if mapper and frames is not None:
                 maps = mapper.saliency(clip, torch.from_numpy(frames), [label["label"] for label in labels])
                 labels = [label | {"saliency": saliency_uri(each)} for label, each in zip(labels, maps, strict=True)]
+            times, duration_s = None, clip_media.duration_s(clip)
+            if clip in windows:
+                times, strips = window_strips(windows[clip], [label["label"] for label in labels])
+                labels = [label | {"strip": strip} for label, strip in zip(labels, strips, strict=True)]
+                duration_s = max(times["end_s"]) if duration_s is None else duration_s
             labels = [label | {"label": names[label["label"]]} for label in labels]
             cards[clip] = {
                 "clip": clip,
+                "row": index,
                 "reasons": chosen[index],
                 "picture": None if frames is None else picture_uri(frames),
-                "duration_s": clip_media.duration_s(clip),
+                "duration_s": duration_s,
+                "window_times": times,
                 "audio": audio_uri(preview.mp3) if isinstance(preview, Preview) else None,
                 "no_sound": preview.reason if isinstance(preview, DecodeError) else None,
                 "has_truth": bool(summary.has_truth[index]),

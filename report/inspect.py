@@ -1,21 +1,23 @@
 """SCRIPT make inspect: the summary of a submission, in the terminal and as one self-contained HTML page."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
 from core.entrypoint import log_warning, run_script
 from core.errors import UserError
 from core.files import atomic_write
-from core.paths import REPORT_NAME
+from core.paths import REPORT_NAME, SUBMISSION_NAME, WINDOWS_NAME
 from predict.inference.recordings import find_input_files
 from predict.inference.run_loader import load_run
 from predict.output.ground_truth import add_submission_options, submission_path
+from predict.output.submission import read_windows
 from predict.output.summary import SubmissionSummary, summarise_submission
 from preprocess.audio.isolated import decoder_limits
 from preprocess.dataset.clip_table import check_frames_digests, read_clip_table
@@ -26,6 +28,7 @@ from report.clip_cards import ClipMedia, build_clip_cards
 from report.html_pages import render_page
 from report.preview import AUDIO_S, PICTURE_S
 from report.saliency import SaliencyMapper
+from report.score_comparison import Comparison
 from train.runs.run_folder import find_best_checkpoints
 
 TEMPLATE = Path(__file__).parent / "templates" / "inspect.html.j2"
@@ -38,6 +41,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--clips", type=PositiveInt, default=60, help="Most clips on the page, each with picture and sound."
     )
+    parser.add_argument("--against", type=str | None, help="Another run, whose scores of the same clips are shown too.")
     parser.add_argument("--no_maps", action="store_true", help="Leave out the saliency maps.")
     parser.add_argument("--jobs", type=int, default=-1, help="Processes that decode; -1 is one a core.")
 
@@ -50,11 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     source = summary.thresholds.source
     print(f"{path}: {len(summary.clips)} clips, {len(summary.labels)} labels, decided at {source}\n")
     print(summaries.format_summary(summary))
+    title, against = page_title(command, path), None
+    if options.against:
+        against = Comparison.read(command, title, path, summary)
+        print(f"\n{against.format()}")
     with open_clip_media(command) as clip_media:
         mapper = None if options.no_maps else open_saliency_mapper(command, summary.labels)
-        cards = build_clip_cards(summary, summaries.select_clips(summary, options.clips), clip_media, mapper, n_jobs)
+        chosen = summaries.select_clips(summary, options.clips, against.differing if against else ())
+        windows = read_clip_windows(path, summary, chosen)
+        cards = build_clip_cards(summary, chosen, windows, clip_media, mapper, n_jobs)
     page = path.with_suffix(".html") if options.submission else path.with_name(REPORT_NAME)
-    write_page(page, page_title(command, path), summary, cards, PICTURE_S if options.input else None)
+    write_page(page, title, summary, cards, against, PICTURE_S if options.input else None)
     print(f"\nthe page: {page}")
     if failed := [card for card in cards if card["no_sound"]]:
         first = f"the first {failed[0]['clip']}: {failed[0]['no_sound']}"
@@ -97,6 +107,18 @@ def open_saliency_mapper(command: Command, labels: list[str]) -> SaliencyMapper 
     return SaliencyMapper(run, dict(zip(table["clip"], table["fold"], strict=True)))
 
 
+def read_clip_windows(path: Path, summary: SubmissionSummary, rows: Collection[int]) -> dict[str, pd.DataFrame]:
+    """The windows of clips of the submission at `path`, where they were kept; a warning if they cannot be read."""
+    table = path.with_name(WINDOWS_NAME)
+    if path.name != SUBMISSION_NAME or not table.exists():  # scores by another program; a blend
+        return {}
+    try:
+        return read_windows(table, {summary.clips[row] for row in rows}, summary.labels)
+    except UserError as error:
+        log_warning(f"the page has no windows: {error}")
+        return {}
+
+
 def page_title(command: Command, path: Path) -> str:
     """The run, and the recordings of no dataset; or the file that `--submission` names."""
     if command.options.submission:
@@ -105,23 +127,34 @@ def page_title(command: Command, path: Path) -> str:
 
 
 def write_page(
-    page: Path, title: str, summary: SubmissionSummary, cards: list[dict[str, Any]], picture_s: float | None
+    page: Path,
+    title: str,
+    summary: SubmissionSummary,
+    cards: list[dict[str, Any]],
+    against: Comparison | None,
+    picture_s: float | None,
 ) -> None:
     """Render the template into one file that needs no other; pictures show whole clips, or `picture_s` of them."""
     matrix = summaries.confusion_matrix(summary)
     confused = [] if matrix is None else summaries.most_confused(summary.label_names, matrix)
+    shown_rows = {card["row"] for card in cards}
+    rows = summaries.sample_rows(len(summary.clips), shown_rows)
     html = render_page(
         TEMPLATE,
         title=title,
         summary=summary,
         has_truth=bool(summary.has_truth.any()),
+        against=against,
         key_metrics=summaries.key_metrics(summary),
         label_table=summaries.label_table(summary),
         bars=summaries.histogram(summary),
         most_confused=confused[: summaries.CLIPS_PER_REASON],
         matrix=matrix.tolist() if matrix is not None and len(matrix) <= MAX_LABELS_ON_PAGE else None,
         top_losses=list(summaries.top_losses(summary).itertuples()),
+        clip_rows=list(summaries.clip_table(summary).iloc[rows].itertuples()),
+        shown_rows=shown_rows,
         cards=cards,
+        has_strips=any(card["window_times"] for card in cards),
         has_saliency=any("saliency" in label for card in cards for label in card["labels"]),
         reasons=summaries.REASONS,
         counts=Counter(reason for card in cards for reason in card["reasons"]),

@@ -1,6 +1,6 @@
 """What stands out in a submission: labels, confidence, the clips to look at, confusions and losses."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from preprocess.dataset.labels import is_single_label
 from train.evaluate import metrics
 
 REASONS = {
+    "differs": "decided differently",
     "error": "decided wrongly",
     "unlabelled": "no confident label",
     "least_confident": "least confident",
@@ -23,6 +24,8 @@ CLIPS_PER_REASON = 10
 NO_VOTE = "no vote"
 """Instead of the top-1 label of a clip of which no window has one."""
 PERCENTILES = (0, 5, 25, 50, 75, 95, 100)
+MAX_ROWS = 2_000
+"""Of the page's tables of clips."""
 EPSILON = 1e-7
 """The least distance of a score from 0 and 1: without it one clip's loss could be infinite."""
 MAX_LABELS_PRINTED = 24
@@ -60,7 +63,7 @@ def label_table(summary: SubmissionSummary) -> pd.DataFrame:
 
 
 def clip_table(summary: SubmissionSummary) -> pd.DataFrame:
-    """A row a clip: its top-1 label or NO_VOTE, its score, whether it is true; its true labels in words; its loss.
+    """A row a clip: its top-1 label or NO_VOTE, its score, whether it is true; labels given, and true ones; its loss.
 
     The loss is the cross-entropy of the true label's score where every known clip has one label, otherwise binary and
     summed over the labels. NaN, and no words, where the truth is not known.
@@ -77,12 +80,19 @@ def clip_table(summary: SubmissionSummary) -> pd.DataFrame:
             "predicted_label": np.append(names, NO_VOTE)[top1],
             "score": summary.scores.max(axis=1),
             "correct": np.take_along_axis(present, top1[:, None], axis=1)[:, 0] & (top1 >= 0),
+            "decided": [", ".join(names[row]) for row in summary.decisions],
             "labels": [", ".join(names[row]) or "none of the labels" for row in present],
             "loss": losses.sum(axis=1),
         }
     )
     table.loc[~summary.has_truth, ["labels", "loss"]] = np.nan
     return table
+
+
+def sample_rows(n_clips: int, shown: Collection[int]) -> list[int]:
+    """Rows of clips for a table, at most some MAX_ROWS: all, or evenly drawn ones besides those that are shown."""
+    drawn = range(n_clips) if n_clips <= MAX_ROWS else np.linspace(0, n_clips - 1, MAX_ROWS).astype(int).tolist()
+    return sorted({*shown, *drawn})
 
 
 def histogram(summary: SubmissionSummary, bins: int = 20) -> list[tuple[int, int, int]]:
@@ -94,7 +104,7 @@ def histogram(summary: SubmissionSummary, bins: int = 20) -> list[tuple[int, int
 
 
 def rank_clips(summary: SubmissionSummary) -> dict[str, list[int]]:
-    """Rows of the clips that each of REASONS is true of, those to look at first in front.
+    """Rows of the clips by reason: the keys of REASONS but the first; those to look at first in front.
 
     Errors are sorted by how far their furthest score is from the truth; examples take the top-1 labels in turn.
     """
@@ -114,14 +124,17 @@ def rank_clips(summary: SubmissionSummary) -> dict[str, list[int]]:
     return {reason: rows.tolist() for reason, rows in ranked.items()}
 
 
-def select_clips(summary: SubmissionSummary, most: int) -> dict[int, list[str]]:
-    """The clips to show, at most `most`, in order, with the reasons why: the keys of REASONS."""
+def select_clips(summary: SubmissionSummary, most: int, differing: Sequence[int] = ()) -> dict[int, list[str]]:
+    """The clips to show, at most `most`, in order, with the reasons why: the keys of REASONS.
+
+    `differing` are the rows of those that another run decides differently.
+    """
     chosen: dict[int, list[str]] = {}
-    for reason, rows in rank_clips(summary).items():
+    for reason, rows in {"differs": differing, **rank_clips(summary)}.items():
         if reason == "example":
             others = [row for row in rows if row not in chosen]
             return chosen | {row: [reason] for row in others[: most - len(chosen)]}
-        for row in rows[: most // 2 if reason == "error" else CLIPS_PER_REASON]:
+        for row in rows[: most // 2 if reason in ("differs", "error") else CLIPS_PER_REASON]:
             if row in chosen or len(chosen) < most:
                 chosen.setdefault(row, []).append(reason)
     return chosen
@@ -132,6 +145,7 @@ def top_labels(summary: SubmissionSummary, row: int, count: int) -> list[dict[st
     labels = pd.DataFrame(
         {
             "label": summary.labels,
+            "column": range(len(summary.labels)),
             "score": summary.scores[row],
             "decided": summary.decisions[row],
             "present": summary.truth[row] > 0.5,

@@ -67,10 +67,13 @@ def add_submission_options(parser: ArgumentParser) -> None:
 
 def submission_path(command: Command) -> Path:
     """The CSV that `--submission` names, or else the run's, of its dataset or of the recordings of `--input`."""
-    run_paths, options = command.run_paths, command.options
-    if submission := options.get("submission"):
-        return Path(submission)
-    return run_paths.input_dir(Path(options.input)) / SUBMISSION_NAME if options.input else run_paths.submission_csv
+    submission, source = command.options.get("submission"), command.options.input
+    return Path(submission) if submission else submission_of_run(command.run_paths, source)
+
+
+def submission_of_run(run_paths: RunPaths, source: str | None) -> Path:
+    """The CSV of a run's scores, of its dataset or of the recordings at `source`."""
+    return run_paths.input_dir(Path(source)) / SUBMISSION_NAME if source else run_paths.submission_csv
 
 
 def find_truth(truth_csv: str | None, clips: CorrectedClips | None, scores: ScoreTable) -> np.ndarray:

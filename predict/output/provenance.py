@@ -70,6 +70,12 @@ def why_foreign(run_paths: RunPaths, submission: Path, source: str | None = None
     return f"is of {provenance.get('source')}" if source and provenance.get("source") != source else ""
 
 
+def find_recipe_name(submission: Path) -> str | None:
+    """The recipe of which a submission is; None where that is not known."""
+    provenance = _read(submission)
+    return provenance["recipe"] if provenance else None
+
+
 def check_same_frames(run_paths: RunPaths, submission: Path) -> None:
     """Raise UserError for a dataset's submission that was predicted from other frames than its store has now."""
     provenance = _read(submission)

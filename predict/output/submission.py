@@ -1,7 +1,7 @@
 """The CSVs of a submission: scores of clips, the windows behind them, the decisions; written whole, and checked."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from preprocess.dataset.labels import join_labels
 from train.evaluate.score_table import ScoreTable, read_scores, write_scores
 
 WINDOW_COLUMNS = ["clip", "start_s", "end_s", "label", "score"]
+CHUNK_ROWS = 200_000
+"""Of a table of windows, read at a time: it may be larger than the memory."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,27 @@ def write_windows(
                     writer.writerow([*place, *cells])
                 else:
                     writer.writerows([*place, label, cell] for label, cell in zip(labels, cells, strict=True) if cell)
+
+
+def read_windows(path: Path, clips: Collection[str], labels: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """The windows of some clips, from what `write_windows` wrote: by clip, a row a window and a column for each label.
+
+    The index has start_s and end_s; a score that was not selected is NaN. Raises UserError for another table.
+    """
+    texts, parts = {"clip": "str", "label": "str"}, []
+    try:
+        with pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""], chunksize=CHUNK_ROWS) as chunks:
+            for chunk in chunks:
+                part = chunk[chunk["clip"].isin(clips)]
+                if list(part) == WINDOW_COLUMNS:
+                    part = part.groupby(WINDOW_COLUMNS[:4])["score"].max().unstack()
+                else:
+                    part = part.set_index(WINDOW_COLUMNS[:3])
+                parts.append(part.reindex(columns=list(labels)).astype("float64"))
+        windows = pd.concat(parts).groupby(level=WINDOW_COLUMNS[:3]).max()
+    except (KeyError, ValueError, OSError) as error:
+        raise UserError(f"{path} is no table of windows ({error}): run make predict again") from None
+    return {str(clip): rows.droplevel("clip") for clip, rows in windows.groupby(level="clip")}
 
 
 def write_decisions(path: Path, scores: ScoreTable, decisions: np.ndarray) -> None:

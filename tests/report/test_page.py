@@ -3,13 +3,17 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pandas as pd
 import pytest
 from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
 
 from predict import run
 from report import inspect
-from tests.browser import open_browser, wait_until
-from tests.predict.conftest import TinyRun
+from tests.browser import keep_screenshot, open_browser, wait_until
+from tests.predict.conftest import TinyRun, make_tiny_run
 
 
 @pytest.fixture(scope="module")
@@ -18,19 +22,34 @@ def browser() -> Iterator[webdriver.Chrome]:
         yield chrome
 
 
-@pytest.fixture
-def script(browser: webdriver.Chrome, tiny_run: TinyRun) -> Callable[..., Any]:
-    """The page of the run's submission is open: this runs a line of JavaScript in it."""
+@pytest.fixture(scope="module")
+def page_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """A run whose submission has its page."""
+    tiny_run = make_tiny_run(tmp_path_factory.mktemp("page"))
     run.main(tiny_run.arguments)
     inspect.main(tiny_run.arguments)
-    browser.get((tiny_run.run_paths.submission_dir / "report.html").as_uri())
+    return tiny_run
+
+
+@pytest.fixture
+def script(browser: webdriver.Chrome, page_run: TinyRun) -> Callable[..., Any]:
+    """The page of the run's submission is open: this runs a line of JavaScript in it."""
+    browser.get((page_run.run_paths.submission_dir / "report.html").as_uri())
     return lambda line, *given: browser.execute_script(f"return {line}", *given)
+
+
+@pytest.fixture
+def longest(browser: webdriver.Chrome, script: Callable[..., Any]) -> WebElement:
+    """The card of the longest clip."""
+    cards = browser.find_elements(By.TAG_NAME, "article")
+    return next(card for card in cards if card.find_element(By.TAG_NAME, "h3").text.startswith("test11"))
 
 
 def test_the_page_opens_without_complaint(browser: webdriver.Chrome, script: Callable[..., Any]) -> None:
     assert browser.title.startswith("tiny")
     assert browser.get_log("browser") == []
     assert script("document.querySelectorAll('article').length") == 6
+    keep_screenshot(browser, "inspect")
 
 
 def test_a_click_on_a_label_shows_its_saliency_map(script: Callable[..., Any]) -> None:
@@ -64,7 +83,9 @@ def test_a_filter_leaves_the_clips_of_its_reason(script: Callable[..., Any]) -> 
 
 def test_a_click_on_a_head_sorts_its_table(script: Callable[..., Any]) -> None:
     script("document.querySelector('table.sortable thead th:nth-child(4) button').click()")
-    cells = "[...document.querySelectorAll('table.sortable tbody tr')].map(row => parseFloat(row.cells[3].textContent))"
+    cells = (
+        "[...document.querySelector('table.sortable').tBodies[0].rows].map(row => parseFloat(row.cells[3].textContent))"
+    )
     falling = script(cells)
     assert falling == sorted(falling, reverse=True)
     script("document.querySelector('table.sortable thead th:nth-child(4) button').click()")
@@ -74,3 +95,73 @@ def test_a_click_on_a_head_sorts_its_table(script: Callable[..., Any]) -> None:
 def test_a_clip_s_sound_can_be_played(script: Callable[..., Any]) -> None:
     script("document.querySelector('audio').load()")
     assert wait_until(lambda: script("document.querySelector('audio').duration"))
+
+
+def test_strips_draw_the_scores_of_windows(browser: webdriver.Chrome, page_run: TinyRun, longest: WebElement) -> None:
+    windows = pd.read_csv(page_run.run_paths.submission_dir / "windows.csv")
+    windows = windows[windows["clip"] == longest.find_element(By.TAG_NAME, "h3").text]
+    pixels = "return [...arguments[0].querySelector('canvas').getContext('2d').getImageData(0, 0, 1000, 1).data]"
+    for row in longest.find_elements(By.CSS_SELECTOR, "[data-strip]"):
+        label = row.find_element(By.CSS_SELECTOR, ".name").get_attribute("title")
+        its, drawn = windows[windows["label"] == label], browser.execute_script(pixels, row)
+        columns = (1000 * (its["start_s"] + its["end_s"]) / 2 / 2.0).astype(int)  # the clip has 2 seconds
+        assert len(its) == 8
+        assert [drawn[4 * column + 3] / 255 for column in columns] == pytest.approx(its["score"].tolist(), abs=0.01)
+
+
+def test_a_strip_plays_from_where_a_click_or_keys_say(script: Callable[..., Any], longest: WebElement) -> None:
+    first, second, *_ = longest.find_elements(By.CSS_SELECTOR, ".strip")
+    player = longest.find_element(By.TAG_NAME, "audio")
+    first.click()  # in its middle
+    assert wait_until(lambda: script("!arguments[0].paused", player))
+    assert script("arguments[0].currentTime", player) == pytest.approx(1.0, abs=0.4)
+    first.send_keys(Keys.HOME, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    assert first.get_attribute("aria-valuenow") == "0.5"
+    first.send_keys(Keys.ENTER)
+    assert wait_until(lambda: 0.5 <= script("arguments[0].currentTime", player) < 0.95)
+    first.send_keys(Keys.ARROW_DOWN)
+    assert script("document.activeElement === arguments[0]", second)
+    assert [each.get_attribute("tabindex") for each in (first, second)] == ["-1", "0"]
+
+
+def test_a_search_leaves_clips_and_cards_of_its_words(
+    browser: webdriver.Chrome, script: Callable[..., Any], page_run: TinyRun
+) -> None:
+    search = browser.find_element(By.CSS_SELECTOR, "input[type=search]")
+    shown = "[...document.querySelectorAll('.all-clips tbody tr, article')].filter(each => each.offsetHeight).length"
+    assert script(shown) == 12
+    search.send_keys("TEST7")
+    assert script(shown) == 2
+    assert browser.find_element(By.ID, "found").text == "1 of 6 clips"
+    search.clear()
+    search.send_keys("low test")
+    scores = pd.read_csv(page_run.run_paths.submission_dir / "submission.csv", index_col="clip")
+    is_low = page_run.table.set_index("clip").loc[scores.index, "labels"] == "low"
+    n_found = (is_low | (scores["low"] >= 0.5) | (scores.idxmax(axis=1) == "low")).sum()
+    assert browser.find_element(By.ID, "found").text == f"{n_found} of 6 clips"
+    search.send_keys(" cello")
+    assert script(shown) == 0
+
+
+def test_a_row_of_the_table_leads_to_its_card(browser: webdriver.Chrome, script: Callable[..., Any]) -> None:
+    rows = "[...document.querySelectorAll('.all-clips tbody tr')]"
+    script("[...document.querySelectorAll('.all-clips th button')].at(-1).click()")
+    scores = script(f"{rows}.map(row => parseFloat(row.lastElementChild.textContent))")
+    assert scores == sorted(scores, reverse=True)
+    link = browser.find_element(By.CSS_SELECTOR, ".all-clips a")
+    link.click()
+    assert script("document.activeElement.querySelector('h3').textContent") == link.text
+
+
+def test_the_page_fits_a_phone_and_the_dark(browser: webdriver.Chrome, script: Callable[..., Any]) -> None:
+    size = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    dark = {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", dark)
+    try:
+        assert script("document.documentElement.scrollWidth") <= 360
+        script("document.querySelector('.all-clips').scrollIntoView()")
+        keep_screenshot(browser, "inspect_phone_dark")
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

@@ -16,6 +16,7 @@ from predict.output.submission import (
     align_to_sample,
     read_sample,
     read_submission,
+    read_windows,
     write_decisions,
     write_submission,
     write_windows,
@@ -143,6 +144,33 @@ def test_windows_of_no_length_are_in_no_table(tmp_path: Path) -> None:
         write_windows(tmp_path / "windows.csv", {"a.wav": clip_prediction}, SCORES.labels, wide=wide)
         table = pd.read_csv(tmp_path / "windows.csv")
         assert table[["start_s", "end_s"]].to_numpy().tolist() == [[0, 0.4]] * n_rows
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_windows_are_read_back_for_some_clips(tmp_path: Path, wide: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("predict.output.submission.CHUNK_ROWS", 5)  # which part windows of one clip
+    random, labels = np.random.default_rng(0), ["NA", 'a,"b"', "score"]
+    predictions = {
+        clip: ClipPrediction(np.arange(n) / 4, np.arange(n) / 4 + 0.5, windows, windows[0])
+        for clip, n in (("nan", 7), ("other", 4), ("c\r.wav", 2))
+        for windows in [random.random((n, 3)).astype(np.float32)]
+    }
+    for filters in (DetectionFilter(), DetectionFilter(0.1, 1)):
+        write_windows(tmp_path / "windows.csv", predictions, labels, filters, wide=wide)
+        found = read_windows(tmp_path / "windows.csv", ["nan", "c\r.wav", "unknown"], labels)
+        assert found.keys() == {"nan", "c\r.wav"}
+        for clip, table in found.items():
+            prediction = predictions[clip]
+            expected = np.where(filters.select(prediction.windows), prediction.windows, np.nan)
+            np.testing.assert_allclose(table, expected, atol=1e-5)
+            assert table.index.get_level_values("start_s").tolist() == prediction.start_s.tolist()
+            assert table.index.get_level_values("end_s").tolist() == prediction.end_s.tolist()
+
+
+def test_another_table_is_no_table_of_windows(tmp_path: Path) -> None:
+    (tmp_path / "windows.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match="is no table of windows"):
+        read_windows(tmp_path / "windows.csv", ["a"], ["b"])
 
 
 def test_decisions_are_joined_labels(tmp_path: Path) -> None:
