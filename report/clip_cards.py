@@ -22,8 +22,8 @@ from recipe import Features
 from report.media import audio_uri, picture_uri, saliency_uri
 from report.preview import Preview, read_preview
 from report.saliency import SaliencyMapper
+from report.submission.window_strips import window_strips
 from report.summary import top_labels
-from report.window_strips import window_strips
 
 N_TOP_LABELS = 5
 
@@ -66,14 +66,14 @@ class ClipMedia:
 def build_clip_cards(
     summary: SubmissionSummary,
     chosen: dict[int, list[str]],
-    windows: Mapping[str, pd.DataFrame],
     clip_media: ClipMedia,
     mapper: SaliencyMapper | None,
     n_jobs: int,
+    windows: Mapping[str, pd.DataFrame] | None = None,
 ) -> list[dict[str, Any]]:
     """What the page shows of each chosen clip, by index the reasons why; `no_sound` says why a clip has no player.
 
-    `windows` are those of clips by name, as `read_windows`; clips without any have no strips.
+    `windows` are those of clips by name, as `read_windows`; a clip without any has no strips.
     """
     rows, cards = {summary.clips[index]: index for index in chosen}, dict[str, dict[str, Any]]()
     names = dict(zip(summary.labels, summary.label_names, strict=True))
@@ -85,7 +85,7 @@ def build_clip_cards(
                 maps = mapper.saliency(clip, torch.from_numpy(frames), [label["label"] for label in labels])
                 labels = [label | {"saliency": saliency_uri(each)} for label, each in zip(labels, maps, strict=True)]
             times, duration_s = None, clip_media.duration_s(clip)
-            if clip in windows:
+            if windows and clip in windows:
                 times, strips = window_strips(windows[clip], [label["label"] for label in labels])
                 labels = [label | {"strip": strip} for label, strip in zip(labels, strips, strict=True)]
                 duration_s = max(times["end_s"]) if duration_s is None else duration_s

@@ -26,12 +26,13 @@ from recipe.cli import Command, parse_command, resolve_n_jobs
 from report import summary as summaries
 from report.clip_cards import ClipMedia, build_clip_cards
 from report.html_pages import render_page
+from report.media import limit_media
 from report.preview import AUDIO_S, PICTURE_S
 from report.saliency import SaliencyMapper
-from report.score_comparison import Comparison
+from report.submission.score_comparison import Comparison
 from train.runs.run_folder import find_best_checkpoints
 
-TEMPLATE = Path(__file__).parent / "templates" / "inspect.html.j2"
+TEMPLATE = Path(__file__).parent / "submission" / "page.html.j2"
 MAX_LABELS_ON_PAGE = 60
 """Most labels of a confusion matrix on the page."""
 
@@ -62,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         mapper = None if options.no_maps else open_saliency_mapper(command, summary.labels)
         chosen = summaries.select_clips(summary, options.clips, against.differing if against else ())
         windows = read_clip_windows(path, summary, chosen)
-        cards = build_clip_cards(summary, chosen, windows, clip_media, mapper, n_jobs)
+        cards = build_clip_cards(summary, chosen, clip_media, mapper, n_jobs, windows)
+    limit_media(cards)
     page = path.with_suffix(".html") if options.submission else path.with_name(REPORT_NAME)
     write_page(page, title, summary, cards, against, PICTURE_S if options.input else None)
     print(f"\nthe page: {page}")

@@ -12,7 +12,7 @@ from predict import run
 from predict.decide.fitted_params import Thresholds
 from predict.output.summary import SubmissionSummary
 from report.inspect import main
-from report.score_comparison import Comparison
+from report.submission.score_comparison import Comparison
 from tests.browser import ROOT, keep_screenshot, open_browser
 from tests.predict.conftest import LABELS, TinyRun
 

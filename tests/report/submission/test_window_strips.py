@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from report.window_strips import MAX_WINDOWS, window_strips
+from report.submission.window_strips import MAX_WINDOWS, window_strips
 
 
 def make_windows(n_windows: int) -> pd.DataFrame:
