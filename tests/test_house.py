@@ -334,6 +334,12 @@ def test_the_tree_names_every_package_and_script() -> None:
     assert not [name for name in packages | scripts if name not in tree]
 
 
+def test_tests_of_pages_leave_screenshots() -> None:
+    tests = [path for path in (ROOT / "tests").rglob("test_*.py") if "with open_browser(" in path.read_text("utf-8")]
+    assert len(tests) > 3
+    assert not [path.name for path in tests if "keep_screenshot(" not in path.read_text("utf-8")]
+
+
 def identifiers_of(path: Path) -> set[str]:
     """Names that a file defines: functions, classes, arguments, variables, attributes; and its own."""
     found = {path.stem}

@@ -11,6 +11,7 @@ from predict.decide.fitted_params import Thresholds
 from predict.output.summary import SubmissionSummary
 from report.inspect import main
 from report.summary import (
+    MAX_ROWS,
     clip_table,
     confusion_matrix,
     format_summary,
@@ -18,6 +19,7 @@ from report.summary import (
     label_table,
     most_confused,
     rank_clips,
+    sample_rows,
     top_labels,
     top_losses,
 )
@@ -94,6 +96,14 @@ def test_thresholds_decide_what_is_wrong() -> None:
     # a and c are denied x, the first at 0.9.
     assert ranked["error"] == [2, 0]
     assert ranked["unlabelled"] == [3, 0]
+
+
+def test_a_table_of_many_clips_has_evenly_drawn_ones_and_those_that_are_shown() -> None:
+    assert sample_rows(5, [3]) == [0, 1, 2, 3, 4]
+    rows = sample_rows(10 * MAX_ROWS, [7, 12])
+    assert {0, 7, 12, 10 * MAX_ROWS - 1} <= set(rows)
+    assert len(rows) == MAX_ROWS + 2
+    assert np.diff(rows).max() <= 11
 
 
 def test_the_histogram_counts_every_clip_once() -> None:

@@ -20,7 +20,7 @@ from report.dataset.clip_analysis import compute_centroid
 from report.dataset.clip_choice import LEAK, REPEATED, choose_sets, deal_clips, rank_clips
 from report.dataset.spectra import bin_axis
 from report.media import MAX_MEDIA_BYTES, limit_media
-from tests.browser import open_browser, wait_until
+from tests.browser import keep_screenshot, open_browser, wait_until
 from tests.make_commands import SMALL_RECIPE, run_make
 
 HOSTILE = "<b onmouseover=document.title='hacked'>"
@@ -55,6 +55,7 @@ def browser(surveyed: Path) -> Iterator[webdriver.Chrome]:
     """The page is open."""
     with open_browser() as chrome:
         chrome.get((surveyed / "cache/odd/survey.html").as_uri())
+        keep_screenshot(chrome, "survey")
         yield chrome
 
 
