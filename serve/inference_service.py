@@ -3,8 +3,8 @@
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,10 +16,17 @@ from core.sandbox import Cancelled, SandboxLimits
 from predict.decide.fitted_params import Thresholds, window_min_scores
 from predict.inference.recordings import score_recording
 from predict.inference.run_loader import TrainedRun
+from predict.inference.score_cache import RecordingScores
 from predict.output.detections import Detection, DetectionFilter, detect
 from serve.scoring_queue import ScoringQueue
+from train.evaluate.window_scorer import WindowScores
+from train.evaluate.windows import WindowChunk
 
 ENDED = "the server is ending"
+DECODERS_PER_CORE = 2
+"""Recordings of which the first windows are decoded at a time: more are no faster, and each process takes memory."""
+MAX_WAIT_S = 2.0
+"""Longest wait to be one of them: a recording of which none comes holds nobody up."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class InferenceService:
         self._tagger = self.run.tagger()
         self._queue = ScoringQueue(self._tagger.scorer, self.n_jobs, lambda: len(self._pending), self.device)
         self._threads = ThreadPoolExecutor(self.max_pending, "recording", torch.set_num_threads, (1,))
+        self._decoding = threading.Semaphore(DECODERS_PER_CORE * self.n_jobs)
         self._pending, self._ended = set[threading.Event](), False
 
     def __enter__(self) -> Self:
@@ -89,17 +97,29 @@ class InferenceService:
             cancelled.set()
             self._pending.discard(cancelled)
 
+    def _score(self, path: Path, cancelled: threading.Event) -> RecordingScores:
+        """The windows of a recording, which is decoded when it is its turn."""
+        with ExitStack() as turn:
+            if self._decoding.acquire(timeout=MAX_WAIT_S):
+                turn.callback(self._decoding.release)
+
+            def score_chunk(chunk: WindowChunk, n_scored: int) -> WindowScores:
+                turn.close()
+                return self._queue.score(chunk, n_scored, cancelled)
+
+            return score_recording(
+                path,
+                self._tagger.scorer,
+                self.run.recipe.features,
+                self.limits,
+                self.device,
+                max_duration_s=self.max_duration_s,
+                score_chunk=score_chunk,
+                cancelled=cancelled,
+            )
+
     def _tag(self, clip: str, path: Path, cancelled: threading.Event) -> TagResponse:
-        scores = score_recording(
-            path,
-            self._tagger.scorer,
-            self.run.recipe.features,
-            self.limits,
-            self.device,
-            max_duration_s=self.max_duration_s,
-            score_chunk=partial(self._queue.score, cancelled=cancelled),
-            cancelled=cancelled,
-        )
+        scores = self._score(path, cancelled)
         prediction = self._tagger.pool_clip(scores.windows, scores.start_s, scores.duration_s)
         labels, decided = self.run.labels, self.thresholds.decide(prediction.scores)
         filters = DetectionFilter(window_min_scores(self.thresholds, self.run.prediction), merge=True)

@@ -15,11 +15,12 @@ import pytest
 import soundfile
 
 from core.errors import UserError
+from core.sandbox import cancel_sandboxes
 from predict import run
 from predict.decide.fitted_params import write_thresholds
 from preprocess.audio.blocks import DecodeError
 from recipe.cli import parse_command
-from serve.inference_service import ENDED, InferenceService
+from serve.inference_service import DECODERS_PER_CORE, ENDED, InferenceService
 from serve.run import add_options, build_service
 from tests.predict.conftest import LABELS, TinyRun, make_tiny_run
 from tests.predict.test_run import change_weight
@@ -225,6 +226,24 @@ def test_more_recordings_than_threads_wait_for_one(tiny_run: TinyRun, good: Path
         responses = asyncio.run(ask(service))
     for response in responses:
         assert response.scores == pytest.approx(responses[0].scores, abs=2e-6)
+
+
+def test_few_decoders_serve_many_recordings(tiny_run: TinyRun, tmp_path: Path) -> None:
+    path = make_noise(tmp_path / "noise.wav", 4.0)
+
+    async def count_decoders(service: InferenceService) -> int:
+        requests = [asyncio.create_task(service.tag("noise", path)) for _ in range(8)]
+        most = 0
+        while not all(each.done() for each in requests):
+            most = max(most, len(decoders()))
+            await asyncio.sleep(0.01)
+        assert all(each.result().duration_s == 4 for each in requests)
+        return most
+
+    with cancel_sandboxes():
+        pass  # idle ones of other tests
+    with open_service(tiny_run) as service:
+        assert 1 <= asyncio.run(count_decoders(service)) <= DECODERS_PER_CORE
 
 
 def test_a_service_that_has_ended_refuses(service: InferenceService, tmp_path: Path, good: Path) -> None:
