@@ -17,7 +17,7 @@ from train.data.batches import Batch
 Frames = NDArray[np.float32]
 
 
-class CropDataset(Dataset[tuple[Tensor, Tensor]]):
+class CropDataset(Dataset[tuple[Tensor, Tensor, int]]):
     """A random crop of each clip, with the augmentations of benchmarks.training done sample by sample."""
 
     def __init__(
@@ -29,7 +29,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, int]:
         training, random = self.training, self.random
         x, y = self.crop(index), self.targets[index]
         chance = random.random()
@@ -45,7 +45,7 @@ class CropDataset(Dataset[tuple[Tensor, Tensor]]):
             x = self.mask(x, training.time_mask_share)
         if random.random() < training.frequency_mask_probability:
             x = self.mask(x.T, training.frequency_mask_share).T
-        return torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y)
+        return torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(y), index
 
     def crop(self, index: int) -> Frames:
         """A crop of float32 [n_frames, n_bins]; a short clip is wrapped round."""
@@ -95,10 +95,10 @@ def loader_batches(dataset: CropDataset, device: torch.device, n_workers: int) -
         worker_init_fn=_seed_worker,
     )
     while True:
-        for x, y in loader:
+        for x, y, rows in loader:
             noisy = torch.zeros(len(x), dtype=torch.bool, device=device)
             x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
-            yield Batch(x, y, noisy)
+            yield Batch(x, y, noisy, rows)
 
 
 def _seed_worker(_: int) -> None:

@@ -17,9 +17,8 @@ from core.files import atomic_write
 from core.progress import progress_bar
 from recipe.cli import parse_command
 from train.data.random_streams import seed_torch
-from train.data.training_set import load_training_set, parse_folds
 from train.loop.fold_job import FoldJob
-from train.loop.relabel import relabel_noisy_clips
+from train.loop.load_job import load_fold_job
 from train.loop.train_state import TrainState, create_train_state
 from train.loop.train_step import train_step
 
@@ -42,11 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not 0 < options.min_lr < options.max_lr or options.steps < 10:
         raise UserError("--min_lr must be above 0 and below --max_lr, and --steps at least 10")
     device = pick_device(options.device)
-    training_set = load_training_set(recipe, run_paths, device)
-    available_folds = training_set.fold_numbers()
-    fold = parse_folds(str(available_folds[0] if options.fold is None else options.fold), available_folds)[0]
-    training_set = relabel_noisy_clips(training_set, recipe, fold, device)
-    job = FoldJob(recipe, training_set, fold, recipe.training.seed, run_paths.run_dir, device)
+    job = load_fold_job(recipe, run_paths, device, options.fold)
     train_state = create_train_state(job, n_steps=options.steps)
     job.check_input_shapes(train_state.network)
     learning_rates = np.geomspace(options.min_lr, options.max_lr, options.steps)

@@ -26,6 +26,8 @@ class Batch:
     """float32 [batch, n_labels] targets of 0 to 1."""
     noisy: Tensor
     """bool [batch]: the clip, or one mixed into it, has unchecked labels."""
+    rows: Tensor
+    """int64 [batch] on the host: the rows of the frame bank, into which others may be mixed."""
 
 
 class Batches:
@@ -76,9 +78,8 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         """Draw all crops of an epoch before its first batch, so that they can be read ahead."""
         order, frame_bank = self._draw_order()[:, self._share], self._frame_bank
-        positions = draw_crops(
-            frame_bank, self._rows[order.cpu()], self._n_frames, self._training, self._generators["crops"]
-        )
+        rows = self._rows[order.cpu()]
+        positions = draw_crops(frame_bank, rows, self._n_frames, self._training, self._generators["crops"])
 
         def gather(some: Tensor) -> Tensor:
             return gather_crops(frame_bank, some, self._n_frames, self._training.short_clip_padding)
@@ -93,17 +94,17 @@ class Batches:
             stored_crops = prefetch(lambda _: next(shuffled), len(self), frame_bank.device)
         try:
             for step, stored in zip(steps, stored_crops, strict=True):
-                yield self._augment(stored, order[step])
+                yield self._augment(stored, order[step], rows[step])
         finally:
             cancelled.set()
 
-    def _augment(self, stored: Tensor, clips: Tensor) -> Batch:
+    def _augment(self, stored: Tensor, clips: Tensor, rows: Tensor) -> Batch:
         x, y = self._frame_bank.dequantise(stored), self._targets[clips]
         for name, augmentation in self._augmentations.items():
             if name != "pitch_roll":  # which counts bins of the store
                 x = self._average_bins(x)
             x, y = augmentation(x, y, self._generators[name])
-        return Batch(self._average_bins(x), y[:, :-1], y[:, -1] > 0)
+        return Batch(self._average_bins(x), y[:, :-1], y[:, -1] > 0, rows)
 
     def _average_bins(self, x: Tensor) -> Tensor:
         return x if x.shape[2] == self._n_bins else functional.adaptive_avg_pool1d(x, self._n_bins)
