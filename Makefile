@@ -23,7 +23,7 @@ SCRIPT  = $(PY) -m $(1) --recipe recipes/$(RECIPE).yaml --run $(RUN) $(if $(valu
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo demo_audio notes features survey baselines train lr calibrate tune predict blend ensemble export score inspect report runs serve worker test check format bench bench-gpu clean
+.PHONY: help setup demo demo_audio notes features survey baselines batch train lr calibrate tune predict blend ensemble export score inspect report runs serve worker test check format bench bench-gpu clean
 
 help:  ## this list
 	@grep -E '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -64,6 +64,9 @@ survey: setup  ## what is in the data, before training, and cache/RECIPE/survey.
 
 baselines: setup  ## simple models on simple inputs, out of fold: a table, and accuracy over k
 	$(call SCRIPT,train.baselines,--jobs $(JOBS))
+
+batch: setup  ## what networks are fed: clips before and after each augmentation, cache/RECIPE/batch.html
+	$(call SCRIPT,report.batch,--jobs $(JOBS))
 
 train: setup  ## features -> cache/RECIPE/runs/RUN (FOLDS=0,2 for some of the networks)
 	$(call SCRIPT,train.fit,--jobs $(JOBS) $(if $(FOLDS),--folds $(FOLDS)) $(on_cluster))

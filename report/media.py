@@ -18,16 +18,21 @@ MAX_MEDIA_BYTES = 13_000_000
 """Of the media of a page of less than 15 MB."""
 
 
-def picture_uri(frames: np.ndarray) -> str:
-    """A PNG of frames [n_frames, n_bins]: time to the right, low bins below; of samples (one bin) their envelope."""
+def picture_uri(frames: np.ndarray, value_range: tuple[float, float] | None = None) -> str:
+    """A PNG of frames [n_frames, n_bins]: time to the right, low bins below; of samples (one bin) their envelope.
+
+    Black and white are the ends of the `value_range`, by default of the frames' own.
+    """
     n_columns = min(WIDTH, len(frames))
     columns = np.split(frames.astype(np.float32), np.arange(1, n_columns) * len(frames) // n_columns)
     if frames.shape[1] == 1:
-        image = _envelope(np.array([(column.min(), column.max()) for column in columns]))
+        bounds = np.array([(column.min(), column.max()) for column in columns])
+        image, value_range = _envelope(bounds, float(np.abs(value_range or bounds).max())), (0.0, 1.0)
     else:
         image = np.stack([column.max(axis=0) for column in columns], axis=1)[::-1]
-    low = max(image.min(), image.max() - DYNAMIC_RANGE_DB)
-    levels = np.clip((image - low) / max(image.max() - low, 1e-6) * 255, 0, 255).astype(np.uint8)
+    low, high = value_range or (image.min(), image.max())
+    low = max(low, high - DYNAMIC_RANGE_DB)
+    levels = np.clip((image - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
     picture = Image.frombytes("P", levels.shape[::-1], levels.tobytes())
     picture.putpalette(matplotlib.colormaps["magma"](np.arange(256), bytes=True)[:, :3].tobytes())
     return _png_uri(picture)
@@ -40,9 +45,9 @@ def saliency_uri(saliency: np.ndarray) -> str:
     return _png_uri(shade)
 
 
-def _envelope(bounds: np.ndarray) -> np.ndarray:
-    """An image [HEIGHT, n_columns] that is 1 between each column's lowest and highest sample, 0 elsewhere."""
-    reach = max(float(np.abs(bounds).max()), 1e-6)
+def _envelope(bounds: np.ndarray, reach: float) -> np.ndarray:
+    """An image [HEIGHT, n_columns] of samples up to `reach`: 1 between a column's lowest and highest, 0 elsewhere."""
+    reach = max(reach, 1e-6)
     levels = np.linspace(reach, -reach, HEIGHT)[:, None]
     return ((levels >= bounds[:, 0] - reach / HEIGHT) & (levels <= bounds[:, 1] + reach / HEIGHT)).astype(np.float32)
 
