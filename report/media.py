@@ -35,14 +35,14 @@ def picture_uri(frames: np.ndarray, value_range: tuple[float, float] | None = No
     levels = np.clip((image - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
     picture = Image.frombytes("P", levels.shape[::-1], levels.tobytes())
     picture.putpalette(matplotlib.colormaps["magma"](np.arange(256), bytes=True)[:, :3].tobytes())
-    return _png_uri(picture)
+    return png_uri(picture)
 
 
 def saliency_uri(saliency: np.ndarray) -> str:
     """A PNG to lie over a picture, from values 0 to 1 [n_rows, n_columns], low bins first: the lower, the darker."""
     alpha = np.round((1 - saliency[::-1]) * MAX_OPACITY * 255).astype(np.uint8)
     shade = Image.frombytes("LA", alpha.shape[::-1], np.stack([np.zeros_like(alpha), alpha], -1).tobytes())
-    return _png_uri(shade)
+    return png_uri(shade)
 
 
 def _envelope(bounds: np.ndarray, reach: float) -> np.ndarray:
@@ -68,7 +68,8 @@ def limit_media(cards: Iterable[dict[str, Any]]) -> int:
     return n_limited
 
 
-def _png_uri(image: Image.Image) -> str:
+def png_uri(image: Image.Image) -> str:
+    """A picture as a PNG."""
     data = BytesIO()
     image.save(data, format="PNG", optimize=True)
     return _uri("image/png", data.getvalue())

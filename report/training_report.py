@@ -1,11 +1,14 @@
 """SCRIPT make report: a trained run by its out-of-fold clips, as one self-contained HTML page."""
 
+import platform
 from collections import Counter
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
@@ -13,12 +16,13 @@ from core.csv_tables import read_table
 from core.device import pick_device
 from core.entrypoint import log_warning, run_script
 from core.files import atomic_write
-from core.paths import TRAINING_REPORT_NAME
+from core.paths import THRESHOLDS_NAME, TRAINING_REPORT_NAME
 from predict.decide.fitted_params import with_window_threshold
 from predict.inference.run_loader import TrainedRun, load_run, warn_if_unfinished
-from predict.output.summary import METRIC_NAMES
+from predict.output.summary import METRIC_NAMES, SubmissionSummary
 from preprocess.audio.isolated import decoder_limits
 from preprocess.store.reader import open_store
+from recipe import as_dict
 from recipe.cli import add_device_options, parse_command, resolve_n_jobs
 from report import summary as summaries
 from report.clip_cards import ClipMedia, build_clip_cards
@@ -27,14 +31,19 @@ from report.preview import AUDIO_S
 from report.saliency import SaliencyMapper
 from report.training.clips_to_check import REASONS, ClipToCheck, choose_clips, describe_clip, find_clips_to_check
 from report.training.curves import chart_logs
+from report.training.decisions import chart_reliability, chart_thresholds, measure_calibration
 from report.training.label_errors import count_confusions, label_metrics
+from report.training.network_summary import list_layers, picture_filters
 from report.training.out_of_fold import OofSummary, summarise_out_of_fold
 from report.training.run_table import metrics_by_fold
 from train.data.corrected_clips import DROP, read_corrected_clips
+from train.evaluate.windows import window_and_hop_frames
 from train.loop.epoch_log import read_logs, sum_minutes
 from train.runs.run_folder import find_corrections
 
 TEMPLATE = Path(__file__).parent / "training" / "page.html.j2"
+PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn")
+"""Their versions are named."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -72,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         **scores,
         **describe_cards(cards, found),
         **describe_corrections(clips.corrections, oof),
+        **describe_decisions(oof.curated, run_paths.run_dir, run),
+        **describe_network(run, store.n_bins),
         one_label=run.activation == "softmax",
     )
     page = run_paths.submission_dir / TRAINING_REPORT_NAME
@@ -126,11 +137,36 @@ def describe_cards(cards: list[dict[str, Any]], found: dict[int, ClipToCheck]) -
 
 def describe_corrections(corrections: str | None, oof: OofSummary) -> dict[str, Any]:
     """What corrections.csv is made of: labels with their names, and the rows of earlier corrections."""
-    earlier = read_table(Path(corrections), ["clip", "labels"])[["clip", "labels"]].to_numpy() if corrections else []
+    columns = ["clip", "labels"]
+    earlier = read_table(Path(corrections), columns)[columns].to_numpy().tolist() if corrections else []
     return {
         "can_correct": DROP not in oof.clips.labels,
         "vocabulary": list(zip(oof.clips.labels, oof.clips.label_names, strict=True)),
-        "earlier": [list(row) for row in earlier],
+        "earlier": earlier,
+    }
+
+
+def describe_decisions(summary: SubmissionSummary, run_dir: Path, run: TrainedRun) -> dict[str, Any]:
+    """Calibration, but for shares of windows, and charts of it and of thresholds."""
+    is_share = run.prediction.pooling == "vote_fraction"
+    measured = {} if is_share else measure_calibration(summary, run_dir, run.activation)
+    reliability = None if is_share else chart_reliability(measured)
+    is_tuned = summary.thresholds.source == str(run_dir / THRESHOLDS_NAME)
+    return {"is_tuned": is_tuned, "calibration": measured, "decision_charts": [reliability, chart_thresholds(summary)]}
+
+
+def describe_network(run: TrainedRun, n_bins: int) -> dict[str, Any]:
+    """The first network, the recipe that it was trained by, and versions of today."""
+    fold, (network, *_) = next(iter(run.folds.items()))
+    window, _ = window_and_hop_frames(run.prediction, run.frames_per_second)
+    return {
+        "recipe": run.recipe,
+        "fold": fold,
+        "layers": list_layers(network, window, n_bins),
+        "filters": picture_filters(network, run.recipe.features.sample_rate_hz),
+        "window_s": window / run.frames_per_second,
+        "recipe_yaml": yaml.safe_dump(as_dict(run.recipe), sort_keys=False, allow_unicode=True),
+        "versions": {"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
     }
 
 

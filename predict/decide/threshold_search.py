@@ -93,7 +93,7 @@ def search_thresholds(scores: np.ndarray, truth: np.ndarray, metric: Metric, *, 
     keeps the common one. Of equally good thresholds, the one nearest to 0.5.
     """
     common = np.unique(_candidates(scores, truth))
-    together = _count_decisions(scores, truth, np.broadcast_to(common, (scores.shape[1], len(common))))
+    together = count_decisions(scores, truth, np.broadcast_to(common, (scores.shape[1], len(common))))
     best = common[_argbest(together.score(metric, together.given), common)]
     values = np.full(scores.shape[1], best)
     return _search_per_label(scores, truth, metric, values) if per_label else values
@@ -103,7 +103,7 @@ def _search_per_label(scores: np.ndarray, truth: np.ndarray, metric: Metric, val
     """Thresholds a label, each the best while the others stay, from `values` on."""
     columns = zip(scores.T, truth.T, values, strict=True)
     own = np.stack([np.append(_candidates(column, positives), value) for column, positives, value in columns])
-    counts = _count_decisions(scores, truth, own)
+    counts = count_decisions(scores, truth, own)
     n_labels, n_candidates = own.shape
     every, chosen = np.arange(n_labels), np.full(n_labels, n_candidates - 1)
     for _ in range(MAX_PASSES):
@@ -135,7 +135,7 @@ def _candidates(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.append(spread, [DEFAULT_THRESHOLD, 1.0]).astype(np.float32)
 
 
-def _count_decisions(scores: np.ndarray, truth: np.ndarray, thresholds: np.ndarray) -> DecisionCounts:
+def count_decisions(scores: np.ndarray, truth: np.ndarray, thresholds: np.ndarray) -> DecisionCounts:
     """The counts at `thresholds` [n_labels, n_candidates]."""
     given = np.empty((2, *thresholds.shape), np.int64)
     for label, candidates in enumerate(thresholds):

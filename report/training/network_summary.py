@@ -1,0 +1,115 @@
+"""What a network is made of: its layers with weights and multiply-adds, and pictures of its first filters."""
+
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from report.media import picture_uri, png_uri
+from train.networks.factory import AudioNetwork
+
+TILE_COLUMNS = 16
+MAX_FILTERS = 128
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer without layers of its own."""
+
+    name: str
+    kind: str
+    output_shape: tuple[int, ...]
+    """Of one window."""
+    n_weights: int
+    n_multiply_adds: int
+    """Of convolutions and matrix products, for one window."""
+
+
+@torch.no_grad()
+def list_layers(network: AudioNetwork, n_frames: int, n_bins: int) -> list[Layer]:
+    """The layers of a network in eval mode that a window [n_frames, n_bins] passes, in the order of their calls."""
+    names = {module: name for name, module in network.named_modules() if not any(module.children())}
+    shapes: dict[nn.Module, tuple[int, ...]] = {}
+
+    def note_shape(module: nn.Module, _: object, output: Tensor) -> None:
+        shapes.setdefault(module, tuple(output.shape[1:]))
+
+    hooks = [module.register_forward_hook(note_shape) for module in names]
+    device = next(network.parameters()).device
+    try:
+        with FlopCounterMode(display=False) as counter:
+            network(torch.zeros(1, n_frames, n_bins, device=device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    flops = {name: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}
+    return [
+        Layer(
+            name=names[module],
+            kind=type(module).__name__,
+            output_shape=shape,
+            n_weights=sum(weights.numel() for weights in module.parameters()),
+            n_multiply_adds=flops.get(f"{type(network).__name__}.{names[module]}", 0) // 2,
+        )
+        for module, shape in shapes.items()
+    ]
+
+
+@dataclass(frozen=True)
+class FilterPicture:
+    """The first convolution of a network as a picture."""
+
+    uri: str
+    description: str
+    n_columns: int
+    """Pixels across, before it is enlarged."""
+
+
+def picture_filters(network: AudioNetwork, sample_rate_hz: float) -> FilterPicture | None:
+    """Filters over bins and frames as tiles; those over samples as their frequency responses. None without either."""
+    convolutions = (each for each in network.trunk.modules() if isinstance(each, nn.Conv1d | nn.Conv2d))
+    first = next(convolutions, None)
+    if first is None:
+        return None
+    weights = first.weight.detach().float().cpu().numpy()[:MAX_FILTERS]
+    shown = f"{len(weights)} of {first.out_channels}" if len(weights) < first.out_channels else f"{len(weights)}"
+    if weights.ndim == 3:
+        responses = respond(weights[:, 0])
+        return FilterPicture(
+            picture_uri(responses.T),
+            f"The frequency responses of {shown} filters, one a row, sorted by their strongest frequency: from 0 Hz on "
+            f"the left to {sample_rate_hz / 2:g} Hz on the right, the brighter, the stronger.",
+            responses.shape[1],
+        )
+    tiles = tile(weights.reshape(len(weights), -1, weights.shape[-1]))
+    channels = f" Their {weights.shape[1]} input channels lie one below the other." if weights.shape[1] > 1 else ""
+    return FilterPicture(
+        png_uri(Image.fromarray(tiles)),
+        f"{shown} filters of {weights.shape[2]} bins × {weights.shape[3]} frames: time to the right, low bins below; "  # noqa: RUF001
+        f"red adds, blue takes away.{channels}",
+        tiles.shape[1],
+    )
+
+
+def respond(filters: np.ndarray) -> np.ndarray:
+    """Frequency responses in dB [n_filters, 257] of filters [n_filters, n_samples], by their strongest frequency."""
+    magnitudes = np.abs(np.fft.rfft(filters, 512, axis=1))
+    order = np.argsort(magnitudes.argmax(axis=1), kind="stable")
+    return 20 * np.log10(np.maximum(magnitudes[order], 1e-6))
+
+
+def tile(filters: np.ndarray) -> np.ndarray:
+    """RGBA uint8 [height, width, 4]: filters [n_filters, n_bins, n_frames] in rows, transparent lines between them."""
+    n_filters, height, width = filters.shape
+    reach = np.abs(filters).max(axis=(1, 2), keepdims=True) + 1e-12
+    colours = matplotlib.colormaps["RdBu_r"]((filters[:, ::-1] / reach + 1) / 2, bytes=True)
+    n_columns = min(TILE_COLUMNS, n_filters)
+    n_rows = -(-n_filters // n_columns)
+    tiles = np.zeros((n_rows * n_columns, height + 1, width + 1, 4), np.uint8)
+    tiles[:n_filters, :-1, :-1] = colours
+    rows = tiles.reshape(n_rows, n_columns, height + 1, width + 1, 4).swapaxes(1, 2)
+    return rows.reshape(n_rows * (height + 1), n_columns * (width + 1), 4)[:-1, :-1]
