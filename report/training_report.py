@@ -27,6 +27,7 @@ from recipe.cli import add_device_options, parse_command, resolve_n_jobs
 from report import summary as summaries
 from report.clip_cards import ClipMedia, build_clip_cards
 from report.html_pages import render_page
+from report.media import limit_media
 from report.preview import AUDIO_S
 from report.saliency import SaliencyMapper
 from report.training.clips_to_check import REASONS, ClipToCheck, choose_clips, describe_clip, find_clips_to_check
@@ -103,6 +104,7 @@ def build_cards(
     mapper = SaliencyMapper(run, dict(zip(oof.clips.clips, oof.folds.tolist(), strict=True)))
     reasons = {row: list(clip.ranks) for row, clip in chosen.items()}
     cards = build_clip_cards(oof.clips, reasons, clip_media, mapper, n_jobs)
+    limit_media(cards)
     losses = summaries.clip_table(oof.clips)["loss"]
     return [
         describe_clip(card, row, clip, oof) | {"loss": losses[row]}

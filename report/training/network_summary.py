@@ -18,7 +18,7 @@ MAX_FILTERS = 128
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer without layers of its own."""
+    """A layer without layers in it, or with weights beside them."""
 
     name: str
     kind: str
@@ -32,7 +32,11 @@ class Layer:
 @torch.no_grad()
 def list_layers(network: AudioNetwork, n_frames: int, n_bins: int) -> list[Layer]:
     """The layers of a network in eval mode that a window [n_frames, n_bins] passes, in the order of their calls."""
-    names = {module: name for name, module in network.named_modules() if not any(module.children())}
+    names = {
+        module: name
+        for name, module in network.named_modules()
+        if not any(module.children()) or [*module.parameters(recurse=False)]
+    }
     shapes: dict[nn.Module, tuple[int, ...]] = {}
 
     def note_shape(module: nn.Module, _: object, output: Tensor) -> None:
@@ -46,14 +50,15 @@ def list_layers(network: AudioNetwork, n_frames: int, n_bins: int) -> list[Layer
     finally:
         for hook in hooks:
             hook.remove()
+    root = type(network).__name__
     flops = {name: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}
     return [
         Layer(
             name=names[module],
             kind=type(module).__name__,
             output_shape=shape,
-            n_weights=sum(weights.numel() for weights in module.parameters()),
-            n_multiply_adds=flops.get(f"{type(network).__name__}.{names[module]}", 0) // 2,
+            n_weights=sum(weights.numel() for weights in module.parameters(recurse=False)),
+            n_multiply_adds=0 if any(module.children()) else flops.get(f"{root}.{names[module]}", 0) // 2,
         )
         for module, shape in shapes.items()
     ]

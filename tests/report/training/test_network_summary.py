@@ -2,6 +2,7 @@
 
 import base64
 from io import BytesIO
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -23,8 +24,8 @@ def test_layers_have_their_shapes_weights_and_multiply_adds() -> None:
     assert sum(layer.n_weights for layer in layers.values()) == sum(each.numel() for each in network.parameters())
 
 
-@pytest.mark.parametrize("name", ["resnet_small", "resnet18"])
-def test_every_weight_belongs_to_a_layer(name: str) -> None:
+@pytest.mark.parametrize("name", ["resnet_small", "convnext_tiny"])
+def test_every_weight_belongs_to_a_layer(name: Literal["resnet_small", "convnext_tiny"]) -> None:
     network = build_network_from_recipe(Recipe("test", network=Network(name=name, channels="copies")), 64, 3).eval()
     n_weights = sum(layer.n_weights for layer in list_layers(network, 96, 64))
     assert n_weights == sum(each.numel() for each in network.parameters())
