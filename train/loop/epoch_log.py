@@ -1,5 +1,7 @@
 """The log of a fold: a CSV with a row an epoch, and TensorBoard's files on request."""
 
+import shlex
+import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -65,7 +67,8 @@ def import_summary_writer() -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise UserError("--tensorboard: install it first, pip install tensorboard") from None
+        command = f"{shlex.quote(sys.executable)} -m pip install tensorboard"
+        raise UserError(f"--tensorboard: TensorBoard is not installed, run {command}") from None
     return SummaryWriter
 
 

@@ -1,8 +1,8 @@
 """The log of a fold is whole after every row, and forgets epochs that are done again."""
 
-import builtins
+import re
+import sys
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -58,13 +58,7 @@ def test_logs_are_read_as_numbers_by_network(tmp_path: Path) -> None:
 
 
 def test_without_tensorboard_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name == "torch.utils.tensorboard":
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(UserError, match="pip install tensorboard"):
+    monkeypatch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+    monkeypatch.setitem(sys.modules, "tensorboard", None)  # as after make setup alone
+    with pytest.raises(UserError, match=re.escape(f"run {sys.executable} -m pip install tensorboard")):
         EpochLog(tmp_path, tensorboard=True)
