@@ -1,8 +1,10 @@
 """A dask cluster, whose workers run tasks in place of this machine's threads."""
 
 import hashlib
+import logging
 import platform
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +19,7 @@ from core.errors import UserError
 from core.sandbox import cancel_sandboxes
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -46,12 +48,14 @@ def run_on_cluster(function: Callable[[Task], Result], tasks: Iterable[Task], ad
         futures = client.map(_run_task, waiting, function=function, command=command, pure=False)
         finished, n_results, checked_s, has_workers = as_completed(futures, loop=client.loop), 0, time.monotonic(), True
         del futures  # a result stays in a worker's memory as long as its future is there
+        ready = deque["Future[Result]"]()
         try:
             while n_results < len(waiting):
-                for future in finished.next_batch(block=False):
-                    yield future.result()
+                ready += finished.next_batch(block=False)
+                for result in _take_results(ready):
+                    yield result
                     n_results += 1
-                if n_results < len(waiting) and (finished.is_empty() or client.status != "running"):
+                if n_results < len(waiting) and (client.status != "running" or (not ready and finished.is_empty())):
                     raise connection_lost(address)
                 if time.monotonic() - checked_s > CHECK_WORKERS_S:
                     had_workers, has_workers = has_workers, bool(client.scheduler_info()["workers"])
@@ -69,6 +73,22 @@ def run_on_cluster(function: Callable[[Task], Result], tasks: Iterable[Task], ad
                 f"{error.allowed_failures + 1} workers died, each while it ran the same task, the last at "
                 f"{error.last_worker.address}: see what they printed, and whether their memory is enough"
             ) from None
+
+
+def _take_results(ready: deque["Future[Result]"]) -> Iterator[Result]:
+    """Yield results of finished tasks and remove them, up to one that is computed again, for it was lost with a worker.
+
+    Raises what a task raised.
+    """
+    while ready:
+        try:
+            result = ready[0].result(timeout=CHECK_WORKERS_S)
+        except TimeoutError:
+            if ready[0].status == "error":
+                raise
+            return
+        ready.popleft()
+        yield result
 
 
 @dataclass(frozen=True)
@@ -111,6 +131,7 @@ def connect(address: str) -> Iterator["Client"]:
         from distributed.comm.core import CommClosedError
     except ImportError:
         raise UserError("--scheduler needs dask: .venv/bin/pip install -r requirements-cluster.txt") from None
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a lost connection is one line, and no traceback
     try:
         client = Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:

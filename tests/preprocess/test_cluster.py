@@ -1,6 +1,7 @@
 """The same commands on a dask cluster of two worker processes: the same stores, whoever dies."""
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -61,10 +62,15 @@ def test_a_task_that_ends_each_worker_is_said_in_a_line(nanny_cluster: Cluster) 
         list(run_parallel(end_process, range(1), 1, nanny_cluster.address))
 
 
-def test_workers_may_come_late_and_may_all_be_lost_for_a_while(cluster: Cluster) -> None:
+def test_workers_may_come_late_and_may_all_be_lost_for_a_while(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("core.cluster.CHECK_WORKERS_S", 0.5)
     results = run_parallel(slow_square, range(8), 1, cluster.address)
     first = next(results)
+    time.sleep(1)  # the workers have more results, which are lost with them
     for worker in cluster.workers:
         worker.kill()
-    threading.Timer(2, cluster.add_worker).start()
+    threading.Timer(3, cluster.add_worker).start()
     assert sorted([first, *results]) == [number**2 for number in range(8)]
+    assert "no worker is left, waiting for another" in capsys.readouterr().err
