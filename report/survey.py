@@ -34,7 +34,7 @@ MAX_EXAMPLES = 50
 
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
-        "--clips", type=PositiveInt, default=90, help="Most clips on the page, each with pictures and sound."
+        "--clips", type=PositiveInt, default=60, help="Most clips on the page, each with pictures and sound."
     )
     parser.add_argument("--jobs", type=int, default=-1, help="Processes that decode; -1 is one a core.")
 
@@ -98,13 +98,13 @@ def describe_clips(
         first = f"the first {failed[0]['clip']}: {failed[0]['no_sound']}"
         log_warning(f"{len(failed)} of the page's {len(cards)} clips could not be read again, {first}")
     return {
-        "sets": [(each, [cards[clip] | {"measured": measures[clip]} for clip in each.clips]) for each in sets],
-        "label_sections": [
-            (names[label], charts.get(label), [cards[clip] | {"measured": measures[clip]} for clip in clips])
-            for label, clips in dealt.items()
-        ],
-        "n_shown": len(shown),
         "n_limited": limit_media(cards[clip] for clip in shown),
+        "sets": [(each, [cards[clip] for clip in each.clips]) for each in sets],
+        "label_sections": [
+            (names[label], charts.get(label), [cards[clip] for clip in clips]) for label, clips in dealt.items()
+        ],
+        "measures": measures,
+        "n_shown": len(shown),
         "kind": recipe.features.kind,
         "analysis_s": ANALYSIS_S,
         "test_fold": TEST_FOLD,

@@ -8,7 +8,6 @@ import pandas as pd
 from preprocess.dataset.labels import split_labels
 from preprocess.statistics.dataset import DatasetStatistics
 
-CLIPS_PER_LABEL = 4
 CLIPS_PER_SET = 4
 MAX_SET_SHARE = 1 / 3
 """Of the page's clips, for those to compare."""
@@ -65,10 +64,12 @@ def deal_clips(ranked: Mapping[str, Sequence[str]], n_clips: int, without: Colle
     """At most `n_clips` of the labels, each clip once: one of every label, the most frequent first, then a second."""
     waiting = {label: iter(clips) for label, clips in sorted(ranked.items(), key=lambda item: -len(item[1]))}
     dealt, taken = {label: list[str]() for label in waiting}, set(without)
-    for _ in range(CLIPS_PER_LABEL):
-        for label, clips in waiting.items():
+    while waiting and len(taken) < n_clips + len(without):
+        for label, clips in list(waiting.items()):
             clip = next((clip for clip in clips if clip not in taken), None)
-            if clip is not None and len(taken) < n_clips + len(without):
+            if clip is None:
+                del waiting[label]
+            elif len(taken) < n_clips + len(without):
                 taken.add(clip)
                 dealt[label].append(clip)
     return {label: clips for label, clips in dealt.items() if clips}
