@@ -1,6 +1,7 @@
 """SCRIPT make survey: a page of a dataset, from what preprocess.survey measured and some of its recordings."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,8 @@ def describe_clips(
     sets, ranked = choose_sets(stats, table, n_clips), rank_clips(table, recipe.data.seed)
     compared = list(dict.fromkeys(clip for each in sets for clip in each.clips))
     dealt = deal_clips(ranked, n_clips - len(compared), compared)
-    shown = [*compared, *(clip for clips in dealt.values() for clip in clips)]
+    by_round = [clip for clips in zip_longest(*dealt.values()) for clip in clips if clip]
+    shown = [*compared, *by_round]  # the last of them may lose their media, so no label's clips are all last
     cards, spectra = build_cards(shown, table, names, features, n_jobs, limits)
     averaged = {label: ranked[label][:CLIPS_PER_SPECTRUM] for label in dealt}
     others = list({clip for clips in averaged.values() for clip in clips} - cards.keys())

@@ -142,13 +142,13 @@ def test_chroma_and_a_recording_that_broke_since(surveyed: Path, capsys: pytest.
 def test_a_waveform_has_log_mel_pictures_and_the_page_is_bounded(
     surveyed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("report.media.MAX_MEDIA_BYTES", 60_000)
+    monkeypatch.setattr("report.media.MAX_MEDIA_BYTES", 30_000)
     keys = "--features.kind waveform --features.n_bins 1 --features.storage int16 --clips 6"
     html = main_again(surveyed, "samples", *keys.split())
     n_players = html.count("<audio")
     assert 0 < n_players < 6 and html.count("no sound: left out") == 6 - n_players
     assert f"{6 - n_players} clips have no pictures and no sound" in html
-    assert sum(map(len, re.findall(r'"data:[^"]+"', html))) <= 60_000 + 100
+    assert sum(map(len, re.findall(r'"data:[^"]+"', html))) <= 30_000 + 100
     assert html.count("<article") == 6
     assert "Pictures are log-mel spectrograms" in html
     assert "6 of 14 clips" in html
