@@ -17,12 +17,12 @@ import soundfile
 
 from predict import run
 from preprocess import features
-from tests.make_commands import ROOT, SMALL_RECIPE, make, output_options, run_in_process, run_make
+from tests.make_commands import ROOT, SMALL_RECIPE, make, output_options, run_in_process
 from tests.test_pipeline import freesound_folder
 from train import fit
 
 KEYS = f"{SMALL_RECIPE} --training.epochs 1 --data.layout fsdkaggle2019 --features.noise_snrs_db [20]"
-SECONDS = 400
+SECONDS = 200
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,8 @@ def test_calibrated_scores_are_tuned_predicted_and_handed_on(trained: Path, caps
     assert "calibration_error" in capsys.readouterr().out
     path = trained / "cache" / "demo" / "runs" / "one" / "calibration.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"temperature": 1.5}))  # too few clips to find one
-    printed = make(trained, "tune predict export", calibrated, RUN="one")
+    run_in_process(trained, "tune predict export", calibrated, run="one")
+    printed = capsys.readouterr().out
     assert "labels decided at" in printed
     assert "thresholds.json" in printed.partition("labels decided at")[2]
     scores = scores_of(trained, "one")
@@ -82,15 +83,17 @@ def test_options_of_one_step_do_not_break_a_chain(trained: Path) -> None:
     (trained / "cache" / "demo" / "runs" / "other" / "thresholds.json").unlink()
 
 
-def test_runs_are_blended_with_fitted_weights(trained: Path) -> None:
-    printed = make(trained, "blend", f"{KEYS} --by geometric --fit", RUN="both", RUNS="one other")
-    assert "fitted weights" in printed
+def test_runs_are_blended_with_fitted_weights(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_in_process(trained, "blend", f"{KEYS} --by geometric --fit --runs one other", run="both")
+    assert "fitted weights" in capsys.readouterr().out
     scores = scores_of(trained, "both")
     assert list(scores.index) == list(scores_of(trained, "one").index)
     assert scores.columns.tolist() == ["Zip", "Bark"]
 
 
-def test_a_killed_prediction_goes_on_and_its_recordings_are_inspected(trained: Path) -> None:
+def test_a_killed_prediction_goes_on_and_its_recordings_are_inspected(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     field, cache = str(trained / "field"), trained / "cache" / "demo" / "runs" / "other" / "score_cache"
     command = [sys.executable, "-m", "predict.run", *keys(trained, "other"), "--input", field, "--jobs", "1"]
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
@@ -102,7 +105,7 @@ def test_a_killed_prediction_goes_on_and_its_recordings_are_inspected(trained: P
     finished = {path: path.stat().st_mtime_ns for path in cache.rglob("*.npz")}
     assert 0 < len(finished) < 4
     exports = " --export audacity raven json parquet --merge"
-    make(trained, "predict", KEYS + exports, RUN="other", INPUT=field)
+    run_in_process(trained, "predict", KEYS + exports, run="other", input=field)
     assert len(list(cache.rglob("*.npz"))) == 4
     assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in finished.items())
     folder = trained / "submissions" / "other" / "inputs" / "field"
@@ -113,18 +116,18 @@ def test_a_killed_prediction_goes_on_and_its_recordings_are_inspected(trained: P
     tables = {"submission.csv", "windows.csv", "labels.csv", "provenance.json"}
     exported = {"detections.json", "detections.parquet", "audacity", "raven"}
     assert {path.name for path in folder.iterdir()} == tables | exported
-    printed = make(trained, "inspect", KEYS, RUN="other", INPUT=field)
-    assert str(folder / "report.html") in printed
+    run_in_process(trained, "inspect", KEYS, run="other", input=field)
+    assert str(folder / "report.html") in capsys.readouterr().out
 
 
-def test_recordings_that_the_networks_know_are_told(trained: Path) -> None:
+def test_recordings_that_the_networks_know_are_told(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever they are called: a truth table is no proof that they are new."""
     folder = trained / "known"
     folder.mkdir()
     shutil.copyfile(trained / "freesound" / "train_curated" / "train_curated3.wav", folder / "renamed.wav")
     shutil.copyfile(trained / "freesound" / "test" / "16001.wav", folder / "new.wav")
     (folder / "truth.csv").write_text("clip,labels\nrenamed.wav,Bark\nnew.wav,Zip\n")
-    completed = run_make(trained, "predict score", KEYS, RUN="one", INPUT=folder, TRUTH=folder / "truth.csv")
-    assert completed.returncode == 0, completed.stderr
+    run_in_process(trained, "predict", KEYS, run="one", input=folder)
+    run_in_process(trained, "score", KEYS, run="one", input=folder, truth=folder / "truth.csv")
     warning = "the networks were trained on 1 of the recordings, the first 'renamed.wav'"
-    assert completed.stderr.count(warning) == 2
+    assert capsys.readouterr().err.count(warning) == 2

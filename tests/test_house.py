@@ -17,6 +17,7 @@ from core.errors import UserError
 from preprocess.features import add_options
 from recipe import SECTIONS
 from recipe.cli import find_step_options, parse_command
+from tests.make_commands import SCRIPTS, WITHOUT_JOBS
 from tests.trace_clip import count, trace_clip
 
 ROOT = Path(__file__).parent.parent
@@ -293,6 +294,20 @@ def test_make_quotes_folders_and_files() -> None:
     command = ["make", "-n", "-o", ".venv/.ready", "predict", "score", *variables]
     lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     assert [shlex.split(line).count(folder) for line in lines if " -m " in line] == [2, 3]
+
+
+def test_make_calls_the_script_of_each_target_with_its_variables() -> None:
+    options = {"train": "--folds 0,2", "blend": "--runs a b", "predict": "--input in"}
+    options |= dict.fromkeys(("score", "inspect"), "--input in --truth true.csv")
+    variables = ["RECIPE=esc50", "RUN=r", "JOBS=3", "FOLDS=0,2", "RUNS=a b", "INPUT=in", "TRUTH=true.csv", "ARGS=--x y"]
+    command = ["make", "-n", "-o", ".venv/.ready", *SCRIPTS, *variables]
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    lines = [shlex.split(line)[1:] for line in printed.splitlines() if " -m " in line]
+    for (target, script), line in zip(SCRIPTS.items(), lines, strict=True):
+        expected = options.get(target, "") + ("" if target in WITHOUT_JOBS else " --jobs 3")
+        assert line[:6] == ["-m", script, "--recipe", "recipes/esc50.yaml", "--run", "r"]
+        assert sorted(line[6:-2]) == sorted(expected.split()), line
+        assert line[-2:] == ["--x", "y"]
 
 
 def test_make_clean_leaves_nothing_but_its_two_pages(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """The commands of users whose terminal or locale is not UTF-8: labels and names of any script end no step."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +10,20 @@ import pandas as pd
 import pytest
 import soundfile
 
-from tests.make_commands import SMALL_RECIPE, run_make
+from tests.make_commands import ROOT, SMALL_RECIPE, run_make
 
 LABELS = ("🎺 haut", "高い")
-KEYS = f"{SMALL_RECIPE} --training.epochs 1 --neighbours 3"
+KEYS = f"{SMALL_RECIPE} --training.epochs 1"
+
+LATER_STEPS = """
+import sys
+from pathlib import Path
+from core.entrypoint import run_script
+from tests.make_commands import run_in_process
+
+root, keys, data = sys.argv[1:]
+run_script(lambda: run_in_process(Path(root), "train predict score inspect", keys, data=data))
+"""
 
 
 @pytest.fixture
@@ -27,19 +39,26 @@ def data(tmp_path: Path) -> Path:
     return folder.parent
 
 
-@pytest.mark.parametrize(
-    ("environment", "targets"),
-    [
-        ({"LC_ALL": "C", "PYTHONUTF8": "0"}, "survey features train predict score inspect"),
-        ({"PYTHONIOENCODING": "latin-1"}, "survey features baselines train predict score inspect"),
-    ],
-)
-def test_no_step_ends_at_a_letter(tmp_path: Path, data: Path, environment: dict[str, str], targets: str) -> None:
+def run_targets(root: Path, targets: str, data: Path, environment: dict[str, str]) -> None:
     for target in targets.split():
-        keys = KEYS if target == "baselines" else KEYS.replace("--neighbours 3", "")
-        completed = run_make(tmp_path, target, keys, environment, DATA=data)
+        keys = f"{KEYS} --neighbours 3" if target == "baselines" else KEYS
+        completed = run_make(root, target, keys, environment, DATA=data)
         assert completed.returncode == 0, completed.stderr
         assert "Traceback" not in completed.stderr + completed.stdout
+
+
+def test_no_label_ends_a_step_whose_streams_lack_its_letters(tmp_path: Path, data: Path) -> None:
+    run_targets(tmp_path, "survey features baselines", data, {"PYTHONIOENCODING": "latin-1"})
+
+
+def test_no_step_ends_at_a_letter(tmp_path: Path, data: Path) -> None:
+    """Of a locale in which neither streams nor names of files are UTF-8."""
+    environment = {"LC_ALL": "C", "PYTHONUTF8": "0"}
+    run_targets(tmp_path, "survey features", data, environment)
+    command = [sys.executable, "-c", LATER_STEPS, tmp_path, KEYS, data]  # in one process: each imports PyTorch
+    environment |= {"PYTHONWARNINGS": "error"}
+    completed = subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True)
+    assert completed.returncode == 0, completed.stderr
     submission = pd.read_csv(tmp_path / "submissions" / "demo" / "submission.csv")
     assert list(submission.columns) == ["clip", *sorted(LABELS)]
     assert set(submission["clip"]) == {f"{label}/é{number}.wav" for label in LABELS for number in range(4)}

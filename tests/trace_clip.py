@@ -8,52 +8,35 @@ they are those that run again for each further clip. A return is a step into a m
 last line counts all functions of both commands in the same way.
 """
 
+import io
 import os
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import numpy as np
 import soundfile
 
+from core.sandbox import cancel_sandboxes
+from predict import run
+from preprocess import features
+from tests.call_hook import ROOT, tracing
 from train import fit
 
-ROOT = Path(__file__).parents[1]
-FLOORS = ("core", "recipe", "preprocess", "train", "predict")
-HOOK = """
-import os, sys, threading, time
-
-names = {{}}  # of code objects: the hook is called for every function of every library
-
-def name_of(code):
-    path = os.path.relpath(code.co_filename, {root!r})
-    is_function = code.co_flags & 1 and not code.co_name.startswith("<")  # and no class body or comprehension
-    return f"{{path}} {{code.co_qualname}}" if is_function and path.split(os.sep)[0] in {floors!r} else ""
-
-def hook(frame, event, argument):
-    if event == "call":
-        code = frame.f_code
-        name = names.get(code)
-        if name is None:
-            name = names[code] = name_of(code)
-        if name:
-            out.write(f"{{time.monotonic()}} {{name}}\\n")
-
-if os.environ.get("TRACE_FOLDER"):
-    out = open(os.path.join(os.environ["TRACE_FOLDER"], f"{{os.getpid()}}.txt"), "w", buffering=1)
-    sys.setprofile(hook)
-    threading.setprofile(hook)
-"""
-"""sitecustomize.py of every process."""
 KEYS = (
     "--network.name cnn_small --training.epochs 1 --training.crop_seconds 0.5 --prediction.window_seconds 0.5 "
     "--data.layout folders --data.folds 2 --jobs 1 --name traced"
 )
 Hop = tuple[str, str]
 """Module and function."""
+
+
+def end_sandboxes() -> None:
+    with cancel_sandboxes():
+        pass
 
 
 def trace(n_clips: int) -> list[Hop]:
@@ -64,17 +47,20 @@ def trace(n_clips: int) -> list[Hop]:
             path = folder / "sounds" / "ab"[number % 2] / f"{number}.wav"
             path.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(path, np.random.default_rng(number).uniform(-0.1, 0.1, 16_000), 16_000)
-        for part in ("hook", "traces"):
-            (folder / part).mkdir()
-        (folder / "hook" / "sitecustomize.py").write_text(HOOK.format(root=str(ROOT), floors=FLOORS))
+        (folder / "traces").mkdir()
+        (folder / "sitecustomize.py").write_text("from tests.call_hook import install\n\ninstall()\n")
+        environment = {"TRACE_FOLDER": str(folder / "traces"), "PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"}
         folders = {"data.folder": "sounds", "cache": "cache", "submissions": "submissions"}
         where = [text for option, part in folders.items() for text in (f"--{option}", str(folder / part))]
-        environment = os.environ | {"PYTHONPATH": str(folder / "hook"), "TRACE_FOLDER": str(folder / "traces")}
-        for script in ("preprocess.features", "predict.run"):
-            command = [sys.executable, "-m", script, *where, *KEYS.split()]
-            subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
-            if script == "preprocess.features":
-                fit.main([*where, *KEYS.split()])
+        arguments = [*where, *KEYS.split()]
+        end_sandboxes()  # that do not write their calls there
+        with patch.dict(os.environ, environment), redirect_stdout(io.StringIO()):
+            with tracing():
+                features.main(arguments)
+            fit.main(arguments)
+            with tracing():
+                run.main(arguments)
+        end_sandboxes()
         lines = [line.split() for path in (folder / "traces").iterdir() for line in path.read_text().splitlines()]
     return [(module, function) for _, module, function in sorted(lines, key=lambda line: float(line[0]))]
 

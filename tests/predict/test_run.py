@@ -1,7 +1,5 @@
 """make predict, by its command line: which clips, which networks, which files, and what it refuses."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,14 +30,9 @@ def files_in(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_test_clips_of_every_length_are_scored_through_the_command(tiny_run: TinyRun) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "predict.run", *tiny_run.arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode == 0, ended.stderr
+def test_test_clips_of_every_length_are_scored(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
+    main(tiny_run.arguments)
+    printed = capsys.readouterr().out
     test = tiny_run.table[tiny_run.table["split"] == "test"]
     submission, windows, decided = read(tiny_run), read(tiny_run, "windows.csv"), read(tiny_run, "labels.csv")
     assert submission.columns.tolist() == ["clip", *LABELS]
@@ -56,7 +49,7 @@ def test_test_clips_of_every_length_are_scored_through_the_command(tiny_run: Tin
     assert decided["labels"].tolist() == above
     written = ["submission.csv", "windows.csv", "labels.csv"]
     assert sorted(files_in(tiny_run.run_paths.submission_dir)) == sorted([*written, "provenance.json"])
-    assert all(str(tiny_run.run_paths.submission_dir / name) in ended.stdout for name in written)
+    assert all(str(tiny_run.run_paths.submission_dir / name) in printed for name in written)
 
 
 def test_center_pooling_gives_the_middle_window(tiny_run: TinyRun) -> None:

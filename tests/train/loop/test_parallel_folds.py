@@ -1,15 +1,13 @@
 """Networks trained side by side are those trained one by one; what goes wrong in one stops all with its line."""
 
-import signal
 from pathlib import Path
 
-import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import UserError
-from tests.train.factories import assert_same, fit, get_run_dir, start_training, wait_for
+from tests.train.factories import assert_same, fit, get_run_dir
 from train.loop.parallel_folds import TrainingTask, threads_per_job, train_isolated
 from train.runs.checkpoint import load_checkpoint
 
@@ -63,20 +61,6 @@ DIVERGING = (
 def test_what_one_network_cannot_do_stops_them_all_with_its_line(cache: Path) -> None:
     with pytest.raises(UserError, match=r"became .*: lower training\.max_lr"):
         fit(cache, "--jobs", "2", "--training.epochs", "30", *DIVERGING.split())
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_a_stop_ends_every_process_and_leaves_usable_checkpoints(cache: Path, how: signal.Signals) -> None:
-    process = start_training(cache, "--training.epochs", "10000", "--jobs", "2")
-    lasts = [get_run_dir(cache) / f"fold{fold}" / "last.pt" for fold in range(2)]
-    wait_for(lambda: all(last.exists() for last in lasts), process)
-    children = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(how)
-    _, complaints = process.communicate(timeout=30)
-    assert how == signal.SIGKILL or complaints.splitlines()[-1].startswith("earmark: interrupted")
-    assert "Traceback" not in complaints
-    assert not psutil.wait_procs(children, timeout=20)[1]
-    assert all(load_checkpoint(last).resume is not None for last in lasts)
 
 
 def test_clips_that_are_not_in_the_store_are_said_once(cache: Path, capfd: pytest.CaptureFixture[str]) -> None:
