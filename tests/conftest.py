@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from core.sandbox import cancel_sandboxes, run_isolated
 ROOT = Path(__file__).parent.parent
 REAL_SOUND = ROOT.parent / "shared" / "data"
 
-# Tensors as small as these take ten times as long on two busy cores as on one; PyTorch reads it when it is imported.
+# Tensors as small as these take ten times as long on two busy cores as on one: here, and in what is started from here.
+torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
 
 # `make` in a test is a user's own, not one below `make test`: that one would be told its options and name its folder.
@@ -28,7 +30,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked cuda are skipped where there is no such GPU."""
+    """Files of few tests, which take the longest, come first: none is left for one process at the end.
+
+    Tests marked cuda are skipped where there is no such GPU.
+    """
+    n_tests = Counter(item.path for item in items)
+    items.sort(key=lambda item: n_tests[item.path])
     for item in items:
         if item.get_closest_marker("cuda") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no GPU of CUDA"))

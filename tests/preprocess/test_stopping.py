@@ -17,7 +17,7 @@ from core.entrypoint import RESUME_ADVICE
 from tests.preprocess.feature_runs import make, same_bytes_as_clean, start, store_path, wait_for_shards
 from tests.processes import all_ended, check_interrupted, children_of
 
-N_KILLS = 12
+N_KILLS = 6
 """Random points at which something is killed; raise it to look for rare faults."""
 SEED = 0
 HANGING_PYAV = """

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import numpy as np
 import pytest
+import soundfile
 
 from tests.predict.conftest import TinyRun, make_tiny_run
 
@@ -99,6 +101,14 @@ def end(server: RunningServer, *signals: int) -> tuple[int, str]:
 @pytest.fixture(scope="module")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
     return make_tiny_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="session")
+def long_recording(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A FLAC file of 50 minutes of noise: tens of seconds to decode and score."""
+    path = tmp_path_factory.mktemp("long") / "long.flac"
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.1, 0.1, 3_000 * 8_000), 8_000)
+    return path.read_bytes()
 
 
 @pytest.fixture(scope="module")

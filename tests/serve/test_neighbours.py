@@ -109,10 +109,10 @@ def test_idle_connections_at_the_limit_of_open_files_silence_nothing(tiny_run: T
     assert len(printed.splitlines()) == 6, printed  # the answers, and the end
 
 
-def test_a_short_recording_is_answered_beside_an_hour_of_silence(
+def test_a_short_recording_is_answered_beside_20_minutes_of_silence(
     tiny_run: TinyRun, audio: bytes, tmp_path: Path
 ) -> None:
-    samples = np.zeros(59 * 60 * 8_000, np.float32)
+    samples = np.zeros(20 * 60 * 8_000, np.float32)
     soundfile.write(tmp_path / "silence.opus", samples, 8_000, format="OGG", subtype="OPUS")
     silence = (tmp_path / "silence.opus").read_bytes()
     server = start(tiny_run)
@@ -120,31 +120,30 @@ def test_a_short_recording_is_answered_beside_an_hour_of_silence(
     long = threading.Thread(target=lambda: answers.append(server.tag(silence)[0]))
     long.start()
     wait_until(lambda: psutil.Process(server.process.pid).children())
-    took_s = []
+    took_s, long_began = list[float](), time.monotonic()
     while long.is_alive():
         began = time.monotonic()
         assert server.tag(audio)[0] == 200
         took_s.append(time.monotonic() - began)
     long.join()
+    long_took_s = time.monotonic() - long_began
     end(server)
     assert answers == [200]
-    assert took_s
-    assert max(took_s) < 15
+    assert len(took_s) > 3
+    assert max(took_s) < 0.5 * long_took_s
 
 
 def test_after_kill_9_no_recording_and_no_decoder_is_left(
-    tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_run: TinyRun, long_recording: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uploads = tmp_path / "uploads"
     uploads.mkdir()
-    soundfile.write(tmp_path / "long.flac", np.random.default_rng(0).uniform(-0.1, 0.1, 12_000 * 8_000), 8_000)
-    audio = (tmp_path / "long.flac").read_bytes()
     monkeypatch.setenv("TMPDIR", str(uploads))
     server = start(tiny_run, "--max_minutes", "240")
     with ExitStack() as opened:
-        for n_bytes in (len(audio), 1 << 20):
+        for n_bytes in (len(long_recording), 1 << 20):
             connection = opened.enter_context(closing(open_socket(server)))
-            connection.sendall(request_head(server, len(audio)) + audio[:n_bytes])
+            connection.sendall(request_head(server, len(long_recording)) + long_recording[:n_bytes])
         wait_until(lambda: psutil.Process(server.process.pid).children())
         time.sleep(0.5)
         children = psutil.Process(server.process.pid).children(recursive=True)

@@ -151,12 +151,10 @@ def test_many_at_once_get_their_own_answers(server: RunningServer, tiny_run: Tin
                 assert reply["scores"] == pytest.approx(expected["scores"], abs=2e-6)  # in a batch with others
 
 
-def test_more_recordings_than_places_are_turned_away(tiny_run: TinyRun, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "long.flac", np.random.default_rng(0).uniform(-0.1, 0.1, 12_000 * 8_000), 8_000)
-    audio = (tmp_path / "long.flac").read_bytes()
+def test_more_recordings_than_places_are_turned_away(tiny_run: TinyRun, long_recording: bytes) -> None:
     server = start(tiny_run, "--max_minutes", "240", "--max_pending", "1")
     with ExitStack() as under_way:
-        begin(server, audio, under_way).send(audio[100:])
+        begin(server, long_recording, under_way).send(long_recording[100:])
         assert "1 recordings are under way" in until_status(server, audio_of(tiny_run, 9), 503)
     until_status(server, audio_of(tiny_run, 9), 200)  # it was given up in the midst of it: its place is free again
     end(server)
@@ -219,12 +217,11 @@ def test_a_server_that_is_ended_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_server_ends_in_order_though_recordings_are_under_way(tiny_run: TinyRun, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "long.flac", np.random.default_rng(0).uniform(-0.1, 0.1, 12_000 * 8_000), 8_000)
+def test_a_server_ends_in_order_though_recordings_are_under_way(tiny_run: TinyRun, long_recording: bytes) -> None:
     server = start(tiny_run, "--max_minutes", "240")
     with ExitStack() as under_way, ThreadPoolExecutor(1) as client:
         begin(server, audio_of(tiny_run, 8), under_way)
-        future = client.submit(server.tag, (tmp_path / "long.flac").read_bytes())
+        future = client.submit(server.tag, long_recording)
         wait_until(lambda: psutil.Process(server.process.pid).children())
         status, printed = end(server, signal.SIGINT, signal.SIGINT)
         assert future.result()[0] == 503
@@ -233,13 +230,11 @@ def test_a_server_ends_in_order_though_recordings_are_under_way(tiny_run: TinyRu
     assert printed.endswith("ended\n")
 
 
-def test_an_answer_that_nobody_waits_for_is_given_up(tiny_run: TinyRun, tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "long.flac", np.random.default_rng(0).uniform(-0.1, 0.1, 12_000 * 8_000), 8_000)
-    audio = (tmp_path / "long.flac").read_bytes()
+def test_an_answer_that_nobody_waits_for_is_given_up(tiny_run: TinyRun, long_recording: bytes) -> None:
     server = start(tiny_run, "--max_minutes", "240")
     with ExitStack() as under_way:
-        connection = begin(server, audio, under_way)
-        connection.send(audio[100:])
+        connection = begin(server, long_recording, under_way)
+        connection.send(long_recording[100:])
         wait_until(lambda: psutil.Process(server.process.pid).children())
     assert wait_until(lambda: "refused, nobody waits for the answer" in "".join(server.printed))
     assert server.tag(audio_of(tiny_run, 11))[0] == 200

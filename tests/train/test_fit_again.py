@@ -1,5 +1,6 @@
 """The same run twice: from the same seed, killed and resumed, interrupted."""
 
+import shutil
 import signal
 from pathlib import Path
 
@@ -28,6 +29,28 @@ STATEFUL = (
 )
 
 
+TWELVE_EPOCHS = ["--training.epochs", "12"]
+
+
+def train_once(cache: Path, *options: str) -> Path:
+    """The cache, with a small data set and its finished run."""
+    write_training_dataset(cache, noisy=3)
+    fit(cache, *options)
+    return cache
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of a run of twelve epochs; for tests that change nothing in it."""
+    return train_once(tmp_path_factory.mktemp("finished"), *TWELVE_EPOCHS)
+
+
+@pytest.fixture(scope="module")
+def stateful(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of a run of STATEFUL; for tests that change nothing in it."""
+    return train_once(tmp_path_factory.mktemp("stateful"), *STATEFUL.split())
+
+
 def assert_same_run(one: Path, other: Path) -> None:
     """Weights, scores and logs of two runs are bit for bit the same, but for times and memory."""
     for path in sorted(get_run_dir(one).rglob("*")):
@@ -43,30 +66,26 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 def test_the_same_seed_trains_the_same_networks_and_another_does_not(
-    cache: Path, tmp_path_factory: pytest.TempPathFactory
+    cache: Path, stateful: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    again, other = tmp_path_factory.mktemp("again"), tmp_path_factory.mktemp("other")
-    write_training_dataset(again, noisy=3)
+    other = tmp_path_factory.mktemp("other")
     write_training_dataset(other, noisy=3)
-    fit(cache, *STATEFUL.split())
-    process = start_training(again, *STATEFUL.split())
+    process = start_training(cache, *STATEFUL.split())
     printed, complaints = process.communicate()
     assert process.returncode == 0, complaints
     assert [line.split()[:2] for line in complaints.splitlines()] == [[f"fold{fold}:", "3/3"] for fold in range(3)]
     assert "label_issues.csv" in printed
-    assert_same_run(cache, again)
+    assert_same_run(stateful, cache)
     fit(other, *STATEFUL.split(), "--training.seed", "1", "--folds", "0")
-    one, two = (load_checkpoint(get_run_dir(each) / "fold0" / "last.pt").network for each in (cache, other))
+    one, two = (load_checkpoint(get_run_dir(each) / "fold0" / "last.pt").network for each in (stateful, other))
     assert not torch.equal(one["head.2.weight"], two["head.2.weight"])
 
 
 def test_a_run_killed_anywhere_and_resumed_ends_as_an_undisturbed_one(
     cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    undisturbed = tmp_path_factory.mktemp("undisturbed")
-    write_training_dataset(undisturbed, noisy=3)
-    options = [*STATEFUL.split(), "--training.epochs", "12"]
-    fit(undisturbed, *options)
+    options = [*STATEFUL.split(), *TWELVE_EPOCHS]
+    undisturbed = train_once(tmp_path_factory.mktemp("undisturbed"), *options)
     process = start_training(cache, *options)
     log = get_run_dir(cache) / "fold1" / "log.csv"
     wait_for(lambda: log.exists() and len(log.read_text().splitlines()) > 3, process)
@@ -92,12 +111,8 @@ def test_an_interrupt_leaves_a_usable_checkpoint_and_one_line(cache: Path, numbe
 
 
 def test_an_interrupt_in_the_first_epoch_loses_no_more_than_it(
-    cache: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    cache: Path, stateful: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    undisturbed = tmp_path_factory.mktemp("undisturbed")
-    write_training_dataset(undisturbed, noisy=3)
-    fit(undisturbed, *STATEFUL.split())
-
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -106,7 +121,7 @@ def test_an_interrupt_in_the_first_epoch_loses_no_more_than_it(
         fit(cache, *STATEFUL.split())
     assert load_checkpoint(get_run_dir(cache) / "fold0" / "last.pt").epoch == 0
     fit(cache, *STATEFUL.split(), "--resume")
-    assert_same_run(undisturbed, cache)
+    assert_same_run(stateful, cache)
 
 
 def kill_while_anew(cache: Path, *options: str) -> Path:
@@ -135,13 +150,16 @@ def test_a_finished_run_says_so_and_is_kept(cache: Path, capsys: pytest.CaptureF
 
 @pytest.mark.parametrize("anew", [["--restart"], ["--training.max_lr", "1e-4"]])
 def test_a_run_trained_anew_keeps_its_networks_until_the_new_ones_are_whole(
-    cache: Path, tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str], anew: list[str]
+    cache: Path,
+    finished: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
+    anew: list[str],
 ) -> None:
-    undisturbed = tmp_path_factory.mktemp("undisturbed")
-    write_training_dataset(undisturbed, noisy=3)
-    options = ["--training.epochs", "12"]
-    fit(undisturbed, *options, *anew)
-    fit(cache, *options)
+    undisturbed, options = finished, TWELVE_EPOCHS
+    if "--restart" not in anew:
+        undisturbed = train_once(tmp_path_factory.mktemp("undisturbed"), *options, *anew)
+    shutil.copytree(finished, cache, dirs_exist_ok=True)
     run_dir = get_run_dir(cache)
     (run_dir / "thresholds.json").write_text("{}")
     before = files_of(run_dir)
@@ -163,9 +181,11 @@ def test_a_run_trained_anew_keeps_its_networks_until_the_new_ones_are_whole(
     assert [path.name for path in run_dir.parent.iterdir() if path.name.startswith(".")] == [".recipe.lock"]
 
 
-def test_going_back_to_the_recipe_of_a_run_finds_it(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--training.epochs", "12"]
-    fit(cache, *options)
+def test_going_back_to_the_recipe_of_a_run_finds_it(
+    cache: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = TWELVE_EPOCHS
+    shutil.copytree(finished, cache, dirs_exist_ok=True)
     before = files_of(get_run_dir(cache))
     kill_while_anew(cache, *options, "--training.max_lr", "1e-4")
     capsys.readouterr()

@@ -29,14 +29,6 @@ def last_epochs(cache: Path) -> list[int]:
     return [len(path.read_text().splitlines()) - 1 for path in get_run_dir(cache).glob("fold*/log.csv")]
 
 
-def test_a_cluster_trains_the_same_networks(cache: Path, cluster: Cluster, undisturbed: Path) -> None:
-    process = start_training(cache, *LONG, "--scheduler", cluster.address)
-    printed, complaints = process.communicate()
-    assert process.returncode == 0, complaints
-    assert printed.count("is trained") == 3
-    assert_same_run(undisturbed, cache)
-
-
 @pytest.mark.parametrize(("target", "others"), [("features", []), ("train", []), ("predict", ["INPUT=sound"])])
 def test_make_passes_the_scheduler_on(target: str, others: list[str]) -> None:
     command = ["make", "-n", "-o", ".venv/.ready", target, "SCHEDULER=tcp://host:8786", *others]
@@ -44,7 +36,9 @@ def test_make_passes_the_scheduler_on(target: str, others: list[str]) -> None:
     assert "--scheduler tcp://host:8786" in printed
 
 
-def test_a_worker_that_dies_costs_its_tasks_time(cache: Path, cluster: Cluster, undisturbed: Path) -> None:
+def test_a_cluster_of_which_a_worker_dies_trains_the_same_networks(
+    cache: Path, cluster: Cluster, undisturbed: Path
+) -> None:
     process = start_training(cache, *LONG, "--scheduler", cluster.address)
     wait_for(lambda: len(last_epochs(cache)) == 2, process)
     cluster.workers[0].kill()
