@@ -115,7 +115,7 @@ worker: setup  ## a worker for the dask cluster of SCHEDULER=tcp://host:8786, a 
 
 # A process a core, one thread each: threads that wait for a core another test has cost more than they bring.
 test: $(VENV)/.ready-dev  ## the tests
-	$(PY) -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(PY) -m pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/.ready-dev  ## lint, types and house rules
 	$(PY) -m ruff check .

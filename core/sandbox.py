@@ -179,8 +179,8 @@ def borrow_sandbox(limits: SandboxLimits, *, fresh: bool = False) -> Iterator[Sa
 
 
 def start_sandboxes(n_sandboxes: int, limits: SandboxLimits, module: str) -> None:
-    """Start idle sandboxes, which import a module of the tasks while this process goes on."""
-    started = [Sandbox(limits, module) for _ in range(n_sandboxes)]
+    """Have so many idle sandboxes; new ones import a module of the tasks while this process goes on."""
+    started = [Sandbox(limits, module) for _ in range(n_sandboxes - len(_Pool.idle[limits]))]
     with _Pool.lock:
         _Pool.idle[limits] += started
 

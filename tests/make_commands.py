@@ -27,6 +27,7 @@ SCRIPTS = {
     "export": "predict.export",
     "score": "predict.score",
     "inspect": "report.inspect",
+    "serve": "serve.run",
 }
 WITHOUT_JOBS = {"lr", "blend", "export", "score"}
 

@@ -297,10 +297,10 @@ def test_make_quotes_folders_and_files() -> None:
 
 
 def test_make_calls_the_script_of_each_target_with_its_variables() -> None:
-    options = {"train": "--folds 0,2", "blend": "--runs a b", "predict": "--input in"}
+    options = {"train": "--folds 0,2", "blend": "--runs a b", "predict": "--input in", "serve": "--port 7"}
     options |= dict.fromkeys(("score", "inspect"), "--input in --truth true.csv")
-    variables = ["RECIPE=esc50", "RUN=r", "JOBS=3", "FOLDS=0,2", "RUNS=a b", "INPUT=in", "TRUTH=true.csv", "ARGS=--x y"]
-    command = ["make", "-n", "-o", ".venv/.ready", *SCRIPTS, *variables]
+    variables = ["RECIPE=esc50", "RUN=r", "JOBS=3", "FOLDS=0,2", "RUNS=a b", "INPUT=in", "TRUTH=true.csv", "PORT=7"]
+    command = ["make", "-n", "-o", ".venv/.ready", *SCRIPTS, *variables, "ARGS=--x y"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     lines = [shlex.split(line)[1:] for line in printed.splitlines() if " -m " in line]
     for (target, script), line in zip(SCRIPTS.items(), lines, strict=True):

@@ -1,6 +1,7 @@
 """Files damaged anywhere: each command uses what it can vouch for, or ends in one line; none ends in a traceback."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,10 +11,11 @@ import pytest
 from core.errors import UserError
 from predict import blend, calibrate, export, run, score, tune
 from report import inspect
-from tests.predict.conftest import LABELS, TinyRun
+from tests.predict.conftest import LABELS, TinyRun, make_tiny_run
 from train.evaluate.score_table import read_scores, write_scores
 
 Main = Callable[[Sequence[str]], object]
+CALIBRATED = ["--prediction.calibrate", "true"]
 N_MUTATIONS = 5
 WORDS = (b"", b"\x00", b"\xff\xfe", b"nan", b"-1", b"1e308", b"[[[[", b"{", b"null", b"\n", b",", b'"', b"9" * 5000)
 
@@ -33,6 +35,34 @@ def mutate(content: bytes, random: np.random.Generator) -> bytes:
     return content[:place] + WORDS[int(random.integers(len(WORDS)))] + content[place:]
 
 
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory) -> tuple[TinyRun, Path]:
+    """A run with every file that the commands read, and a copy of its folders."""
+    tiny_run, copy = make_tiny_run(tmp_path_factory.mktemp("complete")), tmp_path_factory.mktemp("copy")
+    paths = tiny_run.run_paths
+    for main in (calibrate.main, tune.main, run.main):
+        main([*tiny_run.arguments, *CALIBRATED])
+    tiny_run.set_test_labels("low")
+    scores = read_scores(paths.submission_csv)
+    training = tiny_run.table.loc[tiny_run.table["split"] == "train", "clip"].tolist()
+    write_scores(paths.oof_csv, training, LABELS, scores.values[: len(training)])
+    paths.sample_csv.write_text("clip," + ",".join(f'"{label}"' for label in scores.labels) + "\n")
+    (paths.run_dir / "fold0" / "log.csv").write_text("epoch,train_loss\n1,0.5\n")
+    for folder in (paths.cache, paths.submissions):
+        shutil.copytree(folder, copy / folder.name)
+    return tiny_run, copy
+
+
+@pytest.fixture
+def complete_run(complete: tuple[TinyRun, Path]) -> TinyRun:
+    """The complete run, as it was made."""
+    tiny_run, copy = complete
+    for folder in (tiny_run.run_paths.cache, tiny_run.run_paths.submissions):
+        shutil.rmtree(folder)
+        shutil.copytree(copy / folder.name, folder)
+    return tiny_run
+
+
 @pytest.mark.parametrize(
     ("name", "steps"),
     [
@@ -50,17 +80,8 @@ def mutate(content: bytes, random: np.random.Generator) -> bytes:
         ("log.csv", [run.main]),
     ],
 )
-def test_no_damaged_file_ends_in_a_traceback(tiny_run: TinyRun, name: str, steps: list[Main]) -> None:
-    paths, arguments = tiny_run.run_paths, [*tiny_run.arguments, "--prediction.calibrate", "true"]
-    calibrate.main(arguments)
-    tune.main(arguments)
-    run.main(arguments)
-    tiny_run.set_test_labels("low")
-    scores = read_scores(paths.submission_csv)
-    training = tiny_run.table.loc[tiny_run.table["split"] == "train", "clip"].tolist()
-    write_scores(paths.oof_csv, training, LABELS, scores.values[: len(training)])
-    paths.sample_csv.write_text("clip," + ",".join(f'"{label}"' for label in scores.labels) + "\n")
-    (paths.run_dir / "fold0" / "log.csv").write_text("epoch,train_loss\n1,0.5\n")
+def test_no_damaged_file_ends_in_a_traceback(complete_run: TinyRun, name: str, steps: list[Main]) -> None:
+    paths, arguments = complete_run.run_paths, [*complete_run.arguments, *CALIBRATED]
     folders = (paths.dataset_dir, paths.run_dir, paths.run_dir / "fold0", paths.submission_dir)
     path = next(folder / name for folder in folders if (folder / name).exists())
     content, random = path.read_bytes(), np.random.default_rng(len(name))
@@ -77,7 +98,6 @@ def test_no_damaged_file_ends_in_a_traceback(tiny_run: TinyRun, name: str, steps
                 assert error.strerror  # the script says it in one line
             except Exception as error:
                 raise AssertionError(f"{step.__module__}, mutation {number} of {name}: {damaged[:300]!r}") from error
-    path.write_bytes(content)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"thresholds": ' * 5_000, '{"a": "' + "x" * (1 << 26) + '"}'])

@@ -5,7 +5,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -26,7 +25,6 @@ from core.errors import UserError
 from recipe.cli import parse_command
 from serve.run import add_options, build_service, main
 from tests.browser import wait_until
-from tests.make_commands import ROOT
 from tests.predict.conftest import LABELS, TinyRun
 from tests.serve.conftest import RunningServer, end, start
 
@@ -262,15 +260,3 @@ def test_the_port_is_tried_before_networks_are_loaded(server: RunningServer, tmp
         main([*nothing, str(server.port)])
     with pytest.raises(UserError, match="run make train first"):
         main([*nothing, "0"])
-
-
-def test_make_serve_names_what_is_missing(tmp_path: Path) -> None:
-    args = f"ARGS=--cache {tmp_path}/cache --submissions {tmp_path}/submissions"
-    ended = subprocess.run(
-        ["make", "-o", ".venv/.ready", "serve", f"PY={sys.executable}", "PORT=0", "JOBS=1", args],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode == 2
-    assert f"earmark: {tmp_path}/cache/demo/runs/demo holds no fold*/best.pt: run make train first" in ended.stderr

@@ -96,14 +96,13 @@ def test_a_run_killed_anywhere_and_resumed_ends_as_an_undisturbed_one(
     assert_same_run(undisturbed, cache)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupt_leaves_a_usable_checkpoint_and_one_line(cache: Path, number: signal.Signals, status: int) -> None:
+def test_an_interrupt_leaves_a_usable_checkpoint_and_one_line(cache: Path) -> None:
     process = start_training(cache, "--training.epochs", "10000")
     last = get_run_dir(cache) / "fold0" / "last.pt"
     wait_for(last.exists, process)
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     _, complaints = process.communicate()
-    assert process.returncode == status
+    assert process.returncode == 130
     progress, line = complaints.splitlines()
     assert progress.startswith("fold0: ")
     assert line == "earmark: interrupted; the same command goes on after the last whole epoch"
