@@ -1,11 +1,4 @@
-// Cards of clips: saliency maps, strips that play, and which cards and rows are shown.
-for (const button of document.querySelectorAll("button[data-saliency]")) button.addEventListener("click", () => {
-  const card = button.closest("article"), on = button.getAttribute("aria-pressed") !== "true";
-  for (const other of card.querySelectorAll("button[data-saliency]")) other.setAttribute("aria-pressed", String(on && other === button));
-  card.querySelector(".saliency")?.remove();
-  if (on) card.querySelector(".picture").append(Object.assign(new Image(), { className: "saliency", src: button.dataset.saliency, alt: `Saliency map of ${button.title}` }));
-});
-
+// Cards of clips: strips that play, and which cards and rows are shown.
 const cards = [...document.querySelectorAll("article")], rows = [...document.querySelectorAll(".box tbody tr")];
 for (const card of cards.filter(card => card.dataset.windows)) {
   const windows = JSON.parse(card.dataset.windows), duration = Number(card.dataset.duration), player = card.querySelector("audio"), note = card.querySelector(".note");
@@ -20,9 +13,6 @@ for (const card of cards.filter(card => card.dataset.windows)) {
   card.querySelector(".strip").tabIndex = 0;
   if (player) followPlayer(card, player, duration);
 }
-document.addEventListener("play", event => {
-  for (const player of document.querySelectorAll("audio")) if (player !== event.target) player.pause();
-}, true);
 
 const search = document.querySelector("input[type=search]"), buttons = [...document.querySelectorAll(".filters button")];
 const wordsOf = card => [...card.querySelectorAll("h3, .decided .name, .right .name, .wrong .name")].map(each => each.textContent).join(" ");

@@ -1,5 +1,5 @@
-// Clips to check: filters, saliency maps, decisions, and corrections.csv. It needs VOCABULARY and EARLIER of the page.
-const cards = [...document.querySelectorAll("article[data-clip]")], filters = [...document.querySelectorAll(".filters button")];
+// Clips to check: filters, decisions, and corrections.csv. It needs VOCABULARY and EARLIER of the page.
+const cards = [...document.querySelectorAll("article[data-clip]")], filters = [...document.querySelectorAll("button[data-reason]")];
 function show(reason) {
   for (const filter of filters) filter.setAttribute("aria-pressed", String(filter.dataset.reason === reason));
   const rank = card => JSON.parse(card.dataset.ranks)[reason] ?? Infinity;
@@ -8,13 +8,6 @@ function show(reason) {
 }
 for (const filter of filters) filter.addEventListener("click", () => show(filter.dataset.reason));
 if (filters.length) show(filters[0].dataset.reason);
-
-for (const button of document.querySelectorAll("button[data-saliency]")) button.addEventListener("click", () => {
-  const card = button.closest("article"), on = button.getAttribute("aria-pressed") !== "true";
-  for (const other of card.querySelectorAll("button[data-saliency]")) other.setAttribute("aria-pressed", String(on && other === button));
-  card.querySelector(".saliency")?.remove();
-  if (on) card.querySelector(".picture").append(Object.assign(new Image(), { className: "saliency", src: button.dataset.saliency, alt: `Saliency map of ${button.title}` }));
-});
 
 const decisionOf = card => card.querySelector(".decision [aria-pressed=true]")?.dataset.decision;
 const labelsOf = card => [...card.querySelectorAll(".choices input:checked")].map(input => input.value).join(";");
@@ -74,10 +67,6 @@ for (const card of cards.filter(card => card.querySelector(".decision"))) {
     }
   });
 }
-document.addEventListener("play", event => {
-  for (const player of document.querySelectorAll("audio")) if (player !== event.target) player.pause();
-}, true);
-
 download.addEventListener("click", () => {
   const text = [["clip", "labels"], ...corrections()].map(row => row.map(field => `"${field.replaceAll('"', '""')}"`).join(",") + "\n").join("");
   const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: "corrections.csv" });
