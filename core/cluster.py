@@ -131,7 +131,7 @@ def connect(address: str) -> Iterator["Client"]:
         from distributed.comm.core import CommClosedError
     except ImportError:
         raise UserError("--scheduler needs dask: .venv/bin/pip install -r requirements-cluster.txt") from None
-    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a lost connection is one line, and no traceback
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # a lost connection is one line here
     try:
         client = Client(address, timeout=CONNECT_TIMEOUT_S, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
