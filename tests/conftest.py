@@ -17,8 +17,7 @@ from core.sandbox import cancel_sandboxes, run_isolated
 ROOT = Path(__file__).parent.parent
 REAL_SOUND = ROOT.parent / "shared" / "data"
 
-# Tensors as small as these take ten times as long on two busy cores as on one: here, and in what is started from here.
-torch.set_num_threads(1)
+# Tensors as small as these take ten times as long on two busy cores as on one; PyTorch reads it when it is imported.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 # `make` in a test is a user's own, not one below `make test`: that one would be told its options and name its folder.
@@ -45,6 +44,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("cuda") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no GPU of CUDA"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """PyTorch computes with one thread, whatever the commands of the test before have set in this process."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True, scope="session")
