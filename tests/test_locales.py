@@ -55,7 +55,8 @@ def test_no_step_ends_at_a_letter(tmp_path: Path, data: Path) -> None:
     """Of a locale in which neither streams nor names of files are UTF-8."""
     environment = {"LC_ALL": "C", "PYTHONUTF8": "0"}
     run_targets(tmp_path, "survey features", data, environment)
-    command = [sys.executable, "-c", LATER_STEPS, str(tmp_path), KEYS, str(data)]  # in one process: each imports PyTorch
+    # In one process: each imports PyTorch.
+    command = [sys.executable, "-c", LATER_STEPS, str(tmp_path), KEYS, str(data)]
     environment |= {"PYTHONWARNINGS": "error"}
     completed = subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True)
     assert completed.returncode == 0, completed.stderr
