@@ -44,10 +44,16 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
 
 demo: RECIPE = demo
 demo: DATA = cache/demo_audio
-demo: demo_audio features train predict score inspect  ## render instruments, then the whole road on them
+demo: demo_audio features train  ## render instruments, then the whole road on them
+	@$(if $(value ARGS),,[ submissions/$(RUN)/report.html -nt cache/demo/runs/$(RUN)/oof.csv ] ||) \
+	$(MAKE) --no-print-directory tune predict inspect RECIPE=demo DATA=cache/demo_audio BRIEF=--brief
 	@echo
-	@echo "The label probabilities:  submissions/$(RUN)/submission.csv"
-	@echo "The report to open:       submissions/$(RUN)/report.html"
+	@echo "Eleven instruments, learnt one at a time and recognised several at once. Open or type:"
+	@echo "  submissions/$(RUN)/submission.csv        the label probabilities"
+	@echo "  submissions/$(RUN)/report.html           each clip: what was heard, when, and what is right"
+	@echo "  make serve RECIPE=demo                   a page that answers recordings"
+	@echo "  make report RECIPE=demo                  a page of the training: curves, confusions, clips to check"
+	@echo "  make features train RECIPE=... DATA=...  your own recordings: README.md"
 
 demo_audio: setup  ## the instruments of make demo
 	$(PY) -m synth.render_demo --folder cache/demo_audio --jobs $(JOBS)
@@ -99,7 +105,7 @@ score: setup  ## score submissions/RUN/submission.csv (TRUTH=file.csv, or the da
 	$(call SCRIPT,predict.score,$(if $(value TRUTH),--truth $(call quoted,$(value TRUTH))) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
 
 inspect: setup  ## a summary of the result, and submissions/RUN/report.html (AGAINST=other_run for both side by side)
-	$(call SCRIPT,report.inspect,--jobs $(JOBS) $(if $(AGAINST),--against $(AGAINST)) $(if $(value TRUTH),--truth $(call quoted,$(value TRUTH))) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
+	$(call SCRIPT,report.inspect,--jobs $(JOBS) $(BRIEF) $(if $(AGAINST),--against $(AGAINST)) $(if $(value TRUTH),--truth $(call quoted,$(value TRUTH))) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
 
 report: setup  ## a page of a trained run: curves, labels, confusions, clips to check; submissions/RUN/training_report.html
 	$(call SCRIPT,report.training_report,--jobs $(JOBS))

@@ -44,6 +44,7 @@ def add_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--against", type=str | None, help="Another run, whose scores of the same clips are shown too.")
     parser.add_argument("--no_maps", action="store_true", help="Leave out the saliency maps.")
+    parser.add_argument("--brief", action="store_true", help="Print the key metrics alone; the page stays as it is.")
     parser.add_argument("--jobs", type=int, default=-1, help="Processes that decode; -1 is one a core.")
 
 
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     summary = summarise_submission(command, path)
     source = summary.thresholds.source
     print(f"{path}: {len(summary.clips)} clips, {len(summary.labels)} labels, decided at {source}\n")
-    print(summaries.format_summary(summary))
+    print((summaries.format_key_metrics if options.brief else summaries.format_summary)(summary))
     title, against = page_title(command, path), None
     if options.against:
         against = Comparison.read(command, title, path, summary)

@@ -42,6 +42,11 @@ def key_metrics(summary: SubmissionSummary) -> list[tuple[str, str]]:
     ]
 
 
+def format_key_metrics(summary: SubmissionSummary) -> str:
+    """The key metrics, a line each."""
+    return "\n".join(f"  {name:<22}{value}" for name, value in key_metrics(summary))
+
+
 def label_table(summary: SubmissionSummary) -> pd.DataFrame:
     """A row a label, the most frequent top-1 first: clips where it is top-1, decisions, mean score.
 

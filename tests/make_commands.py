@@ -11,7 +11,8 @@ ROOT = Path(__file__).parent.parent
 SMALL_RECIPE = (
     "--data.layout folders --data.folds 2 --features.sample_rate_hz 16000 --features.hop_length 250 "
     "--features.n_fft 512 --features.n_bins 32 --features.fmax_hz null "
-    "--training.crop_seconds 0.5 --training.batch_size 5 --prediction.window_seconds 0.5 --prediction.hop_seconds 0.25"
+    "--training.crop_seconds 0.5 --training.batch_size 5 --prediction.window_seconds 0.5 --prediction.hop_seconds 0.25 "
+    "--network.name cnn_small --training.ema_decay 0 --tuning.mixtures 0"
 )
 """A recipe shrunk to seconds of sound."""
 SCRIPTS = {

@@ -1,5 +1,6 @@
 """The whole road, by the commands a user types, on seconds of synthetic sound."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,14 @@ def test_four_make_commands_go_from_recordings_to_a_scored_csv(
     assert {"best.pt", "last.pt", "log.csv"} <= {path.name for path in (run_dir / "fold0").iterdir()}
     windows = pd.read_csv(tmp_path / "submissions" / "demo" / "windows.csv")
     assert list(windows.columns) == ["clip", "start_s", "end_s", "label", "score"]
+
+
+def test_the_demo_goes_from_sound_to_a_page(tmp_path: Path) -> None:
+    printed = run_make(tmp_path, "-n demo", "", RUN="not_there", ARGS="").stdout
+    steps = re.findall(r"-m ([a-z_.]+)", printed)
+    before = ["synth.render_demo", "preprocess.features", "train.fit"]
+    assert steps == [*before, "predict.tune", "predict.run", "report.inspect"]
+    assert "--brief" in printed and "make serve RECIPE=demo" in printed
 
 
 def test_same_seed_gives_identical_features_and_scores_whatever_the_jobs(prepared: Path, tmp_path: Path) -> None:
