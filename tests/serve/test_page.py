@@ -110,7 +110,7 @@ def test_a_button_that_records_shows_for_how_long(browser: webdriver.Chrome, scr
     assert script("getComputedStyle(document.querySelector('#record i')).animationName") == "pulse"
     keep_screenshot(browser, "serve_recording")
     button.click()
-    assert button.text == "Record from the microphone"
+    assert wait_until(lambda: button.text == "Record from the microphone")
 
 
 @pytest.mark.parametrize(
