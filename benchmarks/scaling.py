@@ -202,8 +202,8 @@ CORE_HOUR_USD, TB_MONTH_USD = 0.04, 20.0
 """Assumed prices: a core of a cloud's virtual machine by the hour, object storage by the month."""
 TASK_S, RESTART_S, FAILURE_HOURS, SLOW_SHARE = 10.0, 60.0, 20.0, 0.05
 """Assumed: a worker dies every 20 hours, as preemptible machines do, and one of 20 takes twice as long."""
-DISPATCH_S = 1 / 500
-"""Of the scheduler; assumed, until the rate that the check prints has been noted."""
+DISPATCH_S = 1 / 184
+"""Of the scheduler, as the check prints it where scheduler, command and four workers share two cores."""
 
 
 def project() -> None:
