@@ -193,7 +193,7 @@ class Stage:
 
 STAGES = (
     Stage("make features", 9.6, 74.0, 118.0),
-    Stage("make predict INPUT=, one cnn_small", 18.1, 74.0, 7.6),
+    Stage("make predict INPUT=, one cnn_small", 14.4, 74.0, 7.6),
     Stage("make train, an epoch of one cnn_small", 3.0, 17.7, 0.0),
 )
 CORPORA_H = {"AudioSet": 5_800.0, "100 million hours": 1e8}
