@@ -119,10 +119,7 @@ def build_app(service: InferenceService, info: ServerInfo, limits: Limits, rules
         responses=ANY_REFUSALS,
     )
 
-    @app.exception_handler(RequestValidationError)
-    def reject_invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        problems = [f"{each['loc'][-1]}: {each['msg']}" for each in error.errors()]
-        return JSONResponse({"detail": "; ".join(problems)}, 422)
+    app.exception_handler(RequestValidationError)(_reject_invalid)
 
     @app.get("/", include_in_schema=False)
     def get_page(request: Request) -> Response:
@@ -164,6 +161,12 @@ def build_app(service: InferenceService, info: ServerInfo, limits: Limits, rules
         return {label: int(label in tagged.labels) for label in service.run.labels}
 
     return app
+
+
+def _reject_invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    """What is wrong with a request's parameters, in a line."""
+    problems = [f"{each['loc'][-1]}: {each['msg']}" for each in error.errors()]
+    return JSONResponse({"detail": "; ".join(problems)}, 422)
 
 
 def _prefers_json(accept: str) -> bool:

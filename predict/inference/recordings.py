@@ -107,6 +107,8 @@ class RecordingTask:
 
 
 ScoredRecording = tuple[CachedRecording, RecordingScores | DecodeError]
+FilePredictions = tuple[dict[str, ClipPrediction], list[tuple[str, str]], list[tuple[str, str]]]
+"""Predictions by name, (clip, reason) of recordings that cannot be read, (clip, warning) of those read in part."""
 _scorers: dict[tuple[Path, str], WindowScorer] = {}
 """The networks of the last run, loaded once a process and device, by the folder of their score cache and the device."""
 _loading = threading.Lock()
@@ -163,8 +165,8 @@ def predict_files(
     n_jobs: int,
     scheduler: str | None = None,
     devices: Sequence[str] = (),
-) -> tuple[dict[str, ClipPrediction], list[tuple[str, str]], list[tuple[str, str]]]:
-    """The predictions by name, (clip, reason) of recordings that cannot be read, (clip, warning) of those read in part.
+) -> FilePredictions:
+    """The predictions of recordings by name, with what cannot be read.
 
     They are scored on `device`, where the tagger's networks are, or on several `devices`. Recordings whose scores are
     in the cache are not decoded again; those of the others are added to it. Other devices and the workers of a cluster
@@ -205,9 +207,14 @@ def predict_files(
             done[entry.path] = result
             tally.add(result if isinstance(result, DecodeError) else None)
             progress.update()
+    return collect_predictions({clip: done[entry.path] for clip, entry in entries.items()}, tagger)
+
+
+def collect_predictions(results: Mapping[str, RecordingScores | DecodeError], tagger: Tagger) -> FilePredictions:
+    """The results of recordings by name as predictions, failures and warnings."""
     predictions, failed, warnings = dict[str, ClipPrediction](), list[tuple[str, str]](), list[tuple[str, str]]()
-    for clip, entry in entries.items():
-        match done[entry.path]:
+    for clip, result in results.items():
+        match result:
             case DecodeError() as error:
                 failed.append((clip, error.reason))
             case scores:
