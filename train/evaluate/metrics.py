@@ -132,9 +132,12 @@ def per_label_table(truth: Tensor, scores: Tensor, decisions: Tensor, labels: Se
 
 
 def confusion_matrix(truth: Tensor, scores: Tensor) -> Tensor:
-    """Clips with exactly one label, counted by label (row) and highest score (column): int64 `[n_labels, n_labels]`."""
+    """Clips with exactly one label, counted by label (row) and highest score (column): int64 `[n_labels, n_labels]`.
+
+    A clip whose scores are all 0 is not counted.
+    """
     n_labels = truth.shape[1]
-    single = _present(truth).sum(1) == 1
+    single = (_present(truth).sum(1) == 1) & (scores.amax(1) > 0)
     cells = truth[single].argmax(1) * n_labels + scores[single].argmax(1)
     return torch.bincount(cells, minlength=n_labels * n_labels).reshape(n_labels, n_labels)
 

@@ -94,6 +94,12 @@ def test_accuracy_and_confusion_of_single_labels_are_scikit_learns() -> None:
     assert table.tolist() == reference.confusion_matrix(right, decided, labels=range(5)).tolist()
 
 
+def test_no_label_is_the_highest_of_scores_that_are_all_0() -> None:
+    truth, scores = torch.eye(3), torch.tensor([[0.0, 0, 0], [0, 0.9, 0.1], [0.2, 0, 0]])
+    assert metrics.accuracy(truth, scores) == pytest.approx(1 / 3)
+    assert metrics.confusion_matrix(truth, scores).tolist() == [[0, 0, 0], [0, 1, 0], [1, 0, 0]]
+
+
 def test_clips_without_labels_do_not_change_lwlrap_and_are_said() -> None:
     truth, scores = torch.eye(3), torch.rand(3, 3, generator=torch.Generator().manual_seed(0))
     with_silent = torch.cat([truth, torch.zeros(2, 3)]), torch.cat([scores, torch.ones(2, 3)])
