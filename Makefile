@@ -50,8 +50,8 @@ demo: demo_audio features train  ## render instruments, then the whole road on t
 	@echo
 	@echo "Eleven instruments, learnt one at a time and recognised several at once. Open or type:"
 	@echo "  submissions/$(RUN)/submission.csv        the label probabilities"
-	@echo "  submissions/$(RUN)/report.html           each clip: what was heard, when, and what is right"
-	@echo "  make serve RECIPE=demo                   a page that answers recordings"
+	@echo "  submissions/$(RUN)/report.html           each clip: its scores over time, and its true labels"
+	@echo "  make serve RECIPE=demo                   a page to tag your recordings with"
 	@echo "  make report RECIPE=demo                  a page of the training: curves, confusions, clips to check"
 	@echo "  make features train RECIPE=... DATA=...  your own recordings: README.md"
 
