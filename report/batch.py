@@ -20,7 +20,7 @@ from recipe.cli import parse_command, resolve_n_jobs
 from report.augmentation.inversion import encode_frames
 from report.augmentation.steps import AFTER_ALL, AugmentedClips, augment_first_clips, augmentation_probabilities
 from report.html_pages import render_page
-from report.media import audio_uri, limit_media, picture_uri
+from report.media.data_uris import audio_uri, limit_media, picture_uri
 from train.loop.fold_job import FoldJob
 from train.loop.load_job import load_fold_job
 

@@ -19,9 +19,9 @@ from preprocess.audio.isolated import read_each
 from preprocess.frames.framing import Frames
 from preprocess.store.reader import Store
 from recipe import Features
-from report.media import audio_uri, picture_uri, saliency_uri
-from report.preview import Preview, read_preview
-from report.saliency import SaliencyMapper
+from report.media.data_uris import audio_uri, picture_uri, saliency_uri
+from report.media.preview import Preview, read_preview
+from report.media.saliency import SaliencyMapper
 from report.submission.window_strips import window_strips
 from report.summary import top_labels
 

@@ -9,8 +9,8 @@ from jsonargparse import ArgumentError, ArgumentParser
 from core.entrypoint import log_warning, run_script
 from core.errors import UserError
 from core.files import atomic_write
-from report.charts import Line, make_chart, pick_colour
 from report.html_pages import TEMPLATES, render_page
+from report.media.charts import Line, make_chart, pick_colour
 from report.training.run_table import RunSummary, difference_table, read_runs, score_table, seed_table
 
 PAGE_NAME = "runs.html"

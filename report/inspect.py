@@ -26,9 +26,9 @@ from recipe.cli import Command, parse_command, resolve_n_jobs
 from report import summary as summaries
 from report.clip_cards import ClipMedia, build_clip_cards
 from report.html_pages import render_page
-from report.media import limit_media
-from report.preview import AUDIO_S, PICTURE_S
-from report.saliency import SaliencyMapper
+from report.media.data_uris import limit_media
+from report.media.preview import AUDIO_S, PICTURE_S
+from report.media.saliency import SaliencyMapper
 from report.submission.score_comparison import Comparison
 from train.runs.run_folder import find_best_checkpoints
 

@@ -23,7 +23,7 @@ from report.dataset.clip_analysis import ANALYSIS_S, spectrogram_features
 from report.dataset.clip_choice import choose_sets, deal_clips, rank_clips
 from report.dataset.spectra import histogram_chart, spectrum_charts
 from report.html_pages import render_page
-from report.media import limit_media
+from report.media.data_uris import limit_media
 
 TEMPLATE = Path(__file__).parent / "dataset" / "page.html.j2"
 CLIPS_PER_SPECTRUM = 8

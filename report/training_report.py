@@ -27,9 +27,9 @@ from recipe.cli import add_device_options, parse_command, resolve_n_jobs
 from report import summary as summaries
 from report.clip_cards import ClipMedia, build_clip_cards
 from report.html_pages import render_page
-from report.media import limit_media
-from report.preview import AUDIO_S
-from report.saliency import SaliencyMapper
+from report.media.data_uris import limit_media
+from report.media.preview import AUDIO_S
+from report.media.saliency import SaliencyMapper
 from report.training.clips_to_check import REASONS, ClipToCheck, choose_clips, describe_clip, find_clips_to_check
 from report.training.curves import chart_logs
 from report.training.decisions import chart_reliability, chart_thresholds, measure_calibration

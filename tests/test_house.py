@@ -28,7 +28,7 @@ FLOORS = {
     "synth": [],
     "train": ["augment", "data", "networks", "runs", "evaluate", "loop", "classical"],
     "predict": ["decide", "inference", "output", "model_export"],
-    "report": ["submission", "training", "dataset", "augmentation"],
+    "report": ["media", "submission", "training", "dataset", "augmentation"],
     "serve": [],
 }
 """Floors, and the packages of each, in the order of the data's way: imports point back along it, never on."""

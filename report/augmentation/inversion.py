@@ -7,7 +7,7 @@ from preprocess.frames.filterbank import mel_filterbank
 from preprocess.frames.framing import Frames, Samples
 from preprocess.frames.stft import resize_weights
 from recipe import Features
-from report.preview import AUDIO_S, MP3_RATE_HZ, encode_mp3
+from report.media.preview import AUDIO_S, MP3_RATE_HZ, encode_mp3
 
 N_ITERATIONS = 16
 CHROMA_HZ, CHROMA_PEAK = 261.626, 0.3

@@ -16,7 +16,7 @@ from preprocess.dataset.labels import split_labels
 from recipe import Features
 from report.dataset.clip_analysis import analyse_clip, mean_spectrum
 from report.dataset.spectra import centroid_chart
-from report.media import audio_uri, picture_uri
+from report.media.data_uris import audio_uri, picture_uri
 
 Spectrum = npt.NDArray[np.float32]
 

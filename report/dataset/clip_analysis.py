@@ -8,7 +8,7 @@ import numpy.typing as npt
 from preprocess.frames import compute_frames
 from preprocess.frames.framing import Frames, Samples
 from recipe import Features
-from report.preview import MP3_RATE_HZ, encode_mp3, read_beginning
+from report.media.preview import MP3_RATE_HZ, encode_mp3, read_beginning
 
 ANALYSIS_S = 5.0
 N_POINTS = 60

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from preprocess.frames.filterbank import hz_to_mel, mel_to_hz
 from recipe import Features
-from report.charts import Chart, Line, make_chart, pick_colour
 from report.dataset.clip_analysis import ClipAnalysis
+from report.media.charts import Chart, Line, make_chart, pick_colour
 
 N_HISTOGRAM_BINS = 30
 INK, FAINT = "var(--accent)", "var(--faint)"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from predict.output.summary import METRIC_NAMES
-from report.charts import Chart, Line, make_chart, pick_colour
+from report.media.charts import Chart, Line, make_chart, pick_colour
 
 
 def chart_logs(logs: Mapping[str, pd.DataFrame]) -> list[Chart]:

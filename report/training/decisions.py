@@ -11,7 +11,7 @@ from predict.decide.calibration import calibration_error, log_loss, reliability_
 from predict.decide.fitted_params import read_params
 from predict.decide.threshold_search import METRICS, count_decisions
 from predict.output.summary import METRIC_NAMES, SubmissionSummary
-from report.charts import Chart, Line, VerticalLine, make_chart, pick_colour
+from report.media.charts import Chart, Line, VerticalLine, make_chart, pick_colour
 from train.networks.factory import Activation
 
 UNIT = (0.0, 1.0)

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from report.media import picture_uri, png_uri
+from report.media.data_uris import picture_uri, png_uri
 from train.networks.factory import AudioNetwork
 
 TILE_COLUMNS = 16

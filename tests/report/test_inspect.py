@@ -17,8 +17,8 @@ from core.errors import UserError
 from predict import run, score
 from recipe import as_dict
 from report.inspect import main
-from report.media import HEIGHT, WIDTH, picture_uri
-from report.preview import read_preview
+from report.media.data_uris import HEIGHT, WIDTH, picture_uri
+from report.media.preview import read_preview
 from tests.predict.conftest import FEATURES, LABELS, TinyRun
 
 FEATURE_KEYS = [f"--features.{key}={value}" for key, value in as_dict(FEATURES).items() if value not in (None, [])]

@@ -19,7 +19,7 @@ from report import survey
 from report.dataset.clip_analysis import compute_centroid
 from report.dataset.clip_choice import LEAK, REPEATED, choose_sets, deal_clips, rank_clips
 from report.dataset.spectra import bin_axis
-from report.media import MAX_MEDIA_BYTES, limit_media
+from report.media.data_uris import MAX_MEDIA_BYTES, limit_media
 from tests.browser import keep_screenshot, open_browser, wait_until
 from tests.make_commands import SMALL_RECIPE, run_make
 
@@ -142,7 +142,7 @@ def test_chroma_and_a_recording_that_broke_since(surveyed: Path, capsys: pytest.
 def test_a_waveform_has_log_mel_pictures_and_the_page_is_bounded(
     surveyed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("report.media.MAX_MEDIA_BYTES", 30_000)
+    monkeypatch.setattr("report.media.data_uris.MAX_MEDIA_BYTES", 30_000)
     keys = "--features.kind waveform --features.n_bins 1 --features.storage int16 --clips 6"
     html = main_again(surveyed, "samples", *keys.split())
     n_players = html.count("<audio")

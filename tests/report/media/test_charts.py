@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from report.charts import HEIGHT, WIDTH, Line, find_ticks, make_chart
+from report.media.charts import HEIGHT, WIDTH, Line, find_ticks, make_chart
 
 
 def test_the_corners_of_a_chart_are_its_outer_ticks() -> None:

@@ -8,7 +8,7 @@ import torch
 
 from predict.inference.run_loader import load_run
 from recipe import Features, Network, Prediction, Recipe
-from report.saliency import MAX_COLUMNS, SaliencyMapper, clip_saliency, hires_cam
+from report.media.saliency import MAX_COLUMNS, SaliencyMapper, clip_saliency, hires_cam
 from tests.predict.conftest import LABELS, TinyRun
 from tests.train.networks.test_factory import NAMES
 from train.evaluate.windows import slice_windows, window_starts
