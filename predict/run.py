@@ -1,8 +1,9 @@
 """SCRIPT make predict: a submission's CSVs, for the clips of a dataset or for any recordings."""
 
 import os
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from predict.inference.run_loader import TrainedRun, load_run, warn_if_unfinishe
 from predict.inference.score_cache import ScoreCache
 from predict.inference.tagger import ClipPrediction
 from predict.output.annotation_formats import FORMATS, stale_exports
-from predict.output.detections import Detection, DetectionFilter, detect
+from predict.output.detections import Detection, DetectionFilter, add_times, detect
 from predict.output.ground_truth import submission_path
 from predict.output.provenance import describe_trained, source_name, why_foreign, write_provenance
 from predict.output.submission import (
@@ -43,6 +44,7 @@ from predict.output.submission import (
     write_windows,
 )
 from preprocess.audio.isolated import decoder_limits
+from preprocess.audio.recording_time import find_start_time
 from preprocess.dataset.clip_table import hash_frames_digests
 from preprocess.store.reader import open_store
 from recipe import as_dict
@@ -82,6 +84,8 @@ class PredictionResults:
     """Digest of the frames of a dataset's clips."""
     trained: Sequence[str] = ()
     """Recordings of no dataset that the networks were trained on all the same."""
+    start_times: Mapping[str, datetime] = field(default_factory=dict)
+    """When recordings began, of those of which it is known."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -116,7 +120,10 @@ def predict_dataset(command: Command, run: TrainedRun, devices: Sequence[torch.d
     by_clip = dict(zip(store.clips, store.warnings, strict=True))
     warnings = [(clip, by_clip[clip]) for clip in clip_predictions if by_clip.get(clip)]
     unreadable = list(failed.itertuples(index=False, name=None))
-    return PredictionResults(clip_predictions, unreadable, warnings, sample, frames)
+    start_times = find_start_times(
+        dict(zip(clips.table["clip"], map(Path, clips.table["path"]), strict=True)), clip_predictions
+    )
+    return PredictionResults(clip_predictions, unreadable, warnings, sample, frames, start_times=start_times)
 
 
 def predict_input(command: Command, run: TrainedRun, devices: Sequence[torch.device]) -> PredictionResults:
@@ -145,7 +152,14 @@ def predict_input(command: Command, run: TrainedRun, devices: Sequence[torch.dev
     if not clip_predictions:
         clip, reason = failed[0]
         raise UserError(f"none of the {len(recordings)} recordings of {options.input} could be read ({clip}: {reason})")
-    return PredictionResults(clip_predictions, failed, warnings, None, trained=trained)
+    start_times = find_start_times(recordings, clip_predictions)
+    return PredictionResults(clip_predictions, failed, warnings, None, trained=trained, start_times=start_times)
+
+
+def find_start_times(recordings: Mapping[str, Path], clips: Collection[str]) -> dict[str, datetime]:
+    """When recordings began, of those of `clips` of which it is known."""
+    found = {clip: find_start_time(recordings[clip]) for clip in clips}
+    return {clip: time for clip, time in found.items() if time}
 
 
 def write_results(command: Command, run: TrainedRun, results: PredictionResults, folder: Path) -> None:
@@ -161,14 +175,16 @@ def write_results(command: Command, run: TrainedRun, results: PredictionResults,
     filters = DetectionFilter(options.min_score or 0.0, options.top_labels)
     in_force = replace(command.recipe.prediction, window_threshold=run.prediction.window_threshold)
     with replace_files(folder, PREDICTION_NAMES) as new:
-        write_windows(new / WINDOWS_NAME, predictions, run.labels, filters, wide=options.wide)
+        write_windows(
+            new / WINDOWS_NAME, predictions, run.labels, filters, wide=options.wide, start_times=results.start_times
+        )
         write_decisions(new / DECISIONS_NAME, scores, thresholds.decide(scores.values))
         write_submission(new / SUBMISSION_NAME, submitted, results.sample)
         if results.failed:
             write_table(new / FAILED_NAME, FAILED_COLUMNS, results.failed)
         if results.warnings:
             write_table(new / WARNINGS_NAME, ["clip", "warning"], results.warnings)
-        detections = find_detections(command, run, predictions, thresholds) if options.export else {}
+        detections = find_detections(command, run, results, thresholds) if options.export else {}
         for name in options.export:
             filename, write = FORMATS[name]
             write(new / filename, detections, scores, features.fmax_hz or features.sample_rate_hz / 2)
@@ -191,20 +207,25 @@ def write_results(command: Command, run: TrainedRun, results: PredictionResults,
         log_warning(f"{len(results.warnings)} recordings are to be checked ({clip}: {warning}): see {table}")
     for name in options.export:
         print(folder / FORMATS[name][0])
-    print(f"windows: {folder / WINDOWS_NAME}")
+    n_known = len(results.start_times)
+    known = f", with the times of {n_known} of {len(predictions)} recordings" if n_known else ""
+    print(f"windows: {folder / WINDOWS_NAME}{known}")
     print(f"labels decided at {thresholds.source}: {folder / DECISIONS_NAME}")
     print(f"a clip's score is {describe_scores(run.prediction)}")
     print(f"{len(submitted.clips)} clips, {len(submitted.labels)} labels: {folder / SUBMISSION_NAME}")
 
 
 def find_detections(
-    command: Command, run: TrainedRun, clip_predictions: dict[str, ClipPrediction], thresholds: Thresholds
+    command: Command, run: TrainedRun, results: PredictionResults, thresholds: Thresholds
 ) -> dict[str, list[Detection]]:
     """The detections of each clip that exports hold."""
     options = command.options
     min_scores = window_min_scores(thresholds, run.prediction) if options.min_score is None else options.min_score
     filters = DetectionFilter(min_scores, options.top_labels, options.merge)
-    return {clip: detect(prediction, run.labels, filters) for clip, prediction in clip_predictions.items()}
+    return {
+        clip: add_times(detect(prediction, run.labels, filters), results.start_times.get(clip))
+        for clip, prediction in results.clip_predictions.items()
+    }
 
 
 def warn_if_stale_exports(requested: Collection[str], folder: Path, clips: Collection[str]) -> None:

@@ -14,6 +14,7 @@ from core.entrypoint import log_warning, run_script
 from core.errors import UserError
 from core.files import atomic_write
 from core.paths import REPORT_NAME, SUBMISSION_NAME, WINDOWS_NAME
+from predict.decide.fitted_params import window_min_scores, with_window_threshold
 from predict.inference.recordings import find_input_files
 from predict.inference.run_loader import load_run
 from predict.output.ground_truth import add_submission_options, submission_path
@@ -29,6 +30,7 @@ from report.html_pages import render_page
 from report.media.data_uris import limit_media
 from report.media.preview import AUDIO_S, PICTURE_S
 from report.media.saliency import SaliencyMapper
+from report.submission.activity import Activity, read_activity
 from report.submission.score_comparison import Comparison
 from train.runs.run_folder import find_best_checkpoints
 
@@ -67,7 +69,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cards = build_clip_cards(summary, chosen, clip_media, mapper, n_jobs, windows)
     limit_media(cards)
     page = path.with_suffix(".html") if options.submission else path.with_name(REPORT_NAME)
-    write_page(page, title, summary, cards, against, PICTURE_S if options.input else None)
+    write_page(
+        page,
+        title,
+        summary,
+        cards,
+        against,
+        PICTURE_S if options.input else None,
+        find_activity(command, path, summary),
+    )
     print(f"\nthe page: {page}")
     if failed := [card for card in cards if card["no_sound"]]:
         first = f"the first {failed[0]['clip']}: {failed[0]['no_sound']}"
@@ -122,6 +132,19 @@ def read_clip_windows(path: Path, summary: SubmissionSummary, rows: Collection[i
         return {}
 
 
+def find_activity(command: Command, path: Path, summary: SubmissionSummary) -> Activity | None:
+    """When labels are detected in the submission at `path`; None where it is not known when recordings began."""
+    table = path.with_name(WINDOWS_NAME)
+    if path.name != SUBMISSION_NAME or not table.exists():
+        return None
+    prediction = with_window_threshold(command.run_paths.run_dir, command.recipe.prediction)
+    try:
+        return read_activity(table, summary.labels, window_min_scores(summary.thresholds, prediction))
+    except UserError as error:
+        log_warning(f"the page does not show when labels are detected: {error}")
+        return None
+
+
 def page_title(command: Command, path: Path) -> str:
     """The run, and the recordings of no dataset; or the file that `--submission` names."""
     if command.options.submission:
@@ -136,6 +159,7 @@ def write_page(
     cards: list[dict[str, Any]],
     against: Comparison | None,
     picture_s: float | None,
+    activity: Activity | None = None,
 ) -> None:
     """Render the template into one file that needs no other; pictures show whole clips, or `picture_s` of them."""
     matrix = summaries.confusion_matrix(summary)
@@ -148,6 +172,8 @@ def write_page(
         summary=summary,
         has_truth=bool(summary.has_truth.any()),
         against=against,
+        activity=activity.as_json(summary.label_names) if activity else None,
+        activity_unit=activity.unit if activity else None,
         key_metrics=summaries.key_metrics(summary),
         label_table=summaries.label_table(summary),
         bars=summaries.histogram(summary),

@@ -11,7 +11,7 @@ import pandas as pd
 
 from core.files import atomic_write
 from predict.output.detections import Detection
-from predict.output.submission import WINDOW_COLUMNS
+from predict.output.submission import TIME_COLUMNS, WINDOW_COLUMNS
 from train.evaluate.score_table import ScoreTable
 
 CLIP_FILE_SUFFIXES = {"audacity": ".txt", "raven": ".selections.txt"}
@@ -43,12 +43,14 @@ def write_raven(folder: Path, detections: Detections, scores: ScoreTable, fmax_h
 
 def write_json(path: Path, detections: Detections, scores: ScoreTable, fmax_hz: float) -> None:
     """One object a clip: its scores by label, and its detections."""
-    rows = dict(zip(scores.clips, scores.values.tolist(), strict=True))
+    rows, absent = dict(zip(scores.clips, scores.values.tolist(), strict=True)), _absent_columns(detections)
     clips = [
         {
             "clip": clip,
             "scores": dict(zip(scores.labels, (round(value, 6) for value in rows[clip]), strict=True)),
-            "detections": [asdict(one.rounded()) for one in found],
+            "detections": [
+                {key: value for key, value in asdict(one.rounded()).items() if key not in absent} for one in found
+            ],
         }
         for clip, found in detections.items()
     ]
@@ -59,8 +61,9 @@ def write_parquet(path: Path, detections: Detections, scores: ScoreTable, fmax_h
     """The detections of all clips as one table, the columns of the window table."""
     rows = [(clip, *astuple(one.rounded())) for clip, found in detections.items() for one in found]
     types = {"clip": "str", "start_s": "float64", "end_s": "float64", "label": "str", "score": "float32"}
+    table = pd.DataFrame(rows, columns=[*WINDOW_COLUMNS, *TIME_COLUMNS]).astype(types)
     with atomic_write(path) as temporary:
-        pd.DataFrame(rows, columns=WINDOW_COLUMNS).astype(types).to_parquet(temporary, index=False)
+        table.drop(columns=_absent_columns(detections)).to_parquet(temporary, index=False)
 
 
 FORMATS: dict[str, tuple[str, Callable[[Path, Detections, ScoreTable, float], None]]] = {
@@ -78,6 +81,12 @@ def stale_exports(name: str, path: Path, clips: Collection[str]) -> list[Path]:
         return [path] if path.exists() and not clips else []
     written = {path / _file_name(clip, CLIP_FILE_SUFFIXES[name]) for clip in clips}
     return sorted(set(path.rglob(f"*{CLIP_FILE_SUFFIXES[name]}")) - written)
+
+
+def _absent_columns(detections: Detections) -> list[str]:
+    """TIME_COLUMNS where it is not known of any recording when it began."""
+    is_known = any(one.start_time for found in detections.values() for one in found)
+    return [] if is_known else TIME_COLUMNS
 
 
 def _cell(text: str) -> str:

@@ -1,11 +1,14 @@
 """Detections: which labels lie where in a recording, chosen from the scores of its windows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Self
 
 import numpy as np
 
 from predict.inference.tagger import ClipPrediction
+from preprocess.audio.recording_time import format_times
 
 TIME_RESOLUTION_S = 1e-3
 """What times are written to."""
@@ -19,6 +22,9 @@ class Detection:
     end_s: float
     label: str
     score: float
+    start_time: str = ""
+    """ISO 8601; empty where it is not known when the recording began."""
+    end_time: str = ""
 
     def rounded(self) -> Self:
         """Times to the millisecond, the score to a millionth: what is written."""
@@ -65,3 +71,9 @@ def detect(clip_prediction: ClipPrediction, labels: list[str], filters: Detectio
             Detection(float(start_s[run[0]]), float(end_s[run[-1]]), label, float(windows[run].max())) for run in runs
         ]
     return sorted(detections, key=lambda found: found.start_s)  # which leaves labels in their order
+
+
+def add_times(detections: Sequence[Detection], start: datetime | None) -> list[Detection]:
+    """The detections of a recording that began at `start`, with their absolute times."""
+    times = [format_times(start, found.start_s, found.end_s) for found in detections]
+    return [replace(found, start_time=a, end_time=b) for found, (a, b) in zip(detections, times, strict=True)]

@@ -1,8 +1,9 @@
 """The CSVs of a submission: scores of clips, the windows behind them, the decisions; written whole, and checked."""
 
 import csv
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from core.errors import UserError
 from core.files import atomic_write
 from predict.inference.tagger import ClipPrediction
 from predict.output.detections import DetectionFilter, has_duration
+from preprocess.audio.recording_time import format_times
 from preprocess.dataset.labels import join_labels
 from train.evaluate.score_table import ScoreTable, read_scores, write_scores
 
 WINDOW_COLUMNS = ["clip", "start_s", "end_s", "label", "score"]
+TIME_COLUMNS = ["start_time", "end_time"]
+"""Behind the others, where it is known when a recording began."""
 CHUNK_ROWS = 200_000
 """Of a table of windows, read at a time: it may be larger than the memory."""
 
@@ -73,26 +77,37 @@ def write_windows(
     filters: DetectionFilter | None = None,
     *,
     wide: bool = False,
+    start_times: Mapping[str, datetime] | None = None,
 ) -> None:
     """Write the windows of each clip that have a length: a row a window and label that `filters` select.
 
-    `wide`: a row a window and a column a label, blank where it is not selected.
+    `wide`: a row a window and a column a label, blank where it is not selected. Where any `start_times` of clips are
+    given, TIME_COLUMNS follow, blank for clips without.
     """
-    filters = filters or DetectionFilter()
+    filters, start_times = filters or DetectionFilter(), start_times or {}
     bare_return = any("\r" in name for name in [*clip_predictions, *labels])  # which Python 3.11 leaves unquoted
     with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as lines:
         writer = csv.writer(lines, quoting=csv.QUOTE_ALL if bare_return else csv.QUOTE_MINIMAL, lineterminator="\n")
-        writer.writerow([*WINDOW_COLUMNS[:3], *labels] if wide else WINDOW_COLUMNS)
+        writer.writerow(
+            [
+                *(WINDOW_COLUMNS[:3] if wide else WINDOW_COLUMNS),
+                *(labels if wide else ()),
+                *(TIME_COLUMNS if start_times else ()),
+            ]
+        )
         for clip, prediction in clip_predictions.items():
             selected = filters.select(prediction.windows).tolist()
             for row in np.flatnonzero(has_duration(prediction)):
                 place = clip, f"{prediction.start_s[row]:.3f}", f"{prediction.end_s[row]:.3f}"
                 scores = zip(prediction.windows[row].tolist(), selected[row], strict=True)
                 cells = [f"{score:.6g}" if is_selected else "" for score, is_selected in scores]
+                span_s = float(prediction.start_s[row]), float(prediction.end_s[row])
+                times = format_times(start_times.get(clip), *span_s) if start_times else ()
                 if wide:
-                    writer.writerow([*place, *cells])
+                    writer.writerow([*place, *cells, *times])
                 else:
-                    writer.writerows([*place, label, cell] for label, cell in zip(labels, cells, strict=True) if cell)
+                    named = zip(labels, cells, strict=True)
+                    writer.writerows([*place, label, cell, *times] for label, cell in named if cell)
 
 
 def read_windows(path: Path, clips: Collection[str], labels: Sequence[str]) -> dict[str, pd.DataFrame]:
@@ -104,7 +119,7 @@ def read_windows(path: Path, clips: Collection[str], labels: Sequence[str]) -> d
     try:
         with pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""], chunksize=CHUNK_ROWS) as chunks:
             for chunk in chunks:
-                part = chunk[chunk["clip"].isin(clips)]
+                part = chunk[chunk["clip"].isin(clips)].drop(columns=TIME_COLUMNS, errors="ignore")
                 if list(part) == WINDOW_COLUMNS:
                     part = part.groupby(WINDOW_COLUMNS[:4])["score"].max().unstack()
                 else:
@@ -114,6 +129,30 @@ def read_windows(path: Path, clips: Collection[str], labels: Sequence[str]) -> d
     except (KeyError, ValueError, OSError) as error:
         raise UserError(f"{path} is no table of windows ({error}): run make predict again") from None
     return {str(clip): rows.droplevel("clip") for clip, rows in windows.groupby(level="clip")}
+
+
+def iter_windows(path: Path, labels: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """Yield the rows of a table of windows that `write_windows` wrote in parts, as WINDOW_COLUMNS and TIME_COLUMNS.
+
+    A table with a column a label is turned into rows; those without a score are left out. Raises UserError for another
+    table.
+    """
+    texts = dict.fromkeys(["clip", "label", *TIME_COLUMNS], "str")
+    try:
+        header = pd.read_csv(path, nrows=0, dtype="str", keep_default_na=False).columns
+        is_wide = [name for name in header if name not in TIME_COLUMNS] != WINDOW_COLUMNS
+        with pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""], chunksize=CHUNK_ROWS) as chunks:
+            for chunk in chunks:
+                part = chunk.reindex(columns=[*chunk.columns, *(set(TIME_COLUMNS) - set(header))])
+                if is_wide:
+                    part = part.melt([*WINDOW_COLUMNS[:3], *TIME_COLUMNS], list(labels), "its label", "its score")
+                    part = part.rename(columns={"its label": "label", "its score": "score"})
+                part = part[[*WINDOW_COLUMNS, *TIME_COLUMNS]].dropna(subset=["score"])
+                yield part[part["label"].isin(labels)].astype(
+                    {"start_s": "float64", "end_s": "float64", "score": "float64"}
+                )
+    except (KeyError, ValueError, OSError) as error:
+        raise UserError(f"{path} is no table of windows ({error}): run make predict again") from None
 
 
 def write_decisions(path: Path, scores: ScoreTable, decisions: np.ndarray) -> None:

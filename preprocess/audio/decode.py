@@ -57,6 +57,15 @@ def decode_blocks(
             raise DecodeError(path, f"cannot be read to its end: {reason}", transient=True) from file.read_error
 
 
+def find_sample_rate(path: Path | str) -> int:
+    """The rate in Hz of a recording, of its first samples. Raises DecodeError."""
+    with _open_regular_file(Path(path)) as file:
+        try:
+            return next(_validate_blocks(_decode_native(file, Downmix("mean"), [])))[0]
+        except InvalidAudio as error:
+            raise DecodeError(path, str(error)) from error
+
+
 class _ErrorRecordingFile(FileIO):
     """A file that keeps the `read_error` of a failed read, which FFmpeg takes for the end of the sound."""
 

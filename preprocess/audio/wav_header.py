@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from io import FileIO
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +60,7 @@ def read_wav_layout(file: FileIO) -> WavLayout | None:
     if head[:4] not in (b"RIFF", b"RF64", b"BW64") or head[8:] != b"WAVE":
         return None
     layout, long_bytes, is_regular = None, 0, head[:4] == b"RIFF"
-    for name, start, size, is_padded in _chunks(file, 12):
+    for name, start, size, is_padded in iter_chunks(file, 12):
         is_regular = is_regular and is_padded
         file.seek(start)
         if name == b"fmt ":
@@ -74,8 +75,8 @@ def read_wav_layout(file: FileIO) -> WavLayout | None:
     return None
 
 
-def _chunks(file: FileIO, at: int) -> Iterator[tuple[bytes, int, int, bool]]:
-    """Name, start and size of each chunk, and whether the pads of those before it are there."""
+def iter_chunks(file: BinaryIO, at: int) -> Iterator[tuple[bytes, int, int, bool]]:
+    """Yield name, start and size of each RIFF chunk from `at` on, and whether the pads of those before it are there."""
     is_padded = True
     while True:
         file.seek(at)

@@ -14,7 +14,7 @@ from core.errors import UserError
 SEPARATOR = ";"
 NEGATIVE = SEPARATOR
 """In the column `labels`, of a clip that is known to have none; '' is of one whose labels are not known."""
-COLUMN_NAMES = ("clip", "fname", "labels", "start_s", "end_s")
+COLUMN_NAMES = ("clip", "fname", "labels", "start_s", "end_s", "start_time", "end_time")
 """Names of other columns in CSVs with a column a label."""
 
 
