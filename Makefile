@@ -23,7 +23,7 @@ SCRIPT  = $(PY) -m $(1) --recipe recipes/$(RECIPE).yaml --run $(RUN) $(if $(valu
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo demo_audio notes features survey baselines batch train lr calibrate tune predict blend ensemble export score inspect report runs serve worker test check format bench bench-gpu clean
+.PHONY: help setup demo demo_audio notes features survey baselines batch train lr calibrate tune predict blend ensemble export score inspect review report runs serve worker test check format bench bench-gpu clean
 
 help:  ## this list
 	@grep -E '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -106,6 +106,9 @@ score: setup  ## score submissions/RUN/submission.csv (TRUTH=file.csv, or the da
 
 inspect: setup  ## a summary of the result, and submissions/RUN/report.html (AGAINST=other_run for both side by side)
 	$(call SCRIPT,report.inspect,--jobs $(JOBS) $(BRIEF) $(if $(AGAINST),--against $(AGAINST)) $(if $(value TRUTH),--truth $(call quoted,$(value TRUTH))) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
+
+review: setup  ## clips of detections in INPUT to listen to and judge; then precision by score, thresholds, training data
+	$(call SCRIPT,report.review,--jobs $(JOBS) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
 
 report: setup  ## a page of a trained run: curves, labels, confusions, clips to check; submissions/RUN/training_report.html
 	$(call SCRIPT,report.training_report,--jobs $(JOBS))

@@ -28,6 +28,7 @@ SCRIPTS = {
     "export": "predict.export",
     "score": "predict.score",
     "inspect": "report.inspect",
+    "review": "report.review",
     "serve": "serve.run",
 }
 WITHOUT_JOBS = {"lr", "blend", "export", "score"}

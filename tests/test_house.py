@@ -28,7 +28,7 @@ FLOORS = {
     "synth": [],
     "train": ["augment", "data", "networks", "runs", "evaluate", "loop", "classical"],
     "predict": ["decide", "inference", "output", "model_export"],
-    "report": ["media", "submission", "training", "dataset", "augmentation"],
+    "report": ["media", "submission", "training", "dataset", "augmentation", "verdicts"],
     "serve": [],
 }
 """Floors, and the packages of each, in the order of the data's way: imports point back along it, never on."""
@@ -297,7 +297,13 @@ def test_make_quotes_folders_and_files() -> None:
 
 
 def test_make_calls_the_script_of_each_target_with_its_variables() -> None:
-    options = {"train": "--folds 0,2", "blend": "--runs a b", "predict": "--input in", "serve": "--port 7"}
+    options = {
+        "train": "--folds 0,2",
+        "blend": "--runs a b",
+        "predict": "--input in",
+        "review": "--input in",
+        "serve": "--port 7",
+    }
     options |= dict.fromkeys(("score", "inspect"), "--input in --truth true.csv")
     variables = ["RECIPE=esc50", "RUN=r", "JOBS=3", "FOLDS=0,2", "RUNS=a b", "INPUT=in", "TRUTH=true.csv", "PORT=7"]
     command = ["make", "-n", "-o", ".venv/.ready", *SCRIPTS, *variables, "ARGS=--x y"]

@@ -3,6 +3,7 @@
 import json
 import reprlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -158,9 +159,15 @@ def with_window_threshold(run_dir: Path, prediction: Prediction) -> Prediction:
 def write_thresholds(
     run_dir: Path, labels: list[str], values: np.ndarray, prediction: Prediction, tuned: dict[str, Any]
 ) -> Path:
-    """Write a run's thresholds, the keys they are for, and `tuned`: the metric and its values."""
+    """Write a run's thresholds, the keys they are for, and how they were `tuned`: metric and values, or the review.
+
+    Says where thresholds of reviewed clips are replaced.
+    """
     per_label = dict(zip(labels, map(float, values), strict=True))
     path, temperatures = run_dir / THRESHOLDS_NAME, read_temperatures(run_dir, prediction)
+    with suppress(UserError):  # of a damaged file
+        if reviewed := _describe_review(read_params(path, {"thresholds": dict}, "make tune") or {}):
+            print(f"thresholds {reviewed} are replaced: {path}")
     write_params(path, tuned | {"thresholds": per_label, **asdict(temperatures), "prediction": as_dict(prediction)})
     return path
 
@@ -175,9 +182,20 @@ def _read_tuned(run_dir: Path, prediction: Prediction) -> tuple[dict[str, Any] |
     given = prediction.pooling == "vote_fraction" and prediction.window_threshold is not None
     changed = changed_keys(content, prediction, "mode", *DECISION_KEYS, *(() if given else ("window_threshold",)))
     temperatures = asdict(read_temperatures(run_dir, prediction))
+    review = _describe_review(content)
     if not changed and temperatures != {key: content.get(key, 1.0) for key in temperatures}:
         changed = f"a temperature of {content.get('temperature', 1.0)!s:.6}"
-    return (None, f"{default} ({path} is for {changed}: run make tune)") if changed else (content, str(path))
+    return (
+        (None, f"{default} ({path} is for {changed}: run make tune)")
+        if changed
+        else (content, f"{path} ({review})" if review else str(path))
+    )
+
+
+def _describe_review(content: dict[str, Any]) -> str:
+    """Of how many reviewed clips thresholds are, in words; '' for tuned ones."""
+    n_clips, precision = content.get("reviewed"), content.get("precision")
+    return f"from {n_clips} reviewed clips, for precision {precision}" if n_clips else ""
 
 
 def _read_fraction(path: str, numbers: dict[str, Any], key: str) -> float:

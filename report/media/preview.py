@@ -26,14 +26,14 @@ class Preview:
     """What a page shows of a recording."""
 
     mp3: bytes
-    """The first AUDIO_S, in a format that every browser plays."""
+    """Its beginning, in a format that every browser plays."""
     frames: Frames | None = None
     """The first PICTURE_S as networks get them, [n_frames, n_bins]."""
 
 
-def read_preview(path: str, features: Features | None) -> Preview:
+def read_preview(path: str, features: Features | None, audio_s: float = AUDIO_S) -> Preview:
     """The preview of a recording; without `features` it has no frames. Raises DecodeError."""
-    mp3 = encode_mp3(read_beginning(path, MP3_RATE_HZ, AUDIO_S))
+    mp3 = encode_mp3(read_beginning(path, MP3_RATE_HZ, audio_s))
     if features is None:
         return Preview(mp3)
     return Preview(

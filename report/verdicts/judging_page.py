@@ -1,0 +1,94 @@
+"""review.html: clips to judge on one page, as many as it holds."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from core.entrypoint import log_warning
+from core.files import atomic_write
+from core.progress import progress_bar
+from preprocess.audio.blocks import DecodeError
+from preprocess.audio.isolated import decoder_limits, read_each
+from preprocess.dataset.label_names import name_labels
+from recipe.cli import Command
+from report.html_pages import render_page
+from report.media.data_uris import MAX_MEDIA_BYTES, audio_uri, picture_uri
+from report.media.preview import Preview, read_preview
+from report.verdicts.clips_table import review_id
+
+TEMPLATE = Path(__file__).parent / "page.html.j2"
+PAGE_NAME = "review.html"
+BATCH_CLIPS = 64
+"""Clips that are read before it is known whether more have room."""
+
+
+def write_page(
+    command: Command,
+    folder: Path,
+    clips: pd.DataFrame,
+    verdicts: pd.DataFrame | None,
+    verdicts_at: float,
+    labels: Sequence[str],
+    n_jobs: int,
+) -> None:
+    """Write the page: clips without verdicts first, labels in turn; `verdicts` are of a file of that time."""
+    names = name_labels(labels, command.recipe.data)
+    judged = set() if verdicts is None else set(verdicts[["clip", "label"]].itertuples(index=False, name=None))
+    is_judged = [key in judged for key in clips[["clip", "label"]].itertuples(index=False, name=None)]
+    shuffled = clips.assign(is_judged=is_judged).sample(frac=1, random_state=command.options.seed)
+    turn = shuffled.groupby(["is_judged", "label"]).cumcount()
+    ordered = shuffled.assign(turn=turn).sort_values(["is_judged", "turn"], kind="stable")
+    items = read_items(command, folder, ordered, n_jobs)
+    html = render_page(
+        TEMPLATE,
+        title=f"{command.run_paths.run}, {folder.parent.name}",
+        folder=str(folder),
+        n_clips=len(clips),
+        items=[item | {"name": names.get(item["label"], item["label"])} for item in items],
+        show_scores=command.options.show_scores,
+        vocabulary=labels,
+        names=names,
+        known=clips[["clip", "label"]].to_numpy().tolist(),
+        earlier=[] if verdicts is None else verdicts.to_numpy().tolist(),
+        earlier_at=int(verdicts_at * 1000),
+        review_id=review_id(folder),
+    )
+    with atomic_write(folder / PAGE_NAME) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+    some = f", {len(items)} of {len(clips)} clips: more would make it too large" if len(items) < len(clips) else ""
+    print(f"listen and judge: {folder / PAGE_NAME}{some}")
+
+
+def read_items(command: Command, folder: Path, clips: pd.DataFrame, n_jobs: int) -> list[dict[str, Any]]:
+    """What the page has of the first of `clips`, as many as MAX_MEDIA_BYTES hold; sorted by label."""
+    seconds, limits = float((clips["end_s"] - clips["start_s"]).max()), decoder_limits(command.recipe.data)
+    items, n_bytes, rows = list[dict[str, Any]](), 0, list(clips.itertuples(index=False))
+    with progress_bar(len(rows), "page", "clip") as bar:
+        for start in range(0, len(rows), BATCH_CLIPS):
+            batch = rows[start : start + BATCH_CLIPS]
+            paths, read = (
+                [str((folder / str(row.clip)).absolute()) for row in batch],
+                dict[int, Preview | DecodeError](),
+            )
+            arguments = paths, command.recipe.features, seconds
+            with closing(read_each(read_preview, *arguments, n_jobs=n_jobs, limits=limits)) as previews:
+                for index, preview in previews:
+                    read[index] = preview
+                    bar.update()
+            for index, row in enumerate(batch):
+                preview = read[index]
+                if isinstance(preview, DecodeError):
+                    log_warning(f"the page is without a clip that cannot be read: {preview}")
+                    continue
+                assert preview.frames is not None
+                media = {"audio": audio_uri(preview.mp3), "picture": picture_uri(preview.frames)}
+                n_bytes += sum(map(len, media.values()))
+                if n_bytes > MAX_MEDIA_BYTES:
+                    return sorted(items, key=lambda item: str(item["label"]))
+                score = {"score": f"{row.score:.3f}"}
+                shown = score if command.options.show_scores else {}
+                items.append({"clip": row.clip, "label": row.label, **media, **shown})
+    return sorted(items, key=lambda item: str(item["label"]))

@@ -1,0 +1,239 @@
+"""make review: from a prediction to clips, verdicts given in a browser, thresholds and training data."""
+
+import csv
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.keys import Keys
+
+from core.errors import UserError
+from predict import run, tune
+from preprocess import features
+from report import review
+from tests.browser import keep_screenshot, open_browser, wait_until
+from tests.make_commands import make
+from tests.predict.conftest import LABELS, TinyRun, make_tiny_run
+
+RATE_HZ, SECONDS = 11_025, 0.6
+NAMES = ['a<script><b>"é".wav', "day 2/b.flac", "c.wav", "short.wav"]
+
+
+@pytest.fixture(scope="module")
+def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TinyRun, Path, list[str]]]:
+    """A run that has predicted recordings, these, and the arguments of its commands."""
+    folder = tmp_path_factory.mktemp("review")
+    tiny_run, field, random = make_tiny_run(folder), folder / "field", np.random.default_rng(1)
+    (field / "day 2").mkdir(parents=True)
+    for name, seconds in zip(NAMES, [30, 20, 25, 0.5], strict=True):
+        sound = random.integers(-(2**15), 2**15, round(seconds * RATE_HZ)).astype(np.int16)
+        soundfile.write(field / name, sound, RATE_HZ)
+    arguments = [*tiny_run.arguments, "--input", str(field), "--jobs", "1"]
+    run.main(arguments)
+    yield tiny_run, field, arguments
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def write_verdicts(path: Path, rows: list[tuple[str, str, str, str]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as lines:
+        csv.writer(lines).writerows([("clip", "label", "verdict", "other"), *rows])
+
+
+@pytest.fixture
+def judged(reviewed: tuple[TinyRun, Path, list[str]]) -> Iterator[tuple[list[str], Path]]:
+    """Arguments of make review, and the folder of its clips; it is empty again afterwards."""
+    tiny_run, field, arguments = reviewed
+    folder = tiny_run.run_paths.input_dir(field) / "review"
+    yield [*arguments, "--seconds", str(SECONDS), "--clips", "12", "--min_score", "0"], folder
+    folder.rename(folder.with_name(f"review before {time.monotonic_ns()}"))
+    (tiny_run.run_paths.run_dir / "thresholds.json").unlink(missing_ok=True)
+
+
+def test_clips_are_the_samples_about_detections(
+    judged: tuple[list[str], Path], reviewed: tuple[TinyRun, Path, list[str]]
+) -> None:
+    arguments, folder = judged
+    review.main([*arguments, "--format", "wav"])
+    clips, field = read_csv(folder / "clips.csv"), reviewed[1]
+    assert {clip["label"] for clip in clips} == set(LABELS)
+    assert len(clips) == 36
+    assert {clip["recording"] for clip in clips} >= set(NAMES[:3])
+    for clip in clips:
+        sound, _ = soundfile.read(field / clip["recording"], dtype="int16")
+        found, rate_hz = soundfile.read(folder / clip["clip"], dtype="int32")
+        assert rate_hz == RATE_HZ
+        length = min(round(SECONDS * RATE_HZ), len(sound))
+        middle = (float(clip["window_start_s"]) + float(clip["window_end_s"])) / 2
+        first = min(max(round(middle * RATE_HZ - length / 2), 0), len(sound) - length)
+        np.testing.assert_array_equal(found >> 16, sound[first : first + length])
+        assert (float(clip["start_s"]), float(clip["end_s"])) == pytest.approx(
+            (first / RATE_HZ, (first + length) / RATE_HZ), abs=1e-6
+        )
+    windows = pd.read_csv(folder.parent / "windows.csv").set_index(["clip", "start_s", "label"])["score"]
+    for clip in clips:
+        key = clip["recording"], float(clip["window_start_s"]), clip["label"]
+        assert float(clip["score"]) == pytest.approx(windows[key])
+    assert (folder / "review.html").stat().st_size < 15_000_000
+
+
+def test_verdicts_become_precision_thresholds_and_training_data(
+    judged: tuple[list[str], Path],
+    reviewed: tuple[TinyRun, Path, list[str]],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments, folder = judged
+    tiny_run = reviewed[0]
+    review.main(arguments)
+    clips = read_csv(folder / "clips.csv")
+    cut = {clip["clip"]: (folder / clip["clip"]).stat().st_mtime_ns for clip in clips}
+    of_first = [clip for clip in clips if clip["label"] == LABELS[0]]
+    ranked = sorted(of_first, key=lambda clip: float(clip["score"]))
+    rows = [(clip["clip"], LABELS[0], "yes" if k >= 6 else "no", "") for k, clip in enumerate(ranked)]
+    rows[0] = (*rows[0][:2], "other", "new, label")
+    write_verdicts(folder / "verdicts.csv", rows)
+    text = (folder / "verdicts.csv").read_bytes()
+    capsys.readouterr()
+    review.main([*arguments, "--precision", "0.9"])
+    printed = capsys.readouterr().out
+    assert "0 new clips" in printed
+    assert "12 verdicts; precision by score" in printed
+    assert (folder / "verdicts.csv").read_bytes() == text
+    assert cut == {clip: (folder / clip).stat().st_mtime_ns for clip in cut}
+    whole = read_csv(folder / "precision.csv")[-1]
+    assert [whole[key] for key in ("judged", "right", "precision", "low", "high")] == [
+        "12",
+        "6",
+        "0.5",
+        "0.2538",
+        "0.7462",
+    ]
+    training = read_csv(folder / "labels.csv")
+    assert {row["fname"]: row["labels"] for row in training if row["labels"]} == {
+        clip: other or label for clip, label, verdict, other in rows if verdict != "no"
+    }
+    run.main(reviewed[2])
+    assert "thresholds.json (from 12 reviewed clips, for precision 0.9)" in capsys.readouterr().out
+    run.main([*reviewed[2], "--prediction.threshold", "0.4"])
+    assert "labels decided at 0.4 by prediction.threshold, not" in capsys.readouterr().out
+    tune.main([*tiny_run.arguments, "--jobs", "1", "--tuning.mixtures", "0"])
+    assert "thresholds from 12 reviewed clips, for precision 0.9 are replaced" in capsys.readouterr().out
+    run.main(reviewed[2])
+    assert "reviewed" not in capsys.readouterr().out
+    options = ["--data.layout", "csv", "--data.folder", str(folder), "--name", "judged", "--data.folds", "3"]
+    features.main([*options, "--cache", str(tmp_path / "cache"), "--jobs", "1", "--features.sample_rate_hz", "8000"])
+    table = read_csv(tmp_path / "cache" / "judged" / "clips.csv")
+    labels = {row["clip"]: row["labels"] for row in table}
+    assert labels == {row["fname"]: row["labels"] or ";" for row in training}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"clip": "clips/none.flac"}, "judges clip 'clips/none.flac', label 'low', which is not in clips.csv"),
+        ({"verdict": "maybe"}, "is 'maybe': use yes, no or other"),
+        ({"verdict": "other"}, "names no label in column other"),
+        ({"other": "x"}, "has 'x' in column other"),
+        ({"verdict": "other", "other": "a;b"}, "label 'a;b' holds a ';'"),
+    ],
+)
+def test_wrong_verdicts_are_named(judged: tuple[list[str], Path], changes: dict[str, str], message: str) -> None:
+    arguments, folder = judged
+    arguments = [*arguments, "--clips", "1"]
+    review.main(arguments)
+    clip = next(clip["clip"] for clip in read_csv(folder / "clips.csv") if clip["label"] == LABELS[0])
+    row = {"clip": clip, "label": LABELS[0], "verdict": "yes", "other": ""} | changes
+    write_verdicts(folder / "mine.csv", [(row["clip"], row["label"], row["verdict"], row["other"])])
+    before = (folder / "clips.csv").read_bytes()
+    with pytest.raises(UserError) as caught:
+        review.main([*arguments, "--verdicts", str(folder / "mine.csv")])
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert (folder / "clips.csv").read_bytes() == before
+
+
+def test_what_cannot_be_reviewed_is_told(reviewed: tuple[TinyRun, Path, list[str]], tmp_path: Path) -> None:
+    tiny_run, _, arguments = reviewed
+    for wrong, message in [
+        (tiny_run.arguments, "INPUT= is missing"),
+        ([*tiny_run.arguments, "--input", str(tmp_path)], "run make predict first"),
+        ([*arguments, "--labels", "cat"], "--labels names 'cat'"),
+        ([*arguments, "--min_score", "1"], "lower --min_score"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            review.main(wrong)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[webdriver.Chrome]:
+    with open_browser("--autoplay-policy=no-user-gesture-required") as chrome:
+        yield chrome
+
+
+def press(browser: webdriver.Chrome, *keys: str) -> None:
+    for key in keys:
+        ActionChains(browser).send_keys(key).perform()
+
+
+def test_clips_are_judged_by_keys_kept_and_downloaded(
+    judged: tuple[list[str], Path], browser: webdriver.Chrome, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, folder = judged
+    arguments = [*arguments, "--clips", "3"]
+    review.main(arguments)
+
+    def script(line: str) -> Any:
+        return browser.execute_script(f"return {line}")
+
+    browser.execute_cdp_cmd("Page.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(tmp_path)})
+    browser.get((folder / "review.html").as_uri())
+    assert browser.get_log("browser") == []
+    items = script("ITEMS.map(item => [item.clip, item.label])")
+    assert [label for _, label in items] == sorted(label for label in LABELS for _ in range(3))
+    assert not script("ITEMS.some(item => 'score' in item)")
+    assert script("document.querySelector('#question').textContent") == f"Is this {items[0][1]}?"
+    assert wait_until(lambda: script("player.duration")) == pytest.approx(SECONDS, abs=0.1)
+    press(browser, "y", "n", "o", "n", "e", "w", Keys.ENTER, "y", "u", "n", Keys.ARROW_RIGHT, "y")
+    assert script("document.querySelector('#progress').textContent") == "5 of 9 clips are judged."
+    browser.refresh()
+    assert script("document.querySelector('#progress').textContent") == "5 of 9 clips are judged."
+    keep_screenshot(browser, "review")
+    browser.find_element("id", "download").click()
+    assert wait_until((tmp_path / "verdicts.csv").exists)
+    given = [[row["clip"], row["label"], row["verdict"], row["other"]] for row in read_csv(tmp_path / "verdicts.csv")]
+    said = [("yes", ""), ("no", ""), ("other", "new"), ("no", ""), None, ("yes", "")]
+    assert given == [[*item, *each] for item, each in zip(items, said, strict=False) if each]
+    (tmp_path / "verdicts.csv").rename(folder / "verdicts.csv")
+    review.main(arguments)
+    assert "5 verdicts" in capsys.readouterr().out
+    browser.get((folder / "review.html").as_uri())
+    browser.execute_script("localStorage.clear()")  # as on another machine
+    browser.refresh()
+    assert script("document.querySelector('#progress').textContent") == "5 of 9 clips are judged."
+    browser.set_window_size(400, 800)
+    assert script("document.documentElement.scrollWidth <= innerWidth")
+    browser.set_window_size(1200, 1600)
+
+
+def test_the_real_command_names_its_folder(reviewed: tuple[TinyRun, Path, list[str]]) -> None:
+    tiny_run, field, _ = reviewed
+    root = tiny_run.run_paths.cache.parent
+    folder = tiny_run.run_paths.input_dir(field) / "review"
+    args = "--name tiny --run tiny --prediction.window_seconds 0.5 --prediction.hop_seconds 0.25 --clips 1 --choose top"
+    printed = make(root, "review", f"{args} --min_score 0.2", INPUT=field)
+    assert f"listen and judge: {folder / 'review.html'}" in printed
+    best = pd.read_csv(folder.parent / "windows.csv").groupby("label")["score"].max()
+    found = pd.read_csv(folder / "clips.csv").set_index("label")["score"]
+    assert found.to_dict() == pytest.approx({label: score for label, score in best.items() if score >= 0.2})
+    folder.rename(folder.with_name("review before"))
