@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -10,22 +11,22 @@ from core.errors import UserError
 from core.files import atomic_write
 
 
-def read_table(
-    path: Path, columns: Iterable[str] = (), hint: str = "check data.folder and data.layout"
-) -> pd.DataFrame:
-    """Read a UTF-8 CSV with a header as strings, none of which becomes a number or a missing value.
+def read_rows(path: Path, hint: str, *, tabs_first: bool = False) -> list[tuple[int, list[str]]]:
+    """The rows of a UTF-8 table that are not blank, as texts, each with the number of its last line in the file.
 
-    Its fields are parted by commas, or where its header has none, by semicolons or tabs. Blank rows and columns without
-    a name and a value, are left out. Raises UserError: no such file (with `hint`), not UTF-8, no CSV, a row of another
-    length, one of `columns` missing.
+    Fields are parted by commas, or where the first line has none, by semicolons or tabs. With `tabs_first`, for tables
+    that are no CSVs, tabs are looked for before the others, and where they part fields, quotes mean nothing. Raises
+    UserError: no such file (with `hint`), not UTF-8, no CSV.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            header_line = next(filter(str.strip, lines), "")
-            delimiter = next((sign for sign in ",;\t" if sign in header_line), ",")
+            first_line = next(filter(str.strip, lines), "")
+            delimiter = next((sign for sign in ("\t;," if tabs_first else ",;\t") if sign in first_line), ",")
             lines.seek(0)
-            reader = csv.reader(lines, strict=True, delimiter=delimiter)
-            rows = [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
+            is_plain = tabs_first and delimiter == "\t"
+            quoting: Literal[0, 3] = csv.QUOTE_NONE if is_plain else csv.QUOTE_MINIMAL
+            reader = csv.reader(lines, strict=True, delimiter=delimiter, quoting=quoting)
+            return [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
     except FileNotFoundError:
         raise UserError(f"{path} is not there: {hint}") from None
     except UnicodeDecodeError as error:
@@ -34,6 +35,17 @@ def read_table(
         raise UserError(f"{path} cannot be read ({error.strerror}): check the path and its permissions") from None
     except csv.Error as error:
         raise UserError(f"{path} cannot be read as a CSV ({error}): save it again as a CSV") from None
+
+
+def read_table(
+    path: Path, columns: Iterable[str] = (), hint: str = "check data.folder and data.layout"
+) -> pd.DataFrame:
+    """Read a UTF-8 CSV with a header as strings, none of which becomes a number or a missing value.
+
+    Its fields are parted as `read_rows` says. Blank rows and columns without a name and a value, are left out. Raises
+    UserError: as `read_rows`, a row of another length, one of `columns` missing.
+    """
+    rows = read_rows(path, hint)
     if not rows:
         raise UserError(f"{path} is empty: it needs a header line and a line a clip")
     header = [name.strip() for name in rows.pop(0)[1]]

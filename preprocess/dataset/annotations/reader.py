@@ -1,0 +1,143 @@
+"""Reads labels in time: the events of a table for all recordings, or of a folder of tables, in any known format."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from core.csv_tables import read_rows
+from core.errors import UserError
+from preprocess.dataset.annotations.table_formats import ADVICE, COLUMN_KEYS, Event, parse_events
+from preprocess.dataset.discovery import normalize_label
+
+TABLE_NAME = re.compile(r"[^.].*\.(txt|tsv|csv)", re.IGNORECASE | re.DOTALL)
+"""Names of files that may be tables of events."""
+TABLE_SUFFIX = re.compile(
+    r"(\.birdnet)?(\.results|\.selection\.table|\.table\.\d+)?(\.selections)?\.(txt|tsv|csv)$", re.IGNORECASE
+)
+"""What follows a recording's name in that of its table."""
+SELECTIONS_NAME = re.compile(r".*(\.selections|\.selection\.table)\.txt", re.IGNORECASE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """Labels in time, of one table or of several."""
+
+    events: pd.DataFrame
+    """A row an event: fname, start_s, end_s, label, score, where.
+
+    fname and label are texts; start_s and end_s are float64, seconds from the recording's beginning, and equal for a
+    point; score is float64, NaN where a table has none; where is the table and the line, for messages.
+    """
+    fnames: list[str]
+    """The recordings that were looked at, in order: those with events, and those that a table names or belongs to that
+    has none for them."""
+    left_out: list[Path] = field(default_factory=list)
+    """Texts and tables of a folder that are no tables of events."""
+
+
+def read_annotations(
+    path: Path, columns: Mapping[str, str] | None = None, recordings: Collection[str] | None = None
+) -> Annotations:
+    """The events of the table at `path`, or of all tables (.txt, .tsv, .csv) in or below the folder at `path`.
+
+    Formats, told apart by content: Raven selection tables (a selection counts once, whatever the number of its views;
+    File Offset (s) counts before Begin Time (s)), Audacity label tracks, DCASE's strong TSV, Kaleidoscope's CSV, and
+    CSVs with the columns fname, start_s, end_s, label and maybe score. `columns` are a table's own names for the
+    keys filename, start_s, end_s, duration_s, label, score. A row with nothing but a recording's name says that it has
+    no event. A table without a column of recordings is of the one that it is named after: of `sub/a.txt`,
+    `sub/a.selections.txt` and `sub/a.wav.txt`, fname is `sub/a` or `sub/a.wav`.
+
+    With `recordings`, paths below their folder, fname is one of them: the one whose path ends in the table's name, or
+    that the table's path ends in, with or without the ending. Without, fname is what the table says, with '/' for '\\'.
+
+    Raises UserError, one line that names the file and where it can the line: a table that cannot be read, a column
+    missing, a number that is none, an event that ends before it begins, a recording that is unknown.
+    """
+    if unknown := sorted(set(columns or {}) - set(COLUMN_KEYS)):
+        raise UserError(f"data.columns names {unknown[0]!r}: its keys are {', '.join(COLUMN_KEYS)}")
+    tables = _find_tables(path) if path.is_dir() else [path]
+    known = None if recordings is None else RecordingNames(recordings)
+    events, named, left_out = list[Event](), dict[str, str](), list[Path]()
+    for table in tables:
+        fname = TABLE_SUFFIX.sub("", (table.relative_to(path) if table != path else Path(table.name)).as_posix())
+        is_expected = table == path or bool(SELECTIONS_NAME.fullmatch(table.name) or (known and known.find(fname)))
+        try:
+            rows = read_rows(table, "name a table of events, or a folder of them, with data.table", tabs_first=True)
+        except UserError:
+            if is_expected:
+                raise
+            left_out.append(table)  # a text of another purpose
+            continue
+        parsed = parse_events(table, rows, fname, columns or {})
+        if parsed is None and is_expected:
+            raise UserError(f"{table} has no columns of events: {ADVICE}")
+        if parsed is None or not (rows or is_expected or known is None):
+            left_out.append(table)
+            continue
+        events += parsed[0]
+        named |= {name: where for name, where in parsed[1].items() if name not in named}
+    if known is not None:
+        fnames = {name: known.require(name, where) for name, where in named.items()}
+    else:
+        fnames = {name: normalize_label(name).replace("\\", "/") for name in named}
+    resolved = [event._replace(fname=fnames[event.fname]) for event in events]
+    frame = pd.DataFrame(resolved, columns=list(Event._fields))
+    types = {"fname": "str", "start_s": "float64", "end_s": "float64", "label": "str", "score": "float64"}
+    return Annotations(frame.astype(types), list(dict.fromkeys(fnames.values())), left_out)
+
+
+def _find_tables(folder: Path) -> list[Path]:
+    """Files below a folder that may be tables, sorted, without hidden ones. Raises UserError."""
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent, name) for name in names if TABLE_NAME.fullmatch(name)]
+    if not found:
+        raise UserError(f"{folder} holds no table of events (.txt, .tsv, .csv): name one, or a folder, with data.table")
+    return sorted(found)
+
+
+class RecordingNames:
+    """Which recording a table means by a name."""
+
+    def __init__(self, recordings: Iterable[str]) -> None:
+        """`recordings` are paths below their folder."""
+        self._by_end: dict[tuple[str, ...], list[str]] = defaultdict(list)
+        self._whole: dict[tuple[str, ...], list[str]] = defaultdict(list)
+        for recording in recordings:
+            for parts in _forms(recording):
+                self._whole[parts].append(recording)
+                for first in range(len(parts)):
+                    self._by_end[parts[first:]].append(recording)
+
+    def find(self, name: str) -> list[str]:
+        """The recordings that a name may mean: with its ending before without, and whole paths before ends of them."""
+        for parts in _forms(name):
+            for ends in (parts[first:] for first in range(len(parts))):
+                if ends in self._whole:  # the recording's whole path is the end of the name
+                    return self._whole[ends]
+            if parts in self._by_end:
+                return self._by_end[parts]
+        return []
+
+    def require(self, name: str, where: str) -> str:
+        """The one recording that a name means. Raises UserError that begins with `where`."""
+        found = self.find(name)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise UserError(f"{where}: {name!r} may be {found[0]} or {found[1]}: name it with its folder and ending")
+        raise UserError(
+            f"{where}: there is no recording {name!r} in the dataset's folder: mend the name, or take it out"
+        )
+
+
+def _forms(name: str) -> Sequence[tuple[str, ...]]:
+    """The parts of a path, with and without the ending of its last."""
+    path = PurePosixPath(normalize_label(name).replace("\\", "/"))
+    return [path.parts, path.with_suffix("").parts] if path.name and path.suffix else [path.parts]

@@ -1,0 +1,261 @@
+"""Formats of tables of events: whose columns say from when to when a recording has a label, and label tracks."""
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from core.errors import UserError
+from preprocess.dataset.discovery import join_clean_labels
+from preprocess.dataset.labels import split_labels
+
+COLUMN_KEYS = ("filename", "start_s", "end_s", "duration_s", "label", "score")
+"""What a column may be for, in data.columns."""
+MAX_EARLY_S = 1e-3
+"""Times are often written to the millisecond: an event may begin so much before its recording."""
+SCORED_LABEL = re.compile(r"(.*\S) (0\.\d{3}|1\.000)", re.DOTALL)
+ADVICE = (
+    "it is no Raven selection table, Audacity label track, DCASE TSV or Kaleidoscope CSV: name its columns with "
+    "data.columns, as {filename: file, start_s: begin, end_s: end, label: species}"
+)
+
+
+class Event(NamedTuple):
+    """A label from `start_s` to `end_s` in a recording, in seconds from its beginning."""
+
+    fname: str
+    start_s: float
+    end_s: float
+    label: str
+    score: float
+    """NaN where the table has none."""
+    where: str
+    """The table and the line, for messages."""
+
+
+@dataclass(frozen=True)
+class TableFormat:
+    """A table with a header. The first column of a key that is there and not blank in a row counts."""
+
+    marker: str
+    """The column by which the format is known."""
+    columns: Mapping[str, Sequence[str]]
+    """Names by COLUMN_KEYS, `folder` and `file_offset_s`; letter case does not matter."""
+
+
+RAVEN = TableFormat(
+    "Begin Time (s)",
+    {
+        "filename": ("Begin Path", "Begin File"),
+        "start_s": ("Begin Time (s)",),
+        "end_s": ("End Time (s)",),
+        "file_offset_s": ("File Offset (s)",),
+        "label": ("Label", "Annotation", "Species", "Class", "Common Name", "Species Code", "Call Type", "Type", "Tag"),
+        "score": ("Score", "Confidence"),
+    },
+)
+DCASE = TableFormat(
+    "onset",
+    {
+        "filename": ("filename", "file_name", "fname"),
+        "start_s": ("onset",),
+        "end_s": ("offset",),
+        "label": ("event_label", "label"),
+        "score": ("score",),
+    },
+)
+KALEIDOSCOPE = TableFormat(
+    "IN FILE",
+    {
+        "folder": ("FOLDER",),
+        "filename": ("IN FILE",),
+        "start_s": ("OFFSET",),
+        "duration_s": ("DURATION",),
+        "label": ("MANUAL ID", "AUTO ID", "TOP1MATCH"),
+        "score": ("SCORE",),
+    },
+)
+CSV = TableFormat(
+    "start_s",
+    {
+        "filename": ("fname", "filename", "file_name", "clip"),
+        "start_s": ("start_s",),
+        "end_s": ("end_s",),
+        "duration_s": ("duration_s",),
+        "label": ("label", "labels"),
+        "score": ("score",),
+    },
+)
+
+
+def parse_events(
+    path: Path, rows: Sequence[tuple[int, list[str]]], fname: str, columns: Mapping[str, str]
+) -> tuple[list[Event], dict[str, str]] | None:
+    """The events of a table, and each recording that it names by its first line; None if it is no table of events.
+
+    `rows` are of core.csv_tables.read_rows. `fname` is the recording of a table that names none; it is named even by an
+    empty table. `columns` are the table's own names for COLUMN_KEYS. Raises UserError that names the file and the line.
+    """
+    if not rows:
+        return [], {fname: str(path)}
+    if _is_label_track(rows[0][1]):
+        return list(_parse_label_track(path, rows, fname)), {fname: str(path)}
+    header = {name.strip().lower(): column for column, name in reversed(list(enumerate(rows[0][1])))}
+    table_format = _find_format(header, columns)
+    if table_format is None:
+        return None
+    table = _Table(path, header, len(rows[0][1]), table_format, fname)
+    for key in ("start_s", "label", *(["end_s"] if not table.has("duration_s") else [])):
+        if not table.has(key):
+            names = " or ".join(table_format.columns.get(key) or [key])
+            shown = ", ".join(name.strip() for name in rows[0][1] if name.strip())
+            raise UserError(f"{path} has no column {names}, only {shown}: name it in the header, or with data.columns")
+    cells = [(f"{path} line {line}", table.pad(line, row)) for line, row in rows[1:]]
+    named = dict[str, str]() if table.has("filename") else {fname: str(path)}
+    for where, row in cells:
+        if not table.fname(row):
+            raise UserError(f"{where} names no recording: name it, or take the line out")
+        named.setdefault(table.fname(row), where)
+    return [event for where, row in table.drop_views(cells) for event in table.parse_row(where, row)], named
+
+
+def _find_format(header: Mapping[str, int], columns: Mapping[str, str]) -> TableFormat | None:
+    """The format of a table with this header, in which `columns` are names that count before the format's own."""
+    named = {key: (name,) for key, name in columns.items()}
+    if "start_s" in columns:
+        is_named = any(name.strip().lower() in header for name in columns.values())
+        return TableFormat(columns["start_s"], {**CSV.columns, **named}) if is_named else None
+    formats = (RAVEN, DCASE, KALEIDOSCOPE, CSV)
+    found = next((each for each in formats if each.marker.lower() in header), None)
+    return found and TableFormat(found.marker, {**found.columns, **named})
+
+
+class _Table:
+    """How the rows of one table with a header become events."""
+
+    def __init__(
+        self, path: Path, header: Mapping[str, int], n_columns: int, table_format: TableFormat, fname: str
+    ) -> None:
+        self._path, self._fname, self._n_columns = path, fname, n_columns
+        self._columns = {
+            key: [header[name.strip().lower()] for name in names if name.strip().lower() in header]
+            for key, names in table_format.columns.items()
+        }
+        is_raven = table_format.marker == RAVEN.marker
+        self._end_file, self._begin_file, self._selection, self._view = (
+            header.get(name) if is_raven else None for name in ("end file", "begin file", "selection", "view")
+        )
+
+    def has(self, key: str) -> bool:
+        """Whether the table has a column for a key."""
+        return bool(self._columns.get(key))
+
+    def pad(self, line: int, row: list[str]) -> list[str]:
+        """The row with as many cells as the header has: editors cut off blank ones. Raises UserError for more."""
+        if any(cell.strip() for cell in row[self._n_columns :]):
+            raise UserError(
+                f"{self._path} line {line} has {len(row)} fields and the header {self._n_columns}: put fields that "
+                "hold a comma in double quotes"
+            )
+        return [cell.strip() for cell in row[: self._n_columns]] + [""] * (self._n_columns - len(row))
+
+    def cell(self, row: Sequence[str], key: str) -> str:
+        return next((row[column] for column in self._columns.get(key, []) if row[column]), "")
+
+    def fname(self, row: Sequence[str]) -> str:
+        """The recording of a row; '' where it names none."""
+        folder, name = self.cell(row, "folder"), self.cell(row, "filename")
+        if not self.has("filename"):
+            return self._fname
+        return "/".join(filter(None, [folder.rstrip("/\\"), name])) if name else ""
+
+    def drop_views(self, rows: Iterable[tuple[str, list[str]]]) -> Iterator[tuple[str, list[str]]]:
+        """The rows, those once that show one selection of Raven in several views or channels."""
+        if self._selection is None or self._view is None:
+            yield from rows
+            return
+        rows, seen = list(rows), set[tuple[str, ...]]()
+        labelled = {self._place(row) for _, row in rows if self.cell(row, "label")}
+        for where, row in rows:
+            place, label = self._place(row), self.cell(row, "label")
+            if (label or place not in labelled) and (*place, label) not in seen:
+                seen.add((*place, label))
+                yield where, row
+
+    def _place(self, row: Sequence[str]) -> tuple[str, ...]:
+        selection = row[self._selection] if self._selection is not None else ""
+        return (selection, self.fname(row), self.cell(row, "start_s"), self.cell(row, "end_s"))
+
+    def parse_row(self, where: str, row: Sequence[str]) -> Iterator[Event]:
+        """The events of a row, one a label; none where it has nothing but the recording's name. Raises UserError."""
+        texts = {key: self.cell(row, key) for key in ("start_s", "end_s", "duration_s", "label", "score")}
+        if not any(texts.values()) and self.has("filename"):
+            return
+        start_s = parse_seconds(where, "begin", texts["start_s"])
+        if texts["end_s"] or not self.has("duration_s"):
+            end_s = parse_seconds(where, "end", texts["end_s"])
+        else:
+            end_s = start_s + parse_seconds(where, "duration", texts["duration_s"])
+        if offset := self.cell(row, "file_offset_s"):  # times of Raven count from the first of several recordings
+            first_s = parse_seconds(where, "file offset", offset)
+            start_s, end_s = first_s, first_s + end_s - start_s
+        first, last = (row[column] if column is not None else "" for column in (self._begin_file, self._end_file))
+        if first and last and first != last:
+            raise UserError(
+                f"{where}: the selection begins in {first} and ends in {last}: split it where {last} begins"
+            )
+        score = parse_seconds(where, "score", texts["score"]) if texts["score"] else math.nan
+        yield from make_events(where, self.fname(row), start_s, end_s, texts["label"], score)
+
+
+def _is_label_track(row: Sequence[str]) -> bool:
+    """Whether a first line begins with two numbers, as one of an Audacity label track."""
+    try:
+        return len(row) > 1 and all(math.isfinite(_to_float(cell)) for cell in row[:2])
+    except ValueError:
+        return False
+
+
+def _parse_label_track(path: Path, rows: Iterable[tuple[int, list[str]]], fname: str) -> Iterator[Event]:
+    r"""The events of lines `start\tend\tlabel`; a line `\\tlow\thigh` below one has its frequencies.
+
+    A score of three decimals that ends a label, as make predict writes it, is no part of the label.
+    """
+    for line, row in rows:
+        if row[0].strip() == "\\":
+            continue
+        where, cells = f"{path} line {line}", [*map(str.strip, row), "", ""]
+        start_s, end_s = (parse_seconds(where, name, cell) for name, cell in zip(("begin", "end"), cells, strict=False))
+        label = " ".join(filter(None, cells[2:]))
+        scored = SCORED_LABEL.fullmatch(label)
+        score = float(scored[2]) if scored else math.nan
+        yield from make_events(where, fname, start_s, end_s, scored[1] if scored else label, score)
+
+
+def make_events(where: str, fname: str, start_s: float, end_s: float, label: str, score: float) -> list[Event]:
+    """One event a label of `label`, which `;` joins. Raises UserError for times or labels that cannot be."""
+    if start_s < -MAX_EARLY_S:
+        raise UserError(f"{where}: the event begins at {start_s:g} s, before the recording: mend it")
+    if end_s < start_s:
+        raise UserError(f"{where}: the event ends at {end_s:g} s, before it begins at {start_s:g} s: mend it")
+    labels = split_labels(join_clean_labels(where, split_labels(label)))
+    if not labels:
+        raise UserError(f"{where}: the event has no label: give it one, or take the line out")
+    return [Event(fname, max(start_s, 0.0), max(end_s, 0.0), each, score, where) for each in labels]
+
+
+def parse_seconds(where: str, name: str, text: str) -> float:
+    """A finite number, maybe with a decimal comma. Raises UserError."""
+    try:
+        value = _to_float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UserError(f"{where}: {name} {text!r} is no number: write seconds as 12.5")
+    return value
+
+
+def _to_float(text: str) -> float:
+    return float(text.replace(",", ".") if text.count(",") == 1 and "." not in text else text)

@@ -1,0 +1,185 @@
+"""Tables of events: every format as its program writes it, and each way a table can be wrong."""
+
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import UserError
+from preprocess.dataset.annotations.reader import read_annotations
+from tests.preprocess.dataset_factories import write_files
+
+RAVEN_HEADER = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLow Freq (Hz)\tHigh Freq (Hz)"
+
+
+def events_of(path: Path, **keys: object) -> list[tuple[str, float, float, str]]:
+    events = read_annotations(path, **keys).events  # type: ignore[arg-type]
+    return list(events[["fname", "start_s", "end_s", "label"]].itertuples(index=False, name=None))
+
+
+def test_a_selection_of_raven_counts_once_in_whatever_views(tmp_path: Path) -> None:
+    table = (
+        f"{RAVEN_HEADER}\tAnnotation\tScore\n"
+        "1\tWaveform 1\t1\t0.500000\t1.250000\t0.0\t8000.0\t\t\n"
+        "1\tSpectrogram 1\t1\t0.500000\t1.250000\t0.0\t8000.0\twren\t0.9\n"
+        "2\tWaveform 1\t1\t3\t4\t0\t1\trobin, young\t\n"
+        "2\tSpectrogram 1\t1\t3\t4\t0\t1\trobin, young\t\n"
+        "3\tSpectrogram 1\t1\t3\t4\t0\t1\trobin, young"
+    )
+    write_files(tmp_path, {"site1/a.Table.1.selections.txt": table})
+    assert events_of(tmp_path) == [
+        ("site1/a", 0.5, 1.25, "wren"),
+        ("site1/a", 3.0, 4.0, "robin, young"),
+        ("site1/a", 3.0, 4.0, "robin, young"),
+    ]
+    found = read_annotations(tmp_path, recordings=["site1/a.WAV", "site2/a.WAV"])
+    assert found.fnames == ["site1/a.WAV"]
+    assert found.events["score"].iloc[0] == 0.9
+    assert np.isnan(found.events["score"].iloc[1])
+    assert found.events["where"].iloc[1] == f"{tmp_path}/site1/a.Table.1.selections.txt line 4"
+
+
+def test_a_table_of_raven_over_several_recordings_counts_from_each_one_s_beginning(tmp_path: Path) -> None:
+    table = (
+        "Selection\tView\tBegin Time (s)\tEnd Time (s)\tBegin Path\tBegin File\tEnd File\tFile Offset (s)\tSpecies\n"
+        "1\tSpectrogram 1\t2.0\t3.5\tD:\\field\\site1\\a.wav\ta.wav\ta.wav\t2.0\twren\n"
+        "2\tSpectrogram 1\t61.0\t62.5\tD:\\field\\site2\\a.wav\ta.wav\ta.wav\t1.0\twren;robin\n"
+    )
+    path = write_files(tmp_path, {"all.txt": table}) / "all.txt"
+    assert events_of(path, recordings=["site1/a.wav", "site2/a.wav"]) == [
+        ("site1/a.wav", 2.0, 3.5, "wren"),
+        ("site2/a.wav", 1.0, 2.5, "wren"),
+        ("site2/a.wav", 1.0, 2.5, "robin"),
+    ]
+    assert events_of(path)[0][0] == "D:/field/site1/a.wav"
+
+
+def test_label_tracks_of_audacity(tmp_path: Path) -> None:
+    track = "0.500000\t1.250000\twren\n\\\t1000.0\t8000.0\n2,5\t2,5\tclick, loud\n3.0\t4.0\tgreat tit 0.873\n"
+    write_files(tmp_path, {"a.txt": track, "b.wav.txt": "", "c.txt": "1.0\t2.0\tAlarm 12.500\n"})
+    assert events_of(tmp_path) == [
+        ("a", 0.5, 1.25, "wren"),
+        ("a", 2.5, 2.5, "click, loud"),
+        ("a", 3.0, 4.0, "great tit"),
+        ("c", 1.0, 2.0, "Alarm 12.500"),
+    ]
+    found = read_annotations(tmp_path, recordings=["a.wav", "b.wav", "b.flac", "c.ogg"])
+    assert found.fnames == ["a.wav", "b.wav", "c.ogg"]
+    assert found.events["score"].tolist()[2] == 0.873
+
+
+def test_tables_of_dcase_kaleidoscope_and_own_columns_say_the_same(tmp_path: Path) -> None:
+    files = {
+        "dcase.tsv": (
+            "filename\tonset\toffset\tevent_label\na.wav\t0.5\t1.25\tSpeech\nb.wav\t0\t0.5\tDog\nc.wav\t\t\t\n"
+        ),
+        "kaleidoscope.csv": (
+            "INDIR,FOLDER,IN FILE,CHANNEL,OFFSET,DURATION,AUTO ID,MANUAL ID\n"
+            "D:\\x,,a.wav,0,0.5,0.75,Cat,Speech\nD:\\x,,b.wav,0,0,0.5,Dog,\nD:\\x,,c.wav,0,,,,\n"
+        ),
+        "own.csv": "file;begin;end;species\na.wav;0,5;1,25;Speech\nb.wav;0;0,5;Dog\nc.wav;;;\n",
+        "ours.csv": 'clip,start_s,end_s,label,score\n"a.wav",0.5,1.25,Speech,0.5\nb.wav,0,0.5,Dog,1\nc.wav,,,,\n',
+    }
+    write_files(tmp_path, files)
+    own = {"filename": "file", "start_s": "begin", "end_s": "end", "label": "species"}
+    expected = [("a.wav", 0.5, 1.25, "Speech"), ("b.wav", 0.0, 0.5, "Dog")]
+    for name in files:
+        found = read_annotations(tmp_path / name, own if name == "own.csv" else None)
+        columns = found.events[["fname", "start_s", "end_s", "label"]]
+        assert list(columns.itertuples(index=False, name=None)) == expected, name
+        assert found.fnames == ["a.wav", "b.wav", "c.wav"], name
+
+
+def test_folders_of_kaleidoscope_are_part_of_the_name(tmp_path: Path) -> None:
+    table = "INDIR,FOLDER,IN FILE,OFFSET,DURATION,MANUAL ID\nD:\\x,site2\\day1,a.wav,1,2,Bat\n"
+    write_files(tmp_path, {"meta.csv": table})
+    assert events_of(tmp_path, recordings=["site1/day1/a.wav", "site2/day1/a.wav"]) == [
+        ("site2/day1/a.wav", 1.0, 3.0, "Bat")
+    ]
+
+
+def test_one_column_may_be_named_otherwise_in_any_format(tmp_path: Path) -> None:
+    write_files(tmp_path, {"a.selections.txt": f"{RAVEN_HEADER}\tSpecies\tCall\n1\tS 1\t1\t0\t1\t0\t1\twren\tsong\n"})
+    assert events_of(tmp_path, columns={"label": "Call"}) == [("a", 0.0, 1.0, "song")]
+
+
+def test_texts_that_are_no_tables_are_left_out_by_name(tmp_path: Path) -> None:
+    files = {"README.txt": 'see "this, and\nthat', "LICENSE.txt": "", "meta.csv": "site,lat\n1,2\n"}
+    write_files(tmp_path, {**files, "a.txt": "0\t1\tx\n"})
+    found = read_annotations(tmp_path, recordings=["a.wav"])
+    assert [path.name for path in found.left_out] == ["LICENSE.txt", "README.txt", "meta.csv"]
+    assert len(found.events) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("start_s,end_s,label\n2,1,x\n", ["line 2", "ends at 1 s", "before it begins at 2 s"]),
+        ("start_s,end_s,label\n0,1,x\n-1,1,x\n", ["line 3", "-1 s", "before the recording"]),
+        ("start_s,end_s,label\n0,later,x\n", ["line 2", "end 'later' is no number"]),
+        ("start_s,end_s,label\nnan,1,x\n", ["line 2", "begin 'nan'"]),
+        ("start_s,end_s,label\n,1,x\n", ["line 2", "begin ''"]),
+        ("start_s,end_s,label\n0,1,\n", ["line 2", "no label"]),
+        ('start_s,end_s,label\n0,1, "x"\n', ["line 2", "in quotes"]),
+        ("start_s,end_s,label\n0,1,x,y\n", ["line 2", "4 fields", "3"]),
+        ("start_s,end_s\n0,1\n", ["no column label", "start_s, end_s"]),
+        ("start_s,label\n0,1\n", ["no column end_s"]),
+        ("fname,start_s,end_s,label\nb.wav,0,1,x\n", ["line 2", "'b.wav'", "no recording"]),
+        ("fname,start_s,end_s,label\n,0,1,x\n", ["line 2", "names no recording"]),
+        (f"{RAVEN_HEADER}\n1\tS\t1\t0\t1\t0\t1\n", ["no column Label or Annotation"]),
+        ("0.5\t1.0\tx\n0.5\tlater\ty\n", ["line 2", "'later'"]),
+        ("0.5\t1.0\n", ["line 1", "no label"]),
+        ("when,what\n0,x\n", ["no columns of events", "data.columns"]),
+        ("onset,offset,event_label\n0,1,x\n2,1e400,x\n", ["line 3", "'1e400'"]),
+        (
+            "Begin Time (s)\tEnd Time (s)\tBegin File\tEnd File\tLabel\n5\t7\ta.wav\tb.wav\tx\n",
+            ["line 2", "begins in a.wav and ends in b.wav"],
+        ),
+    ],
+)
+def test_bad_tables_are_named_with_their_lines(tmp_path: Path, content: str, words: list[str]) -> None:
+    write_files(tmp_path, {"a.txt": content})
+    with pytest.raises(UserError) as caught:
+        read_annotations(tmp_path, recordings=["a.wav"])
+    message = str(caught.value)
+    assert all(word in message for word in [f"{tmp_path}/a.txt", *words]), message
+    assert "\n" not in message
+
+
+def test_what_is_no_table_or_no_key_is_said(tmp_path: Path) -> None:
+    for path, columns, words in (
+        (tmp_path / "none.csv", None, "is not there"),
+        (tmp_path, None, "holds no table of events"),
+        (tmp_path, {"labels": "x"}, r"data.columns names 'labels': its keys are filename, start_s"),
+    ):
+        with pytest.raises(UserError, match=words):
+            read_annotations(path, columns)
+
+
+def test_names_that_may_be_two_recordings_are_refused(tmp_path: Path) -> None:
+    table = "fname,start_s,end_s,label\n{},0,1,x\n"
+    recordings = ["s1/a.wav", "s2/a.wav", "s2/b.wav", "b.flac"]
+    for name, expected in (("x/y/s1/a.wav", "s1/a.wav"), ("s2\\a", "s2/a.wav"), ("b", "b.flac"), ("b.wav", "s2/b.wav")):
+        write_files(tmp_path, {"all.csv": table.format(name)})
+        assert events_of(tmp_path / "all.csv", recordings=recordings) == [(expected, 0.0, 1.0, "x")]
+    write_files(tmp_path, {"all.csv": table.format("a.wav")})
+    with pytest.raises(UserError, match=r"line 2: 'a.wav' may be s1/a.wav or s2/a.wav: name it with its folder"):
+        events_of(tmp_path / "all.csv", recordings=recordings)
+
+
+LABELS = st.text(st.characters(codec="utf-8", exclude_characters=';"\\', exclude_categories=["C", "Z"]), min_size=1)
+
+
+@given(rows=st.lists(st.tuples(st.floats(0, 1e5), st.floats(0, 100), LABELS), min_size=1, max_size=5))
+def test_any_label_and_time_comes_back_from_a_label_track(
+    rows: list[tuple[float, float, str]], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.mktemp("track") / "a.txt"
+    path.write_text("".join(f"{start!r}\t{start + length!r}\t{label}\n" for start, length, label in rows), "utf-8")
+    events = read_annotations(path).events
+    assert events["start_s"].tolist() == [start for start, _, _ in rows]
+    assert events["end_s"].tolist() == [start + length for start, length, _ in rows]
+    assert events["label"].tolist() == [unicodedata.normalize("NFC", label) for _, _, label in rows]
