@@ -31,7 +31,7 @@ from predict.inference.recordings import find_input_files, predict_files
 from predict.inference.run_loader import TrainedRun, load_run, warn_if_unfinished
 from predict.inference.score_cache import ScoreCache
 from predict.inference.tagger import ClipPrediction
-from predict.output.annotation_formats import FORMATS, stale_exports
+from predict.output.annotation_formats import FORMATS, Exported, stale_exports
 from predict.output.detections import Detection, DetectionFilter, add_times, detect
 from predict.output.ground_truth import submission_path
 from predict.output.provenance import describe_trained, source_name, why_foreign, write_provenance
@@ -68,6 +68,9 @@ def add_options(parser: ArgumentParser) -> None:
         "--min_score", type=ClosedUnitInterval | None, help="Lowest score there; exports: by default decisions."
     )
     parser.add_argument("--merge", action="store_true", help="Exports: consecutive windows of a label become one span.")
+    parser.add_argument(
+        "--audacity_scores", type=bool, default=True, help="Exports to Audacity: the score stands behind each label."
+    )
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ class PredictionResults:
     """The predictions by clip, what could not be read or only in part, and the form of the submission."""
 
     clip_predictions: dict[str, ClipPrediction]
+    recordings: Mapping[str, Path]
+    """Where each clip's recording lies."""
     failed: list[tuple[str, str]]
     """(clip, reason)"""
     warnings: list[tuple[str, str]]
@@ -120,10 +125,9 @@ def predict_dataset(command: Command, run: TrainedRun, devices: Sequence[torch.d
     by_clip = dict(zip(store.clips, store.warnings, strict=True))
     warnings = [(clip, by_clip[clip]) for clip in clip_predictions if by_clip.get(clip)]
     unreadable = list(failed.itertuples(index=False, name=None))
-    start_times = find_start_times(
-        dict(zip(clips.table["clip"], map(Path, clips.table["path"]), strict=True)), clip_predictions
-    )
-    return PredictionResults(clip_predictions, unreadable, warnings, sample, frames, start_times=start_times)
+    recordings = dict(zip(wanted["clip"], map(Path, wanted["path"]), strict=True))
+    times = find_start_times(recordings, clip_predictions)
+    return PredictionResults(clip_predictions, recordings, unreadable, warnings, sample, frames, start_times=times)
 
 
 def predict_input(command: Command, run: TrainedRun, devices: Sequence[torch.device]) -> PredictionResults:
@@ -152,8 +156,8 @@ def predict_input(command: Command, run: TrainedRun, devices: Sequence[torch.dev
     if not clip_predictions:
         clip, reason = failed[0]
         raise UserError(f"none of the {len(recordings)} recordings of {options.input} could be read ({clip}: {reason})")
-    start_times = find_start_times(recordings, clip_predictions)
-    return PredictionResults(clip_predictions, failed, warnings, None, trained=trained, start_times=start_times)
+    times = find_start_times(recordings, clip_predictions)
+    return PredictionResults(clip_predictions, recordings, failed, warnings, None, trained=trained, start_times=times)
 
 
 def find_start_times(recordings: Mapping[str, Path], clips: Collection[str]) -> dict[str, datetime]:
@@ -164,7 +168,7 @@ def find_start_times(recordings: Mapping[str, Path], clips: Collection[str]) -> 
 
 def write_results(command: Command, run: TrainedRun, results: PredictionResults, folder: Path) -> None:
     """Write submission, windows, decisions, failures, exports and provenance, all or none; print where they are."""
-    predictions, options, features = results.clip_predictions, command.options, run.recipe.features
+    predictions, options = results.clip_predictions, command.options
     scores = ScoreTable(list(predictions), run.labels, np.stack([each.scores for each in predictions.values()]))
     submitted, unreadable = align_to_sample(scores, results.sample) if results.sample else (scores, [])
     if unreadable:
@@ -184,10 +188,8 @@ def write_results(command: Command, run: TrainedRun, results: PredictionResults,
             write_table(new / FAILED_NAME, FAILED_COLUMNS, results.failed)
         if results.warnings:
             write_table(new / WARNINGS_NAME, ["clip", "warning"], results.warnings)
-        detections = find_detections(command, run, results, thresholds) if options.export else {}
-        for name in options.export:
-            filename, write = FORMATS[name]
-            write(new / filename, detections, scores, features.fmax_hz or features.sample_rate_hz / 2)
+        if options.export:
+            write_exports(command, run, results, thresholds, scores, new)
         details: dict[str, Any] = {
             "networks": run.digest,
             "source": source_name(options.input),
@@ -213,6 +215,29 @@ def write_results(command: Command, run: TrainedRun, results: PredictionResults,
     print(f"labels decided at {thresholds.source}: {folder / DECISIONS_NAME}")
     print(f"a clip's score is {describe_scores(run.prediction)}")
     print(f"{len(submitted.clips)} clips, {len(submitted.labels)} labels: {folder / SUBMISSION_NAME}")
+
+
+def write_exports(
+    command: Command,
+    run: TrainedRun,
+    results: PredictionResults,
+    thresholds: Thresholds,
+    scores: ScoreTable,
+    folder: Path,
+) -> None:
+    """Write the detections to `folder` in the formats that the command names."""
+    options, features, predictions = command.options, run.recipe.features, results.clip_predictions
+    exported = Exported(
+        detections=find_detections(command, run, results, thresholds),
+        scores=scores,
+        recordings=results.recordings,
+        durations_s={clip: prediction.duration_s for clip, prediction in predictions.items()},
+        fmax_hz=features.fmax_hz or features.sample_rate_hz / 2,
+        audacity_scores=options.audacity_scores,
+    )
+    for name in options.export:
+        filename, write = FORMATS[name]
+        write(folder / filename, exported)
 
 
 def find_detections(

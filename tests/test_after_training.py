@@ -104,7 +104,7 @@ def test_a_killed_prediction_goes_on_and_its_recordings_are_inspected(
     process.wait()
     finished = {path: path.stat().st_mtime_ns for path in cache.rglob("*.npz")}
     assert 0 < len(finished) < 4
-    exports = " --export audacity raven json parquet --merge"
+    exports = " --export audacity raven raven_merged kaleidoscope dcase json parquet --merge"
     run_in_process(trained, "predict", KEYS + exports, run="other", input=field)
     assert len(list(cache.rglob("*.npz"))) == 4
     assert all(path.stat().st_mtime_ns == time_ns for path, time_ns in finished.items())
@@ -114,7 +114,8 @@ def test_a_killed_prediction_goes_on_and_its_recordings_are_inspected(
     assert windows["start_s"].nunique() == len(windows) / 2
     assert windows["start_s"].drop_duplicates().diff().max() == pytest.approx(0.25, abs=0.01)
     tables = {"submission.csv", "windows.csv", "labels.csv", "provenance.json"}
-    exported = {"detections.json", "detections.parquet", "audacity", "raven"}
+    exported = {"audacity", "raven", "raven_merged.selections.txt", "raven_merged.audiofiles.txt"}
+    exported |= {"kaleidoscope.csv", "dcase.tsv", "detections.json", "detections.parquet"}
     assert {path.name for path in folder.iterdir()} == tables | exported
     run_in_process(trained, "inspect", KEYS, run="other", input=field)
     assert str(folder / "report.html") in capsys.readouterr().out

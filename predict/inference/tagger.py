@@ -22,6 +22,8 @@ class ClipPrediction:
     """Probabilities [n_windows, n_labels], blended over the networks."""
     scores: np.ndarray
     """Probabilities [n_labels], pooled over the windows."""
+    duration_s: float
+    """Length of the recording."""
 
 
 @dataclass(frozen=True)
@@ -47,4 +49,5 @@ class Tagger:
             end_s=np.clip(start_s + (starts + window) / frames_per_second, 0, duration_s),
             windows=windows.numpy(),
             scores=pool_windows(windows, prediction).numpy(),
+            duration_s=duration_s,
         )

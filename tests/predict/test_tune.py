@@ -94,7 +94,7 @@ def test_window_threshold_and_share_are_tuned_together_and_used(tiny_run: TinyRu
 
 def test_no_window_threshold_is_tried_but_the_one_given() -> None:
     windows = np.array([[0.2], [0.9]], np.float32)
-    clip_prediction = ClipPrediction(np.arange(2.0), np.arange(1.0, 3.0), windows, windows.mean(0))
+    clip_prediction = ClipPrediction(np.arange(2.0), np.arange(1.0, 3.0), windows, windows.mean(0), 9.0)
     oof = OofPredictions([clip_prediction], np.ones((1, 1), np.float32), np.zeros(1, np.int64), "sigmoid", "a clip")
     prediction = Prediction(pooling="vote_fraction", window_threshold=0.195)
     ((window_threshold, scores),) = pool_at_thresholds(oof, prediction).items()

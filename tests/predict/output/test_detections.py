@@ -13,6 +13,7 @@ PREDICTION = ClipPrediction(
     end_s=np.array([3.0, 4.0, 5.0, 5.5]),
     windows=np.array([[0.9, 0.2], [0.6, 0.7], [0.1, 0.8], [0.5, 0.3]]),
     scores=np.array([0.5, 0.5]),
+    duration_s=5.5,
 )
 
 

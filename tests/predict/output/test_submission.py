@@ -102,7 +102,7 @@ def test_the_sample_is_its_first_column_and_its_labels(tmp_path: Path) -> None:
 def test_windows_are_a_row_a_window_and_label(tmp_path: Path) -> None:
     starts, ends = np.array([0.0, 1.0 / 3]), np.array([3.0, 3 + 1.0 / 3])
     clip_prediction = ClipPrediction(
-        starts, ends, np.array([[0.5, 1e-7], [0.25, 1.0]], np.float32), np.array([0.4, 0.5], np.float32)
+        starts, ends, np.array([[0.5, 1e-7], [0.25, 1.0]], np.float32), np.array([0.4, 0.5], np.float32), 9.0
     )
     clip, labels = 'a,"b" 5%d.wav', ["50 %s, wet", "100%"]
     write_windows(tmp_path / "windows.csv", {clip: clip_prediction}, labels)
@@ -116,7 +116,7 @@ def test_windows_are_a_row_a_window_and_label(tmp_path: Path) -> None:
 
 def test_a_wide_table_has_a_row_a_window_and_blanks_for_what_is_not_shown(tmp_path: Path) -> None:
     windows = np.array([[0.5, 0.125], [0.25, 1.0]], np.float32)
-    clip_prediction = ClipPrediction(np.array([0.0, 0.5]), np.array([1.0, 1.5]), windows, windows.mean(0))
+    clip_prediction = ClipPrediction(np.array([0.0, 0.5]), np.array([1.0, 1.5]), windows, windows.mean(0), 9.0)
     for filters, cells in ((None, windows), (DetectionFilter(0.2, 1), [[0.5, np.nan], [np.nan, 1.0]])):
         write_windows(tmp_path / "wide.csv", {"a,.wav": clip_prediction}, SCORES.labels, filters, wide=True)
         table = pd.read_csv(tmp_path / "wide.csv")
@@ -129,7 +129,7 @@ def test_a_wide_table_has_a_row_a_window_and_blanks_for_what_is_not_shown(tmp_pa
 @pytest.mark.parametrize("clip", ["two\nlines.wav", "a\rreturn.wav", 'say "hi"\r\n%d.wav'])
 def test_names_with_line_breaks_stay_in_their_cells(tmp_path: Path, clip: str) -> None:
     windows = np.array([[0.5, 0.125]], np.float32)
-    clip_prediction = ClipPrediction(np.array([0.0]), np.array([1.0]), windows, windows[0])
+    clip_prediction = ClipPrediction(np.array([0.0]), np.array([1.0]), windows, windows[0], 9.0)
     for wide, n_rows in ((False, 2), (True, 1)):
         write_windows(tmp_path / "windows.csv", {clip: clip_prediction}, ["one\nlabel", "other"], wide=wide)
         table = read_table(tmp_path / "windows.csv")
@@ -139,7 +139,9 @@ def test_names_with_line_breaks_stay_in_their_cells(tmp_path: Path, clip: str) -
 
 def test_windows_of_no_length_are_in_no_table(tmp_path: Path) -> None:
     windows = np.array([[0.5, 0.125], [0.25, 1.0], [0.75, 0.5]], np.float32)
-    clip_prediction = ClipPrediction(np.array([0.0, 0.0, 0.4]), np.array([0.0, 0.4, 0.4]), windows, windows.mean(0))
+    clip_prediction = ClipPrediction(
+        np.array([0.0, 0.0, 0.4]), np.array([0.0, 0.4, 0.4]), windows, windows.mean(0), 9.0
+    )
     for wide, n_rows in ((False, 2), (True, 1)):
         write_windows(tmp_path / "windows.csv", {"a.wav": clip_prediction}, SCORES.labels, wide=wide)
         table = pd.read_csv(tmp_path / "windows.csv")
@@ -151,7 +153,7 @@ def test_windows_are_read_back_for_some_clips(tmp_path: Path, wide: bool, monkey
     monkeypatch.setattr("predict.output.submission.CHUNK_ROWS", 5)  # which part windows of one clip
     random, labels = np.random.default_rng(0), ["NA", 'a,"b"', "score"]
     predictions = {
-        clip: ClipPrediction(np.arange(n) / 4, np.arange(n) / 4 + 0.5, windows, windows[0])
+        clip: ClipPrediction(np.arange(n) / 4, np.arange(n) / 4 + 0.5, windows, windows[0], 9.0)
         for clip, n in (("nan", 7), ("other", 4), ("c\r.wav", 2))
         for windows in [random.random((n, 3)).astype(np.float32)]
     }
