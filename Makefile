@@ -101,7 +101,7 @@ ensemble: setup  ## features, train and predict of RECIPES="a b" on the same DAT
 export: setup  ## submissions/RUN/model to hand on: weights, ONNX, recipe, labels, thresholds, model card
 	$(call SCRIPT,predict.export)
 
-score: setup  ## score submissions/RUN/submission.csv (TRUTH=file.csv, or the dataset's own labels)
+score: setup  ## score submissions/RUN/submission.csv (TRUTH=file.csv or a table of events, or the dataset's own labels)
 	$(call SCRIPT,predict.score,$(if $(value TRUTH),--truth $(call quoted,$(value TRUTH))) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
 
 inspect: setup  ## a summary of the result, and submissions/RUN/report.html (AGAINST=other_run for both side by side)

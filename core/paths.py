@@ -12,8 +12,8 @@ RECIPE_NAME = "recipe.yaml"
 """Beside a run's checkpoints, and in an export."""
 PREDICTION_TABLES = ("submission.csv", "windows.csv", "labels.csv", "failed.csv", "warnings.csv")
 SUBMISSION_NAME, WINDOWS_NAME, DECISIONS_NAME, FAILED_NAME, WARNINGS_NAME = PREDICTION_TABLES
-REPORT_NAME, PROVENANCE_NAME = "report.html", "provenance.json"
-PREDICTION_NAMES = (*PREDICTION_TABLES, REPORT_NAME, PROVENANCE_NAME)
+EVENT_METRICS_NAME, REPORT_NAME, PROVENANCE_NAME = "event_metrics.csv", "report.html", "provenance.json"
+PREDICTION_NAMES = (*PREDICTION_TABLES, EVENT_METRICS_NAME, REPORT_NAME, PROVENANCE_NAME)
 """The files of a prediction, in a folder of submissions/."""
 TRAINING_REPORT_NAME = "training_report.html"
 

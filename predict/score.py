@@ -1,17 +1,20 @@
 """SCRIPT make score: a submission against the truth, overall and by label."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 import torch
 
 from core.entrypoint import run_script
 from core.errors import UserError
+from predict.output.event_summary import describe_events, summarise_events, write_event_metrics
 from predict.output.ground_truth import add_submission_options, submission_path
 from predict.output.summary import SubmissionSummary, summarise_submission
 from preprocess.dataset.clip_table import read_clip_table
 from recipe.cli import Command, parse_command
 from train.evaluate import metrics
+from train.evaluate.event_metrics import OFFSET_SHARE, ONSET_COLLAR_S
 from train.loop.epoch_log import describe_epoch_choice
 
 
@@ -32,6 +35,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"\n{label_table(summary).to_string(float_format='%.3f')}")
     for gap in metrics.describe_excluded(torch.from_numpy(summary.truth[summary.has_truth]), summary.label_names):
         print(f"note: {gap}")
+    for note in describe_events(summary):
+        print(f"note: {note}")
+    if summary.events is not None:
+        print_event_metrics(command, summary, path)
+
+
+def print_event_metrics(command: Command, summary: SubmissionSummary, path: Path) -> None:
+    """Print and write how the windows of the submission at `path` compare with the events of the truth."""
+    found = summarise_events(command, summary, path)
+    if found is None:
+        print(f"note: {path} has no windows of its own beside it, so there are no metrics of windows and events")
+        return
+    print(f"\n{found.n_windows} windows, each with the labels of the events that lie in it\n")
+    for name, value in found.windows.items():
+        print(f"{name:<14} {value:.4f}")
+    print(
+        "\nevents: consecutive windows of a label, right where they begin and end as a true event does, within "
+        f"{ONSET_COLLAR_S:g} s\n(the end also within {OFFSET_SHARE:.0%} of its length); segments: seconds with labels\n"
+    )
+    print(found.overall().to_string(float_format="%.4f"))
+    table = found.per_label().set_axis(summary.label_names).rename_axis("label", axis=1)
+    print(f"\n{table.to_string(float_format='%.3f')}")
+    for note in found.notes:
+        print(f"note: {note}")
+    print(f"metrics of windows and events: {write_event_metrics(path.parent, found)}")
 
 
 def is_out_of_fold(command: Command, clips: list[str]) -> bool:

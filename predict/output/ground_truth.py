@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 from jsonargparse import ArgumentParser
 
-from core.csv_tables import read_table
+from core.csv_tables import read_rows, read_table
+from core.entrypoint import log_warning
 from core.errors import UserError
-from core.paths import SUBMISSION_NAME, RunPaths
+from core.paths import FAILED_NAME, SUBMISSION_NAME, RunPaths
+from preprocess.dataset.annotations.reader import read_annotations
+from preprocess.dataset.annotations.table_formats import parse_events
 from preprocess.dataset.clip_table import DIGEST_COLUMN
 from preprocess.dataset.discovery import join_clean_labels, normalize_label
 from preprocess.dataset.label_cells import parse_label_cells
@@ -23,6 +26,7 @@ from train.runs.seen_clips import find_replaced_clip
 
 ID_COLUMNS = ("clip", "fname", "filename")
 LABELS_COLUMN = "labels"
+TRUTH_HINT = "TRUTH= names a CSV with the columns clip and labels, or a table of events or a folder of them"
 
 
 def read_truth(path: Path, labels: list[str]) -> pd.DataFrame:
@@ -31,7 +35,7 @@ def read_truth(path: Path, labels: list[str]) -> pd.DataFrame:
     The file has a clip column, and either `labels` (as preprocess.dataset.label_cells reads them) or a 0/1 column a
     label. Raises UserError that names the first clip, label or value that cannot be used.
     """
-    table = read_table(path, hint="TRUTH= names a CSV with the columns clip and labels").rename(columns=normalize_label)
+    table = read_table(path, hint=TRUTH_HINT).rename(columns=normalize_label)
     table = table.set_index(next((name for name in ID_COLUMNS if name in table), table.columns[0]))
     if len(twice := table.index[table.index.duplicated()]):
         raise UserError(f"{path} names clip {twice[0]!r} twice: keep one row")
@@ -60,7 +64,9 @@ def _read_columns(path: Path, table: pd.DataFrame, labels: list[str]) -> pd.Data
 
 def add_submission_options(parser: ArgumentParser) -> None:
     """Which submission, and what is known of its clips."""
-    parser.add_argument("--truth", type=str | None, help="CSV of the truth; by default the labels in clips.csv.")
+    parser.add_argument(
+        "--truth", type=str | None, help="CSV of the truth, or table of its events; by default the labels in clips.csv."
+    )
     parser.add_argument("--submission", type=str | None, help="CSV of the scores; by default the run's.")
     parser.add_argument("--input", type=str | None, help="The recordings it is of, where they are of no dataset.")
 
@@ -93,6 +99,32 @@ def find_truth(truth_csv: str | None, clips: CorrectedClips | None, scores: Scor
         if absent := sorted(set(names) - set(others)):
             raise UserError(f"clip {absent[0]!r} {fault} (one of {len(absent)}): give the truth of the clips predicted")
     return truth.loc[scores.clips].to_numpy()
+
+
+def read_event_truth(path: Path, submission: Path, scores: ScoreTable) -> pd.DataFrame | None:
+    """The events of a truth in time: a row an event, with fname (a clip of `scores`), start_s, end_s and label.
+
+    It is a table of events or a folder of such, as preprocess.dataset.annotations reads them; None if it is a table of
+    clips. Events of recordings that could not be read, which failed.csv beside `submission` names, are left out. Raises
+    UserError for one that neither has.
+    """
+    if not path.is_dir():
+        rows = read_rows(path, TRUTH_HINT, tabs_first=True)
+        if not rows or parse_events(path, rows, path.stem, {}) is None:
+            return None
+    failed = submission.with_name(FAILED_NAME)
+    unread = read_table(failed, ["clip"])["clip"].tolist() if failed.exists() else []
+    annotations = read_annotations(path, recordings=list(dict.fromkeys([*scores.clips, *unread])))
+    if other := annotations.left_out:
+        log_warning(f"{len(other)} files of {path} are no tables of events of these clips, the first {other[0].name!r}")
+    return annotations.events[annotations.events["fname"].isin(scores.clips)]
+
+
+def truth_of_events(events: pd.DataFrame, scores: ScoreTable) -> np.ndarray:
+    """The truth of clips [n_clips, n_labels]: the labels of their events, as `find_truth`."""
+    labels_by_clip = events.groupby("fname")["label"].unique()
+    found = [labels_by_clip.get(clip, ()) for clip in scores.clips]
+    return np.array([[label in some for label in scores.labels] for some in found], np.float32)
 
 
 def match_names(names: Sequence[str], clips: Sequence[str]) -> list[str]:

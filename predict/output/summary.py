@@ -1,15 +1,16 @@
 """A submission beside the thresholds that decide on it and what is known of its truth."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from predict.decide.fitted_params import Thresholds, read_thresholds
-from predict.output.ground_truth import find_truth
+from predict.output.ground_truth import find_truth, read_event_truth, truth_of_events
 from predict.output.provenance import check_same_frames, warn_if_predicted_otherwise
 from predict.output.submission import read_submission
 from preprocess.dataset.label_names import name_labels
@@ -51,6 +52,8 @@ class SubmissionSummary:
     """The lowest score of a top-1 label: with pooling vote_fraction, a clip without votes has none."""
     names: Mapping[str, str] = field(default_factory=dict)
     """What people call labels, by label (preprocess.dataset.label_names)."""
+    events: pd.DataFrame | None = None
+    """The events of a truth in time: a row an event, with fname, start_s, end_s and label."""
 
     @cached_property
     def label_names(self) -> list[str]:
@@ -89,7 +92,9 @@ def summarise_submission(command: Command, path: Path) -> SubmissionSummary:
     if not options.input and not options.truth:
         clips = read_corrected_clips(run_paths, find_corrections(run_paths, command.recipe))
         scores = scores.without(clips.dropped)
-    return summarise_scores(command, scores, find_truth(options.truth, clips, scores))
+    events = read_event_truth(Path(options.truth), path, scores) if options.truth else None
+    truth = find_truth(options.truth, clips, scores) if events is None else truth_of_events(events, scores)
+    return replace(summarise_scores(command, scores, truth), events=events)
 
 
 def summarise_scores(command: Command, scores: ScoreTable, truth: np.ndarray) -> SubmissionSummary:

@@ -16,6 +16,7 @@ from sklearn.metrics import (
 
 from core.errors import UserError
 from predict import run
+from predict.output.annotation_formats import FORMATS
 from predict.score import main
 from report import inspect
 from tests.predict.conftest import LABELS, TinyRun
@@ -150,3 +151,124 @@ def test_a_submission_of_other_clips_is_refused(tiny_run: TinyRun, scored: tuple
 def test_a_missing_submission_says_what_to_run(tiny_run: TinyRun) -> None:
     with pytest.raises(UserError, match=r"tiny/submission\.csv.*make predict"):
         main(tiny_run.arguments)
+
+
+WINDOW_SCORES = [
+    # start_s, end_s, low, mid, script
+    (0.0, 0.5, 0.9, 0.1, 0.2),
+    (0.5, 1.0, 0.8, 0.1, 0.7),
+    (1.0, 1.5, 0.2, 0.6, 0.1),
+    (1.5, 2.0, 0.1, 0.1, 0.1),
+]
+"""Found: low from 0 to 1, script from 0.5 to 1, mid from 1 to 1.5."""
+TRUE_EVENTS = [(0.05, 1.1, LABELS[0]), (0.5, 1.0, LABELS[1]), (1.2, 2.0, LABELS[1]), (0.0, 0.5, "unknown")]
+"""low is found; mid is missed once where script is found, and once begins 0.2 s late but ends 0.5 s early."""
+
+
+def write_truth(folder: Path, form: str) -> Path:
+    """TRUE_EVENTS of clip a.wav in a format; b.wav is a recording that could not be read."""
+    path = folder / {"dcase": "truth.tsv", "csv": "truth.csv"}.get(form, "truth")
+    match form:
+        case "dcase":
+            rows = [f"{clip}\t{a}\t{b}\t{label}" for clip in ("a.wav", "b.wav") for a, b, label in TRUE_EVENTS]
+            path.write_text("\n".join(["filename\tonset\toffset\tevent_label", *rows]), encoding="utf-8")
+        case "csv":
+            table = pd.DataFrame(TRUE_EVENTS, columns=["start_s", "end_s", "label"])
+            table.assign(fname="a.wav").to_csv(path, index=False)
+        case "audacity":
+            path.mkdir()
+            (path / "a.txt").write_text(
+                "".join(f"{a}\t{b}\t{label}\n" for a, b, label in TRUE_EVENTS), encoding="utf-8"
+            )
+        case "raven":
+            path.mkdir()
+            rows = [f"{n}\tSpectrogram 1\t1\t{a}\t{b}\t{label}" for n, (a, b, label) in enumerate(TRUE_EVENTS)]
+            header = "Selection\tView\tChannel\tBegin Time (s)\tEnd Time (s)\tLabel"
+            (path / "a.selections.txt").write_text("\n".join([header, *rows]), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("form", ["dcase", "csv", "audacity", "raven"])
+def test_windows_are_scored_against_events_counted_by_hand(
+    tiny_run: TinyRun, tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tiny_run.run_paths.submission_dir
+    write_scores(folder / "submission.csv", ["a.wav", "c.wav"], LABELS, np.array([[0.5, 0.6, 0.2]] * 2, np.float32))
+    windows = pd.DataFrame(WINDOW_SCORES, columns=["start_s", "end_s", *LABELS])
+    pd.concat([windows.assign(clip="a.wav"), windows.assign(clip="c.wav")[3:]]).to_csv(
+        folder / "windows.csv", index=False, columns=["clip", "start_s", "end_s", *LABELS]
+    )
+    (folder / "failed.csv").write_text("clip,reason\nb.wav,no sound\n")
+    main([*tiny_run.arguments, "--truth", str(write_truth(tmp_path, form))])
+    printed = capsys.readouterr().out
+    assert "note: 1 events are left out, of labels that the networks do not know: unknown" in printed
+    assert "note: 1 of 2 clips have no event in the truth" in printed
+    assert "5 windows" in printed
+    table = pd.read_csv(folder / "event_metrics.csv", keep_default_na=False)
+    values = dict(zip(zip(table["metric"], table["label"], strict=True), table["value"], strict=True))
+    low, mid, script = LABELS
+    expected = {
+        # windows of a.wav: low, low and mid, mid, mid; found: low, low and script, mid, nothing
+        ("window micro F1", ""): 2 * 3 / (5 + 4),
+        ("window macro F1", ""): (2 * 2 / 4 + 2 * 1 / 4 + 0) / 3,
+        ("event true", mid): 2,
+        ("event found", mid): 1,
+        ("event hits", mid): 0,
+        ("event F1", low): 1,
+        ("event F1", script): 0,
+        ("event micro F1", ""): 2 * 1 / (3 + 3),
+        ("event macro F1", ""): 1 / 3,
+        ("event error rate", ""): (1 + 1 + 1) / 3,  # script instead of mid; mid missed; mid inserted
+        # second 0 has low and mid, second 1 low and mid; found are low and script, mid
+        ("segment micro F1", ""): 2 * 2 / (4 + 3),
+        ("segment F1", low): 2 * 1 / (2 + 1),
+        ("segment F1", mid): 2 * 1 / (2 + 1),
+        ("segment F1", script): 0,
+        ("segment error rate", ""): (1 + 1 + 0) / 4,
+    }
+    for key, value in expected.items():
+        assert float(values[key]) == pytest.approx(value, abs=1e-5), key
+    assert re.search(rf"^event +{1 / 3:.4f} +{1 / 3:.4f} +1.0000$", printed, flags=re.M), printed
+
+
+def test_a_prediction_equals_what_it_exported(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
+    """All formats of recordings in folders, read back as the truth of the windows that they were made of."""
+    folder = Path(tiny_run.table["path"].iloc[0]).parents[1] / "field trip"
+    for number, path in enumerate(map(Path, tiny_run.table["path"])):
+        place = folder / f"day {number % 2}" / f'{number} "é",.wav'
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(path.read_bytes())
+    arguments = [*tiny_run.arguments, "--input", str(folder)]
+    exports = ["audacity", "raven", "raven_merged", "kaleidoscope", "dcase"]
+    run.main([*arguments, "--jobs", "1", "--merge", "--export", *exports])
+    predicted = tiny_run.run_paths.input_dir(folder)
+    for name in exports:
+        capsys.readouterr()
+        main([*arguments, "--truth", str(predicted / FORMATS[name][0])])
+        printed = capsys.readouterr().out
+        for kind in ("event", "segment"):
+            assert re.search(rf"^{kind} +1.0000 +1.0000 +0.0000$", printed, flags=re.M), (name, printed)
+    table = pd.read_csv(predicted / "event_metrics.csv", keep_default_na=False)
+    assert (table.loc[table["metric"] == "event true", "value"].astype(float) > 0).any()
+    run.main([*arguments, "--jobs", "1", "--prediction.threshold", "0.6"])
+    assert not (predicted / "event_metrics.csv").exists()
+
+
+def test_a_submission_without_windows_is_scored_by_clips(
+    tiny_run: TinyRun, scored: tuple[np.ndarray, np.ndarray, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = scored[2].with_name("events.tsv")
+    path.write_text(f"filename\tonset\toffset\tevent_label\n3.wav\t0\t1\t{LABELS[0]}\n")
+    main([*tiny_run.arguments, "--truth", str(path)])
+    printed = capsys.readouterr().out
+    assert "has no windows of its own beside it" in printed
+    assert re.search(r"^micro F1 +0\.", printed, flags=re.M)
+
+
+def test_events_of_an_unknown_recording_are_refused(
+    tiny_run: TinyRun, scored: tuple[np.ndarray, np.ndarray, Path]
+) -> None:
+    path = scored[2].with_name("events.tsv")
+    path.write_text("filename\tonset\toffset\tevent_label\nelsewhere.wav\t0\t1\tlow\n")
+    with pytest.raises(UserError, match=r"events\.tsv line 2: there is no recording 'elsewhere\.wav'"):
+        main([*tiny_run.arguments, "--truth", str(path)])
