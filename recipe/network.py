@@ -6,9 +6,18 @@ from typing import Annotated, Literal
 from recipe.bounds import Bounds, Fraction, Section
 
 OwnNetwork = Literal["cnn_small", "resnet_small", "waveform"]
-ResNet = Literal["resnet18", "resnet34", "resnet50", "resnext50_32x4d"]
+ResNet = Literal["resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnext50_32x4d"]
 OtherTorchvisionNetwork = Literal[
-    "alexnet", "vgg16_bn", "densenet121", "mobilenet_v3_small", "mobilenet_v3_large", "efficientnet_b0", "convnext_tiny"
+    "alexnet",
+    "vgg16_bn",
+    "squeezenet1_1",
+    "googlenet",
+    "inception_v3",
+    "densenet121",
+    "mobilenet_v3_small",
+    "mobilenet_v3_large",
+    "efficientnet_b0",
+    "convnext_tiny",
 ]
 
 
@@ -22,8 +31,9 @@ class Network(Section):
     """First weights of a torchvision network: `imagenet` (downloaded once), or a file of such weights."""
     channels: Literal["one", "copies", "deltas"] = "one"
     """Input of the first layer: frames (its weights summed over RGB), three copies, or frames and two derivatives."""
-    normalise: Literal["overall", "bins", "imagenet"] = "overall"
-    """By one mean and deviation, by those of each bin, or to ImageNet's mean and deviation (three copies only)."""
+    normalise: Literal["overall", "bins", "clip", "imagenet"] = "overall"
+    """By one mean and deviation, by those of each bin, each crop or window by its own, or to ImageNet's mean and
+    deviation (three copies only)."""
     pooling: Literal["mean", "mean_max", "attention"] = "mean_max"
     """How columns of time become one vector; alexnet and vgg16_bn keep their own."""
     hidden: Annotated[int, Bounds(0, 65_536)] = 0

@@ -96,7 +96,9 @@ def load_run(run_dir: Path, prediction: Prediction, device: torch.device | str =
     fps, temperatures = first.frames_per_second, Temperatures()
     run = TrainedRun(folds, labels, recipe, prediction, fps, digest, temperatures, seen_clips, trained_frames)
     if prediction.mode == "dense" and not all(map(supports_dense, run.networks)):
-        what = "network.modulation_units" if recipe.network.modulation_units else f"network {recipe.network.name}"
+        network = recipe.network
+        clipwise = "network.normalise clip" if network.normalise == "clip" else f"network {network.name}"
+        what = "network.modulation_units" if network.modulation_units else clipwise
         print(f"{what} needs each window by itself: prediction.mode is exact", file=sys.stderr)
         run = replace(run, prediction=replace(prediction, mode="exact"))
     return replace(run, temperatures=read_temperatures(run_dir, run.prediction))

@@ -19,7 +19,8 @@ from core.errors import UserError
 from predict import calibrate, export, run, tune
 from predict.inference.run_loader import load_run
 from predict.inference.tagger import Tagger
-from recipe import Prediction
+from predict.model_export.onnx import write_onnx
+from recipe import Network, Prediction
 from recipe.cli import parse_command
 from tests.predict.conftest import LABELS, TinyRun, predict_frames
 from train.evaluate.score_table import write_scores
@@ -56,6 +57,17 @@ def test_thresholds_of_the_middle_window_and_a_calibration_of_one_fold_are_hande
     assert json.loads((folder / "thresholds.json").read_text())["prediction"]["pooling"] == "center"
     assert "thresholds.json" in (folder / "README.md").read_text(encoding="utf-8")
     assert json.loads((folder / "calibration.json").read_text())["clips"] == "the 3 out-of-fold clips of one fold"
+
+
+@pytest.mark.parametrize("network", [Network(name="squeezenet1_1", normalise="clip", dropout=0.0)])
+def test_networks_of_torchvision_and_inputs_of_a_clip_s_own_scale_are_exported(
+    tiny_run: TinyRun, network: Network, tmp_path: Path
+) -> None:
+    shutil.rmtree(tiny_run.run_paths.run_dir / "fold1")
+    tiny_run.write_network(0, network=network)
+    run = load_run(tiny_run.run_paths.run_dir, Prediction(window_seconds=0.5, hop_seconds=0.25))
+    write_onnx(tmp_path / "model.onnx", run)
+    check_onnx(tmp_path / "model.onnx", run.tagger())
 
 
 def check_onnx(path: Path, tagger: Tagger) -> None:

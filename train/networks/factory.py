@@ -14,6 +14,7 @@ from train.networks.heads import build_head
 from train.networks.modulation import ModulationUnits
 from train.networks.torchvision_trunks import (
     OWN_CLASSIFIER_NETWORKS,
+    UNPADDED_NETWORKS,
     adapt_classifier,
     build_torchvision_model,
     count_trunk_channels,
@@ -40,12 +41,13 @@ class AudioNetwork(nn.Module):
         super().__init__()
         self.frontend, self.trunk, self.head, self.modulation = frontend, trunk, head, modulation
         self.time_stride = time_stride
-        self.dense = modulation is None and recipe.network.name not in OWN_CLASSIFIER_NETWORKS
-        """Whether the head takes any number of time steps, so that windows can share one pass of the trunk."""
+        whole_window = recipe.network.normalise == "clip" or recipe.network.name in OWN_CLASSIFIER_NETWORKS
+        self.dense = not (whole_window or modulation or recipe.network.name in UNPADDED_NETWORKS)
+        """Whether the head takes any number of evenly spaced time steps, so that windows can share one pass."""
         self.activation: Activation = "softmax" if recipe.training.loss == "cross_entropy" else "sigmoid"
         self.short_clip_padding: ShortClipPadding = recipe.training.short_clip_padding
         self.kind = recipe.features.kind
-        self.frozen = False
+        self.freeze(False, False)
 
     def time_steps(self, x: Tensor) -> Tensor:
         """[B, channels, n_time_steps]: the trunk's output, a step every `time_stride` frames, and modulation units."""
@@ -62,15 +64,25 @@ class AudioNetwork(nn.Module):
         """Scores in [0, 1], independent or, for one label a clip, with a sum of 1."""
         return logits.softmax(-1) if self.activation == "softmax" else logits.sigmoid()
 
-    def freeze(self, frozen: bool) -> None:
-        """Freeze or unfreeze the trunk, running means of its normalisation layers included."""
-        self.frozen = frozen
-        self.trunk.requires_grad_(not frozen)
+    def freeze(self, *frozen: bool, batch_norm: bool = True) -> None:
+        """Freeze or unfreeze each half of the trunk, running means of its normalisation layers included.
+
+        Without `batch_norm`, batch normalisation of frozen layers is trained.
+        """
+        self.frozen_layers: list[nn.Module] = []
+        for layers, is_frozen in zip(self.layer_groups(), frozen, strict=False):
+            layers.requires_grad_(not is_frozen)
+            for layer in layers.modules() if is_frozen else []:
+                if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and not batch_norm:
+                    layer.requires_grad_()
+                else:
+                    self.frozen_layers.append(layer)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)
-        self.trunk.train(mode and not self.frozen)
+        for layer in self.frozen_layers:
+            layer.training = False
         return self
 
     def layer_groups(self) -> list[nn.Module]:
@@ -107,7 +119,7 @@ def build_network_from_recipe(
         trunk = build_trunk(n_channels)
     else:
         model = build_torchvision_model(network.name, network.weights if pretrained else None, n_channels)
-        trunk, time_stride = extract_trunk(model), 32
+        trunk, time_stride = extract_trunk(model), 16 if network.name == "squeezenet1_1" else 32
         if network.name in OWN_CLASSIFIER_NETWORKS:
             head = adapt_classifier(model, n_labels, network.dropout)
         else:
@@ -130,6 +142,8 @@ def _check_keys(recipe: Recipe, n_bins: int) -> None:
         raise UserError(f"network.name = waveform takes one sample a frame, not {n_bins}: set features.n_bins 1")
     if kind == "waveform" and network.channels != "one":
         raise UserError(f"network.channels = {network.channels}: waveform takes samples as they are; set it to one")
+    if kind == "waveform" and network.normalise == "clip":
+        raise UserError("network.normalise = clip: waveform takes samples of one scale; set it to overall")
     if network.modulation_units and kind == "cqt_chroma":
         raise UserError("network.modulation_units: chroma has lost how loud a sound is; set it to 0")
     if network.modulation_units and network.name in ("waveform", *OWN_CLASSIFIER_NETWORKS):

@@ -12,6 +12,10 @@ from train.networks.heads import Float32Head
 from train.networks.weight_files import read_tensors
 
 OWN_CLASSIFIER_NETWORKS = ("alexnet", "vgg16_bn")
+UNPADDED_NETWORKS = ("squeezenet1_1", "inception_v3")
+"""Networks whose layers shorten time at both ends, so that their columns lie at no even steps from the first frame."""
+AUXILIARY_NETWORKS = ("googlenet", "inception_v3")
+"""Networks with classifiers beside the trunk, which are left out."""
 LEGACY_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 """Layers of densenet by the names in torchvision's own files: norm.1 is norm1."""
 
@@ -20,7 +24,10 @@ def build_torchvision_model(name: str, weights: str | None, n_channels: int) -> 
     """A torchvision network for inputs of 1 or 3 channels, with `weights`: none, `imagenet`, or a file."""
     from torchvision.models import get_model  # three seconds that the project's own networks do without
 
-    model: nn.Module = get_model(name, weights=None)
+    without: dict[str, bool] = {}
+    if name in AUXILIARY_NETWORKS:
+        without = {"aux_logits": False, "init_weights": False}
+    model: nn.Module = get_model(name, weights=None, **without)
     if weights:
         _load_weights(model, name, weights)
     if n_channels == 1:
@@ -30,6 +37,9 @@ def build_torchvision_model(name: str, weights: str | None, n_channels: int) -> 
 
 def extract_trunk(model: Any) -> nn.Sequential:
     """A torchvision network up to its pooling, bins averaged: [B, c, n_bins, n_frames] → [B, C, n_time_steps]."""
+    if type(model).__name__ in ("GoogLeNet", "Inception3"):
+        names = [name for name, _ in model.named_children()]
+        return nn.Sequential(*list(model.children())[: names.index("avgpool")], MeanOverFrequency())
     if not hasattr(model, "features"):
         stem = nn.Sequential(model.conv1, model.bn1, model.relu, model.maxpool)
         return nn.Sequential(stem, model.layer1, model.layer2, model.layer3, model.layer4, MeanOverFrequency())
@@ -44,7 +54,9 @@ def extract_trunk(model: Any) -> nn.Sequential:
 
 
 def count_trunk_channels(model: Any) -> int:
-    """Channels before a torchvision network pools: what its first linear layer takes."""
+    """Channels before a torchvision network pools: what its first linear layer, or squeezenet's last one, takes."""
+    if type(model).__name__ == "SqueezeNet":
+        return int(model.classifier[1].in_channels)
     classifier = model.fc if hasattr(model, "fc") else model.classifier
     return int(next(layer.in_features for layer in classifier.modules() if isinstance(layer, nn.Linear)))
 
@@ -69,7 +81,10 @@ def _make_stem_one_channel(model: nn.Module) -> None:
 
 
 def _load_weights(model: nn.Module, name: str, weights: str) -> None:
-    """Fill `model`. The last layer, which is not used, and the counts of batches may be missing."""
+    """Fill `model`. The last layer, which is not used, and the counts of batches may be missing.
+
+    What the file has beside them, such as auxiliary classifiers, is left out.
+    """
     loaded = _download(name) if weights == "imagenet" else read_tensors(Path(weights), "network.weights")
     state = {LEGACY_DENSENET_KEY.sub(r"\1\2", str(key)): value for key, value in loaded.items()}
     expected = model.state_dict()

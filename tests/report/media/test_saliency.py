@@ -23,7 +23,7 @@ def build(n_bins: int = 64, **keys: object) -> AudioNetwork:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("alexnet", "vgg16_bn", "waveform")])
 def test_places_add_up_to_the_logit_less_its_bias(name: str) -> None:
-    network, x = build(name=name), -40 + 20 * torch.randn(2, 96, 64)
+    network, x = build(96, name=name), -40 + 20 * torch.randn(2, 96, 96)
     added = hires_cam(network, x, [2, 0])
     with torch.inference_mode():
         logits = network(x) - network.head[-1].bias

@@ -120,7 +120,13 @@ def test_cudnn_times_nothing_for_clips_of_many_lengths(
 
 @pytest.mark.parametrize(
     ("name", "able"),
-    [("cnn_small", True), ("resnet18", True), ("alexnet", False), ("mobilenet_v3_small", False)],
+    [
+        ("cnn_small", True),
+        ("resnet18", True),
+        ("alexnet", False),
+        ("mobilenet_v3_small", False),
+        ("squeezenet1_1", False),
+    ],
 )
 def test_networks_whose_layers_look_at_all_columns_cannot_share(name: str, able: bool) -> None:
     network = build_network_from_recipe(Recipe(network=Network(name=name)), 64, 3)  # type: ignore[arg-type]

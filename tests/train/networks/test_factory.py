@@ -1,6 +1,7 @@
 """Networks by name take frames, have time steps and a head, learn in groups, and can be frozen."""
 
 import re
+from itertools import chain
 from typing import Any, get_args, get_type_hints
 
 import pytest
@@ -13,12 +14,16 @@ from train.networks.factory import AudioNetwork, build_network_from_recipe
 
 NAMES = get_args(get_type_hints(Network)["name"])
 # vgg16_bn's classifier alone has 120 million weights: its forward pass is tried, its backward pass is alexnet's.
-HEAVY = ("vgg16_bn",)
+HEAVY = ("vgg16_bn", "resnet152")
+WHOLE_WINDOW = ("alexnet", "vgg16_bn", "squeezenet1_1", "inception_v3")
+"""Networks whose columns windows cannot share."""
 
 
 def frames_for(name: str, n_frames: int = 64) -> Tensor:
     """A batch of two, small but large enough for the network."""
-    shape = (2, 16 * n_frames, 1) if name == "waveform" else (2, n_frames, 64)
+    if name == "inception_v3":
+        n_frames += 32
+    shape = (2, 16 * n_frames, 1) if name == "waveform" else (2, n_frames, 96 if name == "inception_v3" else 64)
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
@@ -42,7 +47,7 @@ def test_every_network_learns_and_its_head_on_its_time_steps_gives_its_logits(na
         assert logits.shape == (2, 5)
         assert time_steps.ndim == 3
         assert torch.equal(network.head(time_steps), logits)
-    assert network.dense == (name not in ("alexnet", "vgg16_bn"))
+    assert network.dense == (name not in WHOLE_WINDOW)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -129,17 +134,33 @@ def test_layer_groups_hold_every_weight_once() -> None:
 def test_a_frozen_trunk_neither_learns_nor_moves_its_running_means() -> None:
     network, x = build("cnn_small"), frames_for("cnn_small")
     network.train()
-    network.freeze(True)
+    network.freeze(True, True)
     network.train()
     before = {name: value.clone() for name, value in network.trunk.state_dict().items()}
     network(x).sum().backward()
     assert all(weight.grad is None for weight in network.trunk.parameters())
     assert all(weight.grad is not None for weight in network.head.parameters())
     assert all(torch.equal(value, before[name]) for name, value in network.trunk.state_dict().items())
-    network.freeze(False)
+    network.freeze(False, False)
     network(x).sum().backward()
     assert all(weight.grad is not None for weight in network.trunk.parameters())
     assert not torch.equal(network.trunk.state_dict()["0.1.running_mean"], before["0.1.running_mean"])
+
+
+def test_half_a_trunk_is_frozen_and_batch_norm_may_stay_free() -> None:
+    network, x = build("resnet_small"), frames_for("resnet_small")
+    first, second, _ = network.layer_groups()
+    network.train()
+    network.freeze(True, False, batch_norm=False)
+    before = {name: value.clone() for name, value in first.state_dict().items()}
+    network.train()(x).sum().backward()
+    assert all(weight.grad is not None for weight in second.parameters())
+    for layer in chain.from_iterable(block.modules() for block in first.children()):
+        is_norm = isinstance(layer, nn.BatchNorm2d)
+        assert layer.training is is_norm
+        assert all((weight.grad is not None) is is_norm for weight in layer.parameters(recurse=False))
+    moved = {name for name, value in first.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved and all("running_" in name or "num_batches" in name for name in moved)
 
 
 def test_scores_are_sigmoids_or_for_one_label_a_clip_shares_of_one() -> None:

@@ -48,6 +48,22 @@ def test_imagenet_frames_are_pictures_of_its_average_brightness_normalised() -> 
         assert np.allclose(out[:, channel].numpy(), (brightness - mean) / std, atol=1e-5)
 
 
+def test_networks_of_pictures_from_minus_one_to_one_get_such_pictures() -> None:
+    network = Network(name="googlenet", channels="copies", normalise="imagenet")
+    x = random_frames()
+    out = SpectrogramFrontend(8, -60.0, 12.0, network)(x)
+    brightness = np.mean(IMAGENET_MEAN) + np.mean(IMAGENET_STD) * (x.transpose(1, 2).numpy() + 60) / 12
+    assert np.allclose(out.numpy(), (2 * brightness - 1)[:, None].repeat(3, 1), atol=1e-5)
+
+
+def test_each_clip_has_its_own_mean_and_deviation_and_silence_stays_silent() -> None:
+    x = random_frames() * torch.tensor([1.0, 0.1, 0.0])[:, None, None] - 20
+    out = SpectrogramFrontend(8, -60.0, 12.0, Network(normalise="clip"))(x)
+    for clip, each in zip(x[:2].numpy(), out[:2, 0].numpy(), strict=True):
+        assert np.allclose(each.T, (clip - clip.mean()) / clip.std(), atol=1e-4)
+    assert (out[2] == 0).all()
+
+
 def test_deltas_are_slopes_over_five_frames() -> None:
     x = random_frames()
     out = SpectrogramFrontend(8, -60.0, 12.0, Network(channels="deltas"))(x)

@@ -58,6 +58,21 @@ def test_older_files_are_read(tmp_path: Path) -> None:
     assert all(torch.equal(loaded[key], value) for key, value in state.items() if not key.startswith("classifier"))
 
 
+@pytest.mark.parametrize("name", ["squeezenet1_1", "googlenet", "inception_v3"])
+def test_files_with_auxiliary_classifiers_or_convolutions_as_the_last_layer_are_read(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    auxiliary = {} if name == "squeezenet1_1" else {"aux_logits": True, "init_weights": False}
+    published = torchvision.models.get_model(name, **auxiliary).eval()
+    torch.save(published.state_dict(), tmp_path / "published.pth")
+    trunk = extract_trunk(build_torchvision_model(name, str(tmp_path / "published.pth"), 3)).eval()
+    picture, maps = torch.randn(1, 3, 96, 96), []
+    pooled = published.classifier[0] if name == "squeezenet1_1" else published.avgpool
+    pooled.register_forward_pre_hook(lambda _, inputs: maps.append(inputs[0]))
+    with torch.inference_mode():
+        published(picture)
+        torch.testing.assert_close(trunk(picture), maps[0].mean(2))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
