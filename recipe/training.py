@@ -1,10 +1,16 @@
 """Section `training`: how a network is trained."""
 
+import itertools
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+import numpy as np
+
 from core.errors import UserError
 from recipe.bounds import Bounds, Fraction, NonNegativeInt, PositiveInt, Seconds, Section
+
+N_LR_GROUPS = 3
+"""Groups of layers with learning rates of their own: both halves of the trunk, and what is new after it."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +35,12 @@ class Training(Section):
 
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     """The optimizer; weight decay is decoupled in adamw only, and excludes biases and normalisation layers in all."""
-    max_lr: Annotated[float, Bounds(1e-8, 100)] | str = 3e-3
-    """Highest learning rate; of a slice, as 1e-4..1e-2, the first layers have the lower and the head the higher."""
+    max_lr: Annotated[float, Bounds(1e-8, 100)] | list[Annotated[float, Bounds(1e-8, 100)]] | str = 3e-3
+    """Highest learning rate; of a slice, as 1e-4..1e-2, the first layers have the lower and the head the higher; of a
+    list, as [1e-4, 3e-4, 1e-2], both halves of the trunk and the head have one each."""
+    stages: list[tuple[PositiveInt, float | str]] | None = None
+    """Stages of training, as [[5, 1e-2], [10, 1e-3]]: for so many epochs the schedule runs once, up to a rate or slice
+    of its own, instead of `max_lr`; their epochs add up to `epochs`."""
     schedule: Literal["one_cycle", "cosine", "plateau", "constant"] = "one_cycle"
     """Learning rate by the step (one_cycle is constant below ten steps); plateau divides it by ten without progress."""
     warmup: Fraction = 0.3
@@ -56,8 +66,11 @@ class Training(Section):
     """Compile the network with torch.compile: slow first steps, faster later ones."""
     start_from: str | None = None
     """Fine-tune from the weights of another run: its folder (fold k from its fold k), or one checkpoint of it."""
-    freeze_epochs: NonNegativeInt = 0
-    """Epochs in which only the head and the modulation units are trained; as many as `epochs` freezes the trunk."""
+    freeze_epochs: NonNegativeInt | list[NonNegativeInt] = 0
+    """Epochs in which only the head and the modulation units are trained; as many as `epochs` freezes the trunk. Of
+    two, as [10, 3], the first half of the trunk is frozen for the one and the second half for the other."""
+    freeze_batch_norm: bool = True
+    """Batch normalisation of frozen layers is frozen too; without, it is trained and follows the new sounds."""
 
     loss: Literal["bce", "focal", "cross_entropy"] = "bce"
     """bce: each label by itself; focal: the same with a lower weight for easy ones; cross_entropy: one label a clip."""
@@ -105,6 +118,10 @@ class Training(Section):
     """Clips faded into another in time; the probabilities of the three ways of mixing add up to 1 at most."""
     crossfade_share: Fraction = 0.5
     """Longest fade, as a share of the crop."""
+    frequency_splice_probability: Fraction = 0.0
+    """Clips, or mixtures, with a band of bins of another, labels in proportion."""
+    frequency_splice_share: Fraction = 0.5
+    """Widest such band, as a share of the bins."""
     pitch_roll_probability: Fraction = 0.0
     """Clips moved up or down by whole bins."""
     pitch_roll_bins: PositiveInt = 3
@@ -115,6 +132,8 @@ class Training(Section):
     """Smallest part, as a share of frames and of bins."""
     time_roll_probability: Fraction = 0.0
     """Crops rolled in time."""
+    time_flip_probability: Fraction = 0.0
+    """Crops played backwards."""
     silence_probability: Fraction = 0.0
     """Clips with a span of silence, before mixing."""
     silence_share: Fraction = 0.3
@@ -123,6 +142,16 @@ class Training(Section):
     """Clips made louder or quieter, before mixing."""
     gain_db: Annotated[float, Bounds(0, 60)] = 6.0
     """Largest change of gain."""
+    contrast_probability: Fraction = 0.0
+    """Clips whose decibels are stretched or squeezed about their mean, before mixing."""
+    contrast_slope: Annotated[float, Bounds(1, 10)] = 1.25
+    """Most by which they are stretched; squeezed to its inverse at most."""
+    filter_bands_probability: Fraction = 0.0
+    """Clips with a random smooth gain over bins, before mixing (FilterAugment)."""
+    filter_bands: Annotated[int, Bounds(2, 20)] = 5
+    """Most bands between whose edges that gain runs in lines; 2 to this many are equally likely."""
+    filter_bands_db: Annotated[float, Bounds(0, 60)] = 6.0
+    """Largest gain at an edge."""
     noise_probability: Fraction = 0.0
     """Mixtures with white noise."""
     noise_snr_db: Annotated[tuple[float, float], Bounds(-40, 120)] = (10.0, 30.0)
@@ -142,7 +171,7 @@ class Training(Section):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _ = self.lr_range
+        _ = self.trunk_freeze_epochs, [self.group_lrs(stage) for stage, _ in enumerate(self.stage_starts)]
         mixing = ("mixup_probability", "power_mix_probability", "crossfade_probability")
         if (total := sum(getattr(self, key) for key in mixing)) > 1 + 1e-9:
             keys = " + ".join(f"training.{key}" for key in mixing)
@@ -152,13 +181,41 @@ class Training(Section):
             raise UserError(f"training.noise_snr_db = [{low_db:g}, {high_db:g}]: the lower ratio comes first")
 
     @property
-    def lr_range(self) -> tuple[float, float]:
-        """The highest learning rates of the first layers and of the head. Raises UserError."""
-        try:
-            low, _, high = str(self.max_lr).partition("..")
-            rates = float(low), float(high or low)
-        except ValueError:
-            raise UserError(f"training.max_lr = {self.max_lr!r}: write a number, or a slice as 1e-4..1e-2") from None
-        if not 1e-8 <= rates[0] <= rates[1] <= 100:
-            raise UserError(f"training.max_lr = {self.max_lr}: must rise within 1e-08 and 100")
-        return rates
+    def trunk_freeze_epochs(self) -> tuple[int, int]:
+        """Epochs in which each half of the trunk is frozen. Raises UserError."""
+        epochs = self.freeze_epochs if isinstance(self.freeze_epochs, list) else [self.freeze_epochs] * 2
+        if len(epochs) != 2:
+            raise UserError(f"training.freeze_epochs = {epochs}: one number, or one for each half of the trunk")
+        return epochs[0], epochs[1]
+
+    @property
+    def stage_starts(self) -> list[int]:
+        """The first epoch, from 0, of each of `stages`. Raises UserError."""
+        lengths = [self.epochs] if self.stages is None else [n_epochs for n_epochs, _ in self.stages]
+        if sum(lengths) != self.epochs or min(lengths) < 1:
+            raise UserError(
+                f"training.stages have {' + '.join(map(str, lengths)) or 'no'} epochs, and training.epochs = "
+                f"{self.epochs}: each stage has one at least, and together they have as many"
+            )
+        return [0, *itertools.accumulate(lengths[:-1])]
+
+    def group_lrs(self, stage: int = 0) -> list[float]:
+        """The highest learning rates of both halves of the trunk and of the head, in a stage. Raises UserError."""
+        if self.stages is None:
+            return parse_group_lrs("training.max_lr", self.max_lr)
+        return parse_group_lrs(f"training.stages[{stage}]", self.stages[stage][1])
+
+
+def parse_group_lrs(key: str, value: float | str | list[float]) -> list[float]:
+    """N_LR_GROUPS learning rates of a number, a slice (even in log) or a list. Raises UserError naming `key`."""
+    low, _, high = str(value).partition("..")
+    is_list = isinstance(value, list)
+    try:
+        rates = [float(rate) for rate in (value if isinstance(value, list) else (low, high or low))]
+    except ValueError:
+        raise UserError(f"{key} = {value!r}: write a number, a slice as 1e-4..1e-2, or a list of them") from None
+    if is_list and len(rates) != N_LR_GROUPS:
+        raise UserError(f"{key} = {value}: a list has {N_LR_GROUPS} rates, of both halves of the trunk and of the head")
+    if not all(1e-8 <= rate <= 100 for rate in rates) or not (is_list or rates[0] <= rates[1]):
+        raise UserError(f"{key} = {value}: must {'be' if is_list else 'rise'} within 1e-08 and 100")
+    return rates if is_list else np.geomspace(rates[0], rates[-1], N_LR_GROUPS).tolist()

@@ -74,7 +74,7 @@ def run_lr_range_test(job: FoldJob, train_state: TrainState, learning_rates: np.
     lr_ratios = [group["lr"] / optimizer.param_groups[-1]["lr"] for group in optimizer.param_groups]
     seed_torch("dropout", job.seed, job.fold, 0)
     network.train()
-    network.freeze(training.freeze_epochs > 0)
+    network.freeze(*(n_epochs > 0 for n_epochs in training.trunk_freeze_epochs), batch_norm=training.freeze_batch_norm)
     batches = itertools.chain.from_iterable(job.batches(epoch) for epoch in itertools.count())
     losses: list[float] = []
     with progress_bar(len(learning_rates), "lr", "step") as bar:

@@ -25,7 +25,8 @@ from train.runs.checkpoint import load_checkpoint
 # Everything whose state a resumed run must find again: momenta, a schedule, an average, dropout, noisy clips, mixing.
 STATEFUL = (
     "--training.ema_decay 0.9 --network.dropout 0.3 --training.mixup_probability 0.5 --training.noise_probability 0.5 "
-    "--training.bootstrap_beta 0.7 --training.freeze_epochs 1 --training.max_lr 1e-3..1e-2"
+    "--training.bootstrap_beta 0.7 --training.freeze_epochs [2,1] --training.freeze_batch_norm false "
+    "--training.max_lr 1e-3..1e-2"
 )
 
 
@@ -84,7 +85,7 @@ def test_the_same_seed_trains_the_same_networks_and_another_does_not(
 def test_a_run_killed_anywhere_and_resumed_ends_as_an_undisturbed_one(
     cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    options = [*STATEFUL.split(), *TWELVE_EPOCHS]
+    options = [*STATEFUL.split(), *TWELVE_EPOCHS, "--training.stages", "[[5, 1e-3], [7, 1e-3..1e-2]]"]
     undisturbed = train_once(tmp_path_factory.mktemp("undisturbed"), *options)
     process = start_training(cache, *options)
     log = get_run_dir(cache) / "fold1" / "log.csv"

@@ -1,4 +1,4 @@
-"""Parts of a crop hidden or moved: masks over time and over bins, and the roll in time."""
+"""Parts of a crop hidden or moved: masks over time and over bins, the roll in time, time backwards."""
 
 from typing import Literal
 
@@ -37,3 +37,8 @@ def roll_time(x: Tensor, y: Tensor, generator: Generator) -> tuple[Tensor, Tenso
     n_frames = x.shape[1]
     shift = torch.randint(n_frames, (len(x), 1), generator=generator, device=x.device)
     return gather_frames(x, (torch.arange(n_frames, device=x.device) - shift) % n_frames), y
+
+
+def flip_time(x: Tensor, y: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    """Play each crop backwards."""
+    return x.flip(1), y

@@ -1,4 +1,4 @@
-"""Mixtures of clips of a batch: mixup, power mixing of several, cross-fade in time; and their labels.
+"""Mixtures of clips of a batch: mixup, power mixing of several, cross-fade, frequency splice; and their labels.
 
 Every function mixes each clip of x [batch, n_frames, n_bins] with others of it. `decibels` says that x holds decibels,
 which add as powers; otherwise x holds samples.
@@ -68,6 +68,21 @@ def crossfade(
     share = rising.mean((1, 2))
     mixed = mix_weighted(x, [1 - rising, rising], [partner], decibels)
     return mixed, mix_labels(y, torch.stack([1 - share, share]), [partner], label_mixing)
+
+
+def splice_bands(x: Tensor, y: Tensor, generator: Generator, *, max_share: float) -> tuple[Tensor, Tensor]:
+    """Replace a band of each clip by another clip's, a share of the bins drawn uniformly up to `max_share`.
+
+    Labels are mixed in proportion to the bins: CutMix (Yun et al. 2019) along frequency alone.
+    """
+    (partner,) = _draw_partners(x, 1, generator)
+    n_bins = x.shape[2]
+    width = (draw_uniform(0, 1, x, generator) * int(max_share * n_bins)).ceil()
+    start = (draw_uniform(0, 1, x, generator) * (n_bins - width + 1)).floor()
+    bins = torch.arange(n_bins, device=x.device)
+    inside = ((bins >= start) & (bins < start + width)).float()
+    spliced = torch.lerp(x, x.index_select(0, partner), inside)
+    return spliced, torch.lerp(y, y.index_select(0, partner), (width / n_bins)[:, :, 0])
 
 
 def mix_weighted(x: Tensor, weights: list[Tensor], partners: list[Tensor], decibels: bool) -> Tensor:

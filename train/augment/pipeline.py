@@ -9,9 +9,9 @@ from torch import Generator, Tensor
 
 from core.errors import UserError
 from recipe import Training
-from train.augment.gain_noise import add_noise, random_gain
-from train.augment.masking import mask_spans, roll_time
-from train.augment.mixing import crossfade, mixup, power_mix
+from train.augment.gain_noise import add_noise, filter_bands, random_contrast, random_gain
+from train.augment.masking import flip_time, mask_spans, roll_time
+from train.augment.mixing import crossfade, mixup, power_mix, splice_bands
 from train.augment.warp import resized_crop, roll_pitch
 
 Augmentation = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]]
@@ -21,9 +21,13 @@ AUGMENTATION_ORDER = (
     ("pitch_roll",),
     ("resized_crop",),
     ("time_roll",),
+    ("time_flip",),
     ("silence",),
     ("gain",),
+    ("contrast",),
+    ("filter_bands",),
     ("mixup", "power_mix", "crossfade"),
+    ("frequency_splice",),
     ("noise",),
     ("time_mask",),
     ("frequency_mask",),
@@ -33,9 +37,12 @@ AUGMENTATION_ORDER = (
 _NO_BINS = "whose frames have no bins of frequency"
 _NO_LOUDNESS = "which has lost the levels of sounds"
 UNSUPPORTED = {
-    "waveform": {"pitch_roll": _NO_BINS, "resized_crop": _NO_BINS, "frequency_mask": _NO_BINS},
+    "waveform": {
+        **dict.fromkeys(("pitch_roll", "resized_crop", "filter_bands", "frequency_splice", "frequency_mask"), _NO_BINS),
+        "contrast": "which has no decibels",
+    },
     "stft": {"pitch_roll": "whose bins are evenly spaced in frequency, not in pitch"},
-    "cqt_chroma": dict.fromkeys(("power_mix", "crossfade", "gain", "noise"), _NO_LOUDNESS),
+    "cqt_chroma": dict.fromkeys(("power_mix", "crossfade", "gain", "contrast", "filter_bands", "noise"), _NO_LOUDNESS),
 }
 """What cannot be done to the frames of a kind, and why."""
 
@@ -85,11 +92,15 @@ def _bind_parameters(training: Training, kind: str, noise_power: Tensor | None) 
         "pitch_roll": partial(roll_pitch, max_bins=training.pitch_roll_bins, circular=kind == "cqt_chroma"),
         "resized_crop": partial(resized_crop, min_scale=training.resized_crop_scale),
         "time_roll": roll_time,
+        "time_flip": flip_time,
         "silence": partial(mask_spans, max_share=training.silence_share, **silence),
         "gain": partial(random_gain, max_db=training.gain_db, decibels=decibels),
+        "contrast": partial(random_contrast, max_slope=training.contrast_slope),
+        "filter_bands": partial(filter_bands, max_bands=training.filter_bands, max_db=training.filter_bands_db),
         "mixup": partial(mixup, alpha=training.mixup_alpha, max_share=training.mixup_max_share),
         "power_mix": partial(power_mix, max_clips=training.power_mix_clips, range_db=training.power_mix_db, **mixing),
         "crossfade": partial(crossfade, max_share=training.crossfade_share, **mixing),
+        "frequency_splice": partial(splice_bands, max_share=training.frequency_splice_share),
         "noise": partial(add_noise, snr_db=training.noise_snr_db, noise_power=noise_power),
         "time_mask": partial(mask_spans, axis=1, max_share=training.time_mask_share, **masking),
         "frequency_mask": partial(mask_spans, axis=2, max_share=training.frequency_mask_share, **masking),

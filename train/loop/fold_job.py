@@ -44,6 +44,11 @@ class FoldJob:
         """Optimizer steps of the whole training."""
         return self.recipe.training.epochs * len(self.batches(0))
 
+    def stage_steps(self, stage: int) -> int:
+        """Optimizer steps of one of `training.stages`; without them, of the whole training."""
+        starts = [*self.recipe.training.stage_starts, self.recipe.training.epochs]
+        return self.n_steps // self.recipe.training.epochs * (starts[stage + 1] - starts[stage])
+
     @cached_property
     def training_data_digest(self) -> str:
         """Of what the network learns from: clips, targets, and the networks it starts from and of its teacher.

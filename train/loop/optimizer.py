@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -18,19 +17,17 @@ MIN_ONE_CYCLE_STEPS = 10
 
 
 def build_optimizer(network: AudioNetwork, training: Training, *, fused: bool = False) -> Optimizer:
-    """The optimizer `training.optimizer` names; learning rates rise evenly in log from the first layers to the head.
+    """The optimizer `training.optimizer` names; each of the network's layer groups has a learning rate of its own.
 
     Parameters of one dimension, biases and those of normalisation layers, have no weight decay. `fused` is one pass
     over all weights, in which a GradScaler's skipped step needs no word from the device to the host.
     """
-    layer_groups = network.layer_groups()
-    rates = np.geomspace(*training.lr_range, len(layer_groups)).tolist()
     groups: list[dict[str, Any]] = []
-    for layers, lr in zip(layer_groups, rates, strict=True):
+    for number, (layers, lr) in enumerate(zip(network.layer_groups(), training.group_lrs(), strict=True)):
         for weight_decay, with_decay in ((training.weight_decay, True), (0.0, False)):
             parameters = [each for each in layers.parameters() if (each.ndim > 1) == with_decay]
             if parameters:
-                groups.append({"params": parameters, "lr": lr, "weight_decay": weight_decay})
+                groups.append({"params": parameters, "lr": lr, "weight_decay": weight_decay, "layers": number})
     momentum = training.momentum
     match training.optimizer:
         case "adamw":
@@ -61,6 +58,13 @@ def build_schedule(optimizer: Optimizer, training: Training, n_steps: int) -> LR
             return ReduceLROnPlateau(optimizer, "max", factor=0.1, patience=training.patience - 1, threshold=0.0)
         case _:
             return LambdaLR(optimizer, lambda _: 1.0)
+
+
+def start_stage(optimizer: Optimizer, training: Training, stage: int, n_steps: int) -> LRScheduler:
+    """The schedule of one of `training.stages`, over its `n_steps`; the optimizer keeps its averages of gradients."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] = training.group_lrs(stage)[group["layers"]]
+    return build_schedule(optimizer, training, n_steps)
 
 
 def cosine_with_warmup(step: int, n_warmup: int, n_steps: int) -> float:

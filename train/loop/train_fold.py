@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -17,6 +18,7 @@ from train.evaluate.window_scorer import NonFiniteScores, score_clips
 from train.loop.epoch_log import EpochLog
 from train.loop.fold_job import FoldJob
 from train.loop.losses import validation_loss
+from train.loop.optimizer import start_stage
 from train.loop.train_state import TrainState, create_train_state
 from train.loop.train_step import train_step
 from train.networks.factory import AudioNetwork
@@ -42,7 +44,9 @@ def train_fold(job: FoldJob, *, resume: bool, tensorboard: bool) -> Iterator[dic
         print(f"{job.output_dir.name} {train_state.weights_origin}", flush=True)
     last_checkpoint, first_rank = job.output_dir / "last.pt", job.ranks.is_first
     if resume and last_checkpoint.exists():
-        train_state.load_resume_state(load_checkpoint(last_checkpoint))
+        checkpoint = load_checkpoint(last_checkpoint)
+        begin_stage(job, train_state, max(checkpoint.epoch - 1, 0))
+        train_state.load_resume_state(checkpoint)
     elif first_rank:
         shutil.rmtree(job.output_dir, ignore_errors=True)
         # --resume needs it after an interrupt in the first epoch.
@@ -52,8 +56,10 @@ def train_fold(job: FoldJob, *, resume: bool, tensorboard: bool) -> Iterator[dic
     yield {"epoch": first_epoch}
     with EpochLog(job.output_dir, first_epoch, tensorboard=tensorboard and first_rank) as log:
         for epoch in range(first_epoch, training.epochs):
-            if epoch in (first_epoch, training.freeze_epochs):
+            if epoch in (first_epoch, *training.trunk_freeze_epochs):
                 network = prepare_network(job, train_state, epoch)
+            if epoch in training.stage_starts[1:]:
+                begin_stage(job, train_state, epoch)
             try:
                 row = train_epoch(job, train_state, network, epoch) | validate(job, train_state, validation_rows)
             except RuntimeError as error:
@@ -65,11 +71,21 @@ def train_fold(job: FoldJob, *, resume: bool, tensorboard: bool) -> Iterator[dic
             yield row
 
 
+def begin_stage(job: FoldJob, train_state: TrainState, epoch: int) -> None:
+    """Give the train state the schedule and the rates of the stage of an epoch, from 0."""
+    stage = bisect_right(job.recipe.training.stage_starts, epoch) - 1
+    train_state.schedule = start_stage(train_state.optimizer, job.recipe.training, stage, job.stage_steps(stage))
+
+
 def prepare_network(job: FoldJob, train_state: TrainState, epoch: int) -> nn.Module:
-    """The network as it is trained from `epoch` on: frozen or not, distributed over the ranks, compiled."""
-    train_state.network.freeze(epoch < job.recipe.training.freeze_epochs)
+    """The network as it is trained from `epoch` on: frozen as `training.freeze_epochs` says, distributed over the
+    ranks, compiled.
+    """
+    training = job.recipe.training
+    frozen = (epoch < n_epochs for n_epochs in training.trunk_freeze_epochs)
+    train_state.network.freeze(*frozen, batch_norm=training.freeze_batch_norm)
     network = job.ranks.distribute(train_state.network)
-    return torch.compile(network) if job.recipe.training.compile else network  # type: ignore[return-value]
+    return torch.compile(network) if training.compile else network  # type: ignore[return-value]
 
 
 def train_epoch(job: FoldJob, train_state: TrainState, compiled_network: nn.Module, epoch: int) -> dict[str, float]:

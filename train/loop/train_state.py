@@ -99,7 +99,7 @@ def create_train_state(job: FoldJob, n_steps: int | None = None) -> TrainState:
     dtype = autocast_dtype(job.device, training.precision)
     optimizer = build_optimizer(network, training, fused=job.device.type == "cuda" or dtype == torch.float16)
     ema = create_ema_model(network, training.ema_decay) if training.ema_decay else None
-    schedule = build_schedule(optimizer, training, n_steps or job.n_steps)
+    schedule = build_schedule(optimizer, training, n_steps or job.stage_steps(0))
     scaler = torch.amp.GradScaler(job.device.type, enabled=dtype == torch.float16)
     return TrainState(network, optimizer, schedule, scaler, ema, seen_clips, weights_origin)
 

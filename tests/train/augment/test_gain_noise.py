@@ -1,10 +1,17 @@
-"""Levels: decibels and power, gain and noise, against their definitions."""
+"""Levels: decibels and power, gain, contrast, gains over bins and noise, against their definitions."""
 
 import numpy as np
 import pytest
 import torch
 
-from train.augment.gain_noise import add_noise, db_to_power, power_to_db, random_gain
+from train.augment.gain_noise import (
+    add_noise,
+    db_to_power,
+    filter_bands,
+    power_to_db,
+    random_contrast,
+    random_gain,
+)
 from train.data.random_streams import seeded_generator
 
 
@@ -29,6 +36,36 @@ def test_gain_is_one_number_a_clip() -> None:
     samples, _ = random_gain(x, y, seeded_generator("cpu", "test", 2), max_db=9, decibels=False)
     for clip, result, gain_db in zip(x.numpy(), samples.numpy(), gains_db, strict=True):
         np.testing.assert_allclose(result, clip * 10 ** (gain_db / 20), rtol=1e-4)
+
+
+def test_contrast_is_a_slope_about_each_clip_s_mean() -> None:
+    x = torch.randn(500, 6, 4, generator=seeded_generator("cpu", "test", 1)) * 10 - 40
+    y = torch.rand(500, 2)
+    stretched, labels = random_contrast(x, y, seeded_generator("cpu", "test", 2), max_slope=2)
+    assert torch.equal(labels, y)
+    slopes = (stretched.std((1, 2)) / x.std((1, 2))).numpy()
+    for clip, result, slope in zip(x.numpy(), stretched.numpy(), slopes, strict=True):
+        np.testing.assert_allclose(result, clip.mean() + slope * (clip - clip.mean()), rtol=1e-4)
+    assert 0.5 <= slopes.min() < 0.51
+    assert 1.97 < slopes.max() <= 2.001
+    assert np.median(slopes) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("max_bands", [2, 5])
+def test_gains_over_bins_are_lines_between_a_few_points(max_bands: int) -> None:
+    x = torch.randn(400, 3, 200, generator=seeded_generator("cpu", "test", 1)).double().float()
+    filtered, labels = filter_bands(x, x[:, 0], seeded_generator("cpu", "test", 2), max_bands=max_bands, max_db=6)
+    assert torch.equal(labels, x[:, 0])
+    gains_db = (filtered - x).numpy()
+    np.testing.assert_allclose(gains_db, gains_db[:, :1].repeat(3, 1), atol=1e-5)
+    gains_db = gains_db[:, 0].astype(np.float64)
+    assert np.abs(gains_db).max() <= 6 + 1e-5
+    assert np.abs(gains_db[:, [0, -1]]).mean() == pytest.approx(3, abs=0.2), "uniform within 6 dB at both ends"
+    bent = np.abs(np.diff(gains_db, 2)) > 1e-3
+    # A point between two bins bends the line at both.
+    n_corners = (bent & ~np.roll(bent, 1, axis=1)).sum(1)
+    assert n_corners.max() == max_bands - 1
+    assert len(set(n_corners.tolist()) - {0}) == max_bands - 1
 
 
 def test_noise_adds_spans_of_its_power_at_the_drawn_ratio() -> None:

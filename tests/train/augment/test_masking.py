@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Generator, Tensor
 
-from train.augment.masking import MaskFill, mask_spans, roll_time
+from train.augment.masking import MaskFill, flip_time, mask_spans, roll_time
 from train.data.random_streams import seeded_generator
 
 
@@ -73,3 +73,10 @@ def test_roll_turns_every_crop_by_its_own_number_of_frames() -> None:
         found.append(shift)
     counts = np.bincount(found, minlength=7)
     assert counts.min() > 30
+
+
+def test_a_flipped_crop_runs_backwards() -> None:
+    x, y = torch.rand(3, 7, 4), torch.rand(3, 2)
+    flipped, labels = flip_time(x, y, seeded_generator("cpu", "test", 1))
+    assert torch.equal(labels, y)
+    assert np.array_equal(flipped.numpy(), x.numpy()[:, ::-1])

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from train.augment.gain_noise import db_to_power
-from train.augment.mixing import LabelMixing, crossfade, mix_labels, mixup, power_mix
+from train.augment.mixing import LabelMixing, crossfade, mix_labels, mixup, power_mix, splice_bands
 from train.data.random_streams import seeded_generator
 
 BATCH, N_FRAMES, N_BINS = 24, 20, 5
@@ -71,6 +71,23 @@ def test_mixup_draws_its_shares_from_a_beta_distribution(alpha: float, max_share
     found = shares[(x.flatten() == 0) & (shares > 0)] / max_share
     assert float(found.mean()) == pytest.approx(0.5, abs=0.02)
     assert float(found.var()) == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.05)
+
+
+def test_a_splice_is_a_band_of_another_clip_with_its_share_of_the_labels() -> None:
+    x = torch.rand((BATCH, N_FRAMES, 40), generator=seeded_generator("cpu", "test", 1))
+    spliced, shares = splice_bands(x, torch.eye(BATCH), seeded_generator("cpu", "test", 2), max_share=0.5)
+    widths = []
+    for i in range(BATCH):
+        (other,) = [j for j in range(BATCH) if j != i and shares[i, j] > 0]
+        from_other = (spliced[i] == x[other]).all(0)
+        assert torch.equal(spliced[i][:, ~from_other], x[i][:, ~from_other])
+        bins = from_other.nonzero().flatten()
+        widths.append(len(bins))
+        assert bins.tolist() == list(range(int(bins[0]), int(bins[0]) + len(bins))), "one band"
+        assert float(shares[i, other]) == pytest.approx(len(bins) / 40)
+        assert float(shares[i].sum()) == pytest.approx(1)
+    assert 1 <= min(widths) < 5
+    assert 15 < max(widths) <= 20
 
 
 @pytest.mark.parametrize("decibels", SOUNDS, ids=SOUNDS.get)

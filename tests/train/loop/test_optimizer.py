@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from recipe import Recipe, Training
-from train.loop.optimizer import build_optimizer, build_schedule, create_ema_model
+from train.loop.optimizer import build_optimizer, build_schedule, create_ema_model, start_stage
 from train.networks.factory import AudioNetwork, build_network_from_recipe
 
 
@@ -36,6 +36,30 @@ def test_a_slice_of_rates_rises_evenly_in_log_from_the_first_group_to_the_head(n
     for layers, rate in zip(network.layer_groups(), (1e-4, 1e-3, 1e-2), strict=True):
         rates = [rate_of[id(weight)] for weight in layers.parameters()]
         assert rates == pytest.approx([rate] * len(rates))
+
+
+def test_a_list_of_rates_has_one_for_each_group(network: AudioNetwork) -> None:
+    optimizer = build_optimizer(network, Training(max_lr=[1e-3, 3e-4, 1e-2]))
+    rates = [group["lr"] for group in optimizer.param_groups]
+    assert [rates[2 * number] for number in range(3)] == [1e-3, 3e-4, 1e-2]
+    assert rates[::2] == rates[1::2], "with weight decay and without"
+
+
+def test_each_stage_rises_to_its_own_rates_and_falls_again(network: AudioNetwork) -> None:
+    stages: list[tuple[int, float | str]] = [(2, 1e-2), (3, "1e-4..1e-2")]
+    training = Training(epochs=5, stages=stages, warmup=0.25)
+    assert training.stage_starts == [0, 2]
+    optimizer = build_optimizer(network, training)
+    for stage, (n_epochs, _) in enumerate(stages):
+        schedule, n_steps = start_stage(optimizer, training, stage, 20 * n_epochs), 20 * n_epochs
+        rates = []
+        for _ in range(n_steps):
+            rates.append([group["lr"] for group in optimizer.param_groups[::2]])
+            optimizer.step()
+            schedule.step()
+        assert rates[n_steps // 4 - 1] == pytest.approx(training.group_lrs(stage))
+        assert rates[0] == pytest.approx([rate / 25 for rate in training.group_lrs(stage)])
+        assert max(rates[-1]) < 1e-6
 
 
 def test_one_rate_is_everyones(network: AudioNetwork) -> None:

@@ -35,7 +35,8 @@ def run_paths(tmp_path: Path) -> RunPaths:
 
 
 def test_the_resolved_recipe_is_written_and_reads_back_as_itself(run_paths: RunPaths) -> None:
-    recipe = Recipe(training=Training(max_lr="1e-4..1e-2", noise_snr_db=(5.0, 20.0), progressive=[0.5, 1.0]))
+    training = Training(max_lr="1e-4..1e-2", noise_snr_db=(5.0, 20.0), progressive=[0.5, 1.0], freeze_epochs=[3, 2])
+    recipe = Recipe(training=replace(training, stages=[(20, 1e-3), (40, "1e-4..1e-3")]))
     start_run(run_paths, recipe)
     path = run_paths.run_dir / "recipe.yaml"
     assert parse_command(["--recipe", str(path), "--name", "recipe"], "test").recipe == recipe
