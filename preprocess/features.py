@@ -22,6 +22,7 @@ from core.paths import RunPaths
 from core.progress import progress_bar
 from core.sandbox import start_sandboxes
 from preprocess.audio.isolated import ErrorTally, decoder_limits
+from preprocess.audio.offline_augment import offline_augmentations
 from preprocess.build.failures import Failure, read_failures, write_failures
 from preprocess.build.plan import ReusableRows, count_workers, read_rows, split_into_tasks
 from preprocess.build.shard_task import ClipJob, ShardTask, compute_shards
@@ -60,7 +61,7 @@ def write_results(
 
 def plan_clips(dataset: Dataset, features: Features) -> dict[str, ClipJob]:
     """The clips of a dataset by name, with offline copies of those to train on."""
-    n_augmentations = len(features.pitch_shifts) + len(features.time_stretches) + len(features.noise_snrs_db)
+    n_augmentations = len(offline_augmentations("", features))
     columns = (dataset.table[name] for name in ("clip", "path", "split"))
     return {
         clip: ClipJob(clip, path, n_augmentations if split == "train" else 0, stat_fingerprint(path))

@@ -51,6 +51,10 @@ class Features(Section):
     """Speeds (2 is twice as fast): each makes a copy of every training clip."""
     noise_snrs_db: list[Annotated[float, Bounds(-40, 100)]] = field(default_factory=list)
     """Signal-to-noise ratios of white noise: each makes a copy of every training clip."""
+    reverberation_times_s: list[Annotated[float, Bounds(0.01, 10)]] = field(default_factory=list)
+    """Times in which a room's sound falls by 60 dB: each makes a copy of every training clip, in a room of its own."""
+    echo_delays_s: list[Annotated[float, Bounds(0.001, 5)]] = field(default_factory=list)
+    """Delays of echoes, each half as loud as the one before: each makes a copy of every training clip."""
     storage: Literal["float16", "uint8", "int16"] = "float16"
     """Type of the stored frames: int16 for waveform; float16, or uint8 in half the space, for all others."""
 

@@ -1,4 +1,4 @@
-"""Offline copies of a clip's sound: shifted in pitch, stretched in time, with noise added."""
+"""Offline copies of a clip's sound: shifted in pitch, stretched in time, with noise, reverberation or echoes."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -18,10 +18,13 @@ MIN_SEGMENT_SAMPLES = 2048
 """Window of the phase vocoder: shorter sound is padded with zeros, and cut again."""
 FADE_S = 0.05
 """Cross-fade between segments."""
+N_ECHOES = 6
+"""Each has half the amplitude of the one before."""
 
 
 def offline_augmentations(clip: str, features: Features) -> list[OfflineAugmentation]:
-    """How to make variants 1, 2, … of a clip, in the order of the recipe's keys. The clip's name seeds the noise."""
+    """How to make variants 1, 2, … of a clip, in the order of the recipe's keys. The clip's name seeds the noise
+    and the rooms."""
     hz, seed = features.sample_rate_hz, tuple(xxhash.xxh3_128_digest(clip.encode("utf-8", "surrogateescape")))
     return [
         *(partial(shift_pitch, semitones=semitones, sample_rate_hz=hz) for semitones in features.pitch_shifts),
@@ -30,6 +33,11 @@ def offline_augmentations(clip: str, features: Features) -> list[OfflineAugmenta
             partial(add_noise, snr_db=snr_db, generator=np.random.default_rng([number, *seed]))
             for number, snr_db in enumerate(features.noise_snrs_db)
         ),
+        *(
+            partial(reverberate, rt60_s=rt60_s, sample_rate_hz=hz, generator=np.random.default_rng([number, 1, *seed]))
+            for number, rt60_s in enumerate(features.reverberation_times_s)
+        ),
+        *(partial(add_echoes, delay_s=delay_s, sample_rate_hz=hz) for delay_s in features.echo_delays_s),
     ]
 
 
@@ -57,6 +65,49 @@ def add_noise(sound: Iterable[Samples], snr_db: float, generator: np.random.Gene
     level = np.float32(np.sqrt(energy / max(1, n_samples) / 10 ** (snr_db / 10)))
     for block in sound:
         yield block + level * generator.standard_normal(len(block), dtype=np.float32)
+
+
+def reverberate(
+    sound: Iterable[Samples], rt60_s: float, sample_rate_hz: int, generator: np.random.Generator
+) -> Iterator[Samples]:
+    """The sound in a made-up room, cut to its own length."""
+    return _convolve(sound, room_response(rt60_s, sample_rate_hz, generator))
+
+
+def add_echoes(sound: Iterable[Samples], delay_s: float, sample_rate_hz: int) -> Iterator[Samples]:
+    """The sound and N_ECHOES of it, cut to its own length."""
+    return _convolve(sound, echo_response(delay_s, sample_rate_hz))
+
+
+def room_response(rt60_s: float, sample_rate_hz: int, generator: np.random.Generator) -> Samples:
+    """The impulse response of a made-up room [n_samples] of energy 1: the direct sound, and as much energy behind it.
+
+    What is behind is Gaussian noise that has lost 60 dB after `rt60_s` (Polack's model).
+    """
+    n_samples = max(2, round(rt60_s * sample_rate_hz))
+    decay = 10.0 ** (-3 * np.arange(n_samples) / n_samples)
+    response = generator.standard_normal(n_samples) * decay
+    response[0] = np.linalg.norm(response[1:])
+    return (response / np.linalg.norm(response)).astype(np.float32)
+
+
+def echo_response(delay_s: float, sample_rate_hz: int) -> Samples:
+    """The impulse response [n_samples] of energy 1 of N_ECHOES behind the direct sound, each `delay_s` later."""
+    response = np.zeros(N_ECHOES * max(1, round(delay_s * sample_rate_hz)) + 1, np.float32)
+    response[:: len(response) // N_ECHOES] = 0.5 ** np.arange(N_ECHOES + 1)
+    return np.asarray(response / np.linalg.norm(response), np.float32)
+
+
+def _convolve(sound: Iterable[Samples], response: Samples) -> Iterator[Samples]:
+    """The sound under an impulse response, cut to its own length."""
+    from scipy.signal import oaconvolve
+
+    tail = np.zeros(len(response) - 1, np.float32)
+    for block in sound:
+        convolved = oaconvolve(block, response).astype(np.float32)
+        convolved[: len(tail)] += tail
+        yield convolved[: len(block)]
+        tail = convolved[len(block) :]
 
 
 def _map_segments(

@@ -3,9 +3,17 @@
 import librosa
 import numpy as np
 import pytest
+import xxhash
 
 from preprocess.audio import offline_augment
-from preprocess.audio.offline_augment import add_noise, offline_augmentations, shift_pitch, stretch_time
+from preprocess.audio.offline_augment import (
+    add_noise,
+    echo_response,
+    offline_augmentations,
+    room_response,
+    shift_pitch,
+    stretch_time,
+)
 from recipe import Features
 
 SAMPLE_RATE_HZ = 16_000
@@ -53,20 +61,55 @@ def test_noise_has_its_level_whatever_the_blocks(snr_db: float) -> None:
     assert 10 * np.log10(np.mean(sound**2) / np.mean((whole - sound) ** 2)) == pytest.approx(snr_db, abs=0.2)
 
 
+def test_a_room_has_lost_60_db_after_its_time_and_as_much_energy_behind_as_in_the_direct_sound() -> None:
+    response = room_response(0.5, SAMPLE_RATE_HZ, np.random.default_rng(1)).astype(np.float64)
+    assert len(response) == 8_000
+    assert np.sum(response**2) == pytest.approx(1, abs=1e-5)
+    assert response[0] ** 2 == pytest.approx(0.5, abs=1e-5)
+    level_db = 10 * np.log10(np.mean(response[1:].reshape(-1)[:7_900].reshape(79, 100) ** 2, axis=1))
+    slope, _ = np.polyfit(np.arange(79) * 100 / SAMPLE_RATE_HZ, level_db, 1)
+    assert slope == pytest.approx(-60 / 0.5, rel=0.03)
+
+
+def test_echoes_come_at_their_delay_each_half_as_loud() -> None:
+    response = echo_response(0.1, SAMPLE_RATE_HZ)
+    (places,) = np.nonzero(response)
+    assert places.tolist() == [1_600 * number for number in range(7)]
+    np.testing.assert_allclose(response[places] / response[0], 0.5 ** np.arange(7))
+    assert np.sum(response**2) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("n_samples", [1, 3_000, 20_000])
+def test_rooms_and_echoes_are_convolutions_of_the_sound_s_length_whatever_the_blocks(n_samples: int) -> None:
+    features = Features(sample_rate_hz=SAMPLE_RATE_HZ, reverberation_times_s=[0.2], echo_delays_s=[0.03])
+    sound = np.random.default_rng(0).standard_normal(n_samples).astype(np.float32)
+    blocks = np.split(sound, [777, 778])
+    rng = np.random.default_rng([0, 1, *xxhash.xxh3_128_digest(b"a.wav")])
+    responses = [room_response(0.2, SAMPLE_RATE_HZ, rng), echo_response(0.03, SAMPLE_RATE_HZ)]
+    for augment, response in zip(offline_augmentations("a.wav", features), responses, strict=True):
+        copy = np.concatenate(list(augment([block for block in blocks if len(block)])))
+        np.testing.assert_allclose(copy, np.convolve(sound, response)[:n_samples], atol=1e-4)
+
+
 def test_silence_stays_silent() -> None:
     assert not np.concatenate(list(add_noise([np.zeros(100, np.float32)], 10, np.random.default_rng(0)))).any()
 
 
 def test_a_clips_augmentations_are_its_own_and_repeatable() -> None:
     features = Features(
-        sample_rate_hz=SAMPLE_RATE_HZ, pitch_shifts=[1.0], time_stretches=[2.0], noise_snrs_db=[10.0, 10.0]
+        sample_rate_hz=SAMPLE_RATE_HZ,
+        pitch_shifts=[1.0],
+        time_stretches=[2.0],
+        noise_snrs_db=[10.0, 10.0],
+        reverberation_times_s=[0.3, 0.3],
     )
     sound = [tone(0.3)]
     first = [np.concatenate(list(augment(sound))) for augment in offline_augmentations("a.wav", features)]
     again = [np.concatenate(list(augment(sound))) for augment in offline_augmentations("a.wav", features)]
     other = [np.concatenate(list(augment(sound))) for augment in offline_augmentations("b.wav", features)]
-    assert [len(variant) for variant in first] == [4800, 2400, 4800, 4800]
+    assert [len(variant) for variant in first] == [4800, 2400, 4800, 4800, 4800, 4800]
     for one, same in zip(first, again, strict=True):
         np.testing.assert_array_equal(one, same)
-    assert np.any(first[2] != first[3])
-    assert np.any(first[2] != other[2])
+    for drawn in (2, 4):
+        assert np.any(first[drawn] != first[drawn + 1])
+        assert np.any(first[drawn] != other[drawn])
