@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 from matplotlib.figure import Figure
 
@@ -64,13 +64,16 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=-1, help="Processes; -1 is one a core.")
     parser.add_argument("--neighbours", type=PositiveInt, default=50, help="Largest k that is tried.")
     parser.add_argument("--clips", type=PositiveInt | None, help="Most clips, drawn by data.seed; by default all.")
+    parser.add_argument("--clips_per_class", type=PositiveInt | None, help="The first so many of each label instead.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     command = parse_command(arguments, "Score simple models on simple inputs.", add_options)
     recipe, dataset_dir, options = command.recipe, command.run_paths.dataset_dir, command.options
     n_jobs = resolve_n_jobs(options.jobs)
-    dataset = load_baseline_dataset(recipe, options.clips, n_jobs)
+    if options.clips and options.clips_per_class:
+        raise UserError("--clips draws from all clips, --clips_per_class takes the first of each label: give one")
+    dataset = load_baseline_dataset(recipe, options, n_jobs)
     fewest_training_clips = len(dataset.folds) - max(map(len, dataset.clips_by_fold))
     results = evaluate(dataset, min(options.neighbours, fewest_training_clips), n_jobs)
     rows, curves = tabulate(dataset, results)
@@ -83,13 +86,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"{table_path}: this table; {plot_path}: {dataset.metric} over k")
 
 
-def load_baseline_dataset(recipe: Recipe, max_clips: int | None, n_jobs: int) -> BaselineDataset:
+def load_baseline_dataset(recipe: Recipe, options: Namespace, n_jobs: int) -> BaselineDataset:
     """Read the curated training clips' inputs. Raises UserError where too few can be read."""
     dataset = read_dataset(recipe.data)
     table = apply_corrections(dataset.table, recipe.training.corrections, dataset.vocabulary).table
     table = table[(table["split"] == "train") & (table["label_quality"] == "curated")]
-    if max_clips and max_clips < len(table):
-        chosen = np.random.default_rng(recipe.data.seed).choice(len(table), max_clips, replace=False)
+    if options.clips_per_class:
+        table = table[first_of_each_label(to_multi_hot(table["labels"], dataset.vocabulary), options.clips_per_class)]
+    elif options.clips and options.clips < len(table):
+        chosen = np.random.default_rng(recipe.data.seed).choice(len(table), options.clips, replace=False)
         table = table.iloc[np.sort(chosen)]
     arguments = (recipe.features, recipe.training.crop_seconds)
     results = read_each(read_inputs, list(table["path"]), *arguments, n_jobs=n_jobs, limits=decoder_limits(recipe.data))
@@ -110,6 +115,12 @@ def load_baseline_dataset(recipe: Recipe, max_clips: int | None, n_jobs: int) ->
     print(f"{len(table)} clips, {len(dataset.vocabulary)} labels, {n_folds} folds")
     stacked = {name: np.stack([inputs[row][name] for row in rows]) for name in INPUT_SIZES}
     return BaselineDataset(stacked, to_multi_hot(table["labels"], dataset.vocabulary), folds)
+
+
+def first_of_each_label(multi_hot: np.ndarray, n_clips: int) -> np.ndarray:
+    """Which of the clips of `multi_hot` [n_all, n_labels] are among the first `n_clips` of one of their labels."""
+    present = multi_hot > 0
+    return np.asarray((present & (present.cumsum(0) <= n_clips)).any(1))
 
 
 def evaluate(dataset: BaselineDataset, max_k: int, n_jobs: int) -> dict[tuple[str, str], np.ndarray]:

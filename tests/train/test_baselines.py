@@ -14,7 +14,7 @@ from sklearn.neighbors import KNeighborsRegressor
 
 from core.errors import UserError
 from tests.make_commands import make
-from train.baselines import BaselineDataset, choose_k, evaluate, main, tabulate
+from train.baselines import BaselineDataset, choose_k, evaluate, first_of_each_label, main, tabulate
 from train.classical.inputs import INPUT_SIZES
 from train.classical.models import NEIGHBOURS, standardise, vote_by_k
 from train.evaluate.metrics import compute_metrics
@@ -29,7 +29,7 @@ def test_the_command_writes_a_table_and_a_plot(tmp_path: Path, tone_folders: Cal
     table = pd.read_csv(dataset_dir / "baselines.csv")
     assert set(table["input"]) == set(INPUT_SIZES)
     assert set(table["model"]) == {"nearest centroid", "logistic regression", NEIGHBOURS}
-    assert len(table) == 12
+    assert len(table) == 3 * len(INPUT_SIZES) == 15
     assert (table["score"] == table["accuracy"]).all()
     assert table.loc[table["input"] == "fft", "score"].min() > 0.8, "tones are told apart by their spectra"
     assert (table["lowest_fold"] <= table["score"]).all() and (table["score"] <= table["highest_fold"]).all()
@@ -86,6 +86,18 @@ def test_fewer_clips_are_drawn_by_the_seed(
         assert "9 clips" in capsys.readouterr().out
         tables.append((tmp_path / "recipe" / "baselines.csv").read_text())
     assert tables[0] == tables[1]
+
+
+def test_the_first_clips_of_each_label_are_taken(
+    tmp_path: Path, tone_folders: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data.folder", str(tone_folders(clips=6)), "--data.folds", "2", "--cache", str(tmp_path)]
+    main([*KEYS, *options, "--clips_per_class", "4"])
+    assert "12 clips, 3 labels" in capsys.readouterr().out
+    multi_hot = np.array([[1, 0], [1, 1], [0, 0], [1, 0], [0, 1], [1, 1]])
+    assert first_of_each_label(multi_hot, 2).tolist() == [True, True, False, False, True, False]
+    with pytest.raises(UserError, match="give one"):
+        main([*KEYS, *options, "--clips_per_class", "4", "--clips", "4"])
 
 
 def test_no_clip_chooses_its_own_k() -> None:

@@ -11,7 +11,7 @@ from preprocess.audio.clip_audio import ClipAudio, take_samples
 from preprocess.frames.framing import Samples
 from recipe import Features
 
-INPUT_SIZES = {"samples": 4096, "fft": 1024, "spectrogram": 64 * 32, "centroid_bandwidth": 4}
+INPUT_SIZES = {"samples": 4096, "fft": 1024, "spectrogram": 64 * 32, "centroid": 2, "bandwidth": 2}
 """Values of each input, by its name."""
 N_MELS, N_TIME_BINS = 64, 32
 MAX_READ_S = 120.0
@@ -40,7 +40,7 @@ def compute_inputs(sound: Samples, sample_rate_hz: int) -> dict[str, np.ndarray]
     """Each input of INPUT_SIZES, float32 [its size], of a sound [n_samples].
 
     `samples`: the sound, resampled. `fft`: dB of its whole spectrum, in even bands. `spectrogram`: dB of mel bands by
-    time. `centroid_bandwidth`: the mean and the deviation over time of each, in Hz.
+    time. `centroid`, `bandwidth`: the mean and the deviation over time of the spectral centroid or bandwidth, in Hz.
     """
     import librosa  # takes seconds, in each process once
 
@@ -55,7 +55,8 @@ def compute_inputs(sound: Samples, sample_rate_hz: int) -> dict[str, np.ndarray]
         "samples": np.fft.irfft(spectrum[: n_samples // 2 + 1], n_samples) * (n_samples / len(sound)),
         "fft": librosa.power_to_db(_mean_over_bands(np.abs(spectrum) ** 2, INPUT_SIZES["fft"]), top_db=TOP_DB),
         "spectrogram": _mean_over_bands(librosa.power_to_db(mel, top_db=TOP_DB), N_TIME_BINS).ravel(),
-        "centroid_bandwidth": np.array([centroid.mean(), centroid.std(), bandwidth.mean(), bandwidth.std()]),
+        "centroid": np.array([centroid.mean(), centroid.std()]),
+        "bandwidth": np.array([bandwidth.mean(), bandwidth.std()]),
     }
     return {name: value.astype(np.float32) for name, value in values.items()}
 
