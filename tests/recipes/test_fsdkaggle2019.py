@@ -1,4 +1,4 @@
-"""Both recipes of Freesound Audio Tagging 2019, by the commands a user types, on seconds of sound in its folders."""
+"""The recipes of Freesound Audio Tagging 2019, by the commands a user types, on seconds of sound in its folders."""
 
 from pathlib import Path
 
@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 import soundfile
 
+from preprocess.store.reader import open_store
 from tests.make_commands import run_in_process
+from train.runs.checkpoint import load_checkpoint
 
 TONES_HZ = {"Zip": 300.0, "Bark": 1_500.0, "Accordion": 6_000.0}
 SAMPLE = ["fname", "Bark", "Zip", "Accordion"]
@@ -40,6 +42,22 @@ def write_tones(path: Path, labels: list[str], seconds: float, random: np.random
     tones = sum(0.2 * np.sin(2 * np.pi * TONES_HZ[label] * time_s) for label in labels)
     sound = tones + 0.01 * random.standard_normal(len(time_s))
     soundfile.write(path, np.concatenate([np.zeros(8_820), sound, np.zeros(8_820)]), 44_100)
+
+
+def test_the_notebook_learns_in_stages_and_predicts_with_views(freesound: Path, tmp_path: Path) -> None:
+    recipe = "fsdkaggle2019_notebook"
+    short = f"{SHORT} --training.epochs 2 --training.stages [[1,1e-2],[1,1e-4..1e-3]] --folds 0"
+    run_in_process(tmp_path, "features train predict", short, recipe, data=freesound)
+    run_dir = tmp_path / "cache" / recipe / "runs" / recipe
+    checkpoint = load_checkpoint(run_dir / "fold0" / "best.pt")
+    assert round(checkpoint.frames_per_second * checkpoint.recipe["training"]["crop_seconds"]) == 128
+    assert checkpoint.recipe["prediction"]["view_shifts_s"] == [-0.25, 0.25]
+    assert pd.read_csv(run_dir / "fold0" / "log.csv")["lr"].tolist() == pytest.approx([1e-2, 1e-3])
+    with open_store(tmp_path / "cache" / recipe / "features.h5") as store:
+        assert min(row.n_frames for row in store.rows()) == 128, "2 s at least"
+    submission = pd.read_csv(tmp_path / "submissions" / recipe / "submission.csv")
+    assert list(submission["fname"]) == list(pd.read_csv(freesound / "sample_submission.csv")["fname"])
+    assert submission.iloc[:, 1:].to_numpy().std() > 0
 
 
 @pytest.mark.parametrize("recipe", ["fsdkaggle2019", "fsdkaggle2019_winner"])

@@ -1,5 +1,6 @@
 """The recipe of IRMAS, by the commands a user types, on a small set laid out as its archives unpack."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pytest
 import soundfile
 
+from preprocess.store.reader import open_store
 from tests.make_commands import run_in_process
 from train.runs.checkpoint import load_checkpoint
 
@@ -77,4 +79,8 @@ def test_resnet18_learns_from_images_of_short_time_spectra(irmas: Path, tmp_path
     run_dir = tmp_path / "cache" / "irmas_resnet18" / "runs" / "irmas_resnet18"
     checkpoint = load_checkpoint(run_dir / "fold0" / "best.pt")
     assert (checkpoint.n_bins, checkpoint.frames_per_second) == (256, 52)
+    with open_store(tmp_path / "cache" / "irmas_resnet18" / "features.h5") as store:
+        assert Counter(Counter(row.clip for row in store.rows()).values()) == {3: 13, 1: 5}, (
+            "training clips have copies"
+        )
     assert len(pd.read_csv(tmp_path / "submissions" / "irmas_resnet18" / "submission.csv")) == 5
