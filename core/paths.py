@@ -48,6 +48,11 @@ class RunPaths:
         return self.dataset_dir / "labels.csv"
 
     @property
+    def events_csv(self) -> Path:
+        """Labels in time, an event a row, where the dataset has them."""
+        return self.dataset_dir / "events.csv"
+
+    @property
     def sample_csv(self) -> Path:
         """A copy of the dataset's sample_submission.csv, where it has one."""
         return self.dataset_dir / "sample_submission.csv"

@@ -23,9 +23,11 @@ from core.progress import progress_bar
 from core.sandbox import start_sandboxes
 from preprocess.audio.isolated import ErrorTally, decoder_limits
 from preprocess.audio.offline_augment import offline_augmentations
+from preprocess.build.event_times import fit_to_recordings
 from preprocess.build.failures import Failure, read_failures, write_failures
 from preprocess.build.plan import ReusableRows, count_workers, read_rows, split_into_tasks
 from preprocess.build.shard_task import ClipJob, ShardTask, compute_shards
+from preprocess.dataset.annotations.event_table import write_event_table
 from preprocess.dataset.clip_table import write_clip_table
 from preprocess.dataset.labels import write_vocabulary
 from preprocess.dataset.loader import Dataset, read_dataset
@@ -47,12 +49,15 @@ def write_results(
     dataset: Dataset, features: Features, row_sources: Sequence[RowSource], run_paths: RunPaths, *, with_store: bool
 ) -> None:
     """Write what is known of the clips, and their frames, all under their final names or nothing."""
-    tables = [run_paths.labels_csv.name, run_paths.sample_csv.name, run_paths.clips_csv.name]
+    tables = [path.name for path in (run_paths.labels_csv, run_paths.sample_csv, run_paths.events_csv)]
+    tables.append(run_paths.clips_csv.name)
     with replace_files(run_paths.dataset_dir, tables) as folder:
         new = replace(run_paths, cache=folder.parent, name=folder.name)
         rows = [row_source.row for row_source in row_sources]
         write_clip_table(new.clips_csv, dataset.table, {row.clip: row.digest for row in rows if row.variant == 0})
         write_vocabulary(new.labels_csv, dataset.vocabulary)
+        if dataset.events is not None:
+            write_event_table(new.events_csv, dataset.events)
         if dataset.sample is not None:
             write_table(new.sample_csv, list(dataset.sample.columns), dataset.sample.itertuples(index=False))
         if with_store:
@@ -160,6 +165,11 @@ def build_store(dataset: Dataset, recipe: Recipe, run_paths: RunPaths, options: 
     row_sources = reusable.ordered_row_sources()
     if not row_sources:
         raise UserError(f"none of the {len(planned)} recordings could be read; see {run_paths.failed_csv}")
+    if dataset.events is not None:
+        events, warnings = fit_to_recordings(dataset.events, [row_source.row for row_source in row_sources])
+        dataset = replace(dataset, events=events)
+        for warning in warnings:
+            get_logger().warning(warning)
     n_clips, is_current = len(reusable.row_sources), [row_source.row for row_source in row_sources] == stored
     write_results(dataset, features, row_sources, run_paths, with_store=not is_current)
     report_warnings((one.row for one in row_sources), planned, run_paths.warnings_csv)

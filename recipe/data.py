@@ -10,17 +10,27 @@ from recipe.bounds import Bounds, Fraction, NonNegativeInt, Section
 class Data(Section):
     """Which recordings there are and what is known of them."""
 
-    layout: Literal["folders", "csv", "audiofolder", "esc50", "fsdkaggle2019", "irmas", "notes"] = "folders"
-    """Layout of the folder: a folder a class, a table of labels, a known dataset's, or recordings named by notes."""
+    layout: Literal["folders", "csv", "annotations", "audiofolder", "esc50", "fsdkaggle2019", "irmas", "notes"] = (
+        "folders"
+    )
+    """Layout of the folder: a folder a class, a table of labels, tables of labels in time, a known dataset's, or
+    recordings named by notes."""
     folder: str = ""
     """The dataset's folder."""
     table: str | None = None
-    """The CSV of layout `csv` (fname,labels[,fold,group,split,label_quality]); by default labels.csv in the folder."""
+    """The CSV of layout `csv` (fname,labels[,fold,group,split,label_quality]); by default labels.csv in the folder.
+    For layout `annotations` a table of events, or a folder of such; by default the tables in or below the folder."""
+    columns: dict[str, str] | None = None
+    """Columns of such tables, where they are of no known format: {filename: file, start_s: begin, end_s: end, label:
+    species}, with duration_s for end_s, and maybe score; some of these keys alone name columns of a known format."""
     labels: list[str] | None = None
     """The vocabulary, in order; by default the sample submission's, the dataset's own, or all labels sorted."""
     label_pattern: str | None = None
     """A regular expression for layout `folders`: what its groups match in a recording's path are its labels; a group
     named `group` says which clips are of one source."""
+    group_pattern: str | None = None
+    """A regular expression: what its group matches in a recording's path below the folder, as a site or a day, is the
+    source that folds keep whole; by default what the layout says, or each recording by itself."""
     background: str = "_background"
     """The folder of layout `folders` whose recordings have none of the labels: negatives for every one of them."""
     label_names: dict[str, str] | None = None

@@ -96,6 +96,11 @@ class Training(Section):
     """Clips shorter than a crop repeat from a random point, lie at random in silence, or repeat from their start."""
     variant_probability: Fraction = 0.5
     """How often an offline copy of a clip is drawn instead of the recording, where the store has copies."""
+    min_overlap_s: Annotated[float, Bounds(0, 3600)] = 0.25
+    """Of layout `annotations`: a crop or a window has the label of an event of which it has at least so many seconds,
+    or all of a shorter event; 0 is any part. A crop or window within a longer event has its label."""
+    event_free_rate: Annotated[float, Bounds(0, 100)] = 1.0
+    """Of layout `annotations`: crops without any event drawn for each event; an epoch is a crop an event, and these."""
     noisy_rate: Annotated[float, Bounds(0, 100)] = 1.0
     """Noisy clips drawn for each curated one; an epoch is all curated clips and these."""
     balance: Fraction = 0.0

@@ -52,6 +52,8 @@ class RawDataset:
     """What is left out and why, a sentence each."""
     notes: list[str] = field(default_factory=list)
     """What else to know of how the folder was read, a sentence each."""
+    events: pd.DataFrame | None = None
+    """Labels in time, where they are known: columns clip, start_s, end_s, label, and where, for messages."""
 
 
 def expand_user(path: str, key: str) -> Path:

@@ -12,14 +12,16 @@ from core.errors import UserError
 from preprocess.dataset.clip_table import COLUMNS, TEST_FOLD, check_clip_table, check_rows
 from preprocess.dataset.discovery import RawDataset, expand_user, normalize_label, require_folder, require_utf8_name
 from preprocess.dataset.folds import assign_folds
+from preprocess.dataset.groups import match_groups
 from preprocess.dataset.labels import NEGATIVE, choose_vocabulary, to_multi_hot
-from preprocess.dataset.layouts import audiofolder, csv, esc50, folders, fsdkaggle2019, irmas, notes
+from preprocess.dataset.layouts import annotations, audiofolder, csv, esc50, folders, fsdkaggle2019, irmas, notes
 from preprocess.dataset.splits import VAL_FOLD, val_as_fold
 from recipe import Data
 
 READERS: dict[str, Callable[[Data, Path], RawDataset]] = {
     "folders": folders.read,
     "csv": csv.read,
+    "annotations": annotations.read,
     "audiofolder": audiofolder.read,
     "esc50": esc50.read,
     "fsdkaggle2019": fsdkaggle2019.read,
@@ -44,6 +46,8 @@ class Dataset:
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     folder: Path = Path()
+    events: pd.DataFrame | None = None
+    """Labels in time, of layouts that have them, as in RawDataset."""
 
 
 def read_dataset(data: Data) -> Dataset:
@@ -65,7 +69,11 @@ def read_dataset(data: Data) -> Dataset:
 
 def _finish_dataset(raw: RawDataset, data: Data, folder: Path) -> Dataset:
     """The dataset with defaults, a vocabulary and folds. Raises UserError that names the clip."""
-    table = _fill_defaults(val_as_fold(raw.clips))
+    clips, notes = val_as_fold(raw.clips), list(raw.notes)
+    if data.group_pattern:
+        clips["group"], note = match_groups(clips["path"].tolist(), folder, data.group_pattern)
+        notes.append(note)
+    table = _fill_defaults(clips)
     check_rows(table)
     if not any(os.path.lexists(path) for path in table["path"] if "\0" not in path):  # else each is a failed clip
         first = table["path"].iloc[0]
@@ -76,8 +84,8 @@ def _finish_dataset(raw: RawDataset, data: Data, folder: Path) -> Dataset:
     sample_columns = None if raw.sample is None else list(raw.sample.columns[1:])
     vocabulary = choose_vocabulary(table, requested, sample_columns, requested_by)
     n_negatives = int((table["labels"] == NEGATIVE).sum())
-    notes = [f"{n_negatives} clips have no label and are negatives"] if n_negatives else []
-    if len(vocabulary) < 2 and not n_negatives:
+    notes += [f"{n_negatives} clips have no label and are negatives"] if n_negatives else []
+    if len(vocabulary) < 2 and not n_negatives and raw.events is None:
         raise UserError(f"every clip has label {vocabulary[0]!r}, so there is nothing to tell apart: check data.layout")
     if data.test_share:
         notes.append(_cut_test_share(table, vocabulary, data))
@@ -86,7 +94,7 @@ def _finish_dataset(raw: RawDataset, data: Data, folder: Path) -> Dataset:
     folds[training] = _choose_folds(table[training], vocabulary, data, data.folds)
     table["fold"] = folds
     check_clip_table(table)
-    return Dataset(table, vocabulary, raw.sample, raw.warnings, raw.notes + notes, folder)
+    return Dataset(table, vocabulary, raw.sample, raw.warnings, notes, folder, raw.events)
 
 
 def _fill_defaults(clips: pd.DataFrame) -> pd.DataFrame:

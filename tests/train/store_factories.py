@@ -69,6 +69,8 @@ def make_frame_bank(
         offsets=lengths.cumsum(0) - lengths,
         lengths=lengths,
         first_variant=first_variant,
+        start_s=torch.zeros(len(first_variant) - 1, dtype=torch.float64),
+        duration_s=lengths[first_variant[:-1]] / 10.0,
         device=torch.device("cpu"),
         offloaded=False,
         from_file=False,

@@ -12,6 +12,7 @@ from core.errors import UserError
 from recipe import Training
 from train.augment.pipeline import build_augmentations
 from train.data.crops import draw_crops, gather_crops
+from train.data.events import EventCrops
 from train.data.frame_bank import FrameBank
 from train.data.prefetch import prefetch, read_shuffled
 
@@ -51,16 +52,19 @@ class Batches:
         n_bins: int,
         noise_power: Tensor | None = None,
         share: slice = slice(None),
+        event_crops: EventCrops | None = None,
     ) -> None:
         """`targets` [len(rows), n_labels] and `noisy` bool [len(rows)], on the host, belong to `rows` of the bank;
         `generator_for` gives each purpose a generator on the bank's device. Crops have `n_frames`, and `n_bins`
         averaged from the store's, as has `noise_power` for the augmentation `noise`. Of several processes that draw
-        the same order, each makes a `share` of each batch. Raises UserError where no clip is left, or an augmentation
+        the same order, each makes a `share` of each batch. Crops of clips with labels in time are
+        of `event_crops`, whose rows and targets are given. Raises UserError where no clip is left, or an augmentation
         does not suit the frames.
         """
         if not len(rows):
             raise UserError("no clips to train on: all of them are held out, dropped or unreadable (see failed.csv)")
         self._frame_bank, self._training, self._share = frame_bank, training, share
+        self._event_crops = event_crops
         self._n_frames, self._n_bins = n_frames, n_bins
         self._augmentations = build_augmentations(training, frame_bank.kind, noise_power)
         self._generators = {purpose: generator_for(purpose) for purpose in ("order", "crops", *self._augmentations)}
@@ -79,7 +83,12 @@ class Batches:
         """Draw all crops of an epoch before its first batch, so that they can be read ahead."""
         order, frame_bank = self._draw_order()[:, self._share], self._frame_bank
         rows = self._rows[order.cpu()]
-        positions = draw_crops(frame_bank, rows, self._n_frames, self._training, self._generators["crops"])
+        generator, targets = self._generators["crops"], self._targets[order]
+        if self._event_crops is None:
+            positions = draw_crops(frame_bank, rows, self._n_frames, self._training, generator)
+        else:
+            positions, held = self._event_crops.draw(order, generator)
+            targets[..., :-1] = held.to(targets.device)
 
         def gather(some: Tensor) -> Tensor:
             return gather_crops(frame_bank, some, self._n_frames, self._training.short_clip_padding)
@@ -94,12 +103,12 @@ class Batches:
             stored_crops = prefetch(lambda _: next(shuffled), len(self), frame_bank.device)
         try:
             for step, stored in zip(steps, stored_crops, strict=True):
-                yield self._augment(stored, order[step], rows[step])
+                yield self._augment(stored, targets[step], rows[step])
         finally:
             cancelled.set()
 
-    def _augment(self, stored: Tensor, clips: Tensor, rows: Tensor) -> Batch:
-        x, y = self._frame_bank.dequantise(stored), self._targets[clips]
+    def _augment(self, stored: Tensor, y: Tensor, rows: Tensor) -> Batch:
+        x = self._frame_bank.dequantise(stored)
         for name, augmentation in self._augmentations.items():
             if name != "pitch_roll":  # which counts bins of the store
                 x = self._average_bins(x)

@@ -39,7 +39,14 @@ def read_corrected_clips(run_paths: RunPaths, corrections: str | None, store: St
     if store or run_paths.store.exists():
         with nullcontext(store) if store else open_store(run_paths.store) as frames:
             check_frames_digests(run_paths.clips_csv, table, frames.path, frames.frames_digests())
-    return apply_corrections(table, corrections, labels)
+    clips = apply_corrections(table, corrections, labels)
+    labels_before = table.loc[clips.table.index, "labels"]
+    if run_paths.events_csv.exists() and not clips.table["labels"].equals(labels_before):
+        raise UserError(
+            f"training.corrections = {corrections}: labels of clips with events are those of the events, so mend their "
+            f"tables and run make features; here only {DROP} is of use"
+        )
+    return clips
 
 
 def apply_corrections(table: pd.DataFrame, path: str | None, labels: list[str]) -> CorrectedClips:

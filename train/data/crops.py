@@ -22,14 +22,21 @@ def draw_crops(frame_bank: FrameBank, rows: Tensor, n_frames: int, training: Tra
     Crops are of the recording, or with `training.variant_probability` of an offline copy where there is one.
     """
     draws = torch.rand((3, *rows.shape), generator=generator, device=generator.device).cpu()
-    use_draw, variant_draw, start_draw = draws
+    variants = draw_variants(draws[:2], frame_bank, rows, training.variant_probability)
+    lengths = frame_bank.lengths[variants]
+    starts = draw_crop_starts(draws[2], lengths, n_frames, training.short_clip_padding)
+    return torch.stack([frame_bank.offsets[variants], lengths, starts]).to(frame_bank.frames.device)
+
+
+def draw_variants(uniform: Tensor, frame_bank: FrameBank, rows: Tensor, probability: float) -> Tensor:
+    """The variant of each of `rows` by numbers in [0, 1] [2, *rows.shape]: the recording, or with a probability an
+    offline copy where there is one.
+    """
+    use_draw, variant_draw = uniform
     first = frame_bank.first_variant[rows]
     n_copies = frame_bank.first_variant[rows + 1] - first - 1
     copy = 1 + (variant_draw * n_copies).long().minimum(n_copies - 1)
-    variants = first + torch.where((use_draw < training.variant_probability) & (n_copies > 0), copy, 0)
-    lengths = frame_bank.lengths[variants]
-    starts = draw_crop_starts(start_draw, lengths, n_frames, training.short_clip_padding)
-    return torch.stack([frame_bank.offsets[variants], lengths, starts]).to(frame_bank.frames.device)
+    return first + torch.where((use_draw < probability) & (n_copies > 0), copy, 0)
 
 
 def draw_crop_starts(uniform: Tensor, lengths: Tensor, n_frames: int, short_clip_padding: ShortClipPadding) -> Tensor:

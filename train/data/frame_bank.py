@@ -43,6 +43,10 @@ class FrameBank:
     offsets: Tensor
     lengths: Tensor
     first_variant: Tensor
+    start_s: Tensor
+    """float64 [n_rows] on the host: seconds cut off each recording's start; below 0 where silence was put there."""
+    duration_s: Tensor
+    """float64 [n_rows] on the host: of each recording, before anything was cut off."""
     device: torch.device
     """The device of the network, for which batches are made."""
     offloaded: bool
@@ -131,6 +135,8 @@ def load_frame_bank(
             offsets=torch.from_numpy(offsets),
             lengths=torch.from_numpy(lengths),
             first_variant=torch.from_numpy(first_variant),
+            start_s=torch.from_numpy(store.start_s[variants[first_variant[:-1]]]),
+            duration_s=torch.from_numpy(store.duration_s[variants[first_variant[:-1]]]),
             device=device,
             offloaded=storage_device != device,
             from_file=storage_device is None,

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,10 +12,12 @@ from torch import Tensor
 from core.entrypoint import get_logger
 from core.errors import UserError
 from core.paths import RunPaths
+from preprocess.dataset.annotations.event_table import read_event_table
 from preprocess.dataset.clip_table import DIGEST_COLUMN
 from preprocess.dataset.labels import is_single_label, to_multi_hot
 from recipe import Recipe, Training
 from train.data.corrected_clips import read_corrected_clips
+from train.data.events import ClipEvents, make_clip_events
 from train.data.frame_bank import FrameBank, load_frame_bank
 
 MEMORY_BUDGETS: dict[str, dict[str, int]] = {
@@ -40,6 +42,9 @@ class TrainingSet:
     """bool [n_clips] on the CPU: unchecked labels."""
     kept: np.ndarray
     """[n_clips] bool: not left out by a teacher."""
+    events: ClipEvents | None = None
+    """Labels in time, where the dataset has them: then crops and windows have labels, and targets are of whole clips.
+    """
     before_relabelling: "TrainingSet | None" = None
     """The same before a teacher relabelled its noisy clips."""
 
@@ -78,7 +83,10 @@ class TrainingSet:
         names = "\0".join([*self.labels, "", *self.clip_names(rows), "", *frames_digests])
         noisy = np.flatnonzero(self.noisy[rows].numpy())
         return xxhash.xxh3_128_hexdigest(
-            names.encode("utf-8", "surrogateescape") + before.targets[rows].numpy().tobytes() + noisy.tobytes()
+            names.encode("utf-8", "surrogateescape")
+            + before.targets[rows].numpy().tobytes()
+            + noisy.tobytes()
+            + (self.events.content_of(rows) if self.events else b"")
         )
 
     def validation_rows(self, fold: int) -> np.ndarray:
@@ -113,6 +121,7 @@ def load_training_set(
     table = table.loc[frame_bank.clips]
     if frame_bank.digests != table[DIGEST_COLUMN].tolist():
         raise UserError(f"{run_paths.store} was replaced while it was read: run the same command again")
+    events = read_event_table(run_paths.events_csv)
     training_set = TrainingSet(
         frame_bank=frame_bank,
         labels=labels,
@@ -121,6 +130,9 @@ def load_training_set(
         noisy=torch.tensor((table["label_quality"] == "noisy").tolist()),
         kept=np.ones(len(table), bool),
     )
+    if events is not None:
+        clip_events = make_clip_events(events, frame_bank, labels, recipe.features, recipe.training)
+        training_set = replace(training_set, events=clip_events)
     _check_single_label(training_set, recipe)
     return training_set
 
@@ -140,9 +152,9 @@ def parse_folds(requested: str, available_folds: Sequence[int]) -> list[int]:
 
 
 def _check_single_label(training_set: TrainingSet, recipe: Recipe) -> None:
-    """Raise UserError where loss or metric ask for one label a clip and the clips have more."""
+    """Raise UserError where loss or metric ask for one label a clip and the clips, or crops of them, have more."""
     curated = training_set.targets[~training_set.noisy & torch.from_numpy(training_set.kept)]
-    if is_single_label(curated):
+    if is_single_label(curated) and not training_set.events:
         return
     if recipe.training.metric == "accuracy":
         raise UserError("training.metric = accuracy: needs exactly one label a clip; use lwlrap or map")

@@ -17,9 +17,10 @@ from recipe import Recipe
 from train.data.corrected_clips import DROP
 from train.data.training_set import TrainingSet
 from train.evaluate import metrics
+from train.evaluate.held_out import OOF_WINDOWS_NAME, describe_metrics, scores_of, write_oof_windows
 from train.evaluate.score_table import write_scores
-from train.evaluate.window_scorer import score_clips
-from train.evaluate.windows import describe_scores
+from train.evaluate.window_scorer import WindowScores, score_windows
+from train.evaluate.windows import pool_windows
 from train.runs.checkpoint import Checkpoint, build_network_from_checkpoint, load_checkpoint
 from train.runs.run_folder import get_fold_dir
 from train.runs.seen_clips import find_replaced_clip, find_seen_clip
@@ -33,7 +34,7 @@ def report_folds(run_paths: RunPaths, recipe: Recipe, training_set: TrainingSet,
     """Print the metrics of each finished fold; once all are finished, of all clips, and write the run's tables."""
     folds = training_set.fold_numbers()
     scores = torch.full_like(training_set.targets, torch.nan)
-    rows, unfinished_folds = [], []
+    windows, rows, unfinished_folds = dict[int, WindowScores](), [], []
     for fold in folds:
         fold_rows = np.flatnonzero(training_set.folds == fold)
         checkpoints = load_best_checkpoints(run_paths.run_dir, recipe, fold)
@@ -44,16 +45,25 @@ def report_folds(run_paths: RunPaths, recipe: Recipe, training_set: TrainingSet,
             unfinished_folds.append(fold)
             continue
         networks = [build_network_from_checkpoint(path, each, device) for path, each in checkpoints.items()]
-        scores[fold_rows] = score_clips(networks, training_set.frame_bank, fold_rows.tolist(), recipe)
-        rows.append({"fold": str(fold)} | metrics_row(training_set, scores, training_set.validation_rows(fold)))
+        numbers = fold_rows.tolist()
+        scored = score_windows(networks, training_set.frame_bank, numbers, recipe)
+        for row, clip_windows in zip(numbers, scored, strict=True):
+            scores[row] = pool_windows(torch.from_numpy(clip_windows.scores), recipe.prediction)
+            if training_set.events:
+                windows[row] = clip_windows
+        fold_scores = scores_of(training_set, recipe, scores, windows, training_set.validation_rows(fold))
+        rows.append({"fold": str(fold)} | metrics_row(training_set, *fold_scores))
     if unfinished_folds:
         lines = [f"{run_paths.oof_csv} waits for folds {', '.join(map(str, unfinished_folds))}"]
     else:
         curated = np.concatenate([training_set.validation_rows(fold) for fold in folds])
-        rows.append({"fold": "all"} | metrics_row(training_set, scores, curated))
-        lines = write_tables(run_paths, training_set, scores, curated)
+        all_scores = scores_of(training_set, recipe, scores, windows, curated)
+        rows.append({"fold": "all"} | metrics_row(training_set, *all_scores))
+        lines = write_tables(run_paths, training_set, scores, *all_scores)
+        if training_set.events:
+            lines.append(write_oof_windows(run_paths.run_dir / OOF_WINDOWS_NAME, training_set, recipe, windows))
     table = pd.DataFrame(rows).to_string(index=False, float_format="%.4f") if rows else "no fold is finished"
-    print(f"a clip's score is {describe_scores(recipe.prediction)}", table, *lines, sep="\n")
+    print(describe_metrics(training_set, recipe), table, *lines, sep="\n")
 
 
 def load_best_checkpoints(run_dir: Path, recipe: Recipe, fold: int) -> dict[Path, Checkpoint]:
@@ -78,24 +88,28 @@ def is_stale(checkpoint: Checkpoint, training_set: TrainingSet, rows: np.ndarray
     return checkpoint.labels != training_set.labels or any(clip is not None for clip in odd_clips)
 
 
-def metrics_row(training_set: TrainingSet, scores: Tensor, rows: np.ndarray) -> dict[str, Any]:
-    """Number of clips, and every metric on them."""
-    return {"clips": len(rows)} | metrics.compute_metrics(training_set.targets[rows], scores[rows])
+def metrics_row(training_set: TrainingSet, truth: Tensor, scores: Tensor) -> dict[str, Any]:
+    """Number of clips or windows, and every metric on them."""
+    return {"windows" if training_set.events else "clips": len(truth)} | metrics.compute_metrics(truth, scores)
 
 
-def write_tables(run_paths: RunPaths, training_set: TrainingSet, scores: Tensor, curated: np.ndarray) -> list[str]:
-    """Write oof.csv and label_issues.csv of all clips, per_label.csv and confusion.csv of curated ones; their lines."""
+def write_tables(
+    run_paths: RunPaths, training_set: TrainingSet, scores: Tensor, truth: Tensor, held_out_scores: Tensor
+) -> list[str]:
+    """Write oof.csv and label_issues.csv of all clips, per_label.csv and confusion.csv of held-out scores; their lines.
+
+    `truth` and `held_out_scores` [n, n_labels] are of clips, or of windows, with checked labels.
+    """
     run_dir, labels = run_paths.run_dir, training_set.labels
     clips, noisy = training_set.frame_bank.clips, training_set.noisy
     write_scores(run_paths.oof_csv, clips, labels, scores.numpy())
     label_issues = find_label_issues(clips, labels, training_set.targets, noisy, scores)
     write_table(run_dir / "label_issues.csv", LABEL_ISSUE_COLUMNS, label_issues)
-    truth = training_set.targets[curated]
     with atomic_write(run_dir / "per_label.csv") as temporary:
-        per_label = metrics.per_label_table(truth, scores[curated], scores[curated] >= 0.5, labels)
+        per_label = metrics.per_label_table(truth, held_out_scores, held_out_scores >= 0.5, labels)
         per_label.to_csv(temporary, float_format="%.4f")
     if is_single_label(truth):
-        write_confusion(run_dir / "confusion.csv", labels, truth, scores[curated])
+        write_confusion(run_dir / "confusion.csv", labels, truth, held_out_scores)
     return [
         f"{run_paths.oof_csv}: {len(scores)} clips, each scored by networks that were not trained on its fold",
         f"{run_dir / 'label_issues.csv'}: {len(label_issues)} clips with possible label errors",

@@ -155,6 +155,13 @@ def join_windows(parts: Sequence[WindowScores]) -> WindowScores:
 
 def score_clips(networks: Sequence[AudioNetwork], frame_bank: FrameBank, rows: Sequence[int], recipe: Recipe) -> Tensor:
     """Probabilities of whole clips, rows of the frame bank, by networks in eval mode: float32 [n_rows, n_labels]."""
-    scorer = WindowScorer(networks, recipe.prediction, frame_bank.frames_per_second, recipe.training.precision)
-    windows = scorer.score_clips([frame_bank.clip_frames(row)] for row in rows)
+    windows = score_windows(networks, frame_bank, rows, recipe)
     return torch.stack([pool_windows(torch.from_numpy(each.scores), recipe.prediction) for each in windows])
+
+
+def score_windows(
+    networks: Sequence[AudioNetwork], frame_bank: FrameBank, rows: Sequence[int], recipe: Recipe
+) -> Iterator[WindowScores]:
+    """Yield the windows of each of some rows of the frame bank, scored by networks in eval mode."""
+    scorer = WindowScorer(networks, recipe.prediction, frame_bank.frames_per_second, recipe.training.precision)
+    return scorer.score_clips([frame_bank.clip_frames(row)] for row in rows)

@@ -11,6 +11,7 @@ from core.errors import UserError, is_out_of_memory
 from core.files import hash_files
 from recipe import Recipe
 from train.data.batches import Batches
+from train.data.events import EventCrops
 from train.data.random_streams import seeded_generator
 from train.data.training_set import TrainingSet
 from train.data.white_noise import white_noise_power
@@ -20,7 +21,7 @@ from train.networks.factory import AudioNetwork
 from train.runs.run_folder import find_fold_checkpoints
 from train.runs.seen_clips import hash_frames
 
-SHARED_PURPOSES = ("order", "white noise")
+SHARED_PURPOSES = ("order", "white noise", "event-free")
 """Of random numbers that all ranks draw alike."""
 
 
@@ -88,13 +89,27 @@ class FoldJob:
         noise_power = None
         if training.noise_probability:
             noise_power = white_noise_power(self.recipe.features, n_bins, generator_for("white noise"))
+        targets, noisy, event_crops = training_set.targets[rows], training_set.noisy[rows], None
+        if training_set.events:
+            event_crops = EventCrops(
+                training_set.events,
+                training_set.frame_bank,
+                rows,
+                n_frames,
+                max(self.crop_shape(each)[0] for each in range(training.epochs)),
+                training,
+                generator_for("event-free"),
+            )
+            rows, targets = event_crops.rows.numpy(), event_crops.targets
+            noisy = torch.zeros(len(rows), dtype=torch.bool)
         return Batches(
             training_set.frame_bank,
             rows.tolist(),
-            training_set.targets[rows],
+            targets,
             training,
             generator_for,
-            noisy=training_set.noisy[rows],
+            noisy=noisy,
+            event_crops=event_crops,
             n_frames=n_frames,
             n_bins=n_bins,
             noise_power=noise_power,

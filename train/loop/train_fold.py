@@ -13,8 +13,9 @@ from core.device import peak_memory_mb, raise_compile_error
 from core.errors import UserError, is_out_of_memory
 from recipe import as_dict
 from train.data.random_streams import seed_torch
+from train.evaluate.held_out import count_scored, score_rows, scored_truth
 from train.evaluate.metrics import compute_metrics
-from train.evaluate.window_scorer import NonFiniteScores, score_clips
+from train.evaluate.window_scorer import NonFiniteScores
 from train.loop.epoch_log import EpochLog
 from train.loop.fold_job import FoldJob
 from train.loop.losses import validation_loss
@@ -129,7 +130,9 @@ def mean_loss(losses: Tensor, learning_rates: Sequence[float], epoch: int) -> fl
 
 
 def validate(job: FoldJob, train_state: TrainState, validation_rows: list[int]) -> dict[str, float]:
-    """Loss and every metric on the fold's curated clips, by the windows of prediction."""
+    """Loss and every metric on the fold's curated clips, by the windows of prediction; with labels in time, on these
+    windows.
+    """
     started = time.perf_counter()
     for network in (train_state.network, train_state.eval_network):
         job.ranks.copy_buffers_from_first(network)
@@ -139,18 +142,19 @@ def validate(job: FoldJob, train_state: TrainState, validation_rows: list[int]) 
         scores = score_in_ranks(job, network, validation_rows)
     except (NonFiniteScores, WeightFileError):
         raise UserError(f"the network's scores became nan in epoch {train_state.epoch}: {DIVERGENCE_ADVICE}") from None
-    truth = job.training_set.targets[validation_rows]
+    truth = scored_truth(job.training_set, validation_rows, job.recipe)
     loss = validation_loss(scores, truth, job.recipe.training.loss)
     return {"val_loss": loss} | compute_metrics(truth, scores) | {"val_s": time.perf_counter() - started}
 
 
 def score_in_ranks(job: FoldJob, network: AudioNetwork, rows: list[int]) -> Tensor:
-    """Scores of clips [n_clips, n_labels] in each rank, each clip scored by one of them."""
-    rank, n_ranks = job.ranks.rank, job.ranks.n_ranks
-    scores = torch.zeros(len(rows), len(job.training_set.labels))
+    """Scores of clips, or of their windows, [n_scored, n_labels] in each rank, each clip scored by one of them."""
+    rank, n_ranks, training_set = job.ranks.rank, job.ranks.n_ranks, job.training_set
+    n_scored = count_scored(training_set, rows, job.recipe)
+    scores = [torch.zeros(n, len(training_set.labels)) for n in n_scored]
     if own_rows := rows[rank::n_ranks]:
-        scores[rank::n_ranks] = score_clips([network], job.training_set.frame_bank, own_rows, job.recipe)
-    return job.ranks.sum(scores, job.device)
+        scores[rank::n_ranks] = score_rows([network], training_set, own_rows, job.recipe)
+    return job.ranks.sum(torch.cat(scores), job.device)
 
 
 def save_epoch(job: FoldJob, train_state: TrainState, row: dict[str, float], log: EpochLog) -> None:

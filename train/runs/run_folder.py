@@ -91,7 +91,14 @@ def start_run(run_paths: RunPaths, recipe: Recipe, *, finished: bool, folds: Seq
     for folder in (run_dir, *run_dir.glob("fold*")):
         remove_temporary_files(folder)
     fitted = () if finished else FITTED_PARAMS_NAMES
-    for name in (run_paths.oof_csv.name, "per_label.csv", "confusion.csv", "label_issues.csv", *fitted):
+    for name in (
+        run_paths.oof_csv.name,
+        "oof_windows.csv",
+        "per_label.csv",
+        "confusion.csv",
+        "label_issues.csv",
+        *fitted,
+    ):
         (run_dir / name).unlink(missing_ok=True)
     if folds is not None:
         _remove_other_folds(run_paths, folds)

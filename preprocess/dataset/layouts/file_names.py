@@ -7,11 +7,9 @@ import pandas as pd
 
 from core.errors import UserError
 from preprocess.dataset.discovery import RawDataset, describe_left_out, find_audio_files, join_clean_labels
-from preprocess.dataset.splits import SPLIT_NAMES
+from preprocess.dataset.groups import GROUP
+from preprocess.dataset.splits import find_split_folders
 from recipe import Data
-
-GROUP = "group"
-"""The name of the part of a pattern that says which clips are of one source."""
 
 
 def read(data: Data, folder: Path) -> RawDataset:
@@ -24,11 +22,10 @@ def read(data: Data, folder: Path) -> RawDataset:
         raise UserError(f"data.label_pattern = {data.label_pattern!r} is no regular expression: {error}") from None
     other_files = list[Path]()
     names = [file.relative_to(folder) for file in find_audio_files(folder, other_files)]
-    splits = {name.parts[0]: SPLIT_NAMES.get(name.parts[0].lower(), "") for name in names}
-    has_splits = len(splits) > 1 and all(splits.values()) and "train" in splits.values()
+    splits = find_split_folders(names)
     rows, unmatched = list[dict[str, str]](), list[str]()
     for name in names:
-        split = splits[name.parts[0]] if has_splits else ""
+        split = splits.get(name.parts[0], "")
         found = pattern.search(name.as_posix())
         if not found and split != "test":
             unmatched.append(str(name))

@@ -32,7 +32,7 @@ def test_clips_whose_absent_label_outscores_a_given_one_are_label_issues() -> No
 def test_metrics_are_of_the_rows_asked_for() -> None:
     training_set = make_training_set([[1, 0, 0], [0, 1, 0]], [False, False])
     scores = torch.tensor([[0.9, 0.1, 0.2], [0.7, 0.1, 0.0]])
-    assert metrics_row(training_set, scores, np.array([0])) | {"map": 1.0} == {
+    assert metrics_row(training_set, training_set.targets[:1], scores[:1]) | {"map": 1.0} == {
         "clips": 1,
         "lwlrap": 1.0,
         "map": 1.0,

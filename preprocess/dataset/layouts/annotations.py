@@ -1,0 +1,51 @@
+"""Layout `annotations`: recordings, and tables that say from when to when a label is in them."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from preprocess.dataset.annotations.reader import Annotations, read_annotations
+from preprocess.dataset.discovery import RawDataset, describe_left_out, expand_user, find_audio_files
+from preprocess.dataset.labels import NEGATIVE, join_labels
+from preprocess.dataset.splits import find_split_folders
+from recipe import Data
+
+
+def read(data: Data, folder: Path) -> RawDataset:
+    """List recordings with the labels of their events, and the events. Folders train/, val/ and test/ are splits.
+
+    A recording that a table names without an event, or whose own table is empty, is a negative. One of which no table
+    says anything is a test clip without labels; in a folder of training or validation it is left out with a warning.
+    """
+    other_files = list[Path]()
+    names = [str(path.relative_to(folder)) for path in find_audio_files(folder, other_files)]
+    tables = expand_user(data.table, "data.table") if data.table else folder
+    annotations = read_annotations(tables, data.columns, names)
+    labels = _join_by_recording(annotations)
+    splits = find_split_folders(map(Path, names))
+    rows, unknown = list[dict[str, str]](), list[str]()
+    for name in names:
+        split = splits.get(Path(name).parts[0], "")
+        if name not in labels and split in ("train", "val"):
+            unknown.append(name)
+            continue
+        rows.append({"clip": name, "path": str(folder / name), "labels": labels.get(name, ""), "split": split})
+    warnings = describe_left_out(folder, other_files)
+    if unknown:
+        warnings.append(f"no table has a word on {len(unknown)} recordings, which are left out, as {unknown[0]!r}")
+    if annotations.left_out:
+        n_others, first = len(annotations.left_out), annotations.left_out[0].name
+        warnings.append(f"{n_others} texts or tables have no columns of events and are left out, as {first!r}")
+    events = annotations.events.rename(columns={"fname": "clip"})[["clip", "start_s", "end_s", "label", "where"]]
+    note = f"{len(events)} events in {events['clip'].nunique()} of {len(names)} recordings"
+    if n_unlabelled := sum(row["labels"] == "" for row in rows):
+        note += f"; no table has a word on {n_unlabelled}, which are predicted and not trained on"
+    return RawDataset(pd.DataFrame(rows, dtype="str"), events=events, warnings=warnings, notes=[note])
+
+
+def _join_by_recording(annotations: Annotations) -> dict[str, str]:
+    """The labels that each recording has anywhere, joined; NEGATIVE for one that has none."""
+    by_recording = {name: set[str]() for name in annotations.fnames}
+    for name, label in annotations.events[["fname", "label"]].itertuples(index=False):
+        by_recording[name].add(label)
+    return {name: join_labels(sorted(labels)) or NEGATIVE for name, labels in by_recording.items()}
