@@ -132,6 +132,12 @@ def train_all(
     where = options.scheduler or ", ".join(dict.fromkeys(map(str, devices)))
     lines = [f"{n_clips} clips, {n_labels} labels, folds {list(training_sets)} on {where}"]
     lines += describe_excluded(training_set.targets, training_set.labels)
+    for job in {job.fold: job for job in jobs}.values():
+        if crops := job.event_crops(0):
+            n_free = len(crops.rows) - crops.n_events
+            lines.append(
+                f"fold {job.fold}: an epoch has a crop for each of {crops.n_events} events, {n_free} without any"
+            )
     if recipe.training.teacher:
         lines += [describe_relabelling(training_set, relabelled, fold) for fold, relabelled in training_sets.items()]
     print(*lines, sep="\n")

@@ -83,12 +83,12 @@ class Batches:
         """Draw all crops of an epoch before its first batch, so that they can be read ahead."""
         order, frame_bank = self._draw_order()[:, self._share], self._frame_bank
         rows = self._rows[order.cpu()]
-        generator, targets = self._generators["crops"], self._targets[order]
+        generator = self._generators["crops"]
+        held: Tensor | None = None
         if self._event_crops is None:
             positions = draw_crops(frame_bank, rows, self._n_frames, self._training, generator)
         else:
             positions, held = self._event_crops.draw(order, generator)
-            targets[..., :-1] = held.to(targets.device)
 
         def gather(some: Tensor) -> Tensor:
             return gather_crops(frame_bank, some, self._n_frames, self._training.short_clip_padding)
@@ -103,7 +103,10 @@ class Batches:
             stored_crops = prefetch(lambda _: next(shuffled), len(self), frame_bank.device)
         try:
             for step, stored in zip(steps, stored_crops, strict=True):
-                yield self._augment(stored, targets[step], rows[step])
+                y = self._targets[order[step]]
+                if held is not None:
+                    y[:, :-1] = held[step].to(y.device)
+                yield self._augment(stored, y, rows[step])
         finally:
             cancelled.set()
 

@@ -117,12 +117,19 @@ def _split_points(counts: np.ndarray) -> np.ndarray:
 
 
 def make_clip_events(
-    events: pd.DataFrame, frame_bank: FrameBank, labels: Sequence[str], features: Features, training: Training
+    events: pd.DataFrame,
+    frame_bank: FrameBank,
+    labels: Sequence[str],
+    features: Features,
+    training: Training,
+    *,
+    quiet: bool = False,
 ) -> ClipEvents:
     """The events of the clips of a frame bank, from a table as preprocess.dataset.annotations.event_table has it.
 
-    Times count from the recording's beginning, frames from where its frames begin: trimming shifts events, and those
-    in silence that it cut off are left out with a warning. Raises UserError for a label that is not of `labels`.
+    Times count from the recording's beginning, frames from where its frames begin: trimming shifts events, and those in
+    silence that it cut off are left out, with a warning unless `quiet`. Raises UserError for a label that is not one of
+    `labels`.
     """
     row_of = {clip: row for row, clip in enumerate(frame_bank.clips)}
     events = events[events["clip"].isin(row_of)]
@@ -138,7 +145,7 @@ def make_clip_events(
     )
     last_window = 1 + features.n_fft / features.hop_length  # without center, frames end so much before their sound
     is_inside = (starts < lengths + last_window) & ((ends > 0) | (starts >= 0))
-    if n_lost := int((~is_inside).sum()):
+    if (n_lost := int((~is_inside).sum())) and not quiet:
         get_logger().warning(
             f"{n_lost} of {len(events)} events lie in silence that features.trim_top_db cut off, and are left out"
         )
@@ -187,7 +194,7 @@ class EventCrops:
         if not len(self._chosen):
             raise UserError("no event to train on: all lie in recordings that are held out, dropped or unreadable")
         lengths = frame_bank.lengths[frame_bank.first_variant[:-1]].numpy()
-        n_free = round(training.event_free_rate * len(self._chosen))
+        self.n_events, n_free = len(self._chosen), round(training.event_free_rate * len(self._chosen))
         if n_free and not len(events.find_free_starts(rows.tolist(), lengths, max_frames)):
             n_free = 0
         places = events.find_free_starts(rows.tolist(), lengths, n_frames) if n_free else np.empty((0, 3), np.int64)

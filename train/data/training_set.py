@@ -131,7 +131,7 @@ def load_training_set(
         kept=np.ones(len(table), bool),
     )
     if events is not None:
-        clip_events = make_clip_events(events, frame_bank, labels, recipe.features, recipe.training)
+        clip_events = make_clip_events(events, frame_bank, labels, recipe.features, recipe.training, quiet=quiet)
         training_set = replace(training_set, events=clip_events)
     _check_single_label(training_set, recipe)
     return training_set

@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import torch
@@ -80,34 +80,20 @@ class FoldJob:
         """
         training, training_set = self.recipe.training, self.training_set
         rows = training_set.training_rows(self.fold, training)
-        n_frames, n_bins = self.crop_shape(epoch)
-
-        def generator_for(purpose: str) -> torch.Generator:
-            keys = (self.seed, self.fold, epoch) if purpose in SHARED_PURPOSES else self.random_keys(epoch)
-            return seeded_generator(self.device, purpose, *keys)
-
-        noise_power = None
-        if training.noise_probability:
-            noise_power = white_noise_power(self.recipe.features, n_bins, generator_for("white noise"))
-        targets, noisy, event_crops = training_set.targets[rows], training_set.noisy[rows], None
-        if training_set.events:
-            event_crops = EventCrops(
-                training_set.events,
-                training_set.frame_bank,
-                rows,
-                n_frames,
-                max(self.crop_shape(each)[0] for each in range(training.epochs)),
-                training,
-                generator_for("event-free"),
-            )
+        targets, noisy = training_set.targets[rows], training_set.noisy[rows]
+        if event_crops := self.event_crops(epoch):
             rows, targets = event_crops.rows.numpy(), event_crops.targets
             noisy = torch.zeros(len(rows), dtype=torch.bool)
+        n_frames, n_bins = self.crop_shape(epoch)
+        noise_power = None
+        if training.noise_probability:
+            noise_power = white_noise_power(self.recipe.features, n_bins, self._make_generator("white noise", epoch))
         return Batches(
             training_set.frame_bank,
             rows.tolist(),
             targets,
             training,
-            generator_for,
+            partial(self._make_generator, epoch=epoch),
             noisy=noisy,
             event_crops=event_crops,
             n_frames=n_frames,
@@ -115,6 +101,25 @@ class FoldJob:
             noise_power=noise_power,
             share=self.ranks.share(training.batch_size),
         )
+
+    def event_crops(self, epoch: int) -> EventCrops | None:
+        """Where the crops of an epoch lie, if labels are known in time. Raises UserError where no event is left."""
+        training, training_set = self.recipe.training, self.training_set
+        if not training_set.events:
+            return None
+        return EventCrops(
+            training_set.events,
+            training_set.frame_bank,
+            training_set.training_rows(self.fold, training),
+            self.crop_shape(epoch)[0],
+            max(self.crop_shape(each)[0] for each in range(training.epochs)),
+            training,
+            self._make_generator("event-free", epoch),
+        )
+
+    def _make_generator(self, purpose: str, epoch: int) -> torch.Generator:
+        keys = (self.seed, self.fold, epoch) if purpose in SHARED_PURPOSES else self.random_keys(epoch)
+        return seeded_generator(self.device, purpose, *keys)
 
     def random_keys(self, epoch: int) -> tuple[int, ...]:
         """Keys of this rank's random numbers in an epoch; those of the first are the same without other ranks."""
