@@ -72,17 +72,13 @@ class ClipEvents:
         return torch.from_numpy(targets)
 
     def _find_candidates(self, rows: np.ndarray, begins: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The first event of each row that may reach beyond `begins`, and the first that starts behind `ends`."""
+        """The first event of each row that may end after `begins`, and the first that starts at `ends` or later."""
         if not len(self.rows):
             return np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
         scale = 1 + max(self.ends.max(), ends.max(initial=0))
         keys, longest = self.rows * scale + self.starts, (self.ends - self.starts).max()
         first = np.searchsorted(keys, rows * scale + np.maximum(begins - longest, 0), side="left")
         return first, np.maximum(np.searchsorted(keys, rows * scale + np.minimum(ends, scale - 1), side="left"), first)
-
-    def count_by_row(self, rows: np.ndarray) -> np.ndarray:
-        """Events of each of some rows."""
-        return np.searchsorted(self.rows, rows, side="right") - np.searchsorted(self.rows, rows, side="left")
 
     def find_free_starts(self, rows: Sequence[int], lengths: np.ndarray, n_frames: int) -> np.ndarray:
         """Where spans of `n_frames` without any part of an event begin: int64 [n, 3] of a row, and the first and the
@@ -195,9 +191,9 @@ class EventCrops:
             raise UserError("no event to train on: all lie in recordings that are held out, dropped or unreadable")
         lengths = frame_bank.lengths[frame_bank.first_variant[:-1]].numpy()
         self.n_events, n_free = len(self._chosen), round(training.event_free_rate * len(self._chosen))
-        if n_free and not len(events.find_free_starts(rows.tolist(), lengths, max_frames)):
-            n_free = 0
-        places = events.find_free_starts(rows.tolist(), lengths, n_frames) if n_free else np.empty((0, 3), np.int64)
+        places = np.empty((0, 3), np.int64)
+        if n_free and len(events.find_free_starts(rows.tolist(), lengths, max_frames)):
+            places = events.find_free_starts(rows.tolist(), lengths, n_frames)
         self._free_rows, self._free_starts = _draw_places(places, n_free, generator)
         self.rows = torch.from_numpy(np.concatenate([events.rows[self._chosen], self._free_rows]))
         """int64: the row of the frame bank of each crop; those with an event first."""
