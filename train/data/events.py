@@ -158,15 +158,18 @@ def make_clip_events(
         labels=events["label"].map(columns).to_numpy(np.int64)[order],
         n_labels=len(labels),
         min_overlap=training.min_overlap_s * frame_bank.frames_per_second,
-        speeds=np.array(
-            [
-                1.0,
-                *(1.0 for _ in features.pitch_shifts),
-                *features.time_stretches,
-                *(1.0 for _ in features.noise_snrs_db),
-            ]
-        ),
+        speeds=_find_speeds(frame_bank, features),
     )
+
+
+def _find_speeds(frame_bank: FrameBank, features: Features) -> np.ndarray:
+    """How much faster than the recording each variant of a row is; of the offline copies, stretched ones alone are."""
+    speeds = np.ones(
+        max(int(frame_bank.first_variant.diff().max()), 1 + len(features.pitch_shifts + features.time_stretches))
+    )
+    first = 1 + len(features.pitch_shifts)
+    speeds[first : first + len(features.time_stretches)] = features.time_stretches
+    return speeds
 
 
 class EventCrops:
