@@ -47,7 +47,8 @@ def print_event_metrics(command: Command, summary: SubmissionSummary, path: Path
     if found is None:
         print(f"note: {path} has no windows of its own beside it, so there are no metrics of windows and events")
         return
-    print(f"\n{found.n_windows} windows, each with the labels of the events that lie in it\n")
+    overlap = f"{command.recipe.training.min_overlap_s:g} s of an event, or all of a shorter one"
+    print(f"\n{found.n_windows} windows; one has the labels of which it holds {overlap}\n")
     for name, value in found.windows.items():
         print(f"{name:<14} {value:.4f}")
     print(

@@ -59,7 +59,10 @@ def summarise_events(command: Command, summary: SubmissionSummary, path: Path) -
     min_scores = np.full(len(summary.labels), np.array(written, np.float64))
     scores = np.ascontiguousarray(np.concatenate([rows.to_numpy() for rows in windows.values()]))
     by_clip, none = dict(iter(summary.events.groupby("fname"))), summary.events[:0]
-    truth = [label_windows(by_clip.get(clip, none), *_times(rows), summary.labels) for clip, rows in windows.items()]
+    truth = [
+        label_windows(by_clip.get(clip, none), *_times(rows), summary.labels, command.recipe.training.min_overlap_s)
+        for clip, rows in windows.items()
+    ]
     is_filtered = np.isnan(scores).any() or len(windows) < len(clips)
     note = f"scores that {table} lacks (--min_score, --top_labels) count as 0, and windows without any are not counted"
     found = find_events(windows, min_scores)

@@ -13,6 +13,7 @@ from predict.decide.fitted_params import Thresholds, read_thresholds
 from predict.output.ground_truth import find_truth, read_event_truth, truth_of_events
 from predict.output.provenance import check_same_frames, warn_if_predicted_otherwise
 from predict.output.submission import read_submission
+from preprocess.dataset.annotations.event_table import read_event_table
 from preprocess.dataset.label_names import name_labels
 from recipe.cli import Command
 from train.data.corrected_clips import read_corrected_clips
@@ -92,8 +93,13 @@ def summarise_submission(command: Command, path: Path) -> SubmissionSummary:
     if not options.input and not options.truth:
         clips = read_corrected_clips(run_paths, find_corrections(run_paths, command.recipe))
         scores = scores.without(clips.dropped)
-    events = read_event_truth(Path(options.truth), path, scores) if options.truth else None
-    truth = find_truth(options.truth, clips, scores) if events is None else truth_of_events(events, scores)
+    if options.truth:
+        events = read_event_truth(Path(options.truth), path, scores)
+        truth = find_truth(options.truth, None, scores) if events is None else truth_of_events(events, scores)
+    else:
+        table = read_event_table(run_paths.events_csv) if clips else None
+        events = None if table is None else table[table["clip"].isin(scores.clips)].rename(columns={"clip": "fname"})
+        truth = find_truth(None, clips, scores)
     return replace(summarise_scores(command, scores, truth), events=events)
 
 

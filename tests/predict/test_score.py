@@ -254,6 +254,21 @@ def test_a_prediction_equals_what_it_exported(tiny_run: TinyRun, capsys: pytest.
     assert not (predicted / "event_metrics.csv").exists()
 
 
+def test_the_dataset_s_own_events_are_the_truth_of_its_windows(
+    tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.main([*tiny_run.arguments, "--merge", "--export", "parquet"])
+    detections = pd.read_parquet(tiny_run.run_paths.submission_dir / "detections.parquet")
+    other = pd.DataFrame({"clip": ["not predicted"], "start_s": [0.0], "end_s": [1.0], "label": LABELS[:1]})
+    pd.concat([detections, other]).to_csv(tiny_run.run_paths.events_csv, index=False)
+    capsys.readouterr()
+    main(tiny_run.arguments)
+    printed = capsys.readouterr().out
+    for kind in ("event", "segment"):
+        assert re.search(rf"^{kind} +1.0000 +1.0000 +0.0000$", printed, flags=re.M), printed
+    assert (tiny_run.run_paths.submission_dir / "event_metrics.csv").exists()
+
+
 def test_a_submission_without_windows_is_scored_by_clips(
     tiny_run: TinyRun, scored: tuple[np.ndarray, np.ndarray, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

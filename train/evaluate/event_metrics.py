@@ -16,10 +16,9 @@ ONSET_COLLAR_S = OFFSET_COLLAR_S = 0.2
 """How far from the true one a found event may begin, and end."""
 OFFSET_SHARE = 0.2
 """It may also end so far from the true one: a share of the true event's length."""
-SEGMENT_S, MIN_TOUCH_S = 1.0, 1e-3
-"""Length of a segment, and how far into one an event must reach: times in tables are to the millisecond."""
-MIN_OVERLAP_S = 0.25
-"""A window has the label of an event of which it holds so much, or all of a shorter one."""
+SEGMENT_S = 1.0
+RESOLUTION_S = 1e-3
+"""Of the times of windows in tables; what is shorter counts for nothing."""
 ROUNDING_S = 1e-6
 """Times are read from texts: what differs by less is equal."""
 
@@ -96,19 +95,23 @@ def score_segments(truth: pd.DataFrame, found: pd.DataFrame, labels: Sequence[st
     )
 
 
-def label_windows(events: pd.DataFrame, start_s: np.ndarray, end_s: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-    """The labels of a recording's windows by its own `events` and MIN_OVERLAP_S: 0 or 1, float32 [n_windows, n_labels].
+def label_windows(
+    events: pd.DataFrame, start_s: np.ndarray, end_s: np.ndarray, labels: Sequence[str], min_overlap_s: float
+) -> np.ndarray:
+    """The labels of a recording's windows by its own `events`: 0 or 1, float32 [n_windows, n_labels].
 
-    Windows from `start_s` to `end_s` [n_windows] come in order of time.
+    A window has the label of an event of which it holds `min_overlap_s`, or all of a shorter one, and of one that fills
+    the window. Windows from `start_s` to `end_s` [n_windows] come in order of time.
     """
     truth, columns = np.zeros((len(start_s), len(labels)), np.float32), {label: at for at, label in enumerate(labels)}
     known = events[events["label"].isin(columns)]
     for label, begin_s, finish_s in zip(known["label"], known["start_s"], known["end_s"], strict=True):
-        first = np.searchsorted(end_s, begin_s - ROUNDING_S, "left")
-        last = np.searchsorted(start_s, finish_s + ROUNDING_S, "right")
-        overlap_s = np.minimum(end_s[first:last], finish_s) - np.maximum(start_s[first:last], begin_s)
-        required_s = np.minimum(end_s[first:last] - start_s[first:last], min(finish_s - begin_s, MIN_OVERLAP_S))
-        truth[first:last, columns[label]] += overlap_s >= required_s - ROUNDING_S
+        finish_s = max(finish_s, begin_s + RESOLUTION_S)
+        first, last = np.searchsorted(end_s, begin_s, "left"), np.searchsorted(start_s, finish_s, "right")
+        starts, ends = start_s[first:last], end_s[first:last]
+        overlap_s = np.minimum(ends, finish_s) - np.maximum(starts, begin_s)
+        required_s = np.minimum(ends - starts, min(finish_s - begin_s, min_overlap_s)) - RESOLUTION_S
+        truth[first:last, columns[label]] += (overlap_s >= required_s) & (overlap_s > ROUNDING_S)
     return truth.clip(max=1)
 
 
@@ -120,8 +123,8 @@ def _count(labels: Sequence[str], true: pd.DataFrame, found: pd.DataFrame, hits:
 
 def _to_segments(events: pd.DataFrame) -> pd.DataFrame:
     """The columns fname, segment, label; a row a segment of SEGMENT_S and label that an event touches, none twice."""
-    first = np.floor((events["start_s"] + MIN_TOUCH_S) / SEGMENT_S).astype("int64")
-    end = np.ceil((events["end_s"] - MIN_TOUCH_S) / SEGMENT_S).astype("int64")
+    first = np.floor((events["start_s"] + RESOLUTION_S) / SEGMENT_S).astype("int64")
+    end = np.ceil((events["end_s"] - RESOLUTION_S) / SEGMENT_S).astype("int64")
     lengths = np.maximum(end - first, 1).to_numpy()
     rows = events[["fname", "label"]].iloc[np.repeat(np.arange(len(events)), lengths)]
     within = np.arange(lengths.sum()) - np.repeat(lengths.cumsum() - lengths, lengths)

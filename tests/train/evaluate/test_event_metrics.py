@@ -147,10 +147,14 @@ def test_events_of_long_tables_equal_plain_loops() -> None:
         assert score_of_segments.error_rate == pytest.approx(sum(expected) / n_true)
 
 
-def test_a_window_has_the_labels_of_events_of_which_it_holds_a_quarter_second_or_all() -> None:
+@pytest.mark.parametrize(
+    ("min_overlap_s", "wren"), [(0.25, [0, 0, 0]), (0.04, [0, 0, 1]), (0.0, [0, 0, 1]), (60.0, [0, 0, 0])]
+)
+def test_a_window_has_the_labels_of_events_of_which_it_holds_enough(min_overlap_s: float, wren: list[int]) -> None:
+    """bark fills the last window, and the first but for its first quarter second; rain is a point."""
     start_s, end_s = np.array([0.0, 0.5, 1.0]), np.array([1.0, 1.5, 1.8])
-    truth = events(
-        ("a", 0.75, 3.0, "bark"), ("a", 0.9, 0.95, "rain"), ("a", 1.76, 1.9, "wren"), ("a", 0.1, 0.2, "other")
-    )
-    assert label_windows(truth, start_s, end_s, LABELS).tolist() == [[1, 1, 0], [1, 1, 0], [1, 0, 0]]
-    assert label_windows(truth[:0], start_s, end_s, LABELS).sum() == 0
+    truth = events(("a", 0.25, 3.0, "bark"), ("a", 0.9, 0.9, "rain"), ("a", 1.76, 1.9, "wren"), ("a", 0, 9, "other"))
+    bark = [1, 1, 1] if min_overlap_s < 1 else [0, 1, 1]
+    found = label_windows(truth, start_s, end_s, LABELS, min_overlap_s)
+    assert found.T.tolist() == [bark, [1, 1, 0], wren]
+    assert label_windows(truth[:0], start_s, end_s, LABELS, min_overlap_s).sum() == 0
