@@ -1,6 +1,7 @@
 """make review: from a prediction to clips, verdicts given in a browser, thresholds and training data."""
 
 import csv
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,6 +137,49 @@ def test_verdicts_become_precision_thresholds_and_training_data(
     table = read_csv(tmp_path / "cache" / "judged" / "clips.csv")
     labels = {row["clip"]: row["labels"] for row in table}
     assert labels == {row["fname"]: row["labels"] or ";" for row in training}
+
+
+def test_clips_and_verdicts_outlast_other_choices_and_predictions(
+    judged: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, folder = judged
+    review.main([*arguments, "--clips", "3"])
+    clips = read_csv(folder / "clips.csv")
+    write_verdicts(folder / "verdicts.csv", [(clip["clip"], clip["label"], "no", "") for clip in clips])
+    kept = {path: path.read_bytes() for path in [folder / "verdicts.csv", *(folder / clip["clip"] for clip in clips)]}
+    windows_csv = folder.parent / "windows.csv"
+    text = windows_csv.read_text()
+    table = pd.read_csv(windows_csv, dtype={"start_s": "str", "end_s": "str"})
+    first = (table["clip"] == clips[0]["recording"]) & (table["label"] == clips[0]["label"])
+    table[~first].assign(score=table["score"] / 2).to_csv(windows_csv, index=False)
+    try:
+        review.main([*arguments, "--clips", "4", "--seed", "1", "--seconds", "0.3", "--choose", "random"])
+    finally:
+        windows_csv.write_text(text)
+    after = read_csv(folder / "clips.csv")
+    assert len(after) > len(clips)
+    assert [row["clip"] for row in after[: len(clips)]] == [row["clip"] for row in clips]
+    assert {path: path.read_bytes() for path in kept} == kept
+    n_gone = sum((row["recording"], row["label"]) == (clips[0]["recording"], clips[0]["label"]) for row in clips)
+    assert f"{n_gone} judged clips are of windows that this prediction has not" in capsys.readouterr().err
+    for before, row in zip(clips, after, strict=False):
+        halved = float(before["score"]) / 2
+        is_gone = (row["recording"], row["label"]) == (clips[0]["recording"], clips[0]["label"])
+        assert row["score"] == "" if is_gone else float(row["score"]) == pytest.approx(halved, rel=1e-4)
+
+
+def test_a_page_that_would_be_too_large_has_some_clips_and_says_so(
+    judged: tuple[list[str], Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, folder = judged
+    monkeypatch.setattr("report.verdicts.judging_page.MAX_MEDIA_BYTES", 150_000)
+    review.main(arguments)
+    (n_shown,) = re.findall(r"review.html, (\d+) of 36 clips", capsys.readouterr().out)
+    assert 3 <= int(n_shown) < 36
+    page = (folder / "review.html").read_text(encoding="utf-8")
+    assert len(page) < 150_000 + 40_000
+    assert f"{n_shown} of 36 clips to judge" in page
+    assert page.count('"audio": ') == int(n_shown)
 
 
 @pytest.mark.parametrize(

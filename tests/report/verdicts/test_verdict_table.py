@@ -1,0 +1,58 @@
+"""Verdicts as training data, and tables of verdicts that contradict themselves."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from core.errors import UserError
+from report.verdicts.verdict_table import read_verdicts, training_rows
+
+CLIPS = pd.DataFrame(
+    [
+        ("1", "a", "r", ""),
+        ("1", "b", "r", ""),
+        ("2", "a", "s", "b"),
+        ("3", "a", "t", "b"),
+        ("3", "b", "t", "a"),
+        ("4", "a", "t", "c"),
+        ("5", "a", "t", "b"),
+        ("6", "a", "t", "b"),
+    ],
+    columns=["clip", "label", "recording", "other_labels"],
+)
+VERDICTS = [
+    ("1", "a", "yes", ""),
+    ("1", "b", "Yes", ""),
+    ("2", "a", "no", ""),
+    ("3", "a", "no", ""),
+    ("3", "b", "no", ""),
+    ("4", "a", "yes", ""),
+    ("5", "a", "other", "d, e"),
+    ("6", "a", "", ""),
+]
+
+
+def read(folder: Path, rows: list[tuple[str, str, str, str]]) -> pd.DataFrame:
+    pd.DataFrame(rows, columns=["clip", "label", "verdict", "other"]).to_csv(folder / "verdicts.csv", index=False)
+    return read_verdicts(folder / "verdicts.csv", CLIPS)
+
+
+def test_a_clip_has_all_labels_that_are_there_and_is_a_negative_where_all_found_are_judged(tmp_path: Path) -> None:
+    verdicts = read(tmp_path, VERDICTS)
+    assert len(verdicts) == 7
+    rows, n_left_out = training_rows(verdicts, CLIPS, 3)
+    assert n_left_out == 1  # clip 2, in which b was found too
+    assert rows == [
+        ("1", "a;b", "train", "r"),
+        ("3", "", "train", "t"),
+        ("4", "a", "train", "t"),
+        ("5", "d, e", "train", "t"),
+    ]
+    assert {row[3] for row in training_rows(verdicts, CLIPS, 4)[0]} == {""}
+
+
+def test_a_clip_judged_twice_is_refused_where_the_verdicts_differ(tmp_path: Path) -> None:
+    assert len(read(tmp_path, [VERDICTS[0], VERDICTS[0]])) == 1
+    with pytest.raises(UserError, match="judges clip '1' twice, and differently"):
+        read(tmp_path, [VERDICTS[0], ("1", "a", "no", "")])
