@@ -44,7 +44,7 @@ from predict.output.submission import (
     write_windows,
 )
 from preprocess.audio.isolated import decoder_limits
-from preprocess.audio.recording_time import find_start_time
+from preprocess.audio.recording_time import find_start_times
 from preprocess.dataset.clip_table import hash_frames_digests
 from preprocess.store.reader import open_store
 from recipe import as_dict
@@ -158,12 +158,6 @@ def predict_input(command: Command, run: TrainedRun, devices: Sequence[torch.dev
         raise UserError(f"none of the {len(recordings)} recordings of {options.input} could be read ({clip}: {reason})")
     times = find_start_times(recordings, clip_predictions)
     return PredictionResults(clip_predictions, recordings, failed, warnings, None, trained=trained, start_times=times)
-
-
-def find_start_times(recordings: Mapping[str, Path], clips: Collection[str]) -> dict[str, datetime]:
-    """When recordings began, of those of `clips` of which it is known."""
-    found = {clip: find_start_time(recordings[clip]) for clip in clips}
-    return {clip: time for clip, time in found.items() if time}
 
 
 def write_results(command: Command, run: TrainedRun, results: PredictionResults, folder: Path) -> None:

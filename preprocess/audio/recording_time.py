@@ -2,7 +2,7 @@
 
 import io
 import re
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from io import FileIO
 from itertools import islice
@@ -31,15 +31,34 @@ AUDIOMOTH_COMMENT = re.compile(
 )
 
 
-def find_start_time(path: Path) -> datetime | None:
-    """When the recording at `path` began, with an offset from UTC where it is known; None where no time is known.
+def find_start_times(recordings: Mapping[str, Path], clips: Iterable[str]) -> dict[str, datetime]:
+    """When the recordings of `clips` began, where it is known; one that is not there has its name alone."""
+    found = dict[str, datetime | None]()
+    for clip in clips:
+        path = recordings[clip]
+        try:
+            with FileIO(path) as file:
+                found[clip] = find_start_time(file, path.name)
+        except (OSError, ValueError):
+            found[clip] = parse_name(path.name)
+    return {clip: time for clip, time in found.items() if time}
+
+
+def find_start_time(file: BinaryIO, name: str) -> datetime | None:
+    """When a recording began, with an offset from UTC where it is known; None where no time is known.
 
     GUANO and the comment of AudioMoths win over the name. The name wins over bext, which editors write anew.
     """
-    by_recorder, by_bext = None, None
-    with suppress(OSError, ValueError), FileIO(path) as file:
-        by_recorder, by_bext = read_header_times(file)
-    return by_recorder or parse_name(path.name) or by_bext
+    found, head = dict[bytes, datetime](), file.read(12)
+    is_wav = head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:] == b"WAVE"
+    for chunk, start, size, _ in islice(iter_chunks(file, 12), MAX_CHUNKS if is_wav else 0):
+        parse = PARSERS.get(chunk)
+        if parse and chunk not in found and size <= MAX_CHUNK_BYTES:
+            file.seek(start)
+            content = file.read(size)
+            time = parse(content) if len(content) == size else None
+            found |= {chunk: time} if time else {}
+    return found.get(b"guan") or found.get(b"LIST") or parse_name(name) or found.get(b"bext")
 
 
 def parse_name(name: str) -> datetime | None:
@@ -59,23 +78,6 @@ def parse_name(name: str) -> datetime | None:
         if time := _make_time(digits, "%Y%m%d%H%M%S", _parse_zone(found["zone"])):
             return time
     return None
-
-
-def read_header_times(file: BinaryIO) -> tuple[datetime | None, datetime | None]:
-    """What the chunks of a WAV file say: the time by GUANO or an AudioMoth's comment, and that by bext."""
-    file.seek(0)
-    head = file.read(12)
-    if head[:4] not in (b"RIFF", b"RF64", b"BW64") or head[8:] != b"WAVE":
-        return None, None
-    found = dict[bytes, datetime]()
-    for name, start, size, _ in islice(iter_chunks(file, 12), MAX_CHUNKS):
-        parse = PARSERS.get(name)
-        if parse and name not in found and size <= MAX_CHUNK_BYTES:
-            file.seek(start)
-            content = file.read(size)
-            time = parse(content) if len(content) == size else None
-            found |= {name: time} if time else {}
-    return found.get(b"guan") or found.get(b"LIST"), found.get(b"bext")
 
 
 def parse_guano(content: bytes) -> datetime | None:

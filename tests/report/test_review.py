@@ -161,7 +161,7 @@ def test_clips_and_verdicts_outlast_other_choices_and_predictions(
     assert [row["clip"] for row in after[: len(clips)]] == [row["clip"] for row in clips]
     assert {path: path.read_bytes() for path in kept} == kept
     n_gone = sum((row["recording"], row["label"]) == (clips[0]["recording"], clips[0]["label"]) for row in clips)
-    assert f"{n_gone} judged clips are of windows that this prediction has not" in capsys.readouterr().err
+    assert f"{n_gone} judged clips are of windows that the prediction has not" in capsys.readouterr().err
     for before, row in zip(clips, after, strict=False):
         halved = float(before["score"]) / 2
         is_gone = (row["recording"], row["label"]) == (clips[0]["recording"], clips[0]["label"])

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocess.audio.recording_time import find_start_time, format_times, parse_name, read_header_times
+from preprocess.audio.recording_time import find_start_time, find_start_times, format_times, parse_name
 from tests.preprocess.audio.test_wav_header import DATA, chunk, fmt, riff
 
 GUANO = b"GUANO|Version: 1.0\nMake: Pettersson\nTimestamp: 2021-07-19T21:10:00.250-02:30\nNote: Timestamp: 1\n"
@@ -91,9 +91,7 @@ def test_headers_win_over_names_but_for_bext(
 ) -> None:
     path, sound = tmp_path / "20190505_050505.WAV", chunk(b"data", DATA[:64])
     path.write_bytes(riff(fmt(), *((*chunks, sound) if is_before else (sound, *chunks))))
-    found = find_start_time(path)
-    assert found
-    assert found.isoformat() == expected
+    assert find_start_times({"a": path}, "a")["a"].isoformat() == expected
 
 
 @pytest.mark.parametrize(
@@ -111,33 +109,35 @@ def test_bext_is_read_where_a_name_tells_nothing(
 ) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(riff(fmt(), bext(date, time), chunk(b"data", DATA[:64])))
-    found = find_start_time(path)
-    assert (found.isoformat() if found else None) == expected
+    found = find_start_times({"a": path}, "a")
+    assert {clip: time.isoformat() for clip, time in found.items()} == ({"a": expected} if expected else {})
 
 
 def test_what_is_no_file_or_no_wav_has_the_time_of_its_name(tmp_path: Path) -> None:
     (tmp_path / "20200410_163000.mp3").write_bytes(b"ID3")
-    for name in ("20200410_163000.mp3", "away_20200410_163000.wav"):
-        assert str(find_start_time(tmp_path / name)) == "2020-04-10 16:30:00"
-    assert find_start_time(tmp_path) is None
+    names = ["20200410_163000.mp3", "away_20200410_163000.wav", "nul\0_20200410_163000.wav"]
+    found = find_start_times({name: tmp_path / name for name in names} | {"folder": tmp_path}, [*names, "folder"])
+    assert {name: str(time) for name, time in found.items()} == dict.fromkeys(names, "2020-04-10 16:30:00")
 
 
 WHOLE = riff(fmt(), bext(b"2020-04-10", b"16:30:00"), info(COMMENT), chunk(b"data", DATA[:8]), chunk(b"guan", GUANO))
-RIGHT = [None if time is None else time.isoformat() for time in read_header_times(io.BytesIO(WHOLE))]
 
 
 @given(st.integers(0, len(WHOLE)))
 def test_a_truncated_header_is_never_read_wrong(n_bytes: int) -> None:
-    by_recorder, by_bext = read_header_times(io.BytesIO(WHOLE[:n_bytes]))
-    assert by_recorder is None or by_recorder.isoformat() in (RIGHT[0], "2020-04-10T16:30:00-09:30")
-    assert by_bext is None or by_bext.isoformat() == RIGHT[1] == "2020-04-10T16:30:00"
+    found = find_start_time(io.BytesIO(WHOLE[:n_bytes]), "")
+    right = ["2021-07-19T21:10:00.250000-02:30", "2020-04-10T16:30:00-09:30", "2020-04-10T16:30:00"]
+    assert found is None or found.isoformat() in right
+    if n_bytes == len(WHOLE):
+        assert found
+        assert found.isoformat() == right[0]
 
 
 @given(st.integers(0, len(GUANO) + len(COMMENT)), st.data())
 def test_sizes_that_lie_are_never_read_wrong(size: int, data: st.DataObject) -> None:
     name, content = data.draw(st.sampled_from([(b"guan", GUANO), (b"LIST", info(COMMENT)[8:])]))
     file = riff(fmt(), chunk(name, content[:size]), chunk(b"data", DATA[:8]))
-    found, _ = read_header_times(io.BytesIO(file))
+    found = find_start_time(io.BytesIO(file), "")
     assert found is None or f"{found:%Y-%m-%dT%H:%M:%S}" in ("2021-07-19T21:10:00", "2020-04-10T16:30:00")
     assert found is None or found.utcoffset() in (None, timedelta(hours=-2.5), timedelta(hours=-9.5))
 
@@ -148,7 +148,7 @@ def test_no_header_raises(content: bytes, changes: list[tuple[int, int]]) -> Non
     for at, value in changes:
         damaged[at] = value
     for file in (bytes(damaged), riff(content), riff(chunk(b"guan", content), info(content), chunk(b"bext", content))):
-        read_header_times(io.BytesIO(file))
+        find_start_time(io.BytesIO(file), "")
 
 
 @given(st.text(max_size=40))
