@@ -7,6 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest.mock import patch
 
+# Tensors as small as these take ten times as long on two busy cores as on one; NumPy and PyTorch read it when they are
+# imported.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import numpy as np
 import pytest
 import soundfile
@@ -16,9 +20,6 @@ from core.sandbox import cancel_sandboxes, run_isolated
 
 ROOT = Path(__file__).parent.parent
 REAL_SOUND = ROOT.parent / "shared" / "data"
-
-# Tensors as small as these take ten times as long on two busy cores as on one; PyTorch reads it when it is imported.
-os.environ["OMP_NUM_THREADS"] = "1"
 
 # `make` in a test is a user's own, not one below `make test`: that one would be told its options and name its folder.
 for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
