@@ -87,8 +87,14 @@ def test_a_network_trained_on_events_finds_them_by_window(tmp_path: Path, capsys
     log = pd.read_csv(run / "fold0" / "log.csv")
     assert log["map"].iloc[-1] > 0.9
     predicted = pd.read_csv(tmp_path / "submissions" / "demo" / "windows.csv")
-    assert predicted.pivot(index=["clip", "start_s"], columns="label", values="score").shape == (len(windows), 2)
+    predicted = predicted.pivot(index=["clip", "start_s", "end_s"], columns="label", values="score").reset_index()
+    assert predicted.shape == (len(windows), 5)
     assert "6 of 6 clips" in printed
+    metrics = pd.read_csv(tmp_path / "submissions" / "demo" / "event_metrics.csv").set_index("metric")["value"]
+    right = (predicted[sorted(TONES_HZ)] >= 0.5).to_numpy() == (label_windows(predicted, events) == 1).to_numpy()
+    assert metrics["window Hamming score"] == pytest.approx(right.mean(), abs=0.01)
+    assert metrics["event true"].sum() == len(events)
+    assert metrics["segment micro F1"] > 0.6
 
 
 def test_make_trains_on_a_label_track_a_recording_trimmed_and_resampled(tmp_path: Path) -> None:
