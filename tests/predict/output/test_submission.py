@@ -130,7 +130,7 @@ def test_a_wide_table_has_a_row_a_window_and_blanks_for_what_is_not_shown(tmp_pa
 @pytest.mark.parametrize("wide", [False, True])
 def test_absolute_times_stand_behind_the_others_where_any_is_known(tmp_path: Path, wide: bool) -> None:
     prediction = ClipPrediction(
-        np.array([59.9996]), np.array([61.5]), np.array([[0.5, 0.125]], np.float32), np.zeros(2)
+        np.array([59.9996]), np.array([61.5]), np.array([[0.5, 0.125]], np.float32), np.zeros(2), 61.5
     )
     start = datetime(2020, 4, 10, 23, 59, tzinfo=timezone(timedelta(hours=-3)))
     both = {"a.wav": prediction, "b.wav": prediction}
@@ -138,8 +138,8 @@ def test_absolute_times_stand_behind_the_others_where_any_is_known(tmp_path: Pat
     table = pd.read_csv(tmp_path / "windows.csv", keep_default_na=False)
     assert list(table.columns[-2:]) == ["start_time", "end_time"]
     times = table.groupby("clip")[["start_time", "end_time"]].first()
-    assert times.loc["a.wav"].tolist() == ["2020-04-11T00:00:00.000-03:00", "2020-04-11T00:00:01.500-03:00"]
-    assert times.loc["b.wav"].tolist() == ["", ""]
+    assert list(times.loc["a.wav"]) == ["2020-04-11T00:00:00.000-03:00", "2020-04-11T00:00:01.500-03:00"]
+    assert list(times.loc["b.wav"]) == ["", ""]
     found = read_windows(tmp_path / "windows.csv", ["b.wav"], SCORES.labels)["b.wav"]
     assert found.to_numpy().tolist() == [[0.5, 0.125]]
 
