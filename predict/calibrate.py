@@ -12,7 +12,7 @@ from core.device import pick_device
 from core.entrypoint import run_script
 from core.errors import UserError
 from core.paths import CALIBRATION_NAME, RunPaths
-from predict.decide.calibration import calibration_error, fit_temperature, log_loss, reliability_bins
+from predict.decide.calibration import BIN_COLUMNS, calibration_error, fit_temperature, log_loss, reliability_bins
 from predict.decide.fitted_params import Temperatures, write_params
 from predict.inference.oof_predictions import MIN_UNSEEN, OofPredictions, predict_out_of_fold, predict_unseen
 from predict.inference.run_loader import TrainedRun, load_run
@@ -101,7 +101,8 @@ def calibration_metrics(oof: OofPredictions, scores: np.ndarray) -> dict[str, An
 
 def format_bins(metrics: Mapping[str, dict[str, Any]]) -> str:
     """Reliability bins as lines, before beside after."""
-    tables = [pd.DataFrame(each["reliability"]).set_index(["low", "high"]) for each in metrics.values()]
+    bins = [pd.DataFrame(each["reliability"], columns=BIN_COLUMNS) for each in metrics.values()]
+    tables = [table.set_index(["low", "high"]) for table in bins]
     joined = pd.concat(tables, axis=1, keys=metrics).sort_index()
     joined.index = [f"scores {low:.3f} - {high:.3f}" for low, high in joined.index]
     for when in metrics:

@@ -19,6 +19,8 @@ HALF_ULP = 2.0**-25
 """Half of float32's last place: the least distance from 1 of a score in logarithms."""
 SUM_TOLERANCE = 1e-6
 """By how much the float32 probabilities of one clip may fail to add up to 1."""
+BIN_COLUMNS = ["low", "high", "count", "mean_predicted", "fraction_positive"]
+"""Of a bin of a reliability diagram."""
 
 
 def apply_temperature(scores: Tensor, temperature: float, activation: Activation) -> Tensor:
@@ -92,11 +94,14 @@ def _to_logits(scores: np.ndarray, activation: Activation) -> np.ndarray:
 
 
 def reliability_bins(truth: np.ndarray, scores: np.ndarray, activation: Activation) -> pd.DataFrame:
-    """Equal bins of scores, but for empty ones: low, high, count, mean_predicted, and the fraction_positive of them.
+    """Equal bins of scores, but for empty ones, a row of BIN_COLUMNS each.
 
-    The scores are those of every clip and label, or for softmax each clip's highest.
+    The scores are those of every clip and label, or for softmax each clip's highest; a clip whose scores are all 0 has
+    none.
     """
     if activation == "softmax":
+        has_highest = scores.max(axis=1) > 0
+        truth, scores = truth[has_highest], scores[has_highest]
         best = scores.argmax(axis=1)[:, None]
         truth, scores = np.take_along_axis(truth, best, 1), np.take_along_axis(scores, best, 1)
     predicted = scores.ravel().astype(np.float64)
@@ -109,5 +114,10 @@ def reliability_bins(truth: np.ndarray, scores: np.ndarray, activation: Activati
 
 
 def calibration_error(bins: pd.DataFrame) -> float:
-    """Expected calibration error: how far scores are from the fraction that is true, on average over the scores."""
+    """Expected calibration error: how far scores are from the fraction that is true, on average over the scores.
+
+    NaN where there is no score.
+    """
+    if bins.empty:
+        return float("nan")
     return float(np.average((bins["mean_predicted"] - bins["fraction_positive"]).abs(), weights=bins["count"]))

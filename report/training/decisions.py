@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from core.paths import CALIBRATION_NAME
-from predict.decide.calibration import calibration_error, log_loss, reliability_bins
+from predict.decide.calibration import BIN_COLUMNS, calibration_error, log_loss, reliability_bins
 from predict.decide.fitted_params import read_params
 from predict.decide.threshold_search import METRICS, count_decisions
 from predict.output.summary import METRIC_NAMES, SubmissionSummary
@@ -34,7 +34,7 @@ def measure_calibration(summary: SubmissionSummary, run_dir: Path, activation: A
 
 def chart_reliability(measured: dict[str, dict[str, Any]]) -> Chart | None:
     """The fraction of positives among scores of about the same height, beside the diagonal of perfect calibration."""
-    tables = {when: pd.DataFrame(measures["reliability"]) for when, measures in measured.items()}
+    tables = {when: pd.DataFrame(measures["reliability"], columns=BIN_COLUMNS) for when, measures in measured.items()}
     lines = [
         Line(when, pick_colour(number), list(zip(bins["mean_predicted"], bins["fraction_positive"], strict=True)))
         for number, (when, bins) in enumerate(tables.items())

@@ -120,6 +120,17 @@ def test_reliability_of_a_few_scores_by_hand() -> None:
     assert of_all["high"].iloc[-1] == 1.0
 
 
+def test_no_score_is_the_highest_of_scores_that_are_all_0() -> None:
+    truth, scores = np.eye(3, dtype=np.float32), np.array([[0, 0, 0], [0, 0.9, 0.1], [0.2, 0, 0]], np.float32)
+    bins = reliability_bins(truth, scores, "softmax")
+    assert bins[["count", "fraction_positive"]].to_numpy().tolist() == [[1, 0.0], [1, 1.0]]
+    assert calibration_error(bins) == pytest.approx((0.2 + 0.1) / 2)
+    assert reliability_bins(truth, scores, "sigmoid")["count"].sum() == 9
+    nothing = reliability_bins(truth, 0 * scores, "softmax")
+    assert nothing.empty
+    assert np.isnan(calibration_error(nothing))
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
