@@ -1,6 +1,7 @@
 """The rules of the house: which floor may import which, scripts stand alone, the README speaks the truth."""
 
 import ast
+import os
 import re
 import shlex
 import subprocess
@@ -360,6 +361,21 @@ def test_tests_of_pages_leave_screenshots() -> None:
     tests = [path for path in (ROOT / "tests").rglob("test_*.py") if "with open_browser(" in path.read_text("utf-8")]
     assert len(tests) > 3
     assert not [path.name for path in tests if "keep_screenshot(" not in path.read_text("utf-8")]
+
+
+@pytest.mark.parametrize("status", [0, 1])
+def test_the_check_of_a_change_names_where_screenshots_are_kept(tmp_path: Path, status: int) -> None:
+    for name, content in {"make": f'echo "$1 $SCREENSHOTS"; exit {status}', "chromedriver": ""}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{content}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if name != "SCREENSHOTS"}
+    environment["PATH"] = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    ended = subprocess.run([ROOT / ".ci" / "run"], env=environment, capture_output=True, text=True)
+    folder = ROOT / "test-artifacts"
+    called = [f"{target} {folder}" for target in ("check", "test")]
+    assert ended.returncode == status
+    assert ended.stdout.splitlines() == [*called[: 2 - status], f"screenshots of the pages: {folder}"]
+    assert f"{folder.name}/" in (ROOT / ".gitignore").read_text().splitlines()
 
 
 def identifiers_of(path: Path) -> set[str]:
