@@ -69,6 +69,8 @@ class Tagging:
             self._scoring.check(peer)
             with _refusals(name or ""):
                 async with receive_files(request, self._uploads, self.max_bytes, max_files) as files:
+                    if name and len(files) > 1:
+                        raise HTTPException(400, f"name is for one recording, this form has {len(files)}: leave it out")
                     if len(files) == 1:
                         return [await self._tag_file(request, peer, name or files[0].name or "recording", files[0])]
                     return [await self._try_file(request, peer, file) for file in files]
@@ -143,7 +145,8 @@ def build_app(service: InferenceService, info: ServerInfo, limits: Limits, rules
     ) -> TagResponses:
         """The labels of the recording that is the request's body, in any format, or of each file of a form.
 
-        `name` names a recording in the response, where a form does not; without `windows` the response is short.
+        `name` names a single recording in the response, also that of a form; files of a form have their own names. With
+        `windows=false` the response is short.
         """
         tagged = await tagging.tag(request, name)
         if not windows:

@@ -2,8 +2,9 @@
 
 import asyncio
 import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -17,7 +18,7 @@ from predict.decide.fitted_params import Thresholds, window_min_scores
 from predict.inference.recordings import score_recording
 from predict.inference.run_loader import TrainedRun
 from predict.inference.score_cache import RecordingScores
-from predict.output.detections import Detection, DetectionFilter, detect
+from predict.output.detections import DetectionFilter, detect
 from serve.scoring_queue import ScoringQueue
 from train.evaluate.window_scorer import WindowScores
 from train.evaluate.windows import WindowChunk
@@ -25,8 +26,8 @@ from train.evaluate.windows import WindowChunk
 ENDED = "the server is ending"
 DECODERS_PER_CORE = 2
 """Recordings of which the first windows are decoded at a time: more are no faster, and each process takes memory."""
-MAX_WAIT_S = 2.0
-"""Longest wait to be one of them: a recording of which none comes holds nobody up."""
+MAX_TURN_S = 5.0
+"""How long a recording is one of them: one of which no window comes holds nobody up."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,16 @@ class WindowTable:
 
 
 @dataclass(frozen=True)
+class LabelSpan:
+    """Where a label lies in a recording, at its windows' highest score."""
+
+    start_s: float
+    end_s: float
+    label: str
+    score: float
+
+
+@dataclass(frozen=True)
 class TagResponse:
     """The prediction for one recording; scores are probabilities, times seconds of the recording."""
 
@@ -47,7 +58,7 @@ class TagResponse:
     labels: list[str]
     """Those decided on."""
     scores: dict[str, float]
-    detections: list[Detection]
+    detections: list[LabelSpan]
     """Where labels lie: consecutive windows joined."""
     warning: str = ""
     """What of the recording could not be read."""
@@ -97,14 +108,32 @@ class InferenceService:
             cancelled.set()
             self._pending.discard(cancelled)
 
+    @contextmanager
+    def _take_turn(self) -> Iterator[Callable[[], None]]:
+        """Wait for a turn to be decoded; yield what ends it, as MAX_TURN_S and the end of `with` do."""
+        self._decoding.acquire()
+        ended = threading.Lock()
+
+        def end_turn() -> None:
+            if ended.acquire(blocking=False):
+                self._decoding.release()
+
+        timer = threading.Timer(MAX_TURN_S, end_turn)
+        timer.start()
+        try:
+            yield end_turn
+        finally:
+            timer.cancel()
+            end_turn()
+
     def _score(self, path: Path, cancelled: threading.Event) -> RecordingScores:
         """The windows of a recording, which is decoded when it is its turn."""
-        with ExitStack() as turn:
-            if self._decoding.acquire(timeout=MAX_WAIT_S):
-                turn.callback(self._decoding.release)
+        with self._take_turn() as end_turn:
+            if cancelled.is_set():
+                raise Cancelled
 
             def score_chunk(chunk: WindowChunk, n_scored: int) -> WindowScores:
-                turn.close()
+                end_turn()
                 return self._queue.score(chunk, n_scored, cancelled)
 
             return score_recording(
@@ -124,6 +153,8 @@ class InferenceService:
         labels, decided = self.run.labels, self.thresholds.decide(prediction.scores)
         filters = DetectionFilter(window_min_scores(self.thresholds, self.run.prediction), merge=True)
 
+        detections = [one.rounded() for one in detect(prediction, labels, filters)]
+
         def by_label(values: np.ndarray) -> dict[str, Any]:
             return dict(zip(labels, np.round(values.astype(float), 6).tolist(), strict=True))
 
@@ -132,7 +163,7 @@ class InferenceService:
             duration_s=round(scores.duration_s, 3),
             labels=[label for label, given in zip(labels, decided, strict=True) if given],
             scores=by_label(prediction.scores),
-            detections=[one.rounded() for one in detect(prediction, labels, filters)],
+            detections=[LabelSpan(one.start_s, one.end_s, one.label, one.score) for one in detections],
             warning=scores.warning,
             windows=WindowTable(
                 start_s=np.round(prediction.start_s, 3).tolist(),
