@@ -130,9 +130,17 @@ def request_tags(port: int, recordings: Sequence[bytes]) -> None:
                 raise RuntimeError(f"status {status}: {body.decode()}")
 
 
-def memory_mb(process: psutil.Process) -> float:
-    """Resident memory of a process and its children."""
-    return sum(each.memory_info().rss for each in [process, *process.children(recursive=True)]) / 2**20
+def memory_mb(process: psutil.Process) -> tuple[float, float, int]:
+    """Resident memory of a process, of its children, and their number."""
+    children = process.children(recursive=True)
+    own, theirs = (sum(each.memory_info().rss for each in some) / 2**20 for some in ([process], children))
+    return own, theirs, len(children)
+
+
+def cpu_s(process: psutil.Process) -> np.ndarray:
+    """CPU time of a process, and of its children."""
+    groups = [process], process.children(recursive=True)
+    return np.array([sum(sum(each.cpu_times()[:2]) for each in some) for some in groups])
 
 
 def soak(port: int, process: psutil.Process, recordings: Sequence[bytes], n_clients: int, seconds: float) -> None:
@@ -157,13 +165,16 @@ def soak(port: int, process: psutil.Process, recordings: Sequence[bytes], n_clie
 
     with ThreadPoolExecutor(n_clients) as clients:
         futures = [clients.submit(ask, client) for client in range(n_clients)]
-        time.sleep(seconds / 4)  # every decoder has been started
-        before_mb = memory_mb(process)
+        for quarter in range(1, 5):  # after the first, every decoder has been started
+            time.sleep(max(ends_s - seconds * (1 - quarter / 4) - time.monotonic(), 0))
+            own_mb, theirs_mb, n_decoders = memory_mb(process)
+            print(
+                f"{n_clients} clients, after {quarter * seconds / 4:g} s: server {own_mb:.0f} MB, "
+                f"{n_decoders} decoders {theirs_mb:.0f} MB, together {own_mb + theirs_mb:.0f} MB",
+                flush=True,
+            )
         answers = sum((future.result() for future in futures), Counter[str]())
-        growth_mb = memory_mb(process) - before_mb
-    print(
-        f"{n_clients} clients for {seconds:g} s: {dict(answers)}; memory {before_mb:.0f} MB, {growth_mb:+.0f} MB later"
-    )
+    print(f"{n_clients} clients for {seconds:g} s: {dict(answers)}")
 
 
 def time_requests(port: int, recordings: Sequence[bytes], n_clients: int) -> float:
@@ -172,6 +183,14 @@ def time_requests(port: int, recordings: Sequence[bytes], n_clients: int) -> flo
     with ThreadPoolExecutor(n_clients) as clients:
         list(clients.map(partial(request_tags, port), [recordings[client::n_clients] for client in range(n_clients)]))
     return time.perf_counter() - began
+
+
+def report_cpu_time(
+    n_requests: int, before_s: tuple[np.ndarray, np.ndarray], processes: tuple[psutil.Process, psutil.Process]
+) -> None:
+    """Print the CPU time of a request, where it went since `before_s`."""
+    ours, theirs = (1e3 * (cpu_s(process) - s) / n_requests for process, s in zip(processes, before_s, strict=True))
+    print(f"  CPU time a request: server {ours[0]:.1f} ms, decoders {ours[1]:.1f} ms; theirs {theirs.sum():.1f} ms")
 
 
 def make_noise(minutes: float) -> bytes:
@@ -201,14 +220,18 @@ def main() -> None:
         (Path(folder) / "fastapi_server.py").write_text(FASTAPI_SERVER)
         where = ["--cache", folder, "--submissions", folder, "--port", "0"]
         fastapi_server = run_server([f"{folder}/fastapi_server.py", str(run_dir)])
-        with run_server(["-m", "serve.run", *KEYS, *where]) as (ours, process), fastapi_server as (theirs, _):
+        with (
+            run_server(["-m", "serve.run", *KEYS, *where]) as (ours, process),
+            fastapi_server as (theirs, peer),
+        ):
             for name, recordings, n_clients in sets:
-                turns = [
-                    [time_requests(port, recordings, n_clients) for port in (ours, theirs)]
-                    for _ in range(options.rounds + 1)
-                ]
+                turns, before_s = list[list[float]](), list[tuple[np.ndarray, np.ndarray]]()
+                for _ in range(options.rounds + 1):
+                    before_s.append((cpu_s(process), cpu_s(peer)))
+                    turns.append([time_requests(port, recordings, n_clients) for port in (ours, theirs)])
                 our_s, their_s = zip(*turns[1:], strict=True)  # the first warms up
                 report_turns(name, our_s, their_s, "FastAPI + librosa server", "")
+                report_cpu_time(options.rounds * len(recordings), before_s[1], (process, peer))
             soak(ours, process, short, 32, options.soak_s)
 
 
