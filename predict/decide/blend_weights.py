@@ -4,9 +4,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize
-from scipy.special import softmax
-from scipy.stats import rankdata
 
 from core.errors import UserError
 from train.evaluate.score_table import ScoreTable
@@ -19,10 +16,16 @@ def _mean(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.tensordot(weights, scores, 1)
 
 
+def _rank(scores: np.ndarray) -> np.ndarray:
+    from scipy.stats import rankdata  # it takes half a second to import
+
+    return np.asarray(rankdata(scores, axis=1) / scores.shape[1])
+
+
 BLEND_FUNCTIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     "mean": _mean,
     "geometric": lambda scores, weights: np.exp(_mean(np.log(np.maximum(scores, EPSILON)), weights)),
-    "rank": lambda scores, weights: _mean(rankdata(scores, axis=1) / scores.shape[1], weights),
+    "rank": lambda scores, weights: _mean(_rank(scores), weights),
 }
 """Functions of scores [n_tables, n_clips, n_labels] and weights [n_tables] that add up to 1.
 
@@ -52,6 +55,9 @@ def blend_tables(tables: Sequence[np.ndarray], by: str, weights: np.ndarray) -> 
 
 def fit_weights(tables: Sequence[np.ndarray], truth: np.ndarray, by: str) -> np.ndarray:
     """Weights [n_tables] that add up to 1 and minimise the cross-entropy of the blend with `truth`."""
+    from scipy.optimize import minimize
+    from scipy.special import softmax
+
     scores = np.stack(tables).astype(np.float64)
     blend_function = BLEND_FUNCTIONS["mean" if by == "rank" else by]  # ranks are no probabilities
 
