@@ -27,7 +27,7 @@ from train.loop.load_job import load_fold_job
 TEMPLATE = Path(__file__).parent / "augmentation" / "page.html.j2"
 PAGE_NAME = "batch.html"
 MIN_WEIGHT = 0.005
-"""Labels of lower weights are not shown."""
+"""Labels of lower weights are not shown, and clips of lower shares."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -88,6 +88,11 @@ def build_clips(job: FoldJob, steps: Sequence[AugmentedClips], n_jobs: int) -> l
                 "labels": [
                     (names[label], float(each.y[number, label]))
                     for label in torch.nonzero(each.y[number] >= MIN_WEIGHT).flatten().tolist()
+                ],
+                "partners": [
+                    (training_set.frame_bank.clips[other], share)
+                    for other, share in sorted(each.shares[number].items(), key=lambda item: -item[1])
+                    if other != row and share >= MIN_WEIGHT
                 ],
             }
             for each in steps

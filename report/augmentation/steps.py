@@ -12,6 +12,8 @@ from train.augment.pipeline import AUGMENTATION_ORDER
 from train.loop.fold_job import FoldJob
 
 BEFORE, AFTER_ALL = "before", "after all"
+MARK = 0.25
+"""The target that marks a clip, to find its shares: below that of a label, by which clips may be balanced."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class AugmentedClips:
     """float32 [n_clips, n_frames, n_bins] in the unit of the features."""
     y: Tensor
     """float32 [n_clips, n_labels] targets of 0 to 1."""
+    shares: list[dict[int, float]]
+    """Of each clip, the rows mixed into it, its own too, with their shares: of power, of values for mixup."""
 
 
 def augmentation_probabilities(job: FoldJob) -> dict[str, float]:
@@ -45,8 +49,21 @@ def augment_first_clips(job: FoldJob, n_clips: int) -> Iterator[AugmentedClips]:
     none: dict[str, Any] = dict.fromkeys(keys, 0.0)
     changes = {BEFORE: none} | {key.removesuffix("_probability"): none | {key: 1.0} for key in keys} | {AFTER_ALL: {}}
     for step, values in changes.items():
-        training = replace(job.recipe.training, **values)
-        batches = replace(job, recipe=replace(job.recipe, training=training)).batches(0)
-        n_batches = -(-n_clips // training.batch_size)
-        rows, x, y = zip(*((each.rows, each.x, each.y) for each in itertools.islice(batches, n_batches)), strict=True)
-        yield AugmentedClips(step, *(torch.cat(values)[:n_clips] for values in (rows, x, y)))
+        rows, x, y = draw_first_batches(job, n_clips, values)
+        marked = rows.unique()
+        columns = torch.arange(len(job.training_set.targets))[:, None] == marked
+        training_set = replace(job.training_set, targets=torch.cat([job.training_set.targets, MARK * columns], 1))
+        marking = values | {"label_mixing": "proportional"}
+        _, _, mixed = draw_first_batches(replace(job, training_set=training_set), n_clips, marking)
+        weights = mixed[:n_clips, -len(marked) :] / MARK
+        shares = [{int(marked[column]): float(each[column]) for column in torch.nonzero(each)} for each in weights]
+        yield AugmentedClips(step, rows[:n_clips], x[:n_clips], y[:n_clips], shares)
+
+
+def draw_first_batches(job: FoldJob, n_clips: int, values: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows, frames and targets of the first batches that hold `n_clips`, with these values of section training."""
+    training = replace(job.recipe.training, **values)
+    batches = replace(job, recipe=replace(job.recipe, training=training)).batches(0)
+    first = itertools.islice(batches, -(-n_clips // training.batch_size))
+    rows, x, y = zip(*((each.rows, each.x, each.y) for each in first), strict=True)
+    return torch.cat(rows), torch.cat(x), torch.cat(y)

@@ -1,5 +1,7 @@
 """make batch: the page shows what the training gets, sound has the frames it was made of, names stay text."""
 
+import itertools
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -80,6 +82,17 @@ def test_the_last_step_is_the_batch_that_trains_the_network(run_paths: RunPaths)
     assert all(torch.equal(steps[step].y, before.y) for step in ("gain", "noise", "time_roll"))
     assert torch.equal(steps["crossfade"].y.unique(), torch.tensor([0.0, 1.0]))  # a union
     assert ((steps["mixup"].y > 0) & (steps["mixup"].y < 1)).any()
+    mixed = steps["mixup"]  # values and labels are sums of the batch's by their shares
+    for index, shares in enumerate(mixed.shares):
+        places = [before.rows.tolist().index(row) for row in shares]
+        crops = itertools.product(*(before.x[before.rows == row] for row in shares))  # a clip may have two in a batch
+        weights = torch.tensor(list(shares.values()))
+        assert len(shares) == 2 and weights.sum() == pytest.approx(1)
+        assert torch.allclose(mixed.y[index], weights @ before.y[places], atol=1e-6)
+        expected = [torch.einsum("i,ijk", weights, torch.stack(some)) for some in crops]
+        assert any(torch.allclose(mixed.x[index], each, atol=1e-3) for each in expected)
+    assert all(each == {row: 1} for row, each in zip(before.rows.tolist(), before.shares, strict=True))
+    assert all(len(each) == 2 and sum(each.values()) == pytest.approx(1) for each in steps["crossfade"].shares)
     assert len(next(augment_first_clips(job, 3)).x) == 3 and len(next(augment_first_clips(job, 4)).x) == 4
 
 
@@ -137,6 +150,10 @@ def test_the_page_shows_each_step_and_names_stay_text(browser: webdriver.Chrome,
         assert {label for label, _, _ in weights} <= set(LABELS)
         assert sum(float(weight) for _, _, weight in weights) == pytest.approx(1, abs=0.011)
     assert any(len(weights) == 2 for weights in mixed)
+    partners = script("return [...document.querySelectorAll('[data-step=mixup] .mixed')].map(e => e.textContent)")
+    assert len(partners) == 3
+    assert all(re.fullmatch(r'mixed with train\d <b>"é"</b>\.wav \(\d+ %\)', each) for each in partners)
+    assert not script("return document.querySelector('[data-step=gain] .mixed')")
     assert script("return [...document.querySelectorAll('img')].every(each => each.naturalWidth > 0)")
     assert "50 %" in script("return document.querySelector('table').textContent")
     assert script("return document.documentElement.scrollWidth <= innerWidth")
