@@ -1,9 +1,7 @@
 """SCRIPT make report: a trained run by its out-of-fold clips, as one self-contained HTML page."""
 
-import platform
 from collections import Counter
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +41,6 @@ from train.loop.epoch_log import read_logs, sum_minutes
 from train.runs.run_folder import find_corrections
 
 TEMPLATE = Path(__file__).parent / "training" / "page.html.j2"
-PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn")
-"""Their versions are named."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -158,7 +154,7 @@ def describe_decisions(summary: SubmissionSummary, run_dir: Path, run: TrainedRu
 
 
 def describe_network(run: TrainedRun, n_bins: int) -> dict[str, Any]:
-    """The first network, the recipe that it was trained by, and versions of today."""
+    """The first network, the recipe that it was trained by, and what networks were trained with."""
     fold, (network, *_) = next(iter(run.folds.items()))
     window, _ = window_and_hop_frames(run.prediction, run.frames_per_second)
     return {
@@ -168,7 +164,7 @@ def describe_network(run: TrainedRun, n_bins: int) -> dict[str, Any]:
         "filters": picture_filters(network, run.recipe.features.sample_rate_hz),
         "window_s": window / run.frames_per_second,
         "recipe_yaml": yaml.safe_dump(as_dict(run.recipe), sort_keys=False, allow_unicode=True),
-        "versions": {"Python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "versions": run.versions,
     }
 
 

@@ -43,6 +43,8 @@ class TrainedRun:
     """int64 hashes of the clips that the networks of each fold were trained on (train.runs.seen_clips)."""
     trained_frames: dict[int, Tensor]
     """int64 [n_clips, 2]: hashes of the names and frames of these clips."""
+    versions: dict[str, list[str]]
+    """Of Python, packages and the device, by name, those that its networks were trained with."""
 
     @property
     def networks(self) -> list[AudioNetwork]:
@@ -84,6 +86,7 @@ def load_run(run_dir: Path, prediction: Prediction, device: torch.device | str =
     folds: dict[int, list[AudioNetwork]] = {}
     seen_clips: dict[int, Tensor] = {}
     trained_frames: dict[int, Tensor] = {}
+    versions: dict[str, list[str]] = {}
     for path, checkpoint in checkpoints.items():
         same_features = parse_checkpoint_recipe(path, checkpoint).features == recipe.features
         if checkpoint.labels != first.labels or not same_features:
@@ -93,8 +96,10 @@ def load_run(run_dir: Path, prediction: Prediction, device: torch.device | str =
         seen_clips[checkpoint.fold] = union(seen_clips.get(checkpoint.fold, NO_CLIPS), checkpoint.seen_clips)
         before = trained_frames.get(checkpoint.fold, NO_FRAMES)
         trained_frames[checkpoint.fold] = torch.cat([before, checkpoint.trained_frames])
+        for name, version in checkpoint.versions.items():
+            versions[name] = [*dict.fromkeys([*versions.get(name, []), version])]
     fps, temperatures = first.frames_per_second, Temperatures()
-    run = TrainedRun(folds, labels, recipe, prediction, fps, digest, temperatures, seen_clips, trained_frames)
+    run = TrainedRun(folds, labels, recipe, prediction, fps, digest, temperatures, seen_clips, trained_frames, versions)
     if prediction.mode == "dense" and not all(map(supports_dense, run.networks)):
         network = recipe.network
         clipwise = "network.normalise clip" if network.normalise == "clip" else f"network {network.name}"

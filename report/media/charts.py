@@ -92,17 +92,16 @@ def make_chart(
     if not kept:
         return None
     xs, ys = zip(*(point for line in kept for point in line.points), strict=True)
-    x_ticks, y_ticks = (
-        find_ticks(*(given or (min(values), max(values)))) for given, values in ((x_range, xs), (y_range, ys))
-    )
-    return Chart(title, x_label, kept, x_ticks, y_ticks, vertical_lines)
+    are_counts = all(isinstance(x, int) for x in xs)  # of epochs: there is none between two
+    x_ticks = find_ticks(*(x_range or (min(xs), max(xs))), are_counts=are_counts)
+    return Chart(title, x_label, kept, x_ticks, find_ticks(*(y_range or (min(ys), max(ys)))), vertical_lines)
 
 
-def find_ticks(low: float, high: float) -> list[float]:
-    """At most MAX_TICKS + 1 round numbers, the first not above `low` and the last not below `high`."""
+def find_ticks(low: float, high: float, *, are_counts: bool = False) -> list[float]:
+    """At most MAX_TICKS + 1 round numbers (whole ones of counts), from at most `low` to at least `high`."""
     if low == high:
         low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
-    is_integer = low == int(low) and high == int(high) and high - low > 1
+    is_integer = low == int(low) and high == int(high) and high - low > (0 if are_counts else 1)
     locator = MaxNLocator(MAX_TICKS, steps=[1, 2, 5, 10], integer=is_integer)
     ticks = [float(f"{tick:.6g}") for tick in locator.tick_values(low, high)]
     first = max((index for index, tick in enumerate(ticks) if tick <= low), default=0)

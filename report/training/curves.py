@@ -21,5 +21,9 @@ def chart_logs(logs: Mapping[str, pd.DataFrame]) -> list[Chart]:
 
     losses = [*lines("train_loss", ", training", dashed=True), *lines("val_loss", ", held-out clips")]
     metrics = [make_chart(f"{name} of held-out clips", "epoch", lines(key)) for key, name in METRIC_NAMES.items()]
-    charts = [make_chart("loss", "epoch", losses), *metrics, make_chart("learning rate", "epoch", lines("lr"))]
+    charts = [
+        make_chart("loss", "epoch", losses),
+        *metrics,
+        make_chart("learning rate at the end of an epoch", "epoch", lines("lr")),
+    ]
     return [chart for chart in charts if chart]

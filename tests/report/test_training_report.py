@@ -1,6 +1,8 @@
 """make report, by its command line: the page of a run that was trained on seconds of tones, in a browser."""
 
+import platform
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from tests.browser import keep_screenshot, open_browser, wait_until
 from tests.predict.conftest import FEATURES, LABELS, TinyRun, make_tiny_run
 from train import fit
 from train.data.corrected_clips import read_corrected_clips
+from train.runs.checkpoint import load_checkpoint
+from train.runs.run_folder import find_best_checkpoints
 
 FEATURE_KEYS = [f"--features.{key}={value}" for key, value in as_dict(FEATURES).items() if value not in (None, [])]
 OPTIONS = ["--training.epochs", "2", "--training.batch_size", "2", "--training.crop_seconds", "0.5", "--device", "cpu"]
@@ -70,9 +74,17 @@ def test_curves_are_those_of_the_log(trained: TinyRun, script: Callable[..., Any
     log = pd.read_csv(trained.run_paths.run_dir / "fold1" / "log.csv")
     assert f"fold1, training {log['train_loss'].iloc[-1]:.4g}" in loss
     assert f"fold1, held-out clips {log['val_loss'].iloc[-1]:.4g}" in loss
-    assert any(label.startswith("learning rate") for label in charts)
+    assert any(label.startswith("learning rate at the end of an epoch") for label in charts)
     lines = script("[...document.querySelector('figure').querySelectorAll('polyline')].map(each => each.points.length)")
     assert lines == [2] * 4
+
+
+def test_the_page_names_what_the_networks_were_trained_with(trained: TinyRun, script: Callable[..., Any]) -> None:
+    versions = {load_checkpoint(path).versions["torch"] for path in find_best_checkpoints(trained.run_paths.run_dir)}
+    assert versions == {version("torch")}
+    text = script("document.body.innerText")
+    assert f"Trained with Python {platform.python_version()}, torch {version('torch')}, torchvision " in text
+    assert ", device CPU." in text
 
 
 def test_labels_have_the_metrics_of_make_train(trained: TinyRun, script: Callable[..., Any]) -> None:

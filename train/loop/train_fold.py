@@ -25,6 +25,7 @@ from train.loop.train_step import train_step
 from train.networks.factory import AudioNetwork
 from train.networks.weight_files import WeightFileError, check_finite
 from train.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from train.runs.versions import list_versions
 
 MIN_LOSS_SCALE = 2.0**-10
 """Of float16's loss, which begins at 2**16 and is halved after each step that is skipped."""
@@ -195,5 +196,6 @@ def make_checkpoint(
         metrics=row,
         seen_clips=train_state.seen_clips,
         trained_frames=job.trained_frames,
+        versions=list_versions(job.device),
         resume=train_state.state_dict() | resume if resumable else None,
     )

@@ -41,6 +41,8 @@ class Checkpoint:
     """int64 hashes of the clips it was trained on, in the run it started from too (train.runs.seen_clips)."""
     trained_frames: Tensor = NO_FRAMES
     """int64 [n_clips, 2]: hashes of the names and frames of its training clips (train.runs.seen_clips)."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Of Python and packages, and the device, by name, as it was trained."""
     resume: dict[str, Any] | None = None
     """In last.pt, the state from which training goes on."""
     format: int = FORMAT

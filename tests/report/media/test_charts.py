@@ -32,3 +32,9 @@ def test_ticks_enclose_what_is_drawn(low: float, high: float) -> None:
     assert ticks[0] <= low + 1e-9
     assert ticks[-1] >= high - 1e-9
     assert len(ticks) <= 8
+
+
+def test_there_is_no_tick_between_two_epochs() -> None:
+    chart = make_chart("loss", "epoch", [Line("a", "red", [(1, 0.5), (2, 0.25)])])
+    assert chart
+    assert chart.x_ticks == [1, 2]
