@@ -22,7 +22,7 @@ from core.entrypoint import run_script
 from tests.make_commands import run_in_process
 
 root, keys, data = sys.argv[1:]
-run_script(lambda: run_in_process(Path(root), "train predict score inspect", keys, data=data))
+run_script(lambda: run_in_process(Path(root), "features train predict score inspect", keys, data=data))
 """
 
 
@@ -54,7 +54,7 @@ def test_no_label_ends_a_step_whose_streams_lack_its_letters(tmp_path: Path, dat
 def test_no_step_ends_at_a_letter(tmp_path: Path, data: Path) -> None:
     """Of a locale in which neither streams nor names of files are UTF-8."""
     environment = {"LC_ALL": "C", "PYTHONUTF8": "0"}
-    run_targets(tmp_path, "survey features", data, environment)
+    run_targets(tmp_path, "survey", data, environment)
     # In one process: each imports PyTorch.
     command = [sys.executable, "-c", LATER_STEPS, str(tmp_path), KEYS, str(data)]
     environment |= {"PYTHONWARNINGS": "error"}

@@ -20,7 +20,7 @@ from tests.train.factories import (
     wait_for,
     write_training_dataset,
 )
-from train.runs.checkpoint import load_checkpoint
+from train.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
 # Everything whose state a resumed run must find again: momenta, a schedule, an average, dropout, noisy clips, mixing.
 STATEFUL = (
@@ -124,14 +124,26 @@ def test_an_interrupt_in_the_first_epoch_loses_no_more_than_it(
     assert_same_run(stateful, cache)
 
 
-def kill_while_anew(cache: Path, *options: str) -> Path:
-    """Start training anew beside a finished run, kill it after an epoch of fold 1; the log of that fold."""
+def stop_while_anew(cache: Path, monkeypatch: pytest.MonkeyPatch, *options: str) -> None:
+    """Start training anew beside a finished run, and interrupt it after an epoch of fold 1."""
+
+    def save_and_stop(path: Path, checkpoint: Checkpoint) -> None:
+        save_checkpoint(path, checkpoint)
+        if path.name == "last.pt" and (checkpoint.fold, checkpoint.epoch) == (1, 1):
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("train.loop.train_fold.save_checkpoint", save_and_stop)
+        fit(cache, *options)
+
+
+def kill_while_anew(cache: Path, *options: str) -> None:
+    """The same by a kill."""
     process = start_training(cache, *options)
     log = get_run_dir(cache).with_name(".recipe.new") / "fold1" / "log.csv"
     wait_for(lambda: log.exists() and len(log.read_text().splitlines()) > 1, process)
     process.kill()
     process.communicate()
-    return log
 
 
 def test_a_finished_run_says_so_and_is_kept(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -154,6 +166,7 @@ def test_a_run_trained_anew_keeps_its_networks_until_the_new_ones_are_whole(
     finished: Path,
     tmp_path_factory: pytest.TempPathFactory,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
     anew: list[str],
 ) -> None:
     undisturbed, options = finished, TWELVE_EPOCHS
@@ -163,14 +176,19 @@ def test_a_run_trained_anew_keeps_its_networks_until_the_new_ones_are_whole(
     run_dir = get_run_dir(cache)
     (run_dir / "thresholds.json").write_text("{}")
     before = files_of(run_dir)
-    log = kill_while_anew(cache, *options, *anew)
+    if "--restart" in anew:
+        kill_while_anew(cache, *options, *anew)
+    else:
+        stop_while_anew(cache, monkeypatch, *options, *anew)
+    new_dir = run_dir.with_name(".recipe.new")
+    assert (new_dir / "fold1" / "log.csv").exists()
     assert files_of(run_dir) == before
     assert load_run(run_dir, Prediction()).folds.keys() == {0, 1, 2}
     capsys.readouterr()
     fit(cache, *options, *anew)
     assert "fold0: 12/12" in capsys.readouterr().err, "it goes on"
     assert_same_run(undisturbed, cache)
-    assert not log.parent.parent.exists()
+    assert not new_dir.exists()
     assert not (run_dir / "thresholds.json").exists(), "of the earlier networks"
     aside = run_dir.with_name("recipe-1")
     assert aside.exists() is ("--restart" not in anew)
@@ -182,12 +200,12 @@ def test_a_run_trained_anew_keeps_its_networks_until_the_new_ones_are_whole(
 
 
 def test_going_back_to_the_recipe_of_a_run_finds_it(
-    cache: Path, finished: Path, capsys: pytest.CaptureFixture[str]
+    cache: Path, finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = TWELVE_EPOCHS
     shutil.copytree(finished, cache, dirs_exist_ok=True)
     before = files_of(get_run_dir(cache))
-    kill_while_anew(cache, *options, "--training.max_lr", "1e-4")
+    stop_while_anew(cache, monkeypatch, *options, "--training.max_lr", "1e-4")
     capsys.readouterr()
     fit(cache, *options)
     assert capsys.readouterr().out.startswith("run recipe is finished")
