@@ -15,13 +15,14 @@ from jinja2 import StrictUndefined, Template
 from jsonargparse import ArgumentParser
 from safetensors.torch import save
 
-from core.entrypoint import run_script
+from core.entrypoint import log_warning, run_script
 from core.errors import UserError
 from core.files import replace_files
 from core.paths import CALIBRATION_NAME, FITTED_PARAMS_NAMES, RECIPE_NAME, THRESHOLDS_NAME, RunPaths
 from predict.decide.fitted_params import TEMPERATURE_KEYS, read_params, read_thresholds, with_window_threshold
 from predict.inference.run_loader import TrainedRun, load_run
 from predict.model_export.onnx import write_onnx
+from predict.model_export.samples_onnx import find_sample_windows, why_no_samples, write_samples_onnx
 from predict.output.ground_truth import read_oof_scores
 from preprocess.dataset.labels import write_vocabulary
 from recipe import as_dict
@@ -31,11 +32,10 @@ from train.evaluate.metrics import compute_metrics
 from train.evaluate.windows import describe_scores, window_and_hop_frames
 from train.runs.run_folder import find_corrections
 
-ONNX_NAME, LABELS_NAME, CARD_NAME = "model.onnx", "labels.csv", "README.md"
-EXPORTED_NAMES = re.compile(
-    r"fold\d+(_\d+)?\.safetensors|"
-    + "|".join(map(re.escape, (ONNX_NAME, LABELS_NAME, CARD_NAME, RECIPE_NAME, *FITTED_PARAMS_NAMES)))
-)
+ONNX_NAME, SAMPLES_ONNX_NAME = "model.onnx", "model_from_samples.onnx"
+LABELS_NAME, CARD_NAME = "labels.csv", "README.md"
+EXPORTED = (ONNX_NAME, SAMPLES_ONNX_NAME, LABELS_NAME, CARD_NAME, RECIPE_NAME, *FITTED_PARAMS_NAMES)
+EXPORTED_NAMES = re.compile(r"fold\d+(_\d+)?\.safetensors|" + "|".join(map(re.escape, EXPORTED)))
 CALIBRATION_KINDS = {
     **dict.fromkeys(TEMPERATURE_KEYS, int | float),
     "unseen_clips": int,
@@ -82,6 +82,10 @@ def write_export(folder: Path, command: Command, run: TrainedRun) -> None:
             # save_file raises no OSError where the disk is full.
             (folder / f"fold{fold}{f'_{number}' if number else ''}.safetensors").write_bytes(save(weights))
     write_onnx(folder / ONNX_NAME, run)
+    if not (reason := why_no_samples(run.recipe.features)):
+        write_samples_onnx(folder / SAMPLES_ONNX_NAME, run)
+    else:
+        log_warning(f"{SAMPLES_ONNX_NAME} is left out: {reason}")
     recipe = as_dict(run.recipe) | {"prediction": as_dict(run.prediction)}
     (folder / RECIPE_NAME).write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8")
     write_vocabulary(folder / LABELS_NAME, run.labels)
@@ -106,6 +110,8 @@ def write_card(command: Command, run: TrainedRun, *, is_tuned: bool) -> str:
         name=run_paths.run,
         window_frames=window,
         hop_frames=hop,
+        sample_windows=find_sample_windows(run),
+        why_no_samples=why_no_samples(run.recipe.features),
         is_tuned=is_tuned,
         scores=describe_scores(run.prediction),
         views={f"prediction.{key}": json.dumps(value) for key, value in views.items()},

@@ -11,6 +11,7 @@ import pytest
 from core.errors import UserError
 from predict import blend, calibrate, export, run, score, tune
 from report import inspect
+from tests.predict.conftest import skip_onnx
 from tests.train.factories import LABELS, N_BINS, OPTIONS, fit, get_run_dir, write_training_dataset
 from train import find_lr
 from train.evaluate.score_table import read_scores
@@ -71,7 +72,7 @@ def test_what_is_fitted_is_fitted_to_corrected_clips(root: Path, capsys: pytest.
 def test_a_card_and_a_blend_count_corrected_clips(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
+    skip_onnx(monkeypatch)
     export.main(arguments(root, "better"))
     card = (root / "submissions" / "better" / "model" / "README.md").read_text(encoding="utf-8")
     assert "10 training clips of 10 sources" in card

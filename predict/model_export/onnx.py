@@ -1,6 +1,7 @@
 """The networks of a run as one ONNX file: frames of windows in, probabilities out."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -30,19 +31,35 @@ class EnsembleModule(nn.Module):
         return apply_temperature(blend(torch.stack(scores), self.blend_method), self.temperature, self.activation)
 
 
+def build_ensemble(run: TrainedRun) -> EnsembleModule:
+    """A run's networks, blended, without views."""
+    return EnsembleModule(run.networks, run.prediction.blend, run.temperatures.temperature)
+
+
 def write_onnx(path: Path, run: TrainedRun) -> None:
     """Write a run's networks, blended; any number of windows, each of `prediction.window_seconds`, without views."""
-    module = EnsembleModule(run.networks, run.prediction.blend, run.temperatures.temperature).eval()
     window, _ = window_and_hop_frames(run.prediction, run.frames_per_second)
-    program = torch.onnx.export(
-        module,
-        (torch.zeros(2, window, encoding_for(run.recipe.features).n_bins),),
-        input_names=["frames"],
-        output_names=["scores"],
-        dynamic_shapes={"frames": {0: "n_windows"}},
-        dynamo=True,
-        verbose=False,
-    )
+    frames = torch.zeros(2, window, encoding_for(run.recipe.features).n_bins)
+    save_onnx(path, build_ensemble(run).eval(), {"frames": frames})
+
+
+def save_onnx(
+    path: Path, module: nn.Module, inputs: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write a module that gives `scores` as ONNX; the first axis of its `inputs`, by name, may have any length."""
+    n_windows = torch.export.Dim("n_windows")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "# The axis name: n_windows")  # that inputs share it is meant
+        program = torch.onnx.export(
+            module,
+            tuple(inputs.values()),
+            input_names=list(inputs),
+            output_names=["scores"],
+            dynamic_shapes={name: {0: n_windows} for name in inputs},
+            dynamo=True,
+            verbose=False,
+        )
     assert program is not None
+    program.model.metadata_props.update(metadata or {})
     program.save(path)
     onnx.checker.check_model(path)

@@ -143,3 +143,9 @@ def predict_frames(
     """The prediction for one clip's frames [n_frames, n_bins]."""
     (windows,) = tagger.scorer.score_clips([[frames]])
     return tagger.pool_clip(windows, start_s, duration_s)
+
+
+def skip_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Export without torch.onnx, which takes seconds."""
+    for name in ("write_onnx", "write_samples_onnx"):
+        monkeypatch.setattr(f"predict.export.{name}", lambda path, run: path.write_bytes(b"onnx"))

@@ -22,7 +22,7 @@ from predict.inference.tagger import Tagger
 from predict.model_export.onnx import write_onnx
 from recipe import Network, Prediction
 from recipe.cli import parse_command
-from tests.predict.conftest import LABELS, TinyRun, predict_frames
+from tests.predict.conftest import LABELS, TinyRun, predict_frames, skip_onnx
 from train.evaluate.score_table import write_scores
 from train.networks.factory import build_network_from_recipe
 
@@ -38,7 +38,8 @@ def test_an_export_can_be_used_without_the_run(tiny_run: TinyRun) -> None:
     write_scores(tiny_run.run_paths.oof_csv, train["clip"].tolist(), LABELS, truth)
     export.main(geometric)
     folder = tiny_run.run_paths.model_dir
-    files = ["README.md", "calibration.json", "labels.csv", "model.onnx", "recipe.yaml", "thresholds.json"]
+    files = ["README.md", "calibration.json", "labels.csv", "recipe.yaml", "thresholds.json"]
+    files += ["model.onnx", "model_from_samples.onnx"]
     weights = [f"{name}.safetensors" for name in ("fold0", "fold1")]
     assert sorted(path.name for path in folder.iterdir()) == sorted([*files, *weights])
     run = load_run(tiny_run.run_paths.run_dir, PREDICTION)
@@ -47,8 +48,11 @@ def test_an_export_can_be_used_without_the_run(tiny_run: TinyRun) -> None:
     check_papers(folder)
 
 
-def test_thresholds_of_the_middle_window_and_a_calibration_of_one_fold_are_handed_on(tiny_run: TinyRun) -> None:
+def test_thresholds_of_the_middle_window_and_a_calibration_of_one_fold_are_handed_on(
+    tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.rmtree(tiny_run.run_paths.run_dir / "fold1")
+    skip_onnx(monkeypatch)
     center = [*tiny_run.arguments, "--prediction.pooling", "center"]
     calibrate.main(center)
     tune.main(center)
@@ -91,6 +95,8 @@ def check_papers(folder: Path) -> None:
     assert (recipe["features"]["n_bins"], recipe["prediction"]["blend"]) == (24, "geometric")
     card = (folder / "README.md").read_text(encoding="utf-8")
     assert "| lwlrap | 1.0000 |" in card
+    assert "`samples` float32 [n_windows, 4156], `n_frames` int64 [n_windows]" in card
+    assert "put 128 zeros before and after" in card
     assert "6 training clips of 6 sources" in card
     assert "2 networks `cnn_small`, one a fold," in card
     assert "thresholds.json" in card
@@ -102,7 +108,7 @@ def check_papers(folder: Path) -> None:
 def test_an_export_replaces_the_one_before_whole_or_not_at_all(
     tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
+    skip_onnx(monkeypatch)
     folder = tiny_run.run_paths.model_dir
     folder.mkdir(parents=True)
     export.main(tiny_run.arguments)
@@ -136,7 +142,7 @@ def test_what_is_no_earlier_export_is_not_replaced(tiny_run: TinyRun, tmp_path: 
 
 
 def test_what_was_put_into_an_export_is_not_lost(tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
+    skip_onnx(monkeypatch)
     export.main(tiny_run.arguments)
     notes = tiny_run.run_paths.model_dir / "folder.safetensors"
     notes.write_text("mine")
@@ -148,7 +154,7 @@ def test_what_was_put_into_an_export_is_not_lost(tiny_run: TinyRun, monkeypatch:
 def test_the_card_s_command_finds_the_run(
     tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
+    skip_onnx(monkeypatch)
     run_paths = tiny_run.run_paths
     where = ["--cache", str(run_paths.cache), "--submissions", str(run_paths.submissions)]
     for name, run_name in (("tiny", "tiny"), ("esc50", "tiny"), ("my birds", "birds")):
@@ -172,7 +178,7 @@ def test_the_card_s_command_finds_the_run(
 
 
 def test_the_card_says_which_views_the_onnx_file_lacks(tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
+    skip_onnx(monkeypatch)
     card = tiny_run.run_paths.model_dir / "README.md"
     export.main(tiny_run.arguments)
     assert "views" not in card.read_text(encoding="utf-8")
@@ -183,7 +189,8 @@ def test_the_card_says_which_views_the_onnx_file_lacks(tiny_run: TinyRun, monkey
     assert f"Not in it are the views of {views}\nin `recipe.yaml`" in card.read_text(encoding="utf-8")
 
 
-def test_clips_that_are_gone_since_training_are_told(tiny_run: TinyRun) -> None:
+def test_clips_that_are_gone_since_training_are_told(tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    skip_onnx(monkeypatch)
     train = tiny_run.table[tiny_run.table["split"] == "train"]
     scores = np.full((len(train), len(LABELS)), 0.5, np.float32)
     write_scores(tiny_run.run_paths.oof_csv, train["clip"].tolist(), LABELS, scores)
@@ -193,7 +200,7 @@ def test_clips_that_are_gone_since_training_are_told(tiny_run: TinyRun) -> None:
 
 
 def test_thresholds_for_another_prediction_stay_behind(tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
+    skip_onnx(monkeypatch)
     tune.main([*tiny_run.arguments, "--prediction.pooling", "max"])
     export.main(tiny_run.arguments)
     assert not (tiny_run.run_paths.model_dir / "thresholds.json").exists()

@@ -17,7 +17,7 @@ from predict.inference.tagger import ClipPrediction
 from predict.tune import main, pool_at_thresholds
 from recipe import Network, Prediction
 from report import inspect
-from tests.predict.conftest import LABELS, TinyRun
+from tests.predict.conftest import LABELS, TinyRun, skip_onnx
 
 PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25)
 
@@ -171,7 +171,7 @@ def test_windows_and_votes_decide_as_an_earlier_instrument_recogniser_did(tiny_r
 def test_networks_that_cannot_share_windows_have_the_same_thresholds_everywhere(
     tiny_run: TinyRun, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
+    skip_onnx(monkeypatch)
     for fold in (0, 1):
         tiny_run.write_network(fold, network=Network(modulation_units=4))
     tiny_run.set_test_labels("low")
