@@ -23,7 +23,7 @@ SCRIPT  = $(PY) -m $(1) --recipe recipes/$(RECIPE).yaml --run $(RUN) $(if $(valu
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo demo_audio notes features survey baselines batch train lr calibrate tune predict blend ensemble export score inspect review report runs serve worker test check format bench bench-gpu clean
+.PHONY: help setup demo demo_audio notes features survey baselines batch train lr calibrate tune predict embed similar blend ensemble export score inspect review report runs serve worker test check format bench bench-gpu clean
 
 help:  ## this list
 	@grep -E '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -89,6 +89,12 @@ tune: setup  ## thresholds of a run, on out-of-fold scores
 predict: setup  ## networks -> submissions/RUN/submission.csv (INPUT=folder_or_file for recordings of no dataset)
 	$(call SCRIPT,predict.run,--jobs $(JOBS) $(if $(value INPUT),--input $(call quoted,$(value INPUT)) $(on_cluster)))
 
+embed: setup  ## embeddings of windows -> submissions/RUN/embeddings.parquet (INPUT=folder_or_file for recordings of no dataset)
+	$(call SCRIPT,predict.embed,--jobs $(JOBS) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
+
+similar: setup  ## the places most like TO=clip.wav, by the embeddings of make embed (INPUT=...)
+	$(call SCRIPT,predict.similar,$(if $(value TO),--to $(call quoted,$(value TO))) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
+
 blend: setup  ## submissions of RUNS="a b c" -> submissions/RUN/submission.csv
 	$(call SCRIPT,predict.blend,--runs $(RUNS))
 
@@ -98,7 +104,7 @@ ensemble: setup  ## features, train and predict of RECIPES="a b" on the same DAT
 	@set -e; for recipe in $(RECIPES); do $(MAKE) --no-print-directory features train predict RECIPE=$$recipe RUN=$$recipe; done
 	$(call SCRIPT,predict.blend,--runs $(RECIPES))
 
-export: setup  ## submissions/RUN/model to hand on: weights, ONNX, recipe, labels, thresholds, model card
+export: setup  ## submissions/RUN/model to hand on: weights, ONNX from frames and from sound, recipe, labels, model card
 	$(call SCRIPT,predict.export)
 
 score: setup  ## score submissions/RUN/submission.csv (TRUTH=file.csv or a table of events, or the dataset's own labels)
@@ -110,7 +116,7 @@ inspect: setup  ## a summary of the result, and submissions/RUN/report.html (AGA
 review: setup  ## clips of detections in INPUT to listen to and judge; then precision by score, thresholds, training data
 	$(call SCRIPT,report.review,--jobs $(JOBS) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
 
-report: setup  ## a page of a trained run: curves, labels, confusions, clips to check; submissions/RUN/training_report.html
+report: setup  ## a page of a trained run: curves, labels, confusions, a map of clips, clips to check; submissions/RUN/training_report.html
 	$(call SCRIPT,report.training_report,--jobs $(JOBS))
 
 runs: setup  ## all runs side by side: scores, spread, curves, differing keys; cache/runs.html

@@ -15,6 +15,9 @@ SUBMISSION_NAME, WINDOWS_NAME, DECISIONS_NAME, FAILED_NAME, WARNINGS_NAME = PRED
 EVENT_METRICS_NAME, REPORT_NAME, PROVENANCE_NAME = "event_metrics.csv", "report.html", "provenance.json"
 PREDICTION_NAMES = (*PREDICTION_TABLES, EVENT_METRICS_NAME, REPORT_NAME, PROVENANCE_NAME)
 """The files of a prediction, in a folder of submissions/."""
+EMBEDDING_NAMES = ("embeddings_failed.csv", "embeddings_warnings.csv", "embeddings.parquet")
+EMBEDDINGS_FAILED_NAME, EMBEDDINGS_WARNINGS_NAME, EMBEDDINGS_NAME = EMBEDDING_NAMES
+SIMILAR_NAME = "similar.csv"
 TRAINING_REPORT_NAME = "training_report.html"
 
 

@@ -24,6 +24,8 @@ SCRIPTS = {
     "calibrate": "predict.calibrate",
     "tune": "predict.tune",
     "predict": "predict.run",
+    "embed": "predict.embed",
+    "similar": "predict.similar",
     "blend": "predict.blend",
     "export": "predict.export",
     "score": "predict.score",
@@ -31,7 +33,7 @@ SCRIPTS = {
     "review": "report.review",
     "serve": "serve.run",
 }
-WITHOUT_JOBS = {"lr", "blend", "export", "score"}
+WITHOUT_JOBS = {"lr", "similar", "blend", "export", "score"}
 
 
 def output_options(root: Path) -> str:

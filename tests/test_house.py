@@ -291,10 +291,10 @@ def test_make_help_lists_every_target() -> None:
 
 def test_make_quotes_folders_and_files() -> None:
     folder = 'Bob\'s $(x) $HOME "field" recordings #1$'
-    variables = [f"{name}={folder}" for name in ("DATA", "INPUT", "TRUTH")]
-    command = ["make", "-n", "-o", ".venv/.ready", "predict", "score", *variables]
+    variables = [f"{name}={folder}" for name in ("DATA", "INPUT", "TRUTH", "TO")]
+    command = ["make", "-n", "-o", ".venv/.ready", "predict", "score", "similar", *variables]
     lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert [shlex.split(line).count(folder) for line in lines if " -m " in line] == [2, 3]
+    assert [shlex.split(line).count(folder) for line in lines if " -m " in line] == [2, 3, 3]
 
 
 def test_make_calls_the_script_of_each_target_with_its_variables() -> None:
@@ -303,10 +303,13 @@ def test_make_calls_the_script_of_each_target_with_its_variables() -> None:
         "blend": "--runs a b",
         "predict": "--input in",
         "review": "--input in",
+        "embed": "--input in",
+        "similar": "--to clip.wav --input in",
         "serve": "--port 7",
     }
     options |= dict.fromkeys(("score", "inspect"), "--input in --truth true.csv")
     variables = ["RECIPE=esc50", "RUN=r", "JOBS=3", "FOLDS=0,2", "RUNS=a b", "INPUT=in", "TRUTH=true.csv", "PORT=7"]
+    variables.append("TO=clip.wav")
     command = ["make", "-n", "-o", ".venv/.ready", *SCRIPTS, *variables, "ARGS=--x y"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     lines = {line.split()[2]: shlex.split(line)[1:] for line in printed.splitlines() if " -m " in line}

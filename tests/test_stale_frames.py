@@ -13,11 +13,11 @@ import soundfile
 import torch
 
 from core.errors import UserError
-from predict import blend, calibrate, export, run, score, tune
+from predict import blend, calibrate, embed, export, run, score, tune
 from preprocess import features
 from recipe.cli import parse_command
 from report import inspect
-from tests.predict.conftest import LABELS, TinyRun, tiny_run  # noqa: F401 (a fixture)
+from tests.predict.conftest import LABELS, TinyRun, skip_onnx, tiny_run  # noqa: F401 (a fixture)
 from train import find_lr, fit
 from train.data.training_set import load_training_set
 from train.evaluate.score_table import write_scores
@@ -106,6 +106,7 @@ STEPS: dict[str, tuple[Callable[[Sequence[str]], object], str]] = {
     "inspect": (inspect.main, "--no_maps"),
     "blend": (blend.main, "--run both --runs tiny --fit"),
     "export": (export.main, ""),
+    "embed": (embed.main, ""),
 }
 FEATURES = "--features.sample_rate_hz 8000 --features.n_fft 256 --features.hop_length 100 --features.fmax_hz 4000"
 
@@ -129,7 +130,7 @@ def test_every_step_refuses_tables_of_other_frames(
     replaced: TinyRun, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     main, options = STEPS[name]
-    monkeypatch.setattr(export, "write_onnx", lambda path, run: path.write_bytes(b"onnx"))
+    skip_onnx(monkeypatch)
     with pytest.raises(UserError, match=r"clips\.csv was not written together with .*features\.h5.*run make features"):
         main([*replaced.arguments, *FEATURES.split(), *options.split()])
 

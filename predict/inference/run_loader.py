@@ -63,6 +63,17 @@ class TrainedRun:
         temperatures = self.temperatures
         return Tagger(scorer, self.labels, temperatures.temperature if fold is None else temperatures.fold_temperature)
 
+    def embedder(self, fold: int) -> Tagger:
+        """The first network of `fold` without its last layer: its predictions have embeddings in place of scores.
+
+        A clip's is the mean of its windows'. Raises UserError where the run has no such fold.
+        """
+        if fold not in self.folds:
+            raise UserError(f"--fold {fold}: the run has networks of folds {', '.join(map(str, sorted(self.folds)))}")
+        network = fuse_conv_bn(self.folds[fold][0]).embedder()
+        prediction = replace(self.prediction, pooling="mean", blend="mean", view_shifts_s=[], view_gains_db=[])
+        return Tagger(WindowScorer([network], prediction, self.frames_per_second, self.recipe.training.precision), [])
+
 
 def fuse_conv_bn(network: AudioNetwork) -> AudioNetwork:
     """A copy of a network in eval mode, with batch normalisation folded into the convolutions before it."""

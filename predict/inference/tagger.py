@@ -19,9 +19,9 @@ class ClipPrediction:
     end_s: np.ndarray
     """[n_windows]; no window ends after the recording."""
     windows: np.ndarray
-    """Probabilities [n_windows, n_labels], blended over the networks."""
+    """Probabilities [n_windows, n_labels], blended over the networks; or embeddings [n_windows, n_values]."""
     scores: np.ndarray
-    """Probabilities [n_labels], pooled over the windows."""
+    """Probabilities [n_labels], or an embedding [n_values], pooled over the windows."""
     duration_s: float
     """Length of the recording."""
 

@@ -91,6 +91,12 @@ def check_same_frames(run_paths: RunPaths, submission: Path) -> None:
         )
 
 
+def hash_dataset_frames(run_paths: RunPaths) -> str:
+    """One digest of the frames of all clips of a dataset."""
+    table = read_clip_table(run_paths.clips_csv)
+    return hash_frames_digests(table, table["clip"].tolist())
+
+
 def source_name(source: str | None) -> str | None:
     r"""Where recordings of no dataset lie, as an absolute path; bytes that are not UTF-8 as \xff."""
     return os.fsencode(os.path.realpath(source)).decode("utf-8", "backslashreplace") if source else None

@@ -1,4 +1,4 @@
-"""Scores of the windows of clips: the one scorer of validation, prediction and the server."""
+"""Scores, or embeddings, of the windows of clips: the one scorer of validation, prediction and the server."""
 
 import copy
 import math
@@ -52,7 +52,10 @@ class WindowScores:
     start_frames: np.ndarray
     """[n_windows] int64"""
     scores: np.ndarray
-    """Probabilities float32 [n_windows, n_labels], blended over the networks; those of softmax add up to 1."""
+    """Probabilities float32 [n_windows, n_labels], blended over the networks; those of softmax add up to 1.
+
+    Of an embedder, embeddings [n_windows, n_values].
+    """
 
 
 @dataclass(frozen=True)

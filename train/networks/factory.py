@@ -1,5 +1,6 @@
 """Networks by name: frontend → trunk → columns of time → head → logits."""
 
+import copy
 from typing import Literal, Self
 
 import torch
@@ -21,7 +22,7 @@ from train.networks.torchvision_trunks import (
     extract_trunk,
 )
 
-Activation = Literal["sigmoid", "softmax"]
+Activation = Literal["sigmoid", "softmax", "none"]
 SMALL_TRUNKS = {"cnn_small": (cnn_small_trunk, 16), "resnet_small": (resnet_small_trunk, 32)}
 """The project's own trunks for spectrograms, with the frames of a time step."""
 
@@ -61,8 +62,16 @@ class AudioNetwork(nn.Module):
         return self.head(self.time_steps(x))
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Scores in [0, 1], independent or, for one label a clip, with a sum of 1."""
+        """Scores in [0, 1], independent or, for one label a clip, with a sum of 1; the embeddings of an embedder."""
+        if self.activation == "none":
+            return logits
         return logits.softmax(-1) if self.activation == "softmax" else logits.sigmoid()
+
+    def embedder(self) -> "AudioNetwork":
+        """A copy without the last linear layer: it gives that layer's input [B, n_values] in place of logits."""
+        embedder = copy.deepcopy(self)
+        embedder.head, embedder.activation = embedder.head[:-1], "none"
+        return embedder
 
     def freeze(self, *frozen: bool, batch_norm: bool = True) -> None:
         """Freeze or unfreeze each half of the trunk, running means of its normalisation layers included.

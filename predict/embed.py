@@ -1,0 +1,166 @@
+"""SCRIPT make embed: the embeddings of windows, for the clips of a dataset or for any recordings."""
+
+import threading
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from jsonargparse import ArgumentParser
+from jsonargparse.typing import NonNegativeInt
+
+from core.csv_tables import write_table
+from core.device import pick_device
+from core.entrypoint import log_warning, run_script
+from core.errors import UserError
+from core.files import replace_files
+from core.parallel import run_parallel
+from core.paths import EMBEDDING_NAMES, EMBEDDINGS_FAILED_NAME, EMBEDDINGS_NAME, EMBEDDINGS_WARNINGS_NAME
+from core.progress import progress_bar
+from predict.inference.dataset_clips import FAILED_COLUMNS, StoredClips, find_failed, score_side_by_side
+from predict.inference.recordings import find_input_files, score_recording
+from predict.inference.run_loader import TrainedRun, load_run, warn_if_unfinished
+from predict.inference.score_cache import RecordingScores
+from predict.inference.tagger import ClipPrediction, Tagger
+from predict.output.embeddings import write_embeddings
+from predict.output.provenance import hash_dataset_frames, source_name
+from preprocess.audio.blocks import DecodeError
+from preprocess.audio.isolated import ErrorTally, decoder_limits
+from preprocess.store.reader import open_store
+from recipe.cli import Command, add_device_options, parse_command, resolve_n_jobs
+from train.data.corrected_clips import read_corrected_clips
+from train.evaluate.window_scorer import WindowScores
+from train.evaluate.windows import WindowChunk
+from train.runs.run_folder import find_corrections
+from train.runs.seen_clips import hash_names
+
+Result = TypeVar("Result")
+
+
+def add_options(parser: ArgumentParser) -> None:
+    parser.add_argument("--input", type=str | None, help="A recording or a folder of them, instead of the dataset.")
+    parser.add_argument("--fold", type=NonNegativeInt | None, help="Whose first network; by default the lowest fold's.")
+    add_device_options(parser)
+
+
+@dataclass(frozen=True)
+class Unread:
+    """What could not be read, (clip, reason), or only in part, (clip, warning)."""
+
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    warnings: list[tuple[str, str]] = field(default_factory=list)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    command = parse_command(arguments, "Write the embeddings of windows by a network of a run.", add_options)
+    run_paths, options, unread = command.run_paths, command.options, Unread()
+    device = pick_device(options.device)
+    run = load_run(run_paths.run_dir, replace(command.recipe.prediction, calibrate=False), device)
+    warn_if_unfinished(run_paths.run_dir, run.recipe.training.epochs)
+    fold = min(run.folds) if options.fold is None else options.fold
+    tagger = run.embedder(fold)
+    prediction = tagger.scorer.prediction
+    provenance = {
+        "recipe": run_paths.name,
+        "networks": run.digest,
+        "fold": fold,
+        "source": source_name(options.input),
+        "frames": None if options.input else hash_dataset_frames(run_paths),
+        "prediction": {key: getattr(prediction, key) for key in ("window_seconds", "hop_seconds", "mode")},
+    }
+    folder = run_paths.input_dir(Path(options.input)) if options.input else run_paths.submission_dir
+    embed = embed_input if options.input else embed_dataset
+    with (
+        replace_files(folder, EMBEDDING_NAMES) as new,
+        closing(embed(command, run, fold, tagger, device, unread)) as clips,
+    ):
+        n_values = run.folds[fold][0].head[-1].in_features
+        assert isinstance(n_values, int)
+        n_windows = write_embeddings(new / EMBEDDINGS_NAME, clips, n_values, provenance)
+        if unread.failed:
+            write_table(new / EMBEDDINGS_FAILED_NAME, FAILED_COLUMNS, unread.failed)
+        if unread.warnings:
+            write_table(new / EMBEDDINGS_WARNINGS_NAME, ["clip", "warning"], unread.warnings)
+    for name, found in ((EMBEDDINGS_FAILED_NAME, unread.failed), (EMBEDDINGS_WARNINGS_NAME, unread.warnings)):
+        if found:
+            what = "could not be read" if name == EMBEDDINGS_FAILED_NAME else "are to be checked"
+            log_warning(f"{len(found)} recordings {what} ({found[0][0]}: {found[0][1]}): see {folder / name}")
+    print(f"{n_windows} windows, {n_values} values each, by the network of fold {fold}: {folder / EMBEDDINGS_NAME}")
+
+
+def embed_dataset(
+    command: Command, run: TrainedRun, fold: int, tagger: Tagger, device: torch.device, unread: Unread
+) -> Generator[tuple[str, ClipPrediction]]:
+    """Yield the embeddings of the dataset's clips, in the order of their table."""
+    run_paths, n_jobs = command.run_paths, resolve_n_jobs(command.options.jobs)
+    with open_store(run_paths.store, run.recipe.features) as store:
+        table = read_corrected_clips(run_paths, find_corrections(run_paths, command.recipe), store).table
+        unread.failed.extend(find_failed(table, store, run_paths).itertuples(index=False, name=None))
+        stored = StoredClips(store, device)
+        clips = [clip for clip in table["clip"] if clip in stored.rows]
+        n_trained = int(torch.isin(hash_names(clips), run.seen_clips[fold]).sum())
+        print(f"{len(clips)} clips, of which the network was trained on {n_trained}")
+        scored = score_side_by_side(tagger.scorer, clips, stored.read, device, n_jobs)
+        with progress_bar(len(clips), "embed", "clip") as progress:
+            for clip, windows in in_order(scored, clips):
+                yield clip, tagger.pool_clip(windows, *stored.start_and_duration(clip))
+                progress.update()
+
+
+def embed_input(
+    command: Command, run: TrainedRun, fold: int, tagger: Tagger, device: torch.device, unread: Unread
+) -> Generator[tuple[str, ClipPrediction]]:
+    """Yield the embeddings of recordings that belong to no dataset, in the order of their names.
+
+    Raises UserError where none can be read.
+    """
+    recordings = find_input_files(Path(command.options.input))
+    n_jobs = resolve_n_jobs(command.options.jobs)
+    n_parallel, limits, tally = min(n_jobs, len(recordings)), decoder_limits(command.recipe.data), ErrorTally()
+    # A GPU's memory may have room for but one.
+    turn = nullcontext() if device.type == "cpu" else threading.Lock()
+
+    def score_chunk(chunk: WindowChunk, _: int) -> WindowScores:
+        with turn:
+            return tagger.scorer.score_chunks([chunk])[0]
+
+    def embed(clip: str) -> tuple[str, RecordingScores | DecodeError]:
+        torch.set_num_threads(max(1, n_jobs // n_parallel))  # of this thread
+        try:
+            return clip, score_recording(
+                recordings[clip], tagger.scorer, run.recipe.features, limits, device, score_chunk=score_chunk
+            )
+        except DecodeError as error:
+            return clip, error
+
+    with (
+        progress_bar(len(recordings), "embed", "clip") as progress,
+        closing(run_parallel(embed, recordings, n_parallel)) as results,
+    ):
+        for clip, result in in_order(results, list(recordings)):
+            progress.update()
+            tally.add(result if isinstance(result, DecodeError) else None)
+            if isinstance(result, DecodeError):
+                unread.failed.append((clip, result.reason))
+                continue
+            unread.warnings.extend([(clip, result.warning)] if result.warning else [])
+            yield clip, tagger.pool_clip(result.windows, result.start_s, result.duration_s)
+    if len(unread.failed) == len(recordings):
+        clip, reason = unread.failed[0]
+        raise UserError(f"none of the {len(recordings)} recordings could be read ({clip}: {reason})")
+
+
+def in_order(results: Iterable[tuple[str, Result]], clips: Sequence[str]) -> Iterator[tuple[str, Result]]:
+    """Yield results by clip, which come in any order, in that of `clips`."""
+    early, n_done = dict[str, Result](), 0
+    for name, result in results:
+        early[name] = result
+        while n_done < len(clips) and clips[n_done] in early:
+            yield clips[n_done], early.pop(clips[n_done])
+            n_done += 1
+
+
+if __name__ == "__main__":
+    run_script(main)
