@@ -28,6 +28,7 @@ from report.html_pages import render_page
 from report.media.data_uris import limit_media
 from report.media.preview import AUDIO_S
 from report.media.saliency import SaliencyMapper
+from report.training.clip_map import make_clip_map
 from report.training.clips_to_check import REASONS, ClipToCheck, choose_clips, describe_clip, find_clips_to_check
 from report.training.curves import chart_logs
 from report.training.decisions import chart_reliability, chart_thresholds, measure_calibration
@@ -63,6 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         oof = summarise_out_of_fold(command, run, store, clips.table, device, n_jobs)
         paths = dict(zip(clips.table["clip"], map(Path, clips.table["path"]), strict=True))
         clip_media = ClipMedia(paths, run.recipe.features, decoder_limits(command.recipe.data), store)
+        clip_map = make_clip_map(run, store, oof, device, n_jobs)
         found = find_clips_to_check(oof)
         cards = build_cards(oof, choose_clips(found, options.clips), clip_media, run, n_jobs)
     scores = describe_scores(oof)
@@ -81,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         **describe_decisions(oof.curated, run_paths.run_dir, run),
         **describe_network(run, store.n_bins),
         one_label=run.activation == "softmax",
+        clip_map=clip_map,
     )
     page = run_paths.submission_dir / TRAINING_REPORT_NAME
     with atomic_write(page) as temporary:

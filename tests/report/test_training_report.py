@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from selenium import webdriver
+from selenium.webdriver.common.keys import Keys
 
 from core.csv_tables import read_table
 from core.errors import UserError
@@ -108,6 +109,40 @@ def test_the_confusion_matrix_is_that_of_make_train(trained: TinyRun, script: Ca
     cells = f"[...document.querySelectorAll('.matrix tbody tr')].map({row})"
     expected = pd.read_csv(trained.run_paths.run_dir / "confusion.csv", index_col="label")
     assert script(cells) == expected.to_numpy().tolist()
+
+
+def test_the_map_names_its_clips_to_the_mouse_the_keyboard_and_in_the_dark(
+    trained: TinyRun, browser: webdriver.Chrome, script: Callable[..., Any]
+) -> None:
+    points = "[...document.querySelectorAll('.map path')]"
+    titles = script(f"{points}.map(point => point.textContent)")
+    table = trained.table[(trained.table["split"] == "train") & (trained.table["fold"] == 0)]
+    assert sorted(titles) == sorted(f"{row.clip}: {row.labels}" for row in table.itertuples())
+    assert "The 3 clips of fold 0, by one network" in script("document.querySelector('.clip-map').parentNode.innerText")
+    svg, name = browser.find_element("css selector", ".map"), "document.querySelector('.clip-map output').textContent"
+    for key, expected in ((Keys.ARROW_RIGHT, 0), (Keys.ARROW_DOWN, 1), (Keys.ARROW_LEFT, 0), (Keys.ARROW_UP, 2)):
+        svg.send_keys(key)
+        assert script(name) == titles[expected]
+    script(f"{points}[1].dispatchEvent(new MouseEvent('mouseenter'))")
+    assert script(name) == titles[1]
+    assert script("document.querySelectorAll('.map .current').length") == 1
+    button = browser.find_element("css selector", ".clip-map button:last-of-type")
+    button.send_keys(Keys.ENTER)
+    alone = "[...document.querySelectorAll('.map g:not(.unchosen)')].map(group => group.dataset.group)"
+    assert script(alone) == [button.get_attribute("data-group")]
+    svg.send_keys(Keys.ARROW_RIGHT)
+    assert script(name).endswith(script(alone)[0])
+    button.send_keys(Keys.ENTER)
+    assert len(script(alone)) == 3
+    for scheme in ("light", "dark"):
+        media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
+        colours = script("[...document.querySelectorAll('.map g path')].map(point => getComputedStyle(point).fill)")
+        assert len(set(colours)) == 3
+        assert script("getComputedStyle(document.querySelector('.map')).backgroundColor") not in colours
+        script("document.querySelector('.clip-map').scrollIntoView({block: 'center'})")
+        keep_screenshot(browser, f"clip_map_{scheme}")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 @pytest.fixture
