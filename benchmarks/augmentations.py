@@ -7,6 +7,8 @@ Clips of one label each say nothing of how several are told apart at once, so mi
 are made (predict/inference/synthetic_mixtures.py). A run that is finished is not trained again.
 """
 
+from core.entrypoint import run_script
+
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
@@ -17,7 +19,6 @@ from jsonargparse.typing import PositiveInt
 
 from benchmarks.machine import describe_machine
 from core.device import pick_device
-from core.entrypoint import run_script
 from core.errors import UserError
 from core.paths import RunPaths
 from predict.decide.threshold_search import compute_metric, search_with_window_threshold

@@ -6,6 +6,8 @@ Of ESC-50's clips one official fold is the test; of the other set a third of the
 network is trained on four folds of the rest, for few epochs. What is fitted never sees the labels of the test clips.
 """
 
+from core.entrypoint import run_script
+
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -19,7 +21,6 @@ from jsonargparse.typing import PositiveInt
 from benchmarks.labelled_clips import predict_labelled_clips
 from benchmarks.machine import describe_machine
 from core.csv_tables import write_table
-from core.entrypoint import run_script
 from core.errors import UserError
 from predict.calibrate import calibration_metrics, fit_oof_temperature
 from predict.decide.threshold_search import compute_metric, search_thresholds

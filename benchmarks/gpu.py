@@ -7,6 +7,8 @@ Frames are random, in a temporary store; nothing is written elsewhere. A table i
 has its error in the table, and the exit status is then not 0.
 """
 
+from core.entrypoint import run_script
+
 import argparse
 import itertools
 import os
@@ -29,7 +31,6 @@ from benchmarks.prediction import make_untrained_tagger, time_windows
 from benchmarks.random_store import write_random_store
 from benchmarks.training import AUGMENTATIONS, MEMORY_BUDGETS, ON_DEVICE, Bench, make_job
 from core.device import BFLOAT16, peak_memory_mb, pick_device
-from core.entrypoint import run_script
 from core.errors import UserError
 from recipe import Features, Network, Prediction, Recipe, Training
 from train.data.batches import Batch

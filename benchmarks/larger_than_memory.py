@@ -8,6 +8,8 @@ and takes in what is read before its first step. Beside it stands how many crops
 is done. Frames are random, in a temporary store; augmentation and steps are those of benchmarks.training.
 """
 
+from core.entrypoint import run_script
+
 import itertools
 import multiprocessing
 import os
@@ -30,7 +32,6 @@ from benchmarks.random_store import write_random_store
 from benchmarks.training import AUGMENTATIONS, Bench, make_job, train_batches
 from core import resources
 from core.device import pick_device
-from core.entrypoint import run_script
 from core.errors import UserError
 from recipe import Recipe
 from recipe.cli import parse_command

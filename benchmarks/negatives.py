@@ -8,6 +8,8 @@ fold; the threshold of a fold's clips is tuned on the other folds' out-of-fold s
 networks are trained on. A run that is finished is not trained again.
 """
 
+from core.entrypoint import run_script
+
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +22,6 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from benchmarks.machine import describe_machine
 from core.csv_tables import read_table, write_table
-from core.entrypoint import run_script
 from core.errors import UserError
 from core.paths import RunPaths
 from predict.decide.threshold_search import compute_metric, search_thresholds

@@ -9,6 +9,8 @@ none learns longer than another; only `finetuned` adds half as many to those of 
 A run that is finished is not trained again.
 """
 
+from core.entrypoint import run_script
+
 import itertools
 import statistics
 from collections.abc import Sequence
@@ -24,7 +26,6 @@ from torch import Tensor
 
 from benchmarks.machine import describe_machine
 from core.csv_tables import read_table, write_table
-from core.entrypoint import run_script
 from core.errors import UserError
 from core.paths import RunPaths
 from predict.inference.dataset_clips import predict_stored_clips

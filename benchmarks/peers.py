@@ -8,6 +8,8 @@ defaults, one network a fold. `--epochs 1` is timed first; then as many epochs a
 peer scores is the last epoch, but for autrainer, which keeps the best epoch by a fold taken from its training clips.
 """
 
+from core.entrypoint import get_logger, run_script
+
 import json
 import statistics
 import subprocess
@@ -27,7 +29,6 @@ from jsonargparse.typing import PositiveInt
 from benchmarks.config import ROOT
 from benchmarks.machine import describe_machine
 from core.csv_tables import read_table
-from core.entrypoint import get_logger, run_script
 from core.errors import UserError
 from preprocess.features import main as make_features
 from recipe.cli import parse_command

@@ -8,6 +8,8 @@ the medians of their rounds are printed. Where the recipe has a trained run, its
 labelled, its test clips are scored both ways as well.
 """
 
+from core.entrypoint import run_script
+
 import itertools
 import os
 import statistics
@@ -29,7 +31,6 @@ from benchmarks.labelled_clips import compute_ranking_metrics, predict_labelled_
 from benchmarks.machine import describe_machine
 from benchmarks.random_store import MEAN_DB, STD_DB
 from core.device import pick_device
-from core.entrypoint import run_script
 from core.parallel import run_parallel
 from core.resources import available_cores
 from core.sandbox import cancel_sandboxes

@@ -5,6 +5,8 @@
 Needs a machine with nothing else to do, and recordings in --data. Networks are untrained; servers take turns.
 """
 
+from core.entrypoint import run_script
+
 import argparse
 import json
 import os
@@ -30,7 +32,6 @@ import torch
 from benchmarks.config import FEATURES, RECORDINGS, ROOT
 from benchmarks.random_store import MEAN_DB, STD_DB
 from benchmarks.timing import print_heading, report_turns
-from core.entrypoint import run_script
 from core.paths import RunPaths
 from preprocess.store.encoding import encoding_for
 from recipe import Recipe, as_dict

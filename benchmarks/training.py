@@ -8,6 +8,8 @@ Frames are random, in a temporary store; crops are augmented as the winner of FS
 loss, backward, clipping and optimizer. Contenders take turns, and the medians of their rounds are printed.
 """
 
+from core.entrypoint import run_script
+
 import itertools
 import statistics
 import sys
@@ -30,7 +32,6 @@ from benchmarks.dataloader import CropDataset, loader_batches
 from benchmarks.machine import describe_machine, matmul_flops_per_s
 from benchmarks.random_store import write_random_store
 from core.device import autocast_dtype, pick_device
-from core.entrypoint import run_script
 from core.resources import available_cores
 from recipe import Recipe
 from recipe.cli import parse_command

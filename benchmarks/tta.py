@@ -6,6 +6,8 @@ Choose by out-of-fold clips: each is scored by the networks that never saw it. T
 say whether the choice holds.
 """
 
+from core.entrypoint import run_script
+
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,7 +17,6 @@ from jsonargparse.typing import PositiveInt
 
 from benchmarks.labelled_clips import compute_ranking_metrics, predict_labelled_clips
 from core.device import pick_device
-from core.entrypoint import run_script
 from core.errors import UserError
 from core.resources import available_cores
 from recipe import Prediction

@@ -1,5 +1,7 @@
 """A dask cluster, whose workers run tasks in place of this machine's threads."""
 
+from core.entrypoint import log_warning
+
 import hashlib
 import logging
 import platform
@@ -14,7 +16,6 @@ from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, TypeVar
 
-from core.entrypoint import log_warning
 from core.errors import UserError
 from core.sandbox import cancel_sandboxes
 

@@ -1,11 +1,35 @@
-"""How a script starts, logs and ends: errors that users can fix become one line and an exit status."""
+"""How a script starts, logs and ends: errors that users can fix become one line and an exit status.
+
+Scripts import this module before all others, for those take seconds, and this one readies the process for them.
+"""
+
+import os
+import signal
+import sys
+
+
+def exit_at_once(number: int, _: object) -> None:
+    """End this process by a signal that comes before or after a script's `main`, when there is nothing to clean up."""
+    try:
+        os.write(2, b"earmark: interrupted\n")
+    finally:
+        os._exit(128 + number)
+
+
+def is_script() -> bool:
+    """Whether this process was started by `python -m` with a module of this project."""
+    spec, here = getattr(sys.modules["__main__"], "__spec__", None), __name__.replace(".", os.sep)
+    return spec is not None and spec.origin == __file__.replace(here, spec.name.replace(".", os.sep))
+
+
+if is_script():  # before the other imports, during which users press Ctrl-C as well
+    for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
+        if signal.getsignal(number) == default:
+            signal.signal(number, exit_at_once)
 
 import locale
 import logging
-import os
 import resource
-import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -62,24 +86,29 @@ class Terminated(KeyboardInterrupt):
 
 
 @contextmanager
-def raise_at_sigterm() -> Iterator[None]:
-    """Have SIGTERM raise Terminated in this process, not in forked ones, unless it is handled or ignored already."""
-    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
+def raise_at_signals() -> Iterator[None]:
+    """Have SIGINT raise KeyboardInterrupt, and SIGTERM Terminated, unless they are handled or ignored already.
+
+    A forked process ends by SIGTERM.
+    """
     owner = os.getpid()
 
-    def handle(number: int, _: object) -> None:
+    def handle_sigterm(number: int, _: object) -> None:
         if os.getpid() == owner:
             raise Terminated
         signal.signal(number, signal.SIG_DFL)
         signal.raise_signal(number)
 
-    signal.signal(signal.SIGTERM, handle)
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: handle_sigterm}
+    before = {number: signal.getsignal(number) for number in handlers}
+    changed = {number: handler for number, handler in before.items() if handler in (exit_at_once, signal.SIG_DFL)}
     try:
+        for number in changed:
+            signal.signal(number, handlers[number])
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number, handler in changed.items():
+            signal.signal(number, handler)
 
 
 def use_utf8() -> None:
@@ -102,8 +131,9 @@ def run_script(main: Callable[[], int | None], resume_advice: str = RESUME_ADVIC
     use_utf8()
     try:
         raise_open_file_limit()
-        with raise_at_sigterm():
+        with raise_at_signals():
             status = main()
+        sys.stdout.flush()
     except UserError as error:
         exit_with_error(str(error))
     except KeyboardInterrupt as interrupt:
@@ -120,3 +150,7 @@ def run_script(main: Callable[[], int | None], resume_advice: str = RESUME_ADVIC
         which = str(error).splitlines()[0] if str(error) else "of this machine"
         exit_with_error(f"too little memory ({which}): {OUT_OF_MEMORY_ADVICE}")
     raise SystemExit(status or 0)
+
+
+if is_script():
+    use_utf8()

@@ -1,12 +1,13 @@
 """A lock file: one process at a time works in a folder."""
 
+from core.entrypoint import log_warning
+
 from contextlib import AbstractContextManager, nullcontext
 from errno import ENOLCK, ENOSYS, ENOTSUP
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from core.entrypoint import log_warning
 from core.errors import UserError
 
 

@@ -1,12 +1,13 @@
 """SCRIPT make blend: one submission from those of several runs."""
 
+from core.entrypoint import log_warning, run_script
+
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 from jsonargparse import ArgumentParser
 
-from core.entrypoint import log_warning, run_script
 from core.errors import UserError
 from core.files import replace_files
 from core.paths import PREDICTION_NAMES, SUBMISSION_NAME, RunPaths

@@ -1,5 +1,7 @@
 """SCRIPT make calibrate: a run's temperatures, fitted on its out-of-fold scores and on unlabelled test clips."""
 
+from core.entrypoint import run_script
+
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -9,7 +11,6 @@ import pandas as pd
 import torch
 
 from core.device import pick_device
-from core.entrypoint import run_script
 from core.errors import UserError
 from core.paths import CALIBRATION_NAME, RunPaths
 from predict.decide.calibration import BIN_COLUMNS, calibration_error, fit_temperature, log_loss, reliability_bins

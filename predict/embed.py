@@ -1,5 +1,7 @@
 """SCRIPT make embed: the embeddings of windows, for the clips of a dataset or for any recordings."""
 
+from core.entrypoint import log_warning, run_script
+
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
@@ -13,7 +15,6 @@ from jsonargparse.typing import NonNegativeInt
 
 from core.csv_tables import write_table
 from core.device import pick_device
-from core.entrypoint import log_warning, run_script
 from core.errors import UserError
 from core.files import replace_files
 from core.parallel import run_parallel

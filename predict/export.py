@@ -1,5 +1,7 @@
 """SCRIPT make export: a folder to hand on, with weights, ONNX, recipe, labels, fitted parameters, a model card."""
 
+from core.entrypoint import log_warning, run_script
+
 import json
 import os
 import re
@@ -15,7 +17,6 @@ from jinja2 import StrictUndefined, Template
 from jsonargparse import ArgumentParser
 from safetensors.torch import save
 
-from core.entrypoint import log_warning, run_script
 from core.errors import UserError
 from core.files import replace_files
 from core.paths import CALIBRATION_NAME, FITTED_PARAMS_NAMES, RECIPE_NAME, THRESHOLDS_NAME, RunPaths

@@ -1,5 +1,7 @@
 """SCRIPT make predict: a submission's CSVs, for the clips of a dataset or for any recordings."""
 
+from core.entrypoint import log_warning, run_script
+
 import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -14,7 +16,6 @@ from jsonargparse.typing import ClosedUnitInterval, PositiveInt
 
 from core.csv_tables import write_table
 from core.device import pick_devices
-from core.entrypoint import log_warning, run_script
 from core.errors import UserError
 from core.file_lock import file_lock
 from core.files import replace_files

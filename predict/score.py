@@ -1,12 +1,13 @@
 """SCRIPT make score: a submission against the truth, overall and by label."""
 
+from core.entrypoint import run_script
+
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from core.entrypoint import run_script
 from core.errors import UserError
 from predict.output.event_summary import describe_events, summarise_events, write_event_metrics
 from predict.output.ground_truth import add_submission_options, submission_path

@@ -1,5 +1,7 @@
 """SCRIPT make similar: the places in recordings that are most like a clip, by the embeddings of make embed."""
 
+from core.entrypoint import log_warning, run_script
+
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,6 @@ from jsonargparse.typing import PositiveInt
 
 from core.csv_tables import write_table
 from core.device import pick_device
-from core.entrypoint import log_warning, run_script
 from core.errors import UserError
 from core.files import hash_files
 from core.paths import EMBEDDINGS_NAME, SIMILAR_NAME, RunPaths

@@ -1,5 +1,7 @@
 """SCRIPT make tune: thresholds of a run, tuned on its out-of-fold scores."""
 
+from core.entrypoint import log_warning, run_script
+
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +10,6 @@ import numpy as np
 from jsonargparse import ArgumentParser
 
 from core.device import pick_device
-from core.entrypoint import log_warning, run_script
 from predict.decide.fitted_params import write_thresholds
 from predict.decide.threshold_search import (
     METRICS,

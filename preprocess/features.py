@@ -1,5 +1,7 @@
 """SCRIPT  make features: recordings → clips.csv, labels.csv and features.h5. Only what is missing is computed."""
 
+from core.entrypoint import get_logger, run_script
+
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,7 +15,6 @@ from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import ClosedUnitInterval
 
 from core.csv_tables import write_table
-from core.entrypoint import get_logger, run_script
 from core.errors import UserError
 from core.file_lock import file_lock
 from core.files import remove_temporary_files, replace_files

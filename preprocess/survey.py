@@ -1,12 +1,13 @@
 """SCRIPT  make survey: statistics of a dataset, for the time before training, in the terminal and in survey.json."""
 
+from core.entrypoint import run_script
+
 import json
 from collections.abc import Sequence
 from contextlib import closing
 
 from jsonargparse import ArgumentParser
 
-from core.entrypoint import run_script
 from core.files import atomic_write
 from core.progress import progress_bar
 from core.sandbox import SandboxLimits

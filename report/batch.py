@@ -1,5 +1,7 @@
 """SCRIPT make batch: a page of what networks are trained on, before and after each augmentation of the recipe."""
 
+from core.entrypoint import run_script
+
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +12,6 @@ import torch
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
-from core.entrypoint import run_script
 from core.files import atomic_write
 from core.parallel import run_sandboxed
 from core.progress import progress_bar

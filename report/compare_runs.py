@@ -1,12 +1,13 @@
 """SCRIPT make runs: all runs with scores, spread and differing keys, in the terminal and as one page."""
 
+from core.entrypoint import log_warning, run_script
+
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from core.entrypoint import log_warning, run_script
 from core.errors import UserError
 from core.files import atomic_write
 from report.html_pages import TEMPLATES, render_page

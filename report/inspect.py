@@ -1,5 +1,7 @@
 """SCRIPT make inspect: the summary of a submission, in the terminal and as one self-contained HTML page."""
 
+from core.entrypoint import log_warning, run_script
+
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +12,6 @@ import pandas as pd
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
-from core.entrypoint import log_warning, run_script
 from core.errors import UserError
 from core.files import atomic_write
 from core.paths import REPORT_NAME, SUBMISSION_NAME, WINDOWS_NAME

@@ -1,5 +1,7 @@
 """SCRIPT make review: clips around detections, a page to judge them on, and from verdicts precision and thresholds."""
 
+from core.entrypoint import log_warning, run_script
+
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +12,6 @@ import pandas as pd
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveFloat, PositiveInt
 
-from core.entrypoint import log_warning, run_script
 from core.errors import UserError
 from core.file_lock import file_lock
 from core.paths import WINDOWS_NAME

@@ -1,5 +1,7 @@
 """SCRIPT make survey: a page of a dataset, from what preprocess.survey measured and some of its recordings."""
 
+from core.entrypoint import log_warning, run_script
+
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -8,7 +10,6 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
-from core.entrypoint import log_warning, run_script
 from core.files import atomic_write
 from preprocess.audio.isolated import decoder_limits
 from preprocess.dataset.clip_table import TEST_FOLD

@@ -1,5 +1,7 @@
 """SCRIPT make report: a trained run by its out-of-fold clips, as one self-contained HTML page."""
 
+from core.entrypoint import log_warning, run_script
+
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +14,6 @@ from jsonargparse.typing import PositiveInt
 
 from core.csv_tables import read_table
 from core.device import pick_device
-from core.entrypoint import log_warning, run_script
 from core.files import atomic_write
 from core.paths import THRESHOLDS_NAME, TRAINING_REPORT_NAME
 from predict.decide.fitted_params import with_window_threshold

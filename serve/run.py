@@ -1,5 +1,7 @@
 """SCRIPT make serve: a run's networks behind a page and an API."""
 
+from core.entrypoint import MAX_OPEN_FILES, run_script
+
 import logging
 import re
 import resource
@@ -20,7 +22,6 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt, restricted_number_type
 
 from core.device import pick_device
-from core.entrypoint import MAX_OPEN_FILES, run_script
 from core.errors import UserError
 from predict.decide.fitted_params import read_thresholds, with_window_threshold
 from predict.inference.run_loader import load_run, warn_if_unfinished

@@ -1,12 +1,13 @@
 """SCRIPT: render the demo's instrument set, in the layout of IRMAS, from notes and a General MIDI soundfont."""
 
+from core.entrypoint import run_script
+
 from collections.abc import Sequence
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
-from core.entrypoint import run_script
 from synth.demo_set import VERSION, plan_sessions, render_session
 from synth.melodies import INSTRUMENTS
 from synth.rendering import parse_options, render_items

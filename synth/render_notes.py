@@ -1,12 +1,13 @@
 """SCRIPT make notes: notes and chords from MIDI keys and a General MIDI soundfont, each file named by what sounds."""
 
+from core.entrypoint import run_script
+
 from collections.abc import Sequence
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
-from core.entrypoint import run_script
 from synth.note_sets import SETS, VERSION, plan_note_clips, render_note_clip
 from synth.rendering import parse_options, render_items
 

@@ -3,6 +3,8 @@
 Of `make features`: tests/preprocess/test_stopping.py.
 """
 
+from core.entrypoint import RESUME_ADVICE
+
 import os
 import signal
 import subprocess
@@ -14,7 +16,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from core.entrypoint import RESUME_ADVICE
 from tests.make_commands import ROOT, SMALL_RECIPE, output_options, run_in_process
 from tests.processes import all_ended, check_interrupted, children_of, wait_while_running
 from train.runs.checkpoint import load_checkpoint

@@ -1,5 +1,7 @@
 """SCRIPT make baselines: out-of-fold scores of simple models on simple inputs."""
 
+from core.entrypoint import get_logger, run_script
+
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,7 +16,6 @@ from jsonargparse.typing import PositiveInt
 from matplotlib.figure import Figure
 
 from core.csv_tables import write_table
-from core.entrypoint import get_logger, run_script
 from core.errors import UserError
 from core.files import atomic_write
 from core.parallel import run_sandboxed

@@ -1,5 +1,7 @@
 """SCRIPT make lr: train some steps while the learning rate rises, plot the loss over it, and suggest rates."""
 
+from core.entrypoint import run_script
+
 import copy
 import itertools
 from collections.abc import Sequence
@@ -11,7 +13,6 @@ from matplotlib.figure import Figure
 
 from core.csv_tables import write_table
 from core.device import pick_device
-from core.entrypoint import run_script
 from core.errors import UserError, is_out_of_memory
 from core.files import atomic_write
 from core.progress import progress_bar

@@ -1,5 +1,7 @@
 """SCRIPT make train: trains the networks of a run, fold by fold; train/loop/train_fold.py has the loop."""
 
+from core.entrypoint import run_script
+
 import itertools
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -9,7 +11,6 @@ from pathlib import Path
 import torch
 from jsonargparse import ArgumentParser, Namespace
 
-from core.entrypoint import run_script
 from core.errors import UserError
 from core.file_lock import file_lock
 from core.paths import RunPaths

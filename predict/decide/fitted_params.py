@@ -1,5 +1,7 @@
 """Parameters fitted on a run's out-of-fold scores, JSON files beside its checkpoints: thresholds, and temperatures."""
 
+from core.entrypoint import log_warning
+
 import json
 import reprlib
 from collections.abc import Mapping
@@ -13,7 +15,6 @@ from typing import Any
 import numpy as np
 import xxhash
 
-from core.entrypoint import log_warning
 from core.errors import UserError
 from core.files import atomic_write
 from core.paths import CALIBRATION_NAME, THRESHOLDS_NAME

@@ -1,5 +1,7 @@
 """The clips of a dataset, predicted from the frames in its store."""
 
+from core.entrypoint import log_warning
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +13,6 @@ from torch import Tensor
 
 from core.csv_tables import read_table
 from core.device import DevicePool, to_device
-from core.entrypoint import log_warning
 from core.errors import UserError
 from core.parallel import run_parallel
 from core.paths import RunPaths

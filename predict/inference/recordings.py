@@ -1,5 +1,7 @@
 """Recordings of no dataset: decoded in sandboxes and scored as their frames arrive, here or on a cluster."""
 
+from core.entrypoint import log_warning
+
 import math
 import threading
 from collections import defaultdict
@@ -13,7 +15,6 @@ import torch
 from torch import Tensor
 
 from core.device import DevicePool, pick_device
-from core.entrypoint import log_warning
 from core.errors import UserError
 from core.parallel import run_parallel
 from core.progress import progress_bar

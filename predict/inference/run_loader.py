@@ -1,5 +1,7 @@
 """From checkpoints to a run that predicts."""
 
+from core.entrypoint import log_warning
+
 import copy
 import sys
 from dataclasses import dataclass, replace
@@ -9,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from core.entrypoint import log_warning
 from core.errors import UserError
 from core.files import hash_files
 from predict.decide.fitted_params import Temperatures, read_temperatures

@@ -1,5 +1,7 @@
 """Which submission is meant, and what is known of its clips: from a truth table, or from the table of clips."""
 
+from core.entrypoint import log_warning
+
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -8,7 +10,6 @@ import pandas as pd
 from jsonargparse import ArgumentParser
 
 from core.csv_tables import read_rows, read_table
-from core.entrypoint import log_warning
 from core.errors import UserError
 from core.paths import FAILED_NAME, SUBMISSION_NAME, RunPaths
 from preprocess.dataset.annotations.reader import read_annotations

@@ -1,12 +1,13 @@
 """What a submission was predicted with, and of what: provenance.json beside it."""
 
+from core.entrypoint import log_warning
+
 import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core.entrypoint import log_warning
 from core.errors import UserError
 from core.files import hash_files
 from core.paths import PROVENANCE_NAME, RunPaths

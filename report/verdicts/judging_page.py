@@ -1,5 +1,7 @@
 """review.html: clips to judge on one page, as many as it holds."""
 
+from core.entrypoint import log_warning
+
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -7,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from core.entrypoint import log_warning
 from core.files import atomic_write
 from core.progress import progress_bar
 from preprocess.audio.blocks import DecodeError

@@ -1,17 +1,22 @@
 """How a script starts and ends: one line and a status for what users can mend, a traceback for mistakes of ours."""
 
+from core.entrypoint import get_logger, log_warning, run_script
+
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
 import torch
 
-from core.entrypoint import get_logger, log_warning, run_script
 from core.errors import UserError
 from tests.make_commands import ROOT
+from tests.processes import EXIT_STATUS, wait_while_running
+from tests.test_house import FILES, is_script
 
 
 def raising(error: BaseException) -> Callable[[], NoReturn]:
@@ -81,6 +86,40 @@ def test_sigterm_is_handled_in_the_script_s_own_process_alone() -> None:
     command = [sys.executable, "-c", FORKED_AND_IGNORED]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout.split() == ["-15", "0", "True", "0"]
+
+
+SLOW_IMPORT = """
+import os, pathlib, time
+(pathlib.Path(__file__).parent / f"imported{os.getpid()}").touch()
+time.sleep(60)
+"""
+SCRIPTS = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in FILES if is_script(path)]
+STOPS = [(script, signal.SIGINT) for script in SCRIPTS] + [("preprocess.features", signal.SIGTERM)]
+
+
+@pytest.mark.parametrize(("script", "how"), STOPS)
+def test_a_script_that_is_stopped_while_it_imports_ends_in_one_line(
+    tmp_path: Path, script: str, how: signal.Signals
+) -> None:
+    for name in ("jsonargparse", "numpy", "torch"):
+        (tmp_path / f"{name}.py").write_text(SLOW_IMPORT)
+    process = subprocess.Popen(
+        [sys.executable, "-m", script],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_while_running(process, (tmp_path / f"imported{process.pid}").exists)
+    process.send_signal(how)
+    assert process.communicate(timeout=20)[1] == "earmark: interrupted\n"
+    assert process.returncode == EXIT_STATUS[how]
+
+
+def test_a_process_that_only_imports_a_script_keeps_its_handlers() -> None:
+    code = "import signal, preprocess.features; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert ended.stdout == "True\n"
 
 
 def test_mistakes_keep_their_traceback() -> None:

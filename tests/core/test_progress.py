@@ -1,9 +1,10 @@
 """Progress bars where there is no terminal: a line now and then, and one at the end."""
 
+from core.entrypoint import get_logger
+
 import pytest
 
 from core import progress
-from core.entrypoint import get_logger
 from core.progress import progress_bar
 
 

@@ -1,5 +1,7 @@
 """make features stopped in the middle goes on where it was, and ends as if it had not been stopped."""
 
+from core.entrypoint import RESUME_ADVICE
+
 import os
 import random
 import resource
@@ -13,7 +15,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.entrypoint import RESUME_ADVICE
 from tests.preprocess.feature_runs import make, same_bytes_as_clean, start, store_path, wait_for_shards
 from tests.processes import all_ended, check_interrupted, children_of
 

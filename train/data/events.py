@@ -1,5 +1,7 @@
 """Labels in time: which events the windows and crops of recordings hold, and where crops with and without them lie."""
 
+from core.entrypoint import get_logger
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,7 +10,6 @@ import pandas as pd
 import torch
 from torch import Generator, Tensor
 
-from core.entrypoint import get_logger
 from core.errors import UserError
 from recipe import Features, Training
 from train.data.crops import draw_crop_starts, draw_variants

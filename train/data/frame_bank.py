@@ -1,5 +1,7 @@
 """The feature store in memory: the frames of some clips as one tensor, as near the device as they fit."""
 
+from core.entrypoint import get_logger
+
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +13,6 @@ import torch
 from torch import Tensor
 
 from core.device import to_device
-from core.entrypoint import get_logger
 from core.errors import UserError
 from core.resources import available_bytes
 from preprocess.store.reader import Store, open_store

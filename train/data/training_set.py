@@ -1,5 +1,7 @@
 """The training clips of a run in memory, with their targets and folds."""
 
+from core.entrypoint import get_logger
+
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +11,6 @@ import torch
 import xxhash
 from torch import Tensor
 
-from core.entrypoint import get_logger
 from core.errors import UserError
 from core.paths import RunPaths
 from preprocess.dataset.annotations.event_table import read_event_table

@@ -1,5 +1,7 @@
 """One network trained by several processes that torchrun started, its gradients averaged over them."""
 
+from core.entrypoint import get_logger
+
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -12,7 +14,6 @@ from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from core.device import pick_device, pick_devices
-from core.entrypoint import get_logger
 from core.errors import UserError
 
 
