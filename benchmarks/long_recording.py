@@ -32,7 +32,7 @@ def peak_of_process(features: Features, path: Path, shard: Path) -> int:
     """Peak bytes of a process that computes one recording."""
     script = (
         "from recipe import Features; from preprocess.build.shard_task import ClipJob, append_clip\n"
-        f"append_clip({str(path)!r}, ClipJob('long', {str(path)!r}), {str(shard)!r}, 0, {features!r})\n"
+        f"append_clip(ClipJob('long', {str(path)!r}), {str(shard)!r}, 0, {features!r})\n"
         "print(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])"
     )
     shard.touch()

@@ -32,13 +32,21 @@ def read_isolated(
     """
     try:
         yield from run_isolated(function, path, *arguments, limits=limits, cancelled=cancelled)
-    except SandboxError as error:
-        raise DecodeError(path, error.reason, error.transient) from None
-    except (DecodeError, OSError, UserError, Cancelled):
-        raise
     except Exception as error:
-        name = "" if isinstance(error, TaskError) else f"{type(error).__name__}: "
-        raise UnexpectedError(path, f"{name}{error}", transient=True) from None
+        raise to_decode_error(path, error) from None
+
+
+def to_decode_error(path: str, error: Exception) -> DecodeError:
+    """The DecodeError of a recording whose task ended so. Raises OSError, UserError and Cancelled as they are."""
+    match error:
+        case DecodeError():
+            return error
+        case OSError() | UserError() | Cancelled():
+            raise error
+        case SandboxError():
+            return DecodeError(path, error.reason, error.transient)
+    name = "" if isinstance(error, TaskError) else f"{type(error).__name__}: "
+    return UnexpectedError(path, f"{name}{error}", transient=True)
 
 
 class ErrorTally:

@@ -62,7 +62,7 @@ def test_blocks_joined_are_what_a_store_holds(
     features = replace(FEATURES, **keys)
     shard, encoding = tmp_path / "one.shard", encoding_for(features)
     shard.touch()
-    (row,), duration_s = append_clip(str(path), ClipJob("clip", str(path)), str(shard), 0, features)
+    (row,), duration_s = append_clip(ClipJob("clip", str(path)), str(shard), 0, features)
     stored = np.fromfile(shard, encoding.dtype).reshape(row.n_frames, encoding.n_bins)
     frames, end = read_stream(path, features)
     assert frames.dtype == encoding.dtype
@@ -97,7 +97,7 @@ def test_a_slammed_door_changes_the_frames_around_it_alone(tmp_path: Path) -> No
         path, shard = tmp_path / f"{name}.wav", tmp_path / f"{name}.shard"
         soundfile.write(path, sound, 8_000, subtype="FLOAT")
         shard.touch()
-        append_clip(str(path), ClipJob(name, str(path)), str(shard), 0, features)
+        append_clip(ClipJob(name, str(path)), str(shard), 0, features)
         stored.append(np.fromfile(shard, np.float16).reshape(-1, 24))
         np.testing.assert_array_equal(read_stream(path, features)[0], stored[-1])
     changed_s = np.flatnonzero((stored[0] != stored[1]).any(1)) / 80

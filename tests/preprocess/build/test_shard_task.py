@@ -4,7 +4,7 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,14 +13,13 @@ import pytest
 
 from core.errors import UserError
 from core.parallel import run_parallel
-from core.sandbox import Cancelled, SandboxLimits, cancel_sandboxes
+from core.sandbox import Cancelled, Sandbox, SandboxLimits, cancel_sandboxes
 from preprocess.audio.blocks import DecodeError
-from preprocess.audio.isolated import read_isolated
 from preprocess.build import shard_task
 from preprocess.build.frame_stream import get_transform
 from preprocess.build.shard_task import ClipJob, ClipResult, ShardResult, ShardTask, append_clip, compute_shards
 from preprocess.frames.framing import Frames, Samples
-from preprocess.store.file_identity import file_fingerprint
+from preprocess.store.file_identity import file_fingerprint, stat_fingerprint
 from preprocess.store.shards import read_shard
 from recipe import Features
 from tests.preprocess.bad_recordings import REASONS, TO_BLAME, let_recordings_be_bad, write_noise
@@ -38,7 +37,11 @@ def bad(monkeypatch: pytest.MonkeyPatch) -> None:
 def recordings(folder: Path, names: Iterable[str]) -> tuple[ClipJob, ...]:
     for seed, name in enumerate(names):
         write_noise(folder / name, seed)
-    return tuple(ClipJob(name, str(folder / name)) for name in names)
+    return tuple(plan(folder / name) for name in names)
+
+
+def plan(path: Path) -> ClipJob:
+    return ClipJob(path.name, str(path), source=stat_fingerprint(str(path)))
 
 
 def make_tasks(folder: Path, clips: tuple[ClipJob, ...], n_clips: int) -> list[ShardTask]:
@@ -95,6 +98,8 @@ def test_a_sandbox_that_is_killed_between_recordings_is_replaced(tmp_path: Path)
 
 def test_recordings_that_end_their_process_leave_no_file_open(tmp_path: Path, bad: None) -> None:
     clips = recordings(tmp_path, [*(f"killed{number}" for number in range(2)), "good"])
+    with cancel_sandboxes():  # those of other tests
+        pass
     compute(tmp_path, clips[-1:])
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     compute(tmp_path, clips)
@@ -121,12 +126,14 @@ def test_what_was_written_before_a_stop_is_kept(tmp_path: Path, bad: None, monke
     monkeypatch.setattr(shard_task, "SHARD_TIME_S", 0)
     clips = recordings(tmp_path, ["good", *(f"slow{number}" for number in range(3))])
 
-    def read_until_slow2(function: Callable[..., Any], path: str, *arguments: Any, **options: Any) -> Iterator[Any]:
-        if path.endswith("slow2"):
-            raise Cancelled
-        yield from read_isolated(function, path, *arguments, **options)
+    run = Sandbox.run
 
-    monkeypatch.setattr(shard_task, "read_isolated", read_until_slow2)
+    def run_until_slow2(sandbox: Sandbox, function: Any, jobs: Sequence[ClipJob], *rest: Any, **options: Any) -> Any:
+        if jobs[0].clip == "slow2":
+            raise Cancelled
+        return run(sandbox, function, jobs, *rest, **options)
+
+    monkeypatch.setattr(Sandbox, "run", run_until_slow2)
     with pytest.raises(Cancelled):
         compute(tmp_path, clips)
     assert digests(tmp_path).keys() == {"good", "slow0", "slow1"}
@@ -136,7 +143,7 @@ def test_what_was_written_before_a_stop_is_kept(tmp_path: Path, bad: None, monke
 @pytest.mark.parametrize("names", [["empty"], ["missing"], []])
 def test_a_shard_of_no_rows_is_a_shard(tmp_path: Path, names: list[str]) -> None:
     (tmp_path / "empty").touch()
-    results = compute(tmp_path, tuple(ClipJob(name, str(tmp_path / name)) for name in names))
+    results = compute(tmp_path, tuple(plan(tmp_path / name) for name in names))
     assert digests(tmp_path) == {}
     sources = [result.source for result in clip_results(results)]
     assert sources == [file_fingerprint(str(tmp_path / name)) for name in names]
@@ -156,7 +163,7 @@ def test_a_recording_that_changes_while_it_is_read_gives_no_rows(
         return transform
 
     monkeypatch.setattr(shard_task, "get_transform", get_meddling_transform)
-    assert append_clip(clip.path, clip, str(tmp_path / "0.shard"), 0, FEATURES) == ([], 3_000 / 16_000)
+    assert append_clip(clip, str(tmp_path / "0.shard"), 0, FEATURES) == ([], 3_000 / 16_000)
 
 
 def test_a_recording_that_is_mended_while_it_fails_is_not_blamed(
@@ -165,13 +172,12 @@ def test_a_recording_that_is_mended_while_it_fails_is_not_blamed(
     path = tmp_path / "a.wav"
     path.write_bytes(b"the first half of a copy")
 
-    def mend_and_fail(*_: Any, **__: Any) -> Iterator[NoReturn]:
-        yield from ()
+    def mend_and_fail(*_: Any, **__: Any) -> Iterator[DecodeError]:
         write_noise(path, 0)
-        raise DecodeError(path, "damaged")
+        yield DecodeError(path, "damaged")
 
-    monkeypatch.setattr(shard_task, "read_isolated", mend_and_fail)
-    (result,) = clip_results(compute(tmp_path, (ClipJob("a", str(path)),)))
+    monkeypatch.setattr(Sandbox, "run", mend_and_fail)
+    (result,) = clip_results(compute(tmp_path, (plan(path),)))
     assert result.error
     assert result.source == ""
 
