@@ -10,6 +10,7 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,12 +29,15 @@ from preprocess.audio.isolated import ErrorTally, read_isolated
 from preprocess.build.frame_stream import RecordingEnd, stream_frames
 from preprocess.dataset.discovery import describe_left_out, find_audio_files
 from preprocess.store.encoding import encoding_for
+from preprocess.store.file_identity import size_in_fingerprint
 from recipe import Features, Prediction
-from train.evaluate.window_scorer import WindowScorer, WindowScores, join_windows
+from train.evaluate.window_scorer import MIN_BATCH_WINDOWS, WindowScorer, WindowScores, join_windows
 from train.evaluate.windows import WindowChunk
 
 MAX_CLUSTER_TASKS = 20_000
 """With more recordings, a task of a cluster has several: its scheduler holds them all."""
+MAX_BATCH_RECORDINGS, MAX_BATCH_BYTES = 8, 1 << 22
+"""A task of this machine has so many recordings at most: some seconds of work."""
 CHANGED_REASON = "it changed while it was read: run the same command again"
 
 ScoreChunk = Callable[[WindowChunk, int], WindowScores]
@@ -62,6 +66,38 @@ def _escape(path: Path) -> str:
     return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+class RecordingFrames:
+    """The frames of a recording [n_frames, n_bins] in blocks, as a sandbox decodes it; `end` is known after the last.
+
+    Iterating raises DecodeError, and Cancelled by the event.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        features: Features,
+        limits: SandboxLimits,
+        device: torch.device,
+        max_duration_s: float = math.inf,
+        cancelled: threading.Event | None = None,
+    ) -> None:
+        self.path = path
+        self.arguments = (str(path.absolute()), features, max_duration_s)  # a sandbox is in a folder of its own
+        self.options: dict[str, Any] = {"limits": limits, "cancelled": cancelled}
+        self.device, self.encoding, self.end = device, encoding_for(features), RecordingEnd(0.0, 0.0)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        for item in read_isolated(stream_frames, *self.arguments, **self.options):
+            if isinstance(item, RecordingEnd):
+                self.end = item
+            else:
+                yield dequantise(item, self.encoding.scale, self.encoding.offset, self.device)
+
+    def join_scores(self, parts: Sequence[WindowScores]) -> RecordingScores:
+        """The scores of the recording from those of all its chunks."""
+        return RecordingScores(join_windows(parts), self.end.start_s, self.end.duration_s, self.end.warning)
+
+
 def score_recording(
     path: Path,
     scorer: WindowScorer,
@@ -74,24 +110,13 @@ def score_recording(
     cancelled: threading.Event | None = None,
 ) -> RecordingScores:
     """The windows of a recording, scored as a sandbox decodes it. Raises DecodeError, and Cancelled by the event."""
-    encoding, end = encoding_for(features), RecordingEnd(0.0, 0.0)
-
-    def blocks() -> Iterator[Tensor]:
-        nonlocal end
-        arguments = (str(path.absolute()), features, max_duration_s)  # a sandbox is in a folder of its own
-        for item in read_isolated(stream_frames, *arguments, limits=limits, cancelled=cancelled):
-            if isinstance(item, RecordingEnd):
-                end = item
-            else:
-                yield dequantise(item, encoding.scale, encoding.offset, device)
-
-    parts: list[WindowScores] = []
-    for chunk in scorer.iter_chunks(blocks()):
+    frames, parts = RecordingFrames(path, features, limits, device, max_duration_s, cancelled), list[WindowScores]()
+    for chunk in scorer.iter_chunks(frames):
         if cancelled and cancelled.is_set():
             raise Cancelled
         n_scored = sum(len(part.scores) for part in parts)
         parts.append(score_chunk(chunk, n_scored) if score_chunk else scorer.score_chunks([chunk])[0])
-    return RecordingScores(join_windows(parts), end.start_s, end.duration_s, end.warning)
+    return frames.join_scores(parts)
 
 
 @dataclass(frozen=True)
@@ -132,27 +157,42 @@ def load_scorer(task: RecordingTask, device: torch.device) -> WindowScorer:
 
 
 def score_tasks(tasks: Sequence[RecordingTask]) -> list[ScoredRecording]:
-    """`score_task` of each."""
-    return [score_task(task) for task in tasks]
-
-
-def score_task(task: RecordingTask) -> ScoredRecording:
-    """The scores of a recording, which are added to the cache; or why there are none."""
-    entry, device = task.entry, pick_device(task.device)
-    torch.set_num_threads(task.n_threads)  # of this thread
-    scorer = load_scorer(task, device)
+    """The scores of recordings, which are added to the cache, or why there are none. Windows are scored together."""
+    device, scored = pick_device(tasks[0].device), list[ScoredRecording]()
+    torch.set_num_threads(tasks[0].n_threads)  # of this thread
+    scorer = load_scorer(tasks[0], device)
     # A GPU's memory may have room for but one.
-    turn = nullcontext() if device.type == "cpu" else _gpu_turns[task.device]
+    turn = nullcontext() if device.type == "cpu" else _gpu_turns[tasks[0].device]
+    waiting, parts = list[tuple[int, WindowChunk]](), [list[WindowScores]() for _ in tasks]
 
-    def score_chunk(chunk: WindowChunk, _: int) -> WindowScores:
-        with turn:
-            return scorer.score_chunks([chunk])[0]
+    def score_waiting() -> None:
+        if waiting:
+            with turn:
+                scores = scorer.score_chunks([chunk for _, chunk in waiting])
+            for (index, _), part in zip(waiting, scores, strict=True):
+                parts[index].append(part)
+            waiting.clear()
 
-    try:
-        scores = score_recording(entry.recording, scorer, task.features, task.limits, device, score_chunk=score_chunk)
-    except DecodeError as error:
-        return entry, error
-    return entry, scores if entry.save(scores) else DecodeError(entry.recording, CHANGED_REASON)
+    results = list[RecordingFrames | DecodeError]()
+    for index, task in enumerate(tasks):
+        frames = RecordingFrames(task.entry.recording, task.features, task.limits, device)
+        results.append(frames)
+        try:
+            for chunk in scorer.iter_chunks(frames):
+                waiting.append((index, chunk))
+                if sum(len(each.starts) for _, each in waiting) >= MIN_BATCH_WINDOWS:
+                    score_waiting()
+        except DecodeError as error:
+            results[-1] = error
+    score_waiting()
+    for task, result, own_parts in zip(tasks, results, parts, strict=True):
+        if isinstance(result, DecodeError):
+            scored.append((task.entry, result))
+        else:
+            scores = result.join_scores(own_parts)
+            is_kept = task.entry.save(scores)
+            scored.append((task.entry, scores if is_kept else DecodeError(task.entry.recording, CHANGED_REASON)))
+    return scored
 
 
 def predict_files(
@@ -197,8 +237,11 @@ def predict_files(
     _scorers.clear()
     _scorers[score_cache.folder, str(device)] = tagger.scorer
     score = score_tasks if scheduler else score_on_free_device
-    n_batch = max(1, -(-len(tasks) // MAX_CLUSTER_TASKS)) if scheduler else 1
-    batches = [tasks[start : start + n_batch] for start in range(0, len(tasks), n_batch)]
+    if scheduler:
+        n_batch = max(1, -(-len(tasks) // MAX_CLUSTER_TASKS))
+        batches = [tasks[start : start + n_batch] for start in range(0, len(tasks), n_batch)]
+    else:
+        batches = split_into_batches(tasks, n_parallel)
     with (
         progress_bar(len(entries), "predict", "clip") as progress,
         closing(run_parallel(score, batches, n_parallel, scheduler)) as results,
@@ -209,6 +252,22 @@ def predict_files(
             tally.add(result if isinstance(result, DecodeError) else None)
             progress.update()
     return collect_predictions({clip: done[entry.path] for clip, entry in entries.items()}, tagger)
+
+
+def split_into_batches(tasks: Sequence[RecordingTask], n_parallel: int) -> list[list[RecordingTask]]:
+    """Tasks in groups: short recordings together, whose windows fill a batch; and few, so that no thread idles."""
+    n_batch, batches, n_bytes = (
+        min(MAX_BATCH_RECORDINGS, len(tasks) // (4 * n_parallel)),
+        list[list[RecordingTask]](),
+        0,
+    )
+    for task in tasks:
+        n_bytes += size_in_fingerprint(task.entry.fingerprint)
+        if not batches or len(batches[-1]) >= n_batch or n_bytes > MAX_BATCH_BYTES:
+            batches.append([])
+            n_bytes = size_in_fingerprint(task.entry.fingerprint)
+        batches[-1].append(task)
+    return batches
 
 
 def collect_predictions(results: Mapping[str, RecordingScores | DecodeError], tagger: Tagger) -> FilePredictions:

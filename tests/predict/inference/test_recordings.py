@@ -4,7 +4,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,21 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from torch import Tensor
 
 from core.errors import UserError
 from core.sandbox import Cancelled, SandboxLimits
 from predict.inference import recordings as module
-from predict.inference.recordings import find_input_files, predict_files, score_recording
+from predict.inference.recordings import (
+    RecordingFrames,
+    RecordingTask,
+    find_input_files,
+    predict_files,
+    score_recording,
+    split_into_batches,
+)
 from predict.inference.run_loader import load_run
-from predict.inference.score_cache import RecordingScores, ScoreCache
+from predict.inference.score_cache import CachedRecording, RecordingScores, ScoreCache
 from predict.inference.tagger import ClipPrediction
 from preprocess.audio.blocks import DecodeError
 from preprocess.audio.isolated import decoder_limits
@@ -85,11 +93,12 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the recordings that are decoded, filled as they are."""
     names: list[str] = []
 
-    def noted(path: Path, *arguments: Any, **keys: Any) -> RecordingScores:
-        names.append(path.name)
-        return score_recording(path, *arguments, **keys)
+    class Noted(RecordingFrames):
+        def __iter__(self) -> Iterator[Tensor]:
+            names.append(self.path.name)
+            return super().__iter__()
 
-    monkeypatch.setattr(module, "score_recording", noted)
+    monkeypatch.setattr(module, "RecordingFrames", Noted)
     return names
 
 
@@ -117,17 +126,17 @@ def test_an_interrupted_run_goes_on_with_what_was_finished(
     tiny_run: TinyRun, field: Path, decoded: list[str], n_jobs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     score_cache = tiny_run.run_paths.run_dir / "score_cache"
-    noted = module.score_recording
 
-    def interrupted(path: Path, *arguments: Any, **keys: Any) -> RecordingScores:
-        while path.name == "10.wav":
-            if len(list(score_cache.glob("*/*.npz"))) >= 2:
-                raise KeyboardInterrupt
-            time.sleep(0.01)
-        return noted(path, *arguments, **keys)
+    class Interrupted(RecordingFrames):
+        def __iter__(self) -> Iterator[Tensor]:
+            while self.path.name == "10.wav":
+                if len(list(score_cache.glob("*/*.npz"))) >= 2:
+                    raise KeyboardInterrupt
+                time.sleep(0.01)
+            return super().__iter__()
 
     with monkeypatch.context() as stopped, pytest.raises(KeyboardInterrupt):
-        stopped.setattr(module, "score_recording", interrupted)
+        stopped.setattr(module, "RecordingFrames", Interrupted)
         predict(tiny_run, field, n_jobs)
     n_kept = len(list(score_cache.glob("*/*.npz")))
     decoded.clear()
@@ -138,6 +147,59 @@ def test_an_interrupted_run_goes_on_with_what_was_finished(
     shutil.rmtree(score_cache)
     for clip, expected in predict(tiny_run, field)[0].items():
         assert_same(found[clip], expected)
+
+
+def test_short_recordings_are_scored_together_and_as_if_alone(
+    tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also beside one that cannot be read, and one that cannot be read to its end."""
+    (tmp_path / "many").mkdir()
+    for number in range(9):
+        make_noise(tmp_path / "many" / f"{number}.wav", 1.0 + number / 4, number)
+    (tmp_path / "many" / "3.wav").write_bytes(b"no sound")
+
+    class HalfRead(RecordingFrames):
+        def __iter__(self) -> Iterator[Tensor]:
+            yield from super().__iter__()
+            if self.path.name == "5.wav":
+                raise DecodeError(self.path, "it ends amid a frame")
+
+    monkeypatch.setattr(module, "RecordingFrames", HalfRead)
+    score_cache, counts = tiny_run.run_paths.run_dir / "score_cache", list[int]()
+    score_chunks = WindowScorer.score_chunks
+
+    def count_chunks(scorer: WindowScorer, chunks: Sequence[WindowChunk]) -> list[WindowScores]:
+        counts.append(len(chunks))
+        return score_chunks(scorer, chunks)
+
+    monkeypatch.setattr(WindowScorer, "score_chunks", count_chunks)
+    alone, failed = predict(tiny_run, tmp_path / "many")
+    assert {*counts} == {2, 1} and failed.keys() == {"3.wav", "5.wav"}
+    shutil.rmtree(score_cache)
+    monkeypatch.setattr(module, "split_into_batches", lambda tasks, _: [tasks])
+    together, failed_together = predict(tiny_run, tmp_path / "many")
+    assert failed_together == failed
+    assert max(counts) > 4
+    assert together.keys() == alone.keys()
+    for clip, expected in alone.items():
+        np.testing.assert_allclose(together[clip].windows, expected.windows, rtol=1e-5)
+        np.testing.assert_array_equal(together[clip].start_s, expected.start_s)
+
+
+def test_batches_of_recordings_are_bounded_in_number_and_size() -> None:
+    def sizes(n_bytes: Sequence[int], n_parallel: int) -> list[int]:
+        entries = [CachedRecording(Path("a"), Path("b"), f"{size}:1:2:3:4") for size in n_bytes]
+        tasks = [RecordingTask(entry, Path(), Prediction(), FEATURES, LIMITS, "cpu", 1) for entry in entries]
+        batches = split_into_batches(tasks, n_parallel)
+        assert [task for batch in batches for task in batch] == tasks
+        return [len(batch) for batch in batches]
+
+    assert sizes([1_000] * 100, 2) == [8] * 12 + [4]
+    assert sizes([1_000] * 20, 2) == [2] * 10
+    assert sizes([1_000] * 5, 2) == [1] * 5
+    assert sizes([3 << 20] * 100, 2) == [1] * 100
+    assert sizes([1 << 20] * 100, 2) == [4] * 25
+    assert sizes([], 2) == []
 
 
 def test_a_link_and_its_target_are_decoded_once(tiny_run: TinyRun, field: Path, decoded: list[str]) -> None:
@@ -159,16 +221,15 @@ def test_links_in_a_circle_cost_themselves_alone(tiny_run: TinyRun, field: Path)
 def test_a_recording_that_changes_while_it_is_read_is_not_kept(
     tiny_run: TinyRun, field: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    noted = module.score_recording
 
-    def replaced_meanwhile(path: Path, *arguments: Any, **keys: Any) -> RecordingScores:
-        scores = noted(path, *arguments, **keys)
-        if path.name == "08.wav":
-            shutil.copy(field / "day 2" / "11.wav", path)
-        return scores
+    class ReplacedMeanwhile(RecordingFrames):
+        def __iter__(self) -> Iterator[Tensor]:
+            yield from super().__iter__()
+            if self.path.name == "08.wav":
+                shutil.copy(field / "day 2" / "11.wav", self.path)
 
     with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(module, "score_recording", replaced_meanwhile)
+        meanwhile.setattr(module, "RecordingFrames", ReplacedMeanwhile)
         found, failed = predict(tiny_run, field)
     assert len(found) == 5
     assert failed["08.wav"] == "it changed while it was read: run the same command again"
@@ -296,9 +357,17 @@ def test_windows_of_a_recording_are_scored_in_chunks(
 
 def test_a_recording_that_is_too_long_says_so(scorer: WindowScorer, tmp_path: Path) -> None:
     path = make_noise(tmp_path / "noise.wav", 3.0)
-    score_recording(path, scorer, FEATURES, LIMITS, CPU, max_duration_s=3.0)
+
+    def score(max_duration_s: float) -> RecordingScores:
+        return score_recording(
+            *(path, scorer, FEATURES, LIMITS, CPU),
+            max_duration_s=max_duration_s,
+            score_chunk=lambda chunk, _: scorer.score_chunks([chunk])[0],
+        )
+
+    score(3.0)
     with pytest.raises(DecodeError, match=r"it is longer than 0\.0") as refused:
-        score_recording(path, scorer, FEATURES, LIMITS, CPU, max_duration_s=2.99)
+        score(2.99)
     assert refused.value.path == path
 
 
