@@ -119,6 +119,17 @@ def _end_tasks(command: _Command) -> None:
             pass
 
 
+def is_wanted() -> bool:
+    """Whether a command still waits for what this thread of a worker computes; True outside of workers."""
+    if not _commands:
+        return True
+    from distributed import get_worker
+
+    worker = get_worker()
+    task = worker.state.tasks.get(worker.get_current_task())
+    return task is not None and task.state != "cancelled"
+
+
 @contextmanager
 def connect(address: str) -> Iterator["Client"]:
     """A client of the scheduler at `address` (tcp://host:8786), with at least one worker.

@@ -2,6 +2,8 @@
 
 import signal
 import subprocess
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -48,7 +50,7 @@ def test_a_cluster_of_which_a_worker_dies_trains_the_same_networks(
     assert_same_run(undisturbed, cache)
 
 
-@pytest.mark.parametrize("how", ["the scheduler dies", "Ctrl-C"])
+@pytest.mark.parametrize("how", ["the scheduler dies", "Ctrl-C", "the command is killed"])
 def test_a_stop_is_said_in_a_line_and_ends_what_workers_train(
     cache: Path, cluster: Cluster, undisturbed: Path, how: str
 ) -> None:
@@ -56,15 +58,18 @@ def test_a_stop_is_said_in_a_line_and_ends_what_workers_train(
     wait_for(lambda: len(last_epochs(cache)) == 2, process)
     trained_in = cluster.sandboxes()
     assert len(trained_in) == 2
-    if how == "Ctrl-C":
-        process.send_signal(signal.SIGINT)
-    else:
-        cluster.scheduler.kill()
+    stops: dict[str, tuple[Callable[[], object], int, str, int]] = {
+        "the scheduler dies": (cluster.scheduler.kill, 2, "earmark: --scheduler tcp://127.0.0.1:", 60),
+        "Ctrl-C": (partial(process.send_signal, signal.SIGINT), 130, "earmark: interrupted; ", 3),
+        "the command is killed": (process.kill, -signal.SIGKILL, "", 10),
+    }
+    stop, status, line, timeout_s = stops[how]
+    stop()
     _, complaints = process.communicate()
-    status, line = (130, "earmark: interrupted; ") if how == "Ctrl-C" else (2, "earmark: --scheduler tcp://127.0.0.1:")
     assert process.returncode == status, complaints
-    assert complaints.splitlines()[-1].startswith(line) and "Traceback" not in complaints
-    assert not psutil.wait_procs(trained_in, timeout=3 if how == "Ctrl-C" else 60)[1]
+    assert not line or complaints.splitlines()[-1].startswith(line)
+    assert "Traceback" not in complaints
+    assert not psutil.wait_procs(trained_in, timeout=timeout_s)[1]
     assert not (get_run_dir(cache) / "fold2").exists()
     fit(cache, *LONG, "--resume")
     assert_same_run(undisturbed, cache)

@@ -5,11 +5,13 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from core.cluster import is_wanted
 from core.device import DevicePool, pick_device
 from core.errors import UserError
 from core.file_lock import file_lock
@@ -105,12 +107,15 @@ def train_in_parallel(
 
 
 def train_isolated(task: TrainingTask) -> str:
-    """Train a task's network in a sandbox, and show its epochs; the name of its folder."""
+    """Train a task's network in a sandbox, and show its epochs; the name of its folder.
+
+    Where the command that asked for it was killed, the training stops after an epoch.
+    """
     n_threads = task.n_threads or int(os.environ.get("OMP_NUM_THREADS") or available_cores())
     limits = SandboxLimits(n_threads=n_threads, quiet=False)
-    with borrow_sandbox(limits) as sandbox:
-        rows = sandbox.run(run_task, task, stall_timeout_s=math.inf)
-        show_epochs(task.output_dir.name, task.recipe, rows, task.position)
+    with borrow_sandbox(limits) as sandbox, closing(sandbox.run(run_task, task, stall_timeout_s=math.inf)) as rows:
+        wanted_rows = takewhile(lambda _: is_wanted(), rows)
+        show_epochs(task.output_dir.name, task.recipe, wanted_rows, task.position)
     return task.output_dir.name
 
 
