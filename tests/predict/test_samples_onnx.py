@@ -95,7 +95,7 @@ def make_run(features: Features, padding: str) -> TrainedRun:
         torch.nn.init.normal_(built.head[-1].weight)  # type: ignore[arg-type]
         networks.append(built.eval())
     prediction, fps = Prediction(window_seconds=0.5, hop_seconds=0.25), encoding_for(features).frames_per_second
-    return TrainedRun({0: networks}, LABELS, recipe, prediction, fps, "", Temperatures(), {}, {})
+    return TrainedRun({0: networks}, LABELS, recipe, prediction, fps, "", Temperatures(), {}, {}, {})
 
 
 STFT = replace(FEATURES, kind="stft", n_bins=20)
