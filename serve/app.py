@@ -70,7 +70,7 @@ class Tagging:
             with _refusals(name or ""):
                 async with receive_files(request, self._uploads, self.max_bytes, max_files) as files:
                     if name and len(files) > 1:
-                        raise HTTPException(400, f"name is for one recording, this form has {len(files)}: leave it out")
+                        raise HTTPException(422, f"name is for one recording, this form has {len(files)}: leave it out")
                     if len(files) == 1:
                         return [await self._tag_file(request, peer, name or files[0].name or "recording", files[0])]
                     return [await self._try_file(request, peer, file) for file in files]

@@ -114,7 +114,7 @@ def test_a_form_is_answered_as_its_recordings_are(server: RunningServer, tiny_ru
     assert send_form(server, "/tag?name=b", ("a.wav", audio)) == (200, expected | {"clip": "b"})
     assert send_form(server, "/tag", ("page", b"<html>"))[0] == 422
     refused = {"detail": "name is for one recording, this form has 2: leave it out"}
-    assert send_form(server, "/tag?name=b", ("a.wav", audio), ("c.wav", audio)) == (400, refused)
+    assert send_form(server, "/tag?name=b", ("a.wav", audio), ("c.wav", audio)) == (422, refused)
     status, (first, failed, last) = send_form(
         server, "/tag?windows=false", ("a.wav", audio), ("page", b"<html>"), ("c.wav", audio)
     )
