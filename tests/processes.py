@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import psutil
 
@@ -24,6 +25,16 @@ def children_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
         return psutil.Process(process.pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+
+
+def sandboxes_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The sandboxes among its children: imports start others for a moment."""
+    found = []
+    for child in children_of(process):
+        with suppress(psutil.NoSuchProcess):  # also where it is a zombie
+            if any("core.sandbox" in argument for argument in child.cmdline()):
+                found.append(child)
+    return found
 
 
 def is_running(process: psutil.Process) -> bool:

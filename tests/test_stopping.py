@@ -17,7 +17,7 @@ import pytest
 import soundfile
 
 from tests.make_commands import ROOT, SMALL_RECIPE, output_options, run_in_process
-from tests.processes import all_ended, check_interrupted, children_of, wait_while_running
+from tests.processes import all_ended, check_interrupted, children_of, sandboxes_of, wait_while_running
 from train.runs.checkpoint import load_checkpoint
 
 STEPS = {
@@ -96,8 +96,8 @@ def test_networks_side_by_side_that_are_stopped_while_they_start_do_not_train_on
 ) -> None:
     """Nor would they write beside a run that is resumed."""
     process, _ = start("train")
-    wait_while_running(process, lambda: children_of(process))
-    children = children_of(process)
+    wait_while_running(process, lambda: sandboxes_of(process))
+    children = sandboxes_of(process)
     os.kill(process.pid, how)
     check_interrupted(process, how, RESUME_TRAINING)
     assert all_ended(children)

@@ -13,12 +13,17 @@ from train.networks.factory import AudioNetwork, build_network_from_recipe
 
 NAMES = get_args(get_type_hints(Network)["name"])
 NORMALISATIONS = (nn.BatchNorm1d, nn.BatchNorm2d)
+N_BINS = {"waveform": 1, "inception_v3": 96}
+"""inception_v3 takes no less than 75."""
 
 
 def make_trained_network(name: str) -> AudioNetwork:
     """A network in eval mode whose normalisation layers have means, deviations, scales and shifts of their own."""
     torch.manual_seed(0)
-    features = Features(kind="waveform", n_bins=1, storage="int16") if name == "waveform" else Features(n_bins=64)
+    n_bins = N_BINS.get(name, 64)
+    features = Features(n_bins=n_bins)
+    if name == "waveform":
+        features = Features(kind="waveform", n_bins=n_bins, storage="int16")
     recipe = Recipe(features=features, network=Network(name=name))  # type: ignore[arg-type]
     network = build_network_from_recipe(recipe, features.n_bins, 5)
     for layer in network.modules():
@@ -33,7 +38,8 @@ def make_trained_network(name: str) -> AudioNetwork:
 
 
 def frames_for(name: str) -> Tensor:
-    shape = (2, 4096, 1) if name == "waveform" else (2, 64, 64)
+    n_bins = N_BINS.get(name, 64)
+    shape = (2, 4096 if name == "waveform" else n_bins, n_bins)
     return torch.randn(shape, generator=torch.Generator().manual_seed(1))
 
 
