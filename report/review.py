@@ -40,7 +40,9 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--seconds", type=PositiveFloat | None, help="Length of clips; by default a window's.")
     parser.add_argument("--format", type=Literal["flac", "wav"], default="flac", help="Of the clips.")
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="Seed of the draws.")
-    parser.add_argument("--show_scores", action="store_true", help="Show scores on the page; they sway who judges.")
+    parser.add_argument(
+        "--show_scores", action="store_true", help="Show scores on the page; people tend to agree with them."
+    )
     parser.add_argument("--verdicts", type=str | None, help="A table of verdicts; by default verdicts.csv beside them.")
     parser.add_argument("--precision", type=ClosedUnitInterval | None, help="Set thresholds for this precision.")
     parser.add_argument("--jobs", type=int, default=-1, help="Processes that decode; -1 is one a core.")
@@ -177,16 +179,9 @@ def set_thresholds(command: Command, judged: pd.DataFrame, detections: pd.DataFr
     ]
     print(f"\nthresholds for precision {wanted:g}:")
     for choice in choices:
-        if choice.threshold is None:
-            print(
-                f"  {choice.label}: {choice.n_judged} verdicts, too few (it takes {precision.MIN_VERDICTS}): unchanged"
-            )
-            continue
-        values[labels.index(choice.label)] = choice.threshold
-        above = f"{choice.n_right_above} of {choice.n_judged_above} judged clips above it are right"
-        print(
-            f"  {choice.label}: {choice.threshold:.4g}, {above if choice.threshold < 1 else 'no score is good enough'}"
-        )
+        print(f"  {choice.describe()}")
+        if choice.threshold is not None:
+            values[labels.index(choice.label)] = choice.threshold
     if all(choice.threshold is None for choice in choices):
         log_warning("no label has enough verdicts: thresholds stay as they are")
         return
