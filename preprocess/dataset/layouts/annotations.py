@@ -32,14 +32,14 @@ def read(data: Data, folder: Path) -> RawDataset:
         rows.append({"clip": name, "path": str(folder / name), "labels": labels.get(name, ""), "split": split})
     warnings = describe_left_out(folder, other_files)
     if unknown:
-        warnings.append(f"no table has a word on {len(unknown)} recordings, which are left out, as {unknown[0]!r}")
+        warnings.append(f"no table names {len(unknown)} recordings, the first {unknown[0]!r}: they are left out")
     if annotations.left_out:
         n_others, first = len(annotations.left_out), annotations.left_out[0].name
         warnings.append(f"{n_others} texts or tables have no columns of events and are left out, as {first!r}")
     events = annotations.events.rename(columns={"fname": "clip"})[["clip", "start_s", "end_s", "label", "where"]]
     note = f"{len(events)} events in {events['clip'].nunique()} of {len(names)} recordings"
     if n_unlabelled := sum(row["labels"] == "" for row in rows):
-        note += f"; no table has a word on {n_unlabelled}, which are predicted and not trained on"
+        note += f"; no table names {n_unlabelled} of them: they are predicted and not trained on"
     return RawDataset(pd.DataFrame(rows, dtype="str"), events=events, warnings=warnings, notes=[note])
 
 

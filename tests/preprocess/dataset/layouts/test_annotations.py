@@ -22,7 +22,7 @@ def test_recordings_have_the_labels_of_their_events(tmp_path: Path) -> None:
     assert dataset.events is not None
     assert columns(dataset.events, "clip", "start_s", "label")[1] == ("a.wav", 2.0, "robin")
     assert dataset.notes == [
-        "4 events in 2 of 4 recordings; no table has a word on 1, which are predicted and not trained on",
+        "4 events in 2 of 4 recordings; no table names 1 of them: they are predicted and not trained on",
         "1 clips have no label and are negatives",
     ]
 
@@ -49,7 +49,7 @@ def test_folders_of_splits_and_their_unknown_recordings(tmp_path: Path) -> None:
         ("train/b.wav", "train", 1),
         ("val/f.wav", "train", 0),
     ]
-    assert dataset.warnings == ["no table has a word on 1 recordings, which are left out, as 'train/c.wav'"]
+    assert dataset.warnings == ["no table names 1 recordings, the first 'train/c.wav': they are left out"]
 
 
 def test_one_label_is_enough_where_recordings_have_it_in_part(tmp_path: Path) -> None:
