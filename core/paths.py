@@ -92,6 +92,11 @@ class RunPaths:
         return self.run_dir / "oof.csv"
 
     @property
+    def oof_windows_csv(self) -> Path:
+        """The same of the windows of clips with labels in time."""
+        return self.run_dir / "oof_windows.csv"
+
+    @property
     def submission_dir(self) -> Path:
         """PREDICTION_NAMES of the dataset's clips, and exports."""
         return self.submissions / self.run

@@ -14,9 +14,6 @@ from train.evaluate.window_scorer import WindowScores, score_clips, score_window
 from train.evaluate.windows import describe_scores, window_and_hop_frames, window_starts
 from train.networks.factory import AudioNetwork
 
-OOF_WINDOWS_NAME = "oof_windows.csv"
-"""The windows of clips with labels in time, beside oof.csv."""
-
 
 def list_window_starts(training_set: TrainingSet, rows: Sequence[int], recipe: Recipe) -> list[np.ndarray]:
     """First frames int64 [n_windows] of the windows of each row."""

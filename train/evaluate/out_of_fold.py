@@ -17,7 +17,7 @@ from recipe import Recipe
 from train.data.corrected_clips import DROP
 from train.data.training_set import TrainingSet
 from train.evaluate import metrics
-from train.evaluate.held_out import OOF_WINDOWS_NAME, describe_metrics, scores_of, write_oof_windows
+from train.evaluate.held_out import describe_metrics, scores_of, write_oof_windows
 from train.evaluate.score_table import write_scores
 from train.evaluate.window_scorer import WindowScores, score_windows
 from train.evaluate.windows import pool_windows
@@ -61,7 +61,7 @@ def report_folds(run_paths: RunPaths, recipe: Recipe, training_set: TrainingSet,
         rows.append({"fold": "all"} | metrics_row(training_set, *all_scores))
         lines = write_tables(run_paths, training_set, scores, *all_scores)
         if training_set.events:
-            lines.append(write_oof_windows(run_paths.run_dir / OOF_WINDOWS_NAME, training_set, recipe, windows))
+            lines.append(write_oof_windows(run_paths.oof_windows_csv, training_set, recipe, windows))
     table = pd.DataFrame(rows).to_string(index=False, float_format="%.4f") if rows else "no fold is finished"
     print(describe_metrics(training_set, recipe), table, *lines, sep="\n")
 

@@ -91,14 +91,8 @@ def start_run(run_paths: RunPaths, recipe: Recipe, *, finished: bool, folds: Seq
     for folder in (run_dir, *run_dir.glob("fold*")):
         remove_temporary_files(folder)
     fitted = () if finished else FITTED_PARAMS_NAMES
-    for name in (
-        run_paths.oof_csv.name,
-        "oof_windows.csv",
-        "per_label.csv",
-        "confusion.csv",
-        "label_issues.csv",
-        *fitted,
-    ):
+    out_of_fold = (run_paths.oof_csv.name, run_paths.oof_windows_csv.name)
+    for name in (*out_of_fold, "per_label.csv", "confusion.csv", "label_issues.csv", *fitted):
         (run_dir / name).unlink(missing_ok=True)
     if folds is not None:
         _remove_other_folds(run_paths, folds)
