@@ -9,7 +9,7 @@ from recipe import Network
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 INCEPTION_NETWORKS = ("googlenet", "inception_v3")
-"""Their ImageNet weights take pictures from -1 to 1."""
+"""Their ImageNet weights take pictures from -1 to 1; they have classifiers beside the trunk, which are left out."""
 MIN_CLIP_STD = 1e-3
 """The least deviation by which a crop or window is divided, in its unit: silence stays 0."""
 

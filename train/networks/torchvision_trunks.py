@@ -8,14 +8,13 @@ from torch import Tensor, nn
 
 from core.errors import UserError
 from train.networks.cnn import MeanOverFrequency
+from train.networks.frontend import INCEPTION_NETWORKS
 from train.networks.heads import Float32Head
 from train.networks.weight_files import read_tensors
 
 OWN_CLASSIFIER_NETWORKS = ("alexnet", "vgg16_bn")
 UNPADDED_NETWORKS = ("squeezenet1_1", "inception_v3")
 """Networks whose layers shorten time at both ends, so that their columns lie at no even steps from the first frame."""
-AUXILIARY_NETWORKS = ("googlenet", "inception_v3")
-"""Networks with classifiers beside the trunk, which are left out."""
 LEGACY_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")
 """Layers of densenet by the names in torchvision's own files: norm.1 is norm1."""
 
@@ -25,7 +24,7 @@ def build_torchvision_model(name: str, weights: str | None, n_channels: int) -> 
     from torchvision.models import get_model  # three seconds that the project's own networks do without
 
     without: dict[str, bool] = {}
-    if name in AUXILIARY_NETWORKS:
+    if name in INCEPTION_NETWORKS:
         without = {"aux_logits": False, "init_weights": False}
     model: nn.Module = get_model(name, weights=None, **without)
     if weights:
