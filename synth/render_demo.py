@@ -17,8 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Render what is missing of the set, and print what is there."""
     parser = ArgumentParser(exit_on_error=False, description="Render the demo's instrument set.")
     parser.add_argument("--folder", type=Path, default=Path("cache/demo_audio"), help="Where the set goes.")
-    parser.add_argument("--train-clips", type=PositiveInt, default=150, help="Clips of each instrument.")
-    parser.add_argument("--test-clips", type=NonNegativeInt, default=60, help="Clips of 1 to 5 instruments.")
+    parser.add_argument("--train_clips", type=PositiveInt, default=150, help="Clips of each instrument.")
+    parser.add_argument("--test_clips", type=NonNegativeInt, default=60, help="Clips of 1 to 5 instruments.")
     options = parse_options(parser, arguments)
     spec = {name: getattr(options, name) for name in ("seed", "train_clips", "test_clips")}
     sessions = [session for session in plan_sessions(**spec) if session.is_missing(options.folder)]

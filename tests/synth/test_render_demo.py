@@ -16,7 +16,7 @@ from synth.demo_set import plan_sessions
 from synth.render_demo import main
 
 ROOT = Path(__file__).parent.parent.parent
-SMALL_SET = ["--train-clips", "2", "--test-clips", "3"]
+SMALL_SET = ["--train_clips", "2", "--test_clips", "3"]
 
 
 def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -80,7 +80,7 @@ def test_a_whole_set_is_left_as_it_is(rendered: Path, capsys: pytest.CaptureFixt
     ("arguments", "words"),
     [
         (["--seed", "7"], ["rendered.json", "another set", "--folder"]),
-        (["--train-clips", "0"], ["train_clips", "0 does not conform to restriction v>0"]),
+        (["--train_clips", "0"], ["train_clips", "0 does not conform to restriction v>0"]),
         (["--jobs", "0"], ["--jobs 0"]),
     ],
 )
