@@ -136,7 +136,8 @@ def iter_windows(path: Path, labels: Sequence[str]) -> Iterator[pd.DataFrame]:
     try:
         header = pd.read_csv(path, nrows=0, dtype="str", keep_default_na=False).columns
         is_wide = [name for name in header if name not in TIME_COLUMNS] != WINDOW_COLUMNS
-        with pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""], chunksize=CHUNK_ROWS) as chunks:
+        n_rows = CHUNK_ROWS // max(len(labels), 1) + 1 if is_wide else CHUNK_ROWS  # a wide row becomes many
+        with pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=[""], chunksize=n_rows) as chunks:
             for chunk in chunks:
                 part = chunk.reindex(columns=[*chunk.columns, *(set(TIME_COLUMNS) - set(header))])
                 if is_wide:
