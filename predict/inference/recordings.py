@@ -256,17 +256,15 @@ def predict_files(
 
 def split_into_batches(tasks: Sequence[RecordingTask], n_parallel: int) -> list[list[RecordingTask]]:
     """Tasks in groups: short recordings together, whose windows fill a batch; and few, so that no thread idles."""
-    n_batch, batches, n_bytes = (
-        min(MAX_BATCH_RECORDINGS, len(tasks) // (4 * n_parallel)),
-        list[list[RecordingTask]](),
-        0,
-    )
+    n_batch = min(MAX_BATCH_RECORDINGS, len(tasks) // (4 * n_parallel))
+    batches, n_bytes = list[list[RecordingTask]](), 0
     for task in tasks:
-        n_bytes += size_in_fingerprint(task.entry.fingerprint)
-        if not batches or len(batches[-1]) >= n_batch or n_bytes > MAX_BATCH_BYTES:
+        size = size_in_fingerprint(task.entry.fingerprint)
+        if not batches or len(batches[-1]) >= n_batch or n_bytes + size > MAX_BATCH_BYTES:
             batches.append([])
-            n_bytes = size_in_fingerprint(task.entry.fingerprint)
+            n_bytes = 0
         batches[-1].append(task)
+        n_bytes += size
     return batches
 
 

@@ -4,7 +4,7 @@ from core.entrypoint import get_logger
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -123,6 +123,9 @@ def load_training_set(
     if frame_bank.digests != table[DIGEST_COLUMN].tolist():
         raise UserError(f"{run_paths.store} was replaced while it was read: run the same command again")
     events = read_event_table(run_paths.events_csv)
+    clip_events = None
+    if events is not None:
+        clip_events = make_clip_events(events, frame_bank, labels, recipe.features, recipe.training, quiet=quiet)
     training_set = TrainingSet(
         frame_bank=frame_bank,
         labels=labels,
@@ -130,10 +133,8 @@ def load_training_set(
         folds=table["fold"].to_numpy(),
         noisy=torch.tensor((table["label_quality"] == "noisy").tolist()),
         kept=np.ones(len(table), bool),
+        events=clip_events,
     )
-    if events is not None:
-        clip_events = make_clip_events(events, frame_bank, labels, recipe.features, recipe.training, quiet=quiet)
-        training_set = replace(training_set, events=clip_events)
     _check_single_label(training_set, recipe)
     return training_set
 
