@@ -18,6 +18,7 @@ from train.data.batches import Batches
 from train.data.events import ClipEvents, EventCrops, make_clip_events
 from train.data.frame_bank import FrameBank
 from train.data.random_streams import seeded_generator
+from train.evaluate.event_metrics import label_windows
 
 LABELS = ["a", "b", "c"]
 TRAINING = Training(batch_size=4, min_overlap_s=0.3, event_free_rate=1.0)
@@ -71,6 +72,22 @@ def test_a_span_has_the_labels_that_a_loop_over_all_events_finds(
         for (row, start), length in zip(spans, lengths.tolist(), strict=True)
     ]
     assert found.tolist() == expected
+
+
+TENTHS = st.integers(0, 60).map(lambda tenths: tenths / 10)
+EVENT_OF_TENTHS = st.tuples(st.just("0"), TENTHS, TENTHS, st.sampled_from(LABELS)).filter(lambda row: row[1] < row[2])
+
+
+@given(rows=st.lists(EVENT_OF_TENTHS, max_size=6), n_frames=st.integers(5, 20), overlap_s=st.sampled_from([0.05, 0.25]))
+def test_windows_in_seconds_have_the_labels_of_the_same_spans_in_frames(
+    rows: list[tuple[str, float, float, str]], n_frames: int, overlap_s: float
+) -> None:
+    bank, starts = bank_of(60), np.arange(0, 60 - n_frames, 3)
+    events = events_of(bank, *rows, training=replace(TRAINING, min_overlap_s=overlap_s))
+    in_frames = events.label_spans(np.zeros(len(starts), np.int64), starts, n_frames, np.full(len(starts), 60))
+    table = pd.DataFrame(rows, columns=["fname", "start_s", "end_s", "label"])
+    in_seconds = label_windows(table, starts / 10, (starts + n_frames) / 10, LABELS, overlap_s)
+    np.testing.assert_array_equal(in_seconds, in_frames.numpy())
 
 
 def test_spans_are_labelled_alike_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
