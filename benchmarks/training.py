@@ -161,6 +161,7 @@ def make_job(frame_bank: FrameBank, recipe: Recipe, device: torch.device) -> Fol
         targets=targets,
         folds=np.ones(n_clips, np.int64),
         noisy=torch.zeros(n_clips, dtype=torch.bool),
+        unlabelled=np.zeros(n_clips, bool),
         kept=np.ones(n_clips, bool),
     )
     return FoldJob(recipe, training_set, fold=0, seed=0, output_dir=Path(), device=device)

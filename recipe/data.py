@@ -33,6 +33,8 @@ class Data(Section):
     source that folds keep whole; by default what the layout says, or each recording by itself."""
     background: str = "_background"
     """The folder of layout `folders` whose recordings have none of the labels: negatives for every one of them."""
+    unlabelled: str | None = None
+    """A folder of recordings without labels, of any layout: `training.teacher` gives them its scores as labels."""
     label_names: dict[str, str] | None = None
     """What pages call labels, as {gac: acoustic guitar}; by default the names of IRMAS's codes, or the labels."""
     label_icons: dict[str, str] | None = None

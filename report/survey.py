@@ -15,7 +15,7 @@ from preprocess.audio.isolated import decoder_limits
 from preprocess.dataset.clip_table import TEST_FOLD
 from preprocess.dataset.label_names import name_labels
 from preprocess.dataset.loader import Dataset, read_dataset
-from preprocess.statistics.dataset import DatasetStatistics, read_statistics
+from preprocess.statistics.dataset import SUBSETS, DatasetStatistics, read_statistics
 from preprocess.statistics.report import find_warnings, overview
 from recipe import Recipe
 from recipe.cli import parse_command, resolve_n_jobs
@@ -69,7 +69,7 @@ def describe_statistics(stats: DatasetStatistics, names: dict[str, str]) -> dict
         "overview": overview(stats),
         "warnings": find_warnings(stats | {"labels": labels}),
         "max_examples": MAX_EXAMPLES,
-        "subsets": [name for name in ("curated", "noisy", "test") if 0 < stats["clips"][name] < stats["clips"]["all"]],
+        "subsets": [name for name in SUBSETS if 0 < stats["clips"][name] < stats["clips"]["all"]],
         "labels": labels,
         "folds": [] if len(stats["folds"]) > MAX_FOLDS else list(stats["folds"]),
         "together": together[:MAX_LABELS_IN_MATRIX],

@@ -14,7 +14,9 @@ COLUMNS = ["clip", "path", "labels", "fold", "split", "group", "label_quality"]
 DIGEST_COLUMN = "frames_digest"
 """Ties a table that `make features` wrote to its store; '' for a clip that the store lacks."""
 TEST_FOLD = -1
-CHOICES = {"split": ("train", "test"), "label_quality": ("curated", "noisy")}
+UNLABELLED = "unlabelled"
+"""The label quality of training clips whose labels only a teacher can give."""
+CHOICES = {"split": ("train", "test"), "label_quality": ("curated", "noisy", UNLABELLED)}
 
 
 def write_clip_table(path: Path, table: pd.DataFrame, frames_digests: Mapping[str, str]) -> None:
@@ -76,11 +78,16 @@ def check_rows(table: pd.DataFrame) -> None:
         if len(invalid := table.loc[~table[column].isin(words), ["clip", column]]):
             clip, value = invalid.iloc[0]
             raise UserError(f"{clip} has {column} {value!r}: it must be {' or '.join(words)}")
-    training = table[table["split"] == "train"]
-    if training.empty:
+    training, is_unlabelled = table[table["split"] == "train"], table["label_quality"] == UNLABELLED
+    if training.empty or is_unlabelled[training.index].all():
         raise UserError("no clip is for training: give some clips labels, and split 'train'")
-    if len(unlabelled := training.loc[training["labels"] == "", "clip"]):
+    if len(unlabelled := training.loc[(training["labels"] == "") & ~is_unlabelled, "clip"]):
         raise UserError(f"{unlabelled.iloc[0]} is for training but has no label: label it, or give it split 'test'")
+    if len(others := table.loc[is_unlabelled & ((table["labels"] != "") | (table["split"] == "test")), "clip"]):
+        raise UserError(
+            f"{others.iloc[0]} has label_quality {UNLABELLED!r}: it must have no labels and be for training; give it "
+            "another label_quality, or leave its labels and its split out"
+        )
 
 
 def _check_folds(training: pd.DataFrame) -> None:

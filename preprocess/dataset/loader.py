@@ -2,15 +2,22 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from core.errors import UserError
-from preprocess.dataset.clip_table import COLUMNS, TEST_FOLD, check_clip_table, check_rows
-from preprocess.dataset.discovery import RawDataset, expand_user, normalize_label, require_folder, require_utf8_name
+from preprocess.dataset.clip_table import COLUMNS, TEST_FOLD, UNLABELLED, check_clip_table, check_rows
+from preprocess.dataset.discovery import (
+    RawDataset,
+    expand_user,
+    find_audio_files,
+    normalize_label,
+    require_folder,
+    require_utf8_name,
+)
 from preprocess.dataset.folds import assign_folds
 from preprocess.dataset.groups import match_groups
 from preprocess.dataset.labels import NEGATIVE, choose_vocabulary, to_multi_hot
@@ -58,6 +65,8 @@ def read_dataset(data: Data) -> Dataset:
         folder = require_utf8_name(expand_user(data.folder, "data.folder").absolute())
         require_folder(folder, "set data.folder to the dataset's folder")
         raw = READERS[data.layout](data, folder)
+        if data.unlabelled:
+            raw = _add_unlabelled(raw, require_utf8_name(expand_user(data.unlabelled, "data.unlabelled").absolute()))
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read ({error.strerror}): allow it, or move it away") from None
     try:
@@ -65,6 +74,19 @@ def read_dataset(data: Data) -> Dataset:
     except UserError as error:
         where = (data.table or folder / "labels.csv") if data.layout == "csv" else folder
         raise UserError(f"{where}: {error}") from None
+
+
+def _add_unlabelled(raw: RawDataset, folder: Path) -> RawDataset:
+    """The dataset with the recordings below `folder`, which have no labels; a name that is taken gets the folder's."""
+    require_folder(folder, "set data.unlabelled to a folder of recordings without labels, or leave it out")
+    known = {os.path.realpath(path) for path in raw.clips["path"]}
+    paths = [path for path in find_audio_files(folder) if os.path.realpath(path) not in known]
+    names = pd.Series([str(path.relative_to(folder)) for path in paths], dtype="str")
+    names = names.mask(names.isin(raw.clips["clip"]), names.map(lambda name: f"{folder.name}/{name}"))
+    rows = pd.DataFrame({"clip": names, "path": list(map(str, paths)), "label_quality": UNLABELLED}, dtype="str")
+    clips = pd.concat([raw.clips, rows], ignore_index=True).fillna("")
+    notes = [*raw.notes, f"{len(rows)} recordings in {folder} have no labels (data.unlabelled): a teacher gives them"]
+    return replace(raw, clips=clips, notes=notes)
 
 
 def _finish_dataset(raw: RawDataset, data: Data, folder: Path) -> Dataset:
@@ -100,10 +122,12 @@ def _finish_dataset(raw: RawDataset, data: Data, folder: Path) -> Dataset:
 def _fill_defaults(clips: pd.DataFrame) -> pd.DataFrame:
     """The clips with every column, and defaults for unknown values; training clips without labels are negatives."""
     table = clips.reindex(columns=COLUMNS, fill_value="")
-    by_label = np.where(table["labels"] == "", "test", "train")
+    is_unlabelled = table["label_quality"] == UNLABELLED
+    by_label = np.where((table["labels"] == "") & ~is_unlabelled, "test", "train")
     for column, default in (("group", table["clip"]), ("label_quality", "curated"), ("split", by_label)):
         table[column] = table[column].where(table[column] != "", default)
-    table["labels"] = table["labels"].mask((table["labels"] == "") & (table["split"] == "train"), NEGATIVE)
+    is_negative = (table["labels"] == "") & (table["split"] == "train") & ~is_unlabelled
+    table["labels"] = table["labels"].mask(is_negative, NEGATIVE)
     return table
 
 
@@ -140,14 +164,23 @@ def _choose_folds(clips: pd.DataFrame, vocabulary: list[str], data: Data, n_fold
         folds[~is_val] = 1 + (_choose_folds(others, vocabulary, data, n_folds - 1) if n_folds > 2 else 0)
         return folds
     if (clips["fold"] != "").any():
-        return _parse_folds(clips)
+        return _parse_folds(_spread_unlabelled(clips))
     multi_hot, groups = to_multi_hot(clips["labels"], vocabulary), clips["group"].to_numpy()
-    noisy = (clips["label_quality"] == "noisy").to_numpy()[:, None]
+    noisy = (clips["label_quality"] != "curated").to_numpy()[:, None]
     targets = np.hstack([multi_hot * ~noisy, multi_hot * noisy])
     folds = assign_folds(targets, groups, n_folds, data.seed)
     if len(set(folds[~noisy[:, 0]])) < n_folds:  # a fold has no curated clip: balance their number as well
         folds = assign_folds(np.hstack([targets, ~noisy]), groups, n_folds, data.seed)
     return folds
+
+
+def _spread_unlabelled(clips: pd.DataFrame) -> pd.DataFrame:
+    """The clips with folds for unlabelled ones without: their group's, else one after the other in turn."""
+    lacking = (clips["fold"] == "") & (clips["label_quality"] == UNLABELLED)
+    own = clips[clips["fold"] != ""]
+    of_group, folds = dict(zip(own["group"], own["fold"], strict=True)), sorted(set(own["fold"]))
+    in_turn = {group: folds[number % len(folds)] for number, group in enumerate(clips.loc[lacking, "group"].unique())}
+    return clips.assign(fold=clips["fold"].mask(lacking, clips["group"].map(in_turn | of_group)))
 
 
 def _parse_folds(clips: pd.DataFrame) -> np.ndarray:

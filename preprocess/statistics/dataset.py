@@ -12,11 +12,13 @@ import pandas as pd
 
 from core.errors import UserError
 from preprocess.audio.blocks import DecodeError
-from preprocess.dataset.clip_table import TEST_FOLD
+from preprocess.dataset.clip_table import CHOICES, TEST_FOLD
 from preprocess.dataset.labels import split_labels, to_multi_hot
 from preprocess.dataset.loader import Dataset
 from preprocess.statistics.measure import AudioStats
 
+SUBSETS = (*CHOICES["label_quality"], "test")
+"""Training clips by label quality, and test clips."""
 QUANTILES = {"least": 0.0, "p5": 0.05, "p25": 0.25, "median": 0.5, "p75": 0.75, "p95": 0.95, "most": 1.0}
 MEASURES = ["duration_s", "sample_rate_hz", "channels", "rms_db", "peak", "silent_share", "clipped_share"]
 DECIMALS = {"duration_s": 6, "rms_db": 2, "peak": 6, "silent_share": 6, "clipped_share": 8}
@@ -77,9 +79,10 @@ def read_statistics(path: Path, dataset: Dataset) -> DatasetStatistics:
 
 
 def _by_subset(table: pd.DataFrame, amounts: np.ndarray) -> dict[str, float]:
-    """A sum over all clips, and over training clips of either label quality and test clips."""
-    test, noisy = table["split"] == "test", table["label_quality"] == "noisy"
-    subsets = {"all": test | ~test, "curated": ~test & ~noisy, "noisy": ~test & noisy, "test": test}
+    """A sum over all clips, over training clips of each label quality, and over test clips."""
+    test = table["split"] == "test"
+    by_quality = {quality: ~test & (table["label_quality"] == quality) for quality in CHOICES["label_quality"]}
+    subsets = {"all": test | ~test, **by_quality, "test": test}
     return {name: round(amounts[rows.to_numpy()].sum().item(), 6) for name, rows in subsets.items()}
 
 

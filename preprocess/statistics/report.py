@@ -6,7 +6,7 @@ import pandas as pd
 
 from preprocess.dataset.clip_table import TEST_FOLD
 from preprocess.dataset.labels import NEGATIVE
-from preprocess.statistics.dataset import DatasetStatistics
+from preprocess.statistics.dataset import SUBSETS, DatasetStatistics
 
 BAR_WIDTH = 24
 MAX_LABELS = 40
@@ -94,7 +94,7 @@ def _label_table(stats: DatasetStatistics) -> list[str]:
     """A line a label, the most frequent first: clips, a bar, clips by subset, duration, and training clips by fold."""
     labels = sorted(stats["labels"], key=lambda label: -label["clips"]["all"])
     most = max(1, labels[0]["clips"]["all"])
-    subsets = [subset for subset in ("curated", "noisy", "test") if stats["clips"][subset]]
+    subsets = [subset for subset in SUBSETS if stats["clips"][subset]]
     rows = [
         {
             "clips": f"{label['clips']['all']:,}",

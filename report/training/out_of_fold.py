@@ -47,4 +47,4 @@ def summarise_out_of_fold(
     scores = ScoreTable(list(predictions), run.labels, np.stack([each.scores for each in predictions.values()]))
     truth = to_multi_hot(table["labels"], run.labels, clips=table.index)
     summary = summarise_scores(command, scores, truth)
-    return OofSummary(summary, np.array(table["fold"]), np.array(table["label_quality"] == "noisy"))
+    return OofSummary(summary, np.array(table["fold"]), np.array(table["label_quality"] != "curated"))

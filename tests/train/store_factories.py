@@ -90,5 +90,6 @@ def make_training_set(truth: list[list[int]], noisy: list[bool]) -> TrainingSet:
         targets=torch.tensor(truth).float(),
         folds=np.zeros(len(truth), np.int64),
         noisy=torch.tensor(noisy),
+        unlabelled=np.zeros(len(truth), bool),
         kept=np.ones(len(truth), bool),
     )

@@ -9,7 +9,7 @@ import pandas as pd
 from core.csv_tables import read_table
 from core.errors import UserError
 from core.paths import RunPaths
-from preprocess.dataset.clip_table import check_frames_digests, read_clip_table
+from preprocess.dataset.clip_table import UNLABELLED, check_frames_digests, read_clip_table
 from preprocess.dataset.discovery import normalize_label
 from preprocess.dataset.labels import join_labels, read_vocabulary, split_labels
 from preprocess.store.reader import Store, open_store
@@ -76,7 +76,11 @@ def apply_corrections(table: pd.DataFrame, path: str | None, labels: list[str]) 
                 f"{path} gives {clip!r} the label {unknown_labels[0]!r}, which no clip has: mend it, or write {DROP}"
             )
         texts[clip] = join_labels(clip_labels)
-    kept = table.assign(labels=list(texts.values()))[~table["clip"].isin(dropped)]
+    is_labelled_now = (table["label_quality"] == UNLABELLED) & table["clip"].isin(clips)
+    table = table.assign(
+        labels=list(texts.values()), label_quality=table["label_quality"].mask(is_labelled_now, "noisy")
+    )
+    kept = table[~table["clip"].isin(dropped)]
     if lost := sorted(_scored_folds(table) - _scored_folds(kept)):
         raise UserError(f"{path} drops all that fold {lost[0]} is scored on: fold {lost[0]} has no curated clip left")
     return CorrectedClips(kept, labels, frozenset(dropped), path)

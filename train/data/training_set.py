@@ -14,7 +14,7 @@ from torch import Tensor
 from core.errors import UserError
 from core.paths import RunPaths
 from preprocess.dataset.annotations.event_table import read_event_table
-from preprocess.dataset.clip_table import DIGEST_COLUMN
+from preprocess.dataset.clip_table import DIGEST_COLUMN, UNLABELLED
 from preprocess.dataset.labels import is_single_label, to_multi_hot
 from recipe import Recipe, Training
 from train.data.corrected_clips import read_corrected_clips
@@ -40,9 +40,11 @@ class TrainingSet:
     folds: np.ndarray
     """[n_clips] int64: the fold that holds the clip out."""
     noisy: Tensor
-    """bool [n_clips] on the CPU: unchecked labels."""
+    """bool [n_clips] on the CPU: unchecked labels, or none."""
+    unlabelled: np.ndarray
+    """[n_clips] bool: without labels until a teacher scores them."""
     kept: np.ndarray
-    """[n_clips] bool: not left out by a teacher."""
+    """[n_clips] bool: not left out, as a teacher does, and as unlabelled clips are without one."""
     events: ClipEvents | None = None
     """Labels in time, where the dataset has them: then crops and windows have labels, and targets are of whole clips.
     """
@@ -80,6 +82,9 @@ class TrainingSet:
         """
         before = self.before_relabelling or self
         rows = before.training_rows(fold, training)
+        if training.teacher:
+            unlabelled = np.flatnonzero(self.unlabelled & (self.folds != fold))
+            rows = np.union1d(rows, unlabelled)
         frames_digests = [self.frame_bank.digests[row] for row in rows.tolist()]
         names = "\0".join([*self.labels, "", *self.clip_names(rows), "", *frames_digests])
         noisy = np.flatnonzero(self.noisy[rows].numpy())
@@ -126,13 +131,15 @@ def load_training_set(
     clip_events = None
     if events is not None:
         clip_events = make_clip_events(events, frame_bank, labels, recipe.features, recipe.training, quiet=quiet)
+    unlabelled = (table["label_quality"] == UNLABELLED).to_numpy()
     training_set = TrainingSet(
         frame_bank=frame_bank,
         labels=labels,
         targets=torch.from_numpy(to_multi_hot(table["labels"], labels, clips=table["clip"])),
         folds=table["fold"].to_numpy(),
-        noisy=torch.tensor((table["label_quality"] == "noisy").tolist()),
-        kept=np.ones(len(table), bool),
+        noisy=torch.tensor((table["label_quality"] != "curated").tolist()),
+        unlabelled=unlabelled,
+        kept=~unlabelled,
         events=clip_events,
     )
     _check_single_label(training_set, recipe)

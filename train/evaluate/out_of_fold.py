@@ -103,7 +103,10 @@ def write_tables(
     run_dir, labels = run_paths.run_dir, training_set.labels
     clips, noisy = training_set.frame_bank.clips, training_set.noisy
     write_scores(run_paths.oof_csv, clips, labels, scores.numpy())
-    label_issues = find_label_issues(clips, labels, training_set.targets, noisy, scores)
+    labelled = np.flatnonzero(~training_set.unlabelled)
+    label_issues = find_label_issues(
+        [clips[row] for row in labelled], labels, training_set.targets[labelled], noisy[labelled], scores[labelled]
+    )
     write_table(run_dir / "label_issues.csv", LABEL_ISSUE_COLUMNS, label_issues)
     with atomic_write(run_dir / "per_label.csv") as temporary:
         per_label = metrics.per_label_table(truth, held_out_scores, held_out_scores >= 0.5, labels)

@@ -1,4 +1,6 @@
-"""Labels of noisy clips kept, added or removed by the scores of another run's networks, the teacher."""
+"""Labels of noisy clips kept, added or removed by the scores of another run's networks, the teacher; and its scores as
+labels of clips without any.
+"""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +21,8 @@ from train.runs.run_folder import describe_differing_keys, find_fold_checkpoints
 def relabel_noisy_clips(training_set: TrainingSet, recipe: Recipe, fold: int, device: torch.device) -> TrainingSet:
     """The training set of `fold`, with the labels of its noisy clips changed by `training.teacher`, if there is one.
 
+    Clips without labels get the teacher's scores as targets between 0 and 1.
+
     The teacher's networks of the same fold were not trained on the held-out clips, so the new labels leak nothing of
     them. Raises UserError without noisy clips, without such a network, and where its labels or features differ.
     """
@@ -27,7 +31,7 @@ def relabel_noisy_clips(training_set: TrainingSet, recipe: Recipe, fold: int, de
         return training_set
     if not training_set.noisy.any():
         raise UserError(f"training.teacher = {training.teacher}: the data have no noisy clips to judge; leave it out")
-    rows = np.flatnonzero(training_set.noisy.numpy() & training_set.kept & (training_set.folds != fold))
+    rows = np.flatnonzero(training_set.noisy.numpy() & (training_set.folds != fold))
     if not len(rows):
         return training_set
     networks = []
@@ -46,6 +50,8 @@ def relabel_noisy_clips(training_set: TrainingSet, recipe: Recipe, fold: int, de
     keep_threshold, add_threshold = training.teacher_keep_threshold, training.teacher_add_threshold
     targets[rows] = relabel_targets(targets[rows], scores, keep_threshold, add_threshold)
     kept[rows] = (targets[rows].any(1) | ~training_set.targets[rows].any(1)).numpy()  # negatives stay
+    unlabelled = training_set.unlabelled[rows]
+    targets[rows[unlabelled]] = scores[unlabelled].to(targets.dtype)
     return replace(training_set, targets=targets, kept=kept, before_relabelling=training_set)
 
 
@@ -55,11 +61,17 @@ def relabel_targets(targets: Tensor, scores: Tensor, keep_threshold: float, add_
 
 
 def describe_relabelling(before: TrainingSet, after: TrainingSet, fold: int) -> str:
-    """How many noisy clips a teacher left unchanged, relabelled and left out."""
-    rows = before.noisy.numpy() & before.kept & (before.folds != fold)
+    """How many noisy clips a teacher left unchanged, relabelled and left out, and how many it gave its scores."""
+    others = before.noisy.numpy() & (before.folds != fold)
+    rows, n_unlabelled = others & ~before.unlabelled, int((others & before.unlabelled).sum())
     kept = rows & after.kept
     n_unchanged = int((before.targets == after.targets).all(1).numpy()[kept].sum())
-    return (
-        f"fold{fold} the teacher keeps {n_unchanged} of {rows.sum()} noisy clips as they are, "
-        f"relabels {kept.sum() - n_unchanged} and leaves out {rows.sum() - kept.sum()}"
-    )
+    parts = []
+    if rows.any():
+        parts.append(
+            f"keeps {n_unchanged} of {rows.sum()} noisy clips as they are, relabels {kept.sum() - n_unchanged} and "
+            f"leaves out {rows.sum() - kept.sum()}"
+        )
+    if n_unlabelled:
+        parts.append(f"gives {n_unlabelled} clips without labels its scores")
+    return f"fold{fold} the teacher " + ", and ".join(parts or ["has no clips to judge"])

@@ -78,3 +78,25 @@ def test_a_test_share_is_whole_groups_of_every_label(tmp_path: Path) -> None:
 def test_a_test_share_is_for_datasets_without_test_clips(tmp_path: Path) -> None:
     write_files(tmp_path, {"labels.csv": "fname,labels\na,x\nb,y\nc,\n", "a": ""})
     assert_refused("csv", tmp_path, "data.test_share", "test clips of its own", test_share=0.5)
+
+
+def test_recordings_of_another_folder_are_unlabelled_and_in_every_fold(tmp_path: Path) -> None:
+    dataset_dir = write_files(tmp_path / "set", {f"{label}/{n}.wav": "" for label in ("dog", "rain") for n in range(4)})
+    more = write_files(tmp_path / "more", {**{f"site/{n}.wav": "" for n in range(6)}, "dog/0.wav": "", "notes.txt": ""})
+    (more / "again.wav").symlink_to(dataset_dir / "rain" / "0.wav")
+    table = read("folders", dataset_dir, unlabelled=str(more), folds=2).table.set_index("clip")
+    added = table[table["label_quality"] == "unlabelled"]
+    assert set(added.index) == {"more/dog/0.wav", *(f"site/{n}.wav" for n in range(6))}
+    assert (set(added["labels"]), set(added["split"]), set(added["fold"])) == ({""}, {"train"}, {0, 1})
+    assert set(table["label_quality"].drop(added.index)) == {"curated"}
+    with pytest.raises(UserError, match=r"nowhere is not there: set data\.unlabelled"):
+        read("folders", dataset_dir, unlabelled=str(tmp_path / "nowhere"))
+
+
+def test_unlabelled_rows_of_a_table_have_the_fold_of_their_group_or_one_in_turn(tmp_path: Path) -> None:
+    rows = ["a,dog,3,x,", "b,rain,5,y,", "c,,,x,unlabelled", "d,,,z,unlabelled", "e,,,z,unlabelled", "f,,,w,unlabelled"]
+    lines = "\n".join(["fname,labels,fold,group,label_quality", *rows, "g,,,,"])
+    files = {"labels.csv": lines, **dict.fromkeys("abcdefg", "")}
+    table = read("csv", write_files(tmp_path, files)).table.set_index("clip")
+    assert table["fold"].to_dict() == {"a": 3, "b": 5, "c": 3, "d": 5, "e": 5, "f": 3, "g": -1}
+    assert table.loc["g", "split"] == "test"

@@ -54,8 +54,8 @@ def stats() -> DatasetStatistics:
 
 
 def test_clips_and_hours_are_counted_by_part(stats: DatasetStatistics) -> None:
-    assert stats["clips"] == {"all": 6, "curated": 3, "noisy": 1, "test": 2}
-    assert stats["hours"] == {"all": 3.0, "curated": 1.5, "noisy": 0.0, "test": 1.5}
+    assert stats["clips"] == {"all": 6, "curated": 3, "noisy": 1, "unlabelled": 0, "test": 2}
+    assert stats["hours"] == {"all": 3.0, "curated": 1.5, "noisy": 0.0, "unlabelled": 0, "test": 1.5}
     assert stats["rates_hz"] == {"8000": 4, "16000": 1}
     assert stats["channels"] == {"1": 4, "2": 1}
     assert stats["lengths_s"]["least"] == stats["lengths_s"]["median"] == 1800
@@ -68,7 +68,7 @@ def test_labels_are_counted_by_part_and_fold(stats: DatasetStatistics) -> None:
     rain, dog = stats["labels"]
     assert rain == {
         "label": "rain",
-        "clips": {"all": 4, "curated": 2, "noisy": 1, "test": 1},
+        "clips": {"all": 4, "curated": 2, "noisy": 1, "unlabelled": 0, "test": 1},
         "hours": 2.0,
         "by_fold": {"0": 1, "1": 1},  # the clips it is scored on
     }

@@ -136,6 +136,20 @@ def test_a_label_called_drop_and_corrections_do_not_go_together(tmp_path: Path) 
         apply_corrections(table, str(path), ["drop", "hum"])
 
 
+def test_a_clip_without_labels_that_corrections_label_is_a_noisy_one(tmp_path: Path) -> None:
+    path = tmp_path / "corrections.csv"
+    path.write_text("clip,labels\nb,hum\n", encoding="utf-8")
+    rows = [
+        ("a", "hum", "train", 0, "curated"),
+        ("b", "", "train", 1, "unlabelled"),
+        ("c", "", "train", 0, "unlabelled"),
+    ]
+    table = pd.DataFrame(rows, columns=["clip", "labels", "split", "fold", "label_quality"])
+    corrected = apply_corrections(table, str(path), ["hum"]).table
+    assert corrected["labels"].tolist() == ["hum", "hum", ""]
+    assert corrected["label_quality"].tolist() == ["curated", "noisy", "unlabelled"]
+
+
 def test_clips_that_could_not_be_read_are_left_out_and_said(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = cache / "recipe" / "clips.csv"
     with path.open("a", encoding="utf-8") as table:

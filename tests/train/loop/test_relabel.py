@@ -1,5 +1,6 @@
 """A teacher keeps, adds and leaves out noisy labels fold by fold, by networks that never saw the clips held out."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +69,39 @@ def test_a_run_learns_from_its_teacher_one_network_after_the_other_or_side_by_si
         assert "fold2 the teacher keeps" in capsys.readouterr().out
     one, two = (runs / run / "oof.csv" for run in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
+
+
+def test_clips_without_labels_have_the_teacher_s_scores_and_none_without_one(
+    mislabelled: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cache = tmp_path / "unlabelled"
+    shutil.copytree(mislabelled, cache)
+    teacher, path = get_run_dir(cache).parent / "teacher", cache / "recipe" / "clips.csv"
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    is_unlabelled = (table["label_quality"] == "noisy") & (table.index % 2 == 0)
+    table.loc[is_unlabelled, ["labels", "label_quality"]] = ["", "unlabelled"]
+    table.to_csv(path, index=False)
+    options = [*OPTIONS[:-2], "--cache", str(cache)]
+    alone = parse_command(options, "test")
+    before = load_training_set(alone.recipe, alone.run_paths, torch.device("cpu"))
+    assert before.unlabelled.tolist() == is_unlabelled.tolist()
+    assert not before.unlabelled[before.training_rows(0, alone.recipe.training)].any()
+    asked = parse_command([*options, "--training.teacher", str(teacher)], "test")
+    after = relabel_noisy_clips(before, asked.recipe, 0, torch.device("cpu"))
+    rows = np.flatnonzero(before.unlabelled & (before.folds != 0))
+    assert set(rows) <= set(after.training_rows(0, asked.recipe.training))
+    targets = after.targets[rows]
+    assert ((targets > 0) & (targets < 1)).all()
+    assert (targets.argmax(1) == torch.from_numpy(rows) % 3).float().mean() > 0.9
+    with_teacher, without = asked.recipe.training, alone.recipe.training
+    assert after.training_data_digest(0, with_teacher) != before.training_data_digest(0, without)
+    fit(cache, "--run", "student", "--training.teacher", str(teacher))
+    lines = capsys.readouterr().out
+    n_noisy = int((before.noisy.numpy() & ~before.unlabelled & (before.folds != 0)).sum())
+    assert f" of {n_noisy} noisy clips as they are" in lines
+    assert f"gives {len(rows)} clips without labels its scores" in lines
+    issues = pd.read_csv(cache / "recipe" / "runs" / "student" / "label_issues.csv", keep_default_na=False)
+    assert not set(issues["clip"]) & set(table.loc[is_unlabelled, "clip"])
 
 
 def test_without_noisy_clips_there_is_nothing_to_relabel(mislabelled: Path) -> None:
