@@ -31,7 +31,7 @@ def limit_range(blocks: Iterable[Frames], top_db: float, reach: int) -> Iterator
         if n_known > 0 and (n_known >= reach or block is None):
             frames, first = np.concatenate(pending), len(peaks) - n_pending
             floors = sliding_max(peaks, reach)[first : first + n_known] - np.float32(top_db)
-            yield np.maximum(frames[:n_known], floors[:, None])
+            yield np.maximum(frames[:n_known], floors[:, None], out=frames[:n_known])
             pending, n_pending = [frames[n_known:]], n_pending - n_known
             peaks = peaks[max(0, first + n_known - reach) :]
 
@@ -41,7 +41,8 @@ def sliding_max(values: npt.NDArray[np.float32], reach: int) -> npt.NDArray[np.f
 
     Van Herk, "A fast algorithm for local minimum and maximum filters", 1992.
     """
-    reach = min(reach, len(values))
+    if reach >= len(values):
+        return np.full_like(values, values.max())
     width = 2 * reach + 1
     padded = np.pad(values, (reach, reach + -(len(values) + 2 * reach) % width), constant_values=-np.inf)
     rows = padded.reshape(-1, width)

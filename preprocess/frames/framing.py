@@ -19,8 +19,9 @@ MIN_POWER = 1e-10
 
 BATCH_VALUES = 1 << 19
 """Samples in the windows of a batch."""
-FFT_VALUES, SIMD_LANES = 1 << 17, 8
-"""Samples in the windows of one FFT call, and windows that it transforms at once: float32 in registers of 256 bits."""
+FFT_BYTES, SIMD_LANES = 1 << 18, 8
+"""Bytes of the windows of one FFT call, which stay in a core's cache with their spectra, and windows that it transforms
+at once: float32 in registers of 256 bits."""
 
 
 def iter_windows(blocks: Iterable[Samples], n_fft: int, hop_length: int, center: bool = True) -> Iterator[Windows]:
@@ -54,12 +55,17 @@ def power_spectra(windows: Windows, taper: npt.NDArray[np.floating]) -> Frames:
 
     The FFT is in the taper's precision; from float64 its result becomes complex64, as in librosa.stft.
     """
-    power = np.empty((len(windows), len(taper) // 2 + 1), np.float32)
-    step = max(1, FFT_VALUES // len(taper) // SIMD_LANES) * SIMD_LANES
+    n_bins = len(taper) // 2 + 1
+    power = np.empty((len(windows), n_bins), np.float32)
+    step = max(1, FFT_BYTES // taper.nbytes // SIMD_LANES) * SIMD_LANES
+    tapered = np.empty((min(step, len(windows)), len(taper)), taper.dtype)  # one memory for all calls
+    spectra = np.empty((len(tapered), n_bins), np.result_type(taper.dtype, np.complex64))
     for start in range(0, len(windows), step):
-        batch = slice(start, start + step)
-        spectra = ducc0.fft.r2c(windows[batch] * taper, axes=(1,), nthreads=1)
-        power[batch] = np.abs(spectra.astype(np.complex64, copy=False)) ** 2
+        batch, out = windows[start : start + step], power[start : start + step]
+        np.multiply(batch, taper, out=tapered[: len(batch)])
+        ducc0.fft.r2c(tapered[: len(batch)], axes=(1,), nthreads=1, out=spectra[: len(batch)])
+        np.abs(spectra[: len(batch)].astype(np.complex64, copy=False), out=out)
+        np.square(out, out=out)
     return power
 
 
