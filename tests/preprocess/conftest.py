@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from preprocess import features as script
+from preprocess.build import store_update
 from preprocess.build.shard_task import ClipJob
 
 
@@ -30,8 +30,8 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         clips.extend(sorted(one.clip for one in missing))
         return real(missing, *rest)  # type: ignore[arg-type]
 
-    real = script.compute_missing
-    monkeypatch.setattr(script, "compute_missing", compute_missing)
+    real = store_update.compute_missing
+    monkeypatch.setattr(store_update, "compute_missing", compute_missing)
     return clips
 
 

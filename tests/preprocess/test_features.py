@@ -14,7 +14,7 @@ import soundfile
 from core.errors import UserError
 from core.file_lock import file_lock
 from core.parallel import run_parallel
-from preprocess import features as script
+from preprocess.build import store_update
 from preprocess.build.shard_task import ShardResult
 from preprocess.store.file_identity import stat_fingerprint
 from preprocess.store.reader import open_store
@@ -43,7 +43,7 @@ def test_nothing_to_do_is_said_and_nothing_is_written(
 ) -> None:
     make(recordings)
     before = store_path(recordings).stat()
-    monkeypatch.setattr(script, "run_parallel", None)
+    monkeypatch.setattr(store_update, "run_parallel", None)
     assert make(recordings) == 0
     assert "nothing to do" in capsys.readouterr().err
     after = store_path(recordings).stat()
@@ -55,7 +55,9 @@ def test_a_recording_that_changes_meanwhile_is_named_and_read_the_next_time(
 ) -> None:
     with monkeypatch.context() as before_it_changes:
         before_it_changes.setattr(
-            script, "stat_fingerprint", lambda path: "1:1:1:1" if path.endswith("04.wav") else stat_fingerprint(path)
+            store_update,
+            "stat_fingerprint",
+            lambda path: "1:1:1:1" if path.endswith("04.wav") else stat_fingerprint(path),
         )
         assert make(recordings) == 0
     assert "1 of 18 recordings changed while they were read" in capsys.readouterr().err
@@ -209,7 +211,7 @@ def test_what_could_not_be_read_before_an_interrupt_is_not_tried_again(
                     raise KeyboardInterrupt
 
     with monkeypatch.context() as first, pytest.raises(KeyboardInterrupt):
-        first.setattr(script, "run_parallel", interrupted)
+        first.setattr(store_update, "run_parallel", interrupted)
         make(recordings)
     assert read_sources(recordings).keys() == {f"cat/{bad.name}"}
     computed.clear()
