@@ -1,7 +1,7 @@
 """One recording as sound for a transform: decoded, without the silence at its ends, at least as long as asked for."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -29,57 +29,44 @@ class ClipAudio:
         self.path, self.features, self.max_duration_s = path, features, max_duration_s
         self.n_samples, self.duration_s, self.start_s = 0, 0.0, 0.0
         self.warnings = list[str]()
-        self._decoded = ReplayableBlocks(self._decode)
+        self._cached: list[Samples] | None = None
         self._span: range | None = None
 
     def _decode(self) -> Iterator[Samples]:
-        n_samples, self.warnings = 0, []
-        for block in decode_blocks(self.path, self.features.sample_rate_hz, self.features.channel, self.warnings):
-            n_samples += len(block)
-            if n_samples > self.max_duration_s * self.features.sample_rate_hz:
-                raise DecodeError(self.path, f"it is longer than {self.max_duration_s / 60:g} minutes")
-            yield block
-        self.n_samples, self.duration_s = n_samples, n_samples / self.features.sample_rate_hz
-
-    def __iter__(self) -> Iterator[Samples]:
-        if self.features.trim_top_db is None and not self.features.min_seconds:
-            return iter(self._decoded)
-        if self._span is None:
-            self._span = self._find_span()
-            self.start_s = self._span.start / self.features.sample_rate_hz
-        return slice_blocks(self._decoded, self._span)
-
-    def _find_span(self) -> range:
-        """The samples to keep, some of which may lie beyond the file."""
-        if self.features.trim_top_db is None:
-            span = range(sum(map(len, self._decoded)))
-        else:
-            span = find_non_silent_span(self._decoded, self.features.trim_top_db)
-        min_samples = round(self.features.min_seconds * self.features.sample_rate_hz)
-        return extend_span(range(span.start, min(span.stop, self.n_samples)), self.n_samples, min_samples)
-
-
-class ReplayableBlocks:
-    """Arrays that can be iterated over again: up to MAX_CACHED_BYTES are kept in memory, more are made again."""
-
-    def __init__(self, make: Callable[[], Iterable[Samples]]) -> None:
-        self._make = make
-        self._cached: list[Samples] | None = None
-
-    def __iter__(self) -> Iterator[Samples]:
+        """All sound of the file; up to MAX_CACHED_BYTES of it are kept, a longer file is decoded again."""
         if self._cached is not None:
             yield from self._cached
             return
-        cached, n_bytes = list[Samples](), 0
-        for block in self._make():
-            n_bytes += block.nbytes
+        cached, n_samples, n_bytes, self.warnings = list[Samples](), 0, 0, []
+        for block in decode_blocks(self.path, self.features.sample_rate_hz, self.features.channel, self.warnings):
+            n_samples, n_bytes = n_samples + len(block), n_bytes + block.nbytes
+            if n_samples > self.max_duration_s * self.features.sample_rate_hz:
+                raise DecodeError(self.path, f"it is longer than {self.max_duration_s / 60:g} minutes")
             if n_bytes <= MAX_CACHED_BYTES:
                 cached.append(block)
             else:
                 cached.clear()
             yield block
+        self.n_samples, self.duration_s = n_samples, n_samples / self.features.sample_rate_hz
         if n_bytes <= MAX_CACHED_BYTES:
             self._cached = cached
+
+    def __iter__(self) -> Iterator[Samples]:
+        if self.features.trim_top_db is None and not self.features.min_seconds:
+            return self._decode()
+        if self._span is None:
+            self._span = self._find_span()
+            self.start_s = self._span.start / self.features.sample_rate_hz
+        return slice_blocks(self._decode(), self._span)
+
+    def _find_span(self) -> range:
+        """The samples to keep, some of which may lie beyond the file."""
+        if self.features.trim_top_db is None:
+            span = range(sum(map(len, self._decode())))
+        else:
+            span = find_non_silent_span(self._decode(), self.features.trim_top_db)
+        min_samples = round(self.features.min_seconds * self.features.sample_rate_hz)
+        return extend_span(range(span.start, min(span.stop, self.n_samples)), self.n_samples, min_samples)
 
 
 def find_non_silent_span(sound: Iterable[Samples], top_db: float) -> range:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from preprocess.audio.blocks import merge_blocks
 from preprocess.audio.clip_audio import ClipAudio
-from preprocess.frames import Transform, build_transform
+from preprocess.frames import get_transform
 from preprocess.store.encoding import encoding_for, quantise
 from preprocess.store.schema import EncodedFrames
 from recipe import Features
@@ -38,13 +38,3 @@ def stream_frames(
     for block in merge_blocks(transform(clip_audio), BLOCK_VALUES):
         yield quantise(block, encoding)
     yield RecordingEnd(clip_audio.start_s, clip_audio.duration_s, "; ".join(clip_audio.warnings))
-
-
-_last_transform: list[tuple[Features, Transform]] = []
-
-
-def get_transform(features: Features) -> Transform:
-    """The transform of these features, made once a process."""
-    if not _last_transform or _last_transform[0][0] != features:
-        _last_transform[:] = [(features, build_transform(features))]
-    return _last_transform[0][1]

@@ -13,7 +13,7 @@ from preprocess.audio.blocks import DecodeError
 from preprocess.audio.clip_audio import ClipAudio
 from preprocess.audio.isolated import to_decode_error
 from preprocess.audio.offline_augment import offline_augmentations
-from preprocess.build.frame_stream import get_transform
+from preprocess.frames import get_transform
 from preprocess.frames.framing import Samples
 from preprocess.store.file_identity import file_fingerprint, is_same_file, stat_fingerprint
 from preprocess.store.schema import Row
@@ -151,7 +151,7 @@ def append_clips(
 def append_clip(job: ClipJob, shard: str, n_before: int, features: Features) -> Written:
     """Write the frames of a clip, as recorded and as copied, to a file behind `n_before` other frames."""
     source, clip_audio, rows = file_fingerprint(job.path), ClipAudio(job.path, features), list[Row]()
-    augmentations = offline_augmentations(job.clip, features)[: job.n_augmentations]
+    augmentations = offline_augmentations(job.clip, features) if job.n_augmentations else []
     variants: list[Iterable[Samples]] = [clip_audio, *(augment(clip_audio) for augment in augmentations)]
     with Path(shard).open("r+b") as file:
         file.seek(count_frame_bytes(n_before, features))

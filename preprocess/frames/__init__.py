@@ -34,6 +34,16 @@ def build_transform(features: Features) -> Transform:
     return lambda blocks: limit_range(transform(blocks), top_db, count_reach_frames(features))
 
 
+_last_transform: list[tuple[Features, Transform]] = []
+
+
+def get_transform(features: Features) -> Transform:
+    """The same, made once a process."""
+    if not _last_transform or _last_transform[0][0] != features:
+        _last_transform[:] = [(features, build_transform(features))]
+    return _last_transform[0][1]
+
+
 def compute_frames(sound: Samples, features: Features) -> Frames:
     """The frames [n_frames, n_bins] of one sound at the recipe's rate, before storage."""
     return np.concatenate(list(build_transform(features)([sound])))

@@ -9,7 +9,7 @@ import soundfile
 
 from preprocess.audio import clip_audio
 from preprocess.audio.blocks import DecodeError
-from preprocess.audio.clip_audio import ClipAudio, ReplayableBlocks, extend_span, slice_blocks, take_samples
+from preprocess.audio.clip_audio import ClipAudio, extend_span, slice_blocks, take_samples
 from preprocess.frames.framing import Samples
 from recipe import Features
 
@@ -97,11 +97,12 @@ def test_sound_is_iterated_again_cached_or_made_anew(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(clip_audio, "MAX_CACHED_BYTES", max_bytes)
     made = []
 
-    def make() -> list[Samples]:
+    def make(*_: object) -> list[Samples]:
         made.append(True)
         return [np.ones(30, np.float32), np.zeros(30, np.float32)]
 
-    sound = ReplayableBlocks(make)
+    monkeypatch.setattr(clip_audio, "decode_blocks", make)
+    sound = ClipAudio("a.wav", features())
     next(iter(sound))
     for _ in range(2):
         np.testing.assert_array_equal(np.concatenate(list(sound)), np.repeat([1, 0], 30))

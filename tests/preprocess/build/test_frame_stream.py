@@ -10,9 +10,9 @@ import soundfile
 
 from preprocess.audio.blocks import DecodeError
 from preprocess.build import frame_stream
-from preprocess.build.frame_stream import RecordingEnd, get_transform, stream_frames
+from preprocess.build.frame_stream import RecordingEnd, stream_frames
 from preprocess.build.shard_task import ClipJob, append_clip
-from preprocess.frames import compute_frames
+from preprocess.frames import compute_frames, get_transform
 from preprocess.frames.dynamic_range import TOP_DB_REACH_S
 from preprocess.store.encoding import encoding_for
 from preprocess.store.schema import EncodedFrames

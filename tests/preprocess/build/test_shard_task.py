@@ -16,8 +16,8 @@ from core.parallel import run_parallel
 from core.sandbox import Cancelled, Sandbox, SandboxLimits, cancel_sandboxes
 from preprocess.audio.blocks import DecodeError
 from preprocess.build import shard_task
-from preprocess.build.frame_stream import get_transform
 from preprocess.build.shard_task import ClipJob, ClipResult, ShardResult, ShardTask, append_clip, compute_shards
+from preprocess.frames import get_transform
 from preprocess.frames.framing import Frames, Samples
 from preprocess.store.file_identity import file_fingerprint, stat_fingerprint
 from preprocess.store.shards import read_shard
