@@ -103,6 +103,8 @@ class Training(Section):
     """Of layout `annotations`: crops without any event drawn for each event; an epoch is a crop an event, and these."""
     noisy_rate: Annotated[float, Bounds(0, 100)] = 1.0
     """Noisy clips drawn for each curated one; an epoch is all curated clips and these."""
+    noisy_share: Fraction = 1.0
+    """Share of the epochs, the first ones, in which noisy clips are drawn; the last ones have curated clips alone."""
     balance: Fraction = 0.0
     """Clips of rare labels are drawn more often: 0 as they are, 1 each label alike, each clip by its rarest label."""
     label_mixing: Literal["union", "proportional"] = "union"

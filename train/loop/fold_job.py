@@ -1,7 +1,7 @@
 """One network to train: its fold and seed, its batches and their sizes."""
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import torch
 
 from core.errors import UserError, is_out_of_memory
 from core.files import hash_files
-from recipe import Recipe
+from recipe import Recipe, Training
 from train.data.batches import Batches
 from train.data.events import EventCrops
 from train.data.random_streams import seeded_generator
@@ -40,15 +40,27 @@ class FoldJob:
     ranks: Ranks = field(default_factory=Ranks)
     """The processes that train it."""
 
-    @cached_property
+    @property
     def n_steps(self) -> int:
         """Optimizer steps of the whole training."""
-        return self.recipe.training.epochs * len(self.batches(0))
+        return sum(self._epoch_steps)
 
     def stage_steps(self, stage: int) -> int:
         """Optimizer steps of one of `training.stages`; without them, of the whole training."""
         starts = [*self.recipe.training.stage_starts, self.recipe.training.epochs]
-        return self.n_steps // self.recipe.training.epochs * (starts[stage + 1] - starts[stage])
+        return sum(self._epoch_steps[starts[stage] : starts[stage + 1]])
+
+    @cached_property
+    def _epoch_steps(self) -> list[int]:
+        rates = [self.training_in(epoch).noisy_rate for epoch in range(self.recipe.training.epochs)]
+        n_steps = {rate: len(self.batches(rates.index(rate))) for rate in set(rates)}
+        return [n_steps[rate] for rate in rates]
+
+    def training_in(self, epoch: int) -> Training:
+        """The recipe's training as it is in an epoch (from 0): the last ones draw no noisy clips."""
+        training = self.recipe.training
+        last_ones = epoch >= round(training.noisy_share * training.epochs)
+        return replace(training, noisy_rate=0.0) if last_ones else training
 
     @cached_property
     def training_data_digest(self) -> str:
@@ -78,7 +90,7 @@ class FoldJob:
 
         There is one a purpose. Those of SHARED_PURPOSES are the same in all ranks.
         """
-        training, training_set = self.recipe.training, self.training_set
+        training, training_set = self.training_in(epoch), self.training_set
         rows = training_set.training_rows(self.fold, training)
         targets, noisy = training_set.targets[rows], training_set.noisy[rows]
         if event_crops := self.event_crops(epoch):
@@ -104,7 +116,7 @@ class FoldJob:
 
     def event_crops(self, epoch: int) -> EventCrops | None:
         """Where the crops of an epoch lie, if labels are known in time. Raises UserError where no event is left."""
-        training, training_set = self.recipe.training, self.training_set
+        training, training_set = self.training_in(epoch), self.training_set
         if not training_set.events:
             return None
         return EventCrops(
