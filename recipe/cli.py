@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ def add_device_options(parser: ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
 
 
+@cache  # a process that runs several commands, as tests do, would spend half of each one's parsing here
 def _build_parser(description: str, add_options: AddOptions | None) -> ArgumentParser:
     parser = ArgumentParser(description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--recipe", action="config", help="YAML file of the recipe.")
