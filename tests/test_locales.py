@@ -15,15 +15,22 @@ from tests.make_commands import ROOT, SMALL_RECIPE, run_make
 LABELS = ("🎺 haut", "高い")
 KEYS = f"{SMALL_RECIPE} --training.epochs 1"
 
-LATER_STEPS = """
+STEPS = """
 import sys
 from pathlib import Path
 from core.entrypoint import run_script
-from tests.make_commands import run_in_process
+from tests.make_commands import SCRIPTS, run_in_process
 
-root, keys, data = sys.argv[1:]
-run_script(lambda: run_in_process(Path(root), "features train predict score inspect", keys, data=data))
+SCRIPTS["survey_page"] = "report.survey"  # of make survey, as preprocess.survey is
+
+def main():
+    root, data, *steps = sys.argv[1:]
+    for targets, keys in zip(steps[::2], steps[1::2], strict=True):
+        run_in_process(Path(root), targets, keys, data=data)
+
+run_script(main)
 """
+"""In one process: each imports PyTorch."""
 
 
 @pytest.fixture
@@ -39,27 +46,27 @@ def data(tmp_path: Path) -> Path:
     return folder.parent
 
 
-def run_targets(root: Path, targets: str, data: Path, environment: dict[str, str]) -> None:
-    for target in targets.split():
-        keys = f"{KEYS} --neighbours 3" if target == "baselines" else KEYS
-        completed = run_make(root, target, keys, environment, DATA=data)
-        assert completed.returncode == 0, completed.stderr
-        assert "Traceback" not in completed.stderr + completed.stdout
+def run_steps(root: Path, data: Path, environment: dict[str, str], steps: dict[str, str]) -> None:
+    """Targets with their keys, in a process of this environment."""
+    command = [sys.executable, "-c", STEPS, str(root), str(data), *(part for step in steps.items() for part in step)]
+    environment = os.environ | environment | {"PYTHONWARNINGS": "error"}
+    completed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True)
+    assert completed.returncode == 0, completed.stderr
+    assert b"Traceback" not in completed.stderr + completed.stdout
 
 
 def test_no_label_ends_a_step_whose_streams_lack_its_letters(tmp_path: Path, data: Path) -> None:
-    run_targets(tmp_path, "survey features baselines", data, {"PYTHONIOENCODING": "latin-1"})
+    steps = {"survey survey_page features": KEYS, "baselines": f"{KEYS} --neighbours 3"}
+    run_steps(tmp_path, data, {"PYTHONIOENCODING": "latin-1"}, steps)
 
 
 def test_no_step_ends_at_a_letter(tmp_path: Path, data: Path) -> None:
     """Of a locale in which neither streams nor names of files are UTF-8."""
     environment = {"LC_ALL": "C", "PYTHONUTF8": "0"}
-    run_targets(tmp_path, "survey", data, environment)
-    # In one process: each imports PyTorch.
-    command = [sys.executable, "-c", LATER_STEPS, str(tmp_path), KEYS, str(data)]
-    environment |= {"PYTHONWARNINGS": "error"}
-    completed = subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True)
+    completed = run_make(tmp_path, "survey", KEYS, environment, DATA=data)
     assert completed.returncode == 0, completed.stderr
+    assert "Traceback" not in completed.stderr + completed.stdout
+    run_steps(tmp_path, data, environment, {"features train predict score inspect": KEYS})
     submission = pd.read_csv(tmp_path / "submissions" / "demo" / "submission.csv")
     assert list(submission.columns) == ["clip", *sorted(LABELS)]
     assert set(submission["clip"]) == {f"{label}/é{number}.wav" for label in LABELS for number in range(4)}

@@ -145,7 +145,7 @@ def predict_frames(
     return tagger.pool_clip(windows, start_s, duration_s)
 
 
-def skip_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Export without torch.onnx, which takes seconds."""
-    for name in ("write_onnx", "write_samples_onnx"):
+def skip_onnx(monkeypatch: pytest.MonkeyPatch, *writers: str) -> None:
+    """Export without torch.onnx, which takes seconds, or without these of its writers."""
+    for name in writers or ("write_onnx", "write_samples_onnx"):
         monkeypatch.setattr(f"predict.export.{name}", lambda path, run: path.write_bytes(b"onnx"))

@@ -29,7 +29,8 @@ from train.networks.factory import build_network_from_recipe
 PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25, blend="geometric", calibrate=True)
 
 
-def test_an_export_can_be_used_without_the_run(tiny_run: TinyRun) -> None:
+def test_an_export_can_be_used_without_the_run(tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    skip_onnx(monkeypatch, "write_samples_onnx")  # it is used in test_samples_onnx.py
     geometric = [*tiny_run.arguments, "--prediction.blend", "geometric", "--prediction.calibrate", "true"]
     calibrate.main(geometric)
     tune.main(geometric)
