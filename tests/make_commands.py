@@ -7,6 +7,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from tests import forked_python
+
 ROOT = Path(__file__).parent.parent
 SMALL_RECIPE = (
     "--data.layout folders --data.folds 2 --features.sample_rate_hz 16000 --features.hop_length 250 "
@@ -44,15 +46,20 @@ def output_options(root: Path) -> str:
 def run_make(
     root: Path, targets: str, args: str, environment: dict[str, str] | None = None, **variables: object
 ) -> subprocess.CompletedProcess[str]:
-    """`make TARGETS VARIABLE=...` with these ARGS, in one process at a time; any warning is an error."""
-    values = {"PY": sys.executable, "JOBS": "1", "ARGS": f"{output_options(root)} {args}", **variables}
+    """`make TARGETS VARIABLE=...` with these ARGS, in one process at a time; any warning is an error.
+
+    Its commands are forked (tests/forked_python.py), but where `PY` or an environment says what starts them.
+    """
+    forked = {} if environment or "PY" in variables else {"FORK_SERVER": forked_python.start_server()}
+    python = f"{sys.executable} {forked_python.__file__}" if forked else sys.executable
+    values = {"PY": python, "JOBS": "1", "ARGS": f"{output_options(root)} {args}", **variables}
     return subprocess.run(
         ["make", "-o", ".venv/.ready", *targets.split(), *(f"{key}={value}" for key, value in values.items())],
         cwd=ROOT,
         capture_output=True,
         text=True,
         errors="backslashreplace",  # of a terminal that is not UTF-8
-        env=os.environ | {"PYTHONWARNINGS": "error"} | (environment or {}),
+        env=os.environ | {"PYTHONWARNINGS": "error"} | forked | (environment or {}),
     )
 
 

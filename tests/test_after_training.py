@@ -17,7 +17,9 @@ import soundfile
 
 from predict import run
 from preprocess import features
-from tests.make_commands import ROOT, SMALL_RECIPE, make, output_options, run_in_process
+from tests.forked_python import ForkedPython
+from tests.make_commands import ROOT, SMALL_RECIPE, output_options, run_in_process
+from tests.predict.conftest import skip_onnx
 from tests.test_pipeline import freesound_folder
 from train import fit
 
@@ -49,7 +51,10 @@ def scores_of(root: Path, name: str) -> pd.DataFrame:
     return pd.read_csv(root / "submissions" / name / "submission.csv", index_col=0)
 
 
-def test_calibrated_scores_are_tuned_predicted_and_handed_on(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_calibrated_scores_are_tuned_predicted_and_handed_on(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    skip_onnx(monkeypatch, "write_samples_onnx")
     plain = scores_of(trained, "one")
     calibrated = f"{KEYS} --prediction.calibrate true"
     run_in_process(trained, "calibrate", calibrated, run="one")
@@ -74,10 +79,12 @@ def test_calibrated_scores_are_tuned_predicted_and_handed_on(trained: Path, caps
     assert output.shape == (3, 2)
 
 
-def test_options_of_one_step_do_not_break_a_chain(trained: Path) -> None:
+def test_options_of_one_step_do_not_break_a_chain(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     truth = trained / "truth.csv"
     pd.DataFrame({"fname": scores_of(trained, "other").index, "labels": "Zip"}).to_csv(truth, index=False)
-    printed = make(trained, "tune predict score", f"{KEYS} --metric f1_macro --mixtures 20", RUN="other", TRUTH=truth)
+    keys = f"{KEYS} --metric f1_macro --mixtures 20"
+    run_in_process(trained, "tune predict score", keys, run="other", truth=truth)
+    printed = capsys.readouterr().out
     assert "f1_macro on 20 mixtures" in printed
     assert "macro F1" in printed
     (trained / "cache" / "demo" / "runs" / "other" / "thresholds.json").unlink()
@@ -96,7 +103,7 @@ def test_a_killed_prediction_goes_on_and_its_recordings_are_inspected(
 ) -> None:
     field, cache = str(trained / "field"), trained / "cache" / "demo" / "runs" / "other" / "score_cache"
     command = [sys.executable, "-m", "predict.run", *keys(trained, "other"), "--input", field, "--jobs", "1"]
-    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
+    process = ForkedPython(command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL)
     while process.poll() is None and not list(cache.rglob("*.npz")):
         time.sleep(0.005)
     assert process.poll() is None, "it was done before it could be killed"

@@ -1,6 +1,7 @@
 """The whole road, by the commands a user types, on seconds of synthetic sound."""
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,8 @@ def test_four_make_commands_go_from_recordings_to_a_scored_csv(
 ) -> None:
     data = tone_folders()
     (data / "mid" / "broken.wav").write_bytes(b"<html>not found</html>")  # costs itself alone
-    printed = make(tmp_path, "features train predict inspect", f"{SMALL_RECIPE} --training.epochs 12", DATA=data)
+    keys = f"{SMALL_RECIPE} --training.epochs 12"
+    printed = make(tmp_path, "features train predict inspect", keys, DATA=data, PY=sys.executable)
     assert list(pd.read_csv(tmp_path / "cache" / "demo" / "failed.csv")["clip"]) == ["mid/broken.wav"]
     submission = pd.read_csv(tmp_path / "submissions" / "demo" / "submission.csv")
     assert list(submission.columns) == ["clip", "low, deep", "mid", "高い"]

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.forked_python import ForkedPython
 from tests.make_commands import ROOT, SMALL_RECIPE, output_options, run_in_process
 from tests.processes import all_ended, check_interrupted, children_of, sandboxes_of, wait_while_running
 from train.runs.checkpoint import load_checkpoint
@@ -57,7 +58,7 @@ def start(predicted: Path, tmp_path: Path, faulty_decoders: None, monkeypatch: p
         if step != "rendering":
             keys = f"--data.folder {predicted}/data {SMALL_RECIPE} --network.name cnn_small"
             command += ["--recipe", "recipes/demo.yaml", *keys.split(), *output_options(predicted).split()]
-        process = subprocess.Popen(
+        process = ForkedPython(
             [sys.executable, "-m", *command, "--jobs", "2"],
             cwd=ROOT,
             stdout=subprocess.DEVNULL,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from preprocess import features as script
+from tests.forked_python import ForkedPython
 
 ROOT = Path(__file__).parent.parent.parent
 SMALL_FEATURES = [
@@ -50,7 +51,8 @@ def start(
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[str]:
     """The real command, in a session of its own."""
-    return subprocess.Popen(
+    popen = subprocess.Popen if before else ForkedPython
+    return popen(
         [sys.executable, "-m", "preprocess.features", *arguments(folder, "made", *more)],
         cwd=ROOT,
         env=os.environ | (environment or {}),

@@ -18,6 +18,7 @@ from preprocess.dataset.labels import write_vocabulary
 from preprocess.store.schema import FrameEncoding
 from preprocess.store.writer import write_store
 from recipe import Features
+from tests.forked_python import ForkedPython
 from tests.row_sources import row_source_of
 from train.fit import main
 
@@ -96,9 +97,7 @@ def start_training(cache: Path, *more: str) -> subprocess.Popen[str]:
     """The command as a process of its own."""
     command = [sys.executable, "-m", "train.fit", *OPTIONS, "--cache", str(cache), *more]
     environment = os.environ | {"PYTHONWARNINGS": "error"}
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    return ForkedPython(command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:

@@ -1,5 +1,7 @@
 """One network trained by two processes of torchrun: its gradients, its scores, and how it goes on."""
 
+import os
+import socket
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -10,6 +12,7 @@ import pytest
 import torch
 
 from core.errors import UserError
+from tests.forked_python import ForkedPython
 from tests.train.factories import (
     OPTIONS,
     ROOT,
@@ -32,21 +35,40 @@ MIN_LWLRAP, MAX_VAL_LOSS = 0.9, 0.15
 as by two, it is 0.06 to 0.12."""
 
 
-def start_torchrun(*command: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([*TORCHRUN, *command], cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def start_ranks(*command: str) -> list[subprocess.Popen[str]]:
+    """Both processes of a module's command, as torchrun starts them: its own is one more that imports PyTorch."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "a test"}
+    return [
+        ForkedPython(
+            [sys.executable, "-m", *command],
+            cwd=ROOT,
+            env=os.environ | shared | {"RANK": rank, "LOCAL_RANK": rank},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for rank in "01"
+    ]
 
 
-def start_ranks(cache: Path, *more: str) -> subprocess.Popen[str]:
-    """make train by two processes."""
-    return start_torchrun("train.fit", *OPTIONS, "--cache", str(cache), "--folds", "0", *more)
+def fit_command(cache: Path, *more: str) -> list[str]:
+    """make train of one network."""
+    return ["train.fit", *OPTIONS, "--cache", str(cache), "--folds", "0", *more]
+
+
+def finish(processes: list[subprocess.Popen[str]]) -> tuple[str, str]:
+    """What they print, and their complaints, once they have ended well."""
+    outputs = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0] * len(processes), outputs
+    return "".join(output[0] for output in outputs), "".join(output[1] for output in outputs)
 
 
 def test_gradients_of_two_ranks_are_those_of_both_halves_of_the_batch(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process = start_torchrun("tests.train.loop.rank_gradients", str(cache))
-    complaints = process.communicate()[1]
-    assert process.returncode == 0, complaints
+    finish(start_ranks("tests.train.loop.rank_gradients", str(cache)))
     in_ranks = [torch.load(cache / f"rank{rank}.pt") for rank in range(2)]
     assert_same(*in_ranks)
     monkeypatch.setattr(Ranks, "distribute", lambda _, network: network)
@@ -75,16 +97,17 @@ def test_a_run_by_two_processes_is_one_run_and_goes_on_after_a_kill(
     killed = tmp_path_factory.mktemp("killed")
     write_training_dataset(killed, noisy=3)
     options = [*STATEFUL.split(), "--training.epochs", "24", "--training.batch_size", "8"]
-    process = start_ranks(killed, *options)
+    ranks = start_ranks(*fit_command(killed, *options))
     fold_dir = get_run_dir(killed) / "fold0"
-    wait_for((fold_dir / "best.pt").exists, process)
-    process.terminate()
-    process.communicate()
+    wait_for((fold_dir / "best.pt").exists, ranks[0])
+    for rank in ranks:
+        rank.kill()
+        rank.communicate()
     assert load_checkpoint(fold_dir / "last.pt").epoch < 24
-    for directory, more in ((killed, ["--resume"]), (cache, [])):
-        process = start_ranks(directory, *options, *more)
-        printed, complaints = process.communicate()
-        assert process.returncode == 0, complaints
+    torchrun = [*TORCHRUN, *fit_command(killed, *options, "--resume")]
+    resumed = subprocess.Popen(torchrun, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    for processes in ([resumed], start_ranks(*fit_command(cache, *options))):
+        printed, complaints = finish(processes)
         assert printed.count("clips, 3 labels, folds [0]") == 1, "one of the processes prints"
         assert complaints.count("fold0: 24/24 epochs") == 1
     assert_same_run(cache, killed)
