@@ -1,6 +1,5 @@
-"""The mel filterbank, as librosa defines it, and its sparse product with spectra."""
+"""The mel filterbank, as librosa defines it."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -10,9 +9,6 @@ from recipe import Features
 
 Scale = Literal["slaney", "htk"]
 Floats = npt.NDArray[np.float32]
-
-BANDS_PER_BLOCK = 16
-"""Bands of one matrix product: fewer make more calls, more multiply more zeros."""
 
 BREAK_HZ, BREAK_MEL, STEP = 1000.0, 15.0, np.log(6.4) / 27.0
 """Slaney's scale is linear, 3 mel in 200 Hz, up to BREAK_HZ, and logarithmic above: 27 mel to a factor of 6.4."""
@@ -55,32 +51,3 @@ def mel_filterbank(features: Features) -> Floats:
     return mel_filters(
         features.sample_rate_hz, features.n_fft, features.n_bins, features.fmin_hz, fmax_hz, features.mel_scale
     )
-
-
-@dataclass(frozen=True)
-class FilterBlock:
-    """Some neighbouring rows of a filterbank, without the columns in which they are all zero."""
-
-    rows: slice
-    columns: slice
-    weights: Floats
-    """[n_columns, n_rows]."""
-
-
-def split_filterbank(filters: Floats) -> list[FilterBlock]:
-    """Cut a filterbank [n_bands, n_bins] into groups of BANDS_PER_BLOCK rows."""
-    filter_blocks = []
-    for start in range(0, len(filters), BANDS_PER_BLOCK):
-        rows = slice(start, min(start + BANDS_PER_BLOCK, len(filters)))
-        used = np.flatnonzero(filters[rows].any(axis=0))
-        columns = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
-        filter_blocks.append(FilterBlock(rows, columns, np.ascontiguousarray(filters[rows, columns].T)))
-    return filter_blocks
-
-
-def apply_filterbank(power: Floats, filter_blocks: list[FilterBlock]) -> Floats:
-    """Spectra [n_frames, n_bins] times a filterbank → [n_frames, n_bands]."""
-    out = np.empty((len(power), filter_blocks[-1].rows.stop), np.float32)
-    for block in filter_blocks:
-        np.matmul(power[:, block.columns], block.weights, out=out[:, block.rows])
-    return out

@@ -1,6 +1,7 @@
-"""Sound → overlapping windows → power spectra → dB, in batches that join to those of the whole sound."""
+"""Sound → overlapping windows → power spectra → bands and dB, in batches that join to those of the whole sound."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import chain
 
 import ducc0
@@ -17,6 +18,8 @@ Frames = npt.NDArray[np.float32]
 MIN_POWER = 1e-10
 """The least power, -100 dB, as in librosa.power_to_db."""
 
+BANDS_PER_BLOCK = 16
+"""Bands of one matrix product: fewer make more calls, more multiply more zeros."""
 BATCH_VALUES = 1 << 19
 """Samples in the windows of a batch."""
 FFT_BYTES, SIMD_LANES = 1 << 18, 8
@@ -67,6 +70,35 @@ def power_spectra(windows: Windows, taper: npt.NDArray[np.floating]) -> Frames:
         np.abs(spectra[: len(batch)].astype(np.complex64, copy=False), out=out)
         np.square(out, out=out)
     return power
+
+
+@dataclass(frozen=True)
+class FilterBlock:
+    """Some neighbouring rows of a filterbank, without the columns in which they are all zero."""
+
+    rows: slice
+    columns: slice
+    weights: Frames
+    """[n_columns, n_rows]."""
+
+
+def split_filterbank(filters: Frames) -> list[FilterBlock]:
+    """Cut a filterbank [n_bands, n_bins] into groups of BANDS_PER_BLOCK rows."""
+    filter_blocks = []
+    for start in range(0, len(filters), BANDS_PER_BLOCK):
+        rows = slice(start, min(start + BANDS_PER_BLOCK, len(filters)))
+        used = np.flatnonzero(filters[rows].any(axis=0))
+        columns = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
+        filter_blocks.append(FilterBlock(rows, columns, np.ascontiguousarray(filters[rows, columns].T)))
+    return filter_blocks
+
+
+def apply_filterbank(power: Frames, filter_blocks: list[FilterBlock]) -> Frames:
+    """Spectra [n_frames, n_bins] times a filterbank → [n_frames, n_bands]."""
+    out = np.empty((len(power), filter_blocks[-1].rows.stop), np.float32)
+    for block in filter_blocks:
+        np.matmul(power[:, block.columns], block.weights, out=out[:, block.rows])
+    return out
 
 
 def power_to_db(power: Frames) -> Frames:

@@ -6,16 +6,17 @@ import numpy as np
 import numpy.typing as npt
 
 from preprocess.frames.dynamic_range import count_reach_frames
-from preprocess.frames.filterbank import apply_filterbank, mel_filterbank, split_filterbank
+from preprocess.frames.filterbank import mel_filterbank
 from preprocess.frames.framing import (
     MIN_POWER,
     Frames,
     Samples,
-    Windows,
+    apply_filterbank,
     hann,
     iter_windows,
     power_spectra,
     power_to_db,
+    split_filterbank,
 )
 from recipe import Features
 
@@ -43,11 +44,9 @@ class LogMel:
         """Yield the frames [n_frames, n_bins], in dB, of blocks of sound."""
         features, n_frames, peaks = self.features, 0, list[tuple[int, float]]()
         for windows in iter_windows(blocks, features.n_fft, features.hop_length, features.center):
-            if features.top_db is None:
-                mel = self._compute(windows)
-            else:
-                power = power_spectra(windows, self.taper32)
-                mel = apply_filterbank(power, self.filter_blocks)
+            power = power_spectra(windows, self.taper if features.top_db is None else self.taper32)
+            mel = apply_filterbank(power, self.filter_blocks)
+            if features.top_db is not None:
                 peaks.append((n_frames, float(mel.max())))
                 n_frames += len(windows)
                 peaks = [(first, peak) for first, peak in peaks if n_frames - 1 - first <= self.n_reach]
@@ -55,12 +54,9 @@ class LogMel:
                 floor = max(MIN_POWER, loudest * 10 ** (-features.top_db / 10))
                 unresolved = self._find_unresolved(power, mel, floor)
                 if unresolved.any():
-                    mel[unresolved] = self._compute(windows[unresolved])
+                    power = power_spectra(windows[unresolved], self.taper)
+                    mel[unresolved] = apply_filterbank(power, self.filter_blocks)
             yield power_to_db(mel)
-
-    def _compute(self, windows: Windows) -> Frames:
-        """Mel power [n_windows, n_bins] by FFTs in float64."""
-        return apply_filterbank(power_spectra(windows, self.taper), self.filter_blocks)
 
     def _find_unresolved(self, power: Frames, mel: Frames, floor: float) -> npt.NDArray[np.bool_]:
         """Which frames [n_frames] have bands above `floor` that float32 does not resolve."""

@@ -9,8 +9,16 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from preprocess.frames.filterbank import apply_filterbank, split_filterbank
-from preprocess.frames.framing import Frames, Samples, hann, iter_windows, power_spectra, power_to_db
+from preprocess.frames.framing import (
+    Frames,
+    Samples,
+    apply_filterbank,
+    hann,
+    iter_windows,
+    power_spectra,
+    power_to_db,
+    split_filterbank,
+)
 from recipe import Features
 
 BATCH_SIZE = 256

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocess.frames.filterbank import Scale, apply_filterbank, hz_to_mel, mel_filters, mel_to_hz, split_filterbank
+from preprocess.frames.filterbank import Scale, hz_to_mel, mel_filters, mel_to_hz
+from preprocess.frames.framing import apply_filterbank, split_filterbank
 
 
 @pytest.mark.parametrize("scale", ["slaney", "htk"])
