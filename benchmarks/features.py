@@ -31,6 +31,7 @@ from preprocess.frames import build_transform
 from preprocess.frames.framing import Samples
 from preprocess.store.encoding import encoding_for, quantise
 from preprocess.store.file_identity import stat_fingerprint
+from preprocess.store.schema import features_digest
 from preprocess.store.writer import write_store
 from recipe import Data
 from tests.row_sources import row_source_of
@@ -126,7 +127,9 @@ def compute_store(paths: list[Path], folder: Path, n_jobs: int) -> float:
 
         def tasks(name: str, parts: Iterable[tuple[ClipJob, ...]]) -> Iterator[ShardTask]:
             for number, clips in enumerate(parts):
-                yield ShardTask(Path(work_dir) / f"{name}{number}.shard", clips, FEATURES, limits)
+                yield ShardTask(
+                    Path(work_dir) / f"{name}{number}.shard", clips, FEATURES, features_digest(FEATURES), limits
+                )
 
         list(run_parallel(compute_shards, tasks("warm", [first] * n_jobs), n_jobs))
         began = time.perf_counter()

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from preprocess.build.shard_task import ClipJob
-from preprocess.store.encoding import encoding_for
+from preprocess.store.encoding import count_frame_bytes
 from preprocess.store.file_identity import is_same_file, size_in_fingerprint
 from preprocess.store.reader import open_store
 from preprocess.store.schema import EncodedFrames, Row
@@ -43,13 +43,12 @@ class ReusableRows:
 
     def add_rows(self, path: Path, rows: Iterable[Row], corrupt: Collection[str] = (), frames_at: int = 0) -> None:
         """Add those rows of a file that are of planned clips and not `corrupt`; their frames begin at a byte."""
-        encoding = encoding_for(self.features)
-        frame_bytes, found = encoding.n_bins * encoding.dtype.itemsize, defaultdict[str, list[RowSource]](list)
+        found = defaultdict[str, list[RowSource]](list)
         for row in rows:
             planned = self.planned.get(row.clip)
             if planned and row.clip not in corrupt and is_same_file(row.source, planned.source, planned.path):
                 found[row.clip].append(RowSource(row, partial(_read_frames, path, frames_at), path))
-            frames_at += row.n_frames * frame_bytes
+            frames_at += count_frame_bytes(row.n_frames, self.features)
         for clip, row_sources in found.items():
             n_rows = 1 + self.planned[clip].n_augmentations
             if len(row_sources) >= n_rows:

@@ -15,9 +15,10 @@ from preprocess.audio.isolated import to_decode_error
 from preprocess.audio.offline_augment import offline_augmentations
 from preprocess.frames import get_transform
 from preprocess.frames.framing import Samples
+from preprocess.store.encoding import count_frame_bytes
 from preprocess.store.file_identity import file_fingerprint, is_same_file, stat_fingerprint
 from preprocess.store.schema import Row
-from preprocess.store.shards import append_frames, count_frame_bytes, write_shard_table
+from preprocess.store.shards import append_frames, write_shard_table
 from recipe import Features
 
 SHARD_TIME_S = 10.0
@@ -45,6 +46,8 @@ class ShardTask:
     shard: Path
     clips: tuple[ClipJob, ...]
     features: Features
+    fingerprint: str
+    """The features_digest, by which the shard is known to be of them."""
     limits: SandboxLimits
 
 
@@ -94,7 +97,7 @@ def _compute_shard(task: ShardTask, shard: Path, waiting: deque[ClipJob]) -> Sha
                     rows += clip_rows
                     clip_results.append(ClipResult(job, duration_s))
         with temporary.open("r+b") as file:
-            write_shard_table(file, task.features, rows)
+            write_shard_table(file, task.features, task.fingerprint, rows)
     return ShardResult(shard, tuple(rows), tuple(clip_results))
 
 

@@ -32,7 +32,7 @@ from preprocess.dataset.loader import Dataset
 from preprocess.frames.filterbank import mel_filterbank
 from preprocess.store.encoding import encoding_for
 from preprocess.store.file_identity import is_same_file, stat_fingerprint
-from preprocess.store.schema import CorruptStore, RecipeMismatch, Row
+from preprocess.store.schema import CorruptStore, RecipeMismatch, Row, features_digest
 from preprocess.store.writer import RowSource, write_store
 from recipe import Features, Recipe
 from recipe.cli import resolve_n_jobs
@@ -102,8 +102,9 @@ def compute_missing(
         f"{len(missing)} to compute with {n_workers} jobs"
     )
     limits, shards_dir, run = decoder_limits(recipe.data), run_paths.shards_dir.absolute(), token_hex(4)
-    tasks = [
-        ShardTask(shards_dir / f"{run}-{number}.shard", clips, recipe.features, limits)  # those of earlier runs stay
+    fingerprint = features_digest(recipe.features)
+    tasks = [  # shards of earlier runs stay
+        ShardTask(shards_dir / f"{run}-{number}.shard", clips, recipe.features, fingerprint, limits)
         for number, clips in enumerate(split_into_tasks(missing, n_workers))
     ]
     tally, audio_s, n_failed = ErrorTally(), 0.0, 0

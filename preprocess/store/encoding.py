@@ -32,6 +32,12 @@ def _highest_db(features: Features) -> float:
     return 10 * math.log10(features.sample_rate_hz / features.fmin_hz * (two_bins + 1) / (two_bins - 1))
 
 
+def count_frame_bytes(n_frames: int, features: Features) -> int:
+    """Bytes of so many frames."""
+    encoding = encoding_for(features)
+    return n_frames * encoding.n_bins * encoding.dtype.itemsize
+
+
 def quantise(frames: Frames, encoding: FrameEncoding) -> EncodedFrames:
     """Values [n_frames, n_bins] → stored numbers, clipped to the range of their type."""
     if encoding.dtype == np.float16:

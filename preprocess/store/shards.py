@@ -14,9 +14,9 @@ from pathlib import Path
 import xxhash
 
 from preprocess.frames.framing import Frames
-from preprocess.store.encoding import encoding_for, quantise
-from preprocess.store.schema import READ_BYTES, CorruptStore, Row, check_features, features_digest
-from recipe import Features, as_dict
+from preprocess.store.encoding import count_frame_bytes, encoding_for, quantise
+from preprocess.store.schema import READ_BYTES, CorruptStore, RecipeMismatch, Row, features_digest
+from recipe import Features
 
 MAGIC = b"earmark part\x00\x01\r\n"
 _END = struct.Struct("<Q16s16s")
@@ -34,23 +34,12 @@ def append_frames(file: BufferedRandom, features: Features, frames: Iterable[Fra
     return n_frames, hasher.hexdigest()
 
 
-def write_shard_table(file: BufferedRandom, features: Features, rows: Sequence[Row]) -> None:
-    """Write the table after the frames of `rows`, in place of all that stands there."""
+def write_shard_table(file: BufferedRandom, features: Features, fingerprint: str, rows: Sequence[Row]) -> None:
+    """Write the table after the frames of `rows`, in place of all that stands there, with the features' digest."""
     file.truncate(count_frame_bytes(sum(row.n_frames for row in rows), features))
-    table = {
-        "features": as_dict(features),
-        "fingerprint": features_digest(features),
-        "rows": [astuple(row) for row in rows],
-    }
-    text = json.dumps(table).encode()
+    text = json.dumps({"fingerprint": fingerprint, "rows": [astuple(row) for row in rows]}).encode()
     file.seek(0, os.SEEK_END)
     file.write(text + _END.pack(len(text), xxhash.xxh3_128_digest(text), MAGIC))
-
-
-def count_frame_bytes(n_frames: int, features: Features) -> int:
-    """Bytes of so many frames."""
-    encoding = encoding_for(features)
-    return n_frames * encoding.n_bins * encoding.dtype.itemsize
 
 
 def read_shard(path: Path, features: Features) -> tuple[list[Row], set[str]]:
@@ -70,7 +59,8 @@ def read_shard(path: Path, features: Features) -> tuple[list[Row], set[str]]:
         if xxhash.xxh3_128_digest(text) != digest:
             raise CorruptStore(path, "its table is damaged")
         table = json.loads(text)
-        check_features(path, table["features"], table["fingerprint"], features)
+        if table["fingerprint"] != features_digest(features):
+            raise RecipeMismatch(path, "its frames are of other features")
         rows, corrupt = [Row(*row) for row in table["rows"]], set[str]()
         file.seek(0)
         for row in rows:

@@ -28,7 +28,7 @@ from preprocess.build import shard_task
 from preprocess.build.shard_task import ClipJob, Written
 from preprocess.statistics import measure
 from preprocess.statistics.measure import AudioStats
-from preprocess.store.shards import count_frame_bytes
+from preprocess.store.encoding import count_frame_bytes
 from recipe import Features
 
 HANG_TIMEOUT_S = 0.3

@@ -17,6 +17,7 @@ from core.parallel import run_parallel
 from preprocess.audio.blocks import UnexpectedError
 from preprocess.audio.isolated import decoder_limits
 from preprocess.build.shard_task import ClipJob, ShardTask, compute_shards
+from preprocess.store.schema import features_digest
 from preprocess.store.shards import read_shard
 from recipe import Data, Features
 
@@ -142,7 +143,7 @@ def computed(folder: Path, names: list[str], shards: Path) -> tuple[dict[str, st
     """The digests of clips that could be read, and the reasons of those that could not."""
     clips = tuple(ClipJob(name, str(folder / name)) for name in names)
     tasks = [
-        ShardTask(shards / f"{start}.shard", clips[start : start + 10], FEATURES, LIMITS)
+        ShardTask(shards / f"{start}.shard", clips[start : start + 10], FEATURES, features_digest(FEATURES), LIMITS)
         for start in range(0, len(clips), 10)
     ]
     digests: dict[str, str] = {}
@@ -210,7 +211,7 @@ def test_300_mutated_headers_harm_nobody(
     path = tmp_path / "mutated.wav"
     path.write_bytes(content)
     began = time.monotonic()
-    task = ShardTask(tmp_path / "0.shard", (ClipJob("a", str(path)),), FEATURES, LIMITS)
+    task = ShardTask(tmp_path / "0.shard", (ClipJob("a", str(path)),), FEATURES, features_digest(FEATURES), LIMITS)
     (result,) = compute_shards(task)
     assert time.monotonic() - began < MAX_DECODE_S
     (clip_result,) = result.clip_results

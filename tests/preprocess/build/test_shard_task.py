@@ -20,6 +20,7 @@ from preprocess.build.shard_task import ClipJob, ClipResult, ShardResult, ShardT
 from preprocess.frames import get_transform
 from preprocess.frames.framing import Frames, Samples
 from preprocess.store.file_identity import file_fingerprint, stat_fingerprint
+from preprocess.store.schema import features_digest
 from preprocess.store.shards import read_shard
 from recipe import Features
 from tests.preprocess.bad_recordings import REASONS, TO_BLAME, let_recordings_be_bad, write_noise
@@ -47,7 +48,8 @@ def plan(path: Path) -> ClipJob:
 def make_tasks(folder: Path, clips: tuple[ClipJob, ...], n_clips: int) -> list[ShardTask]:
     starts = range(0, len(clips), n_clips)
     shards = folder / "shards"
-    return [ShardTask(shards / f"{start}.shard", clips[start : start + n_clips], FEATURES, LIMITS) for start in starts]
+    parts = [(shards / f"{start}.shard", clips[start : start + n_clips]) for start in starts]
+    return [ShardTask(*part, FEATURES, features_digest(FEATURES), LIMITS) for part in parts]
 
 
 def compute(folder: Path, clips: tuple[ClipJob, ...], n_clips: int = 20, n_jobs: int = 1) -> list[ShardResult]:
