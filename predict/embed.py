@@ -106,7 +106,8 @@ def embed_dataset(
         scored = score_side_by_side(tagger.scorer, clips, stored.read, device, n_jobs)
         with progress_bar(len(clips), "embed", "clip") as progress:
             for clip, windows in in_order(scored, clips):
-                yield clip, tagger.pool_clip(windows, *stored.start_and_duration(clip))
+                row = stored.rows[clip]
+                yield clip, tagger.pool_clip(windows, store.start_s[row], store.duration_s[row])
                 progress.update()
 
 

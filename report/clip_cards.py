@@ -60,7 +60,8 @@ class ClipMedia:
 
     def duration_s(self, clip: str) -> float | None:
         """Length of a clip in the store; others are not decoded to their end."""
-        return self._stored.start_and_duration(clip)[1] if self._stored and clip in self._stored.rows else None
+        row = self._stored.rows.get(clip) if self._stored else None
+        return None if row is None or not self.store else float(self.store.duration_s[row])
 
 
 def build_clip_cards(

@@ -134,11 +134,6 @@ class StoredClips:
         """A clip's frames float32 [n_frames, n_bins] in the features' unit, on the device."""
         return dequantise(self.store.read(self.rows[clip]), self.store.scale, self.store.offset, self.device)
 
-    def start_and_duration(self, clip: str) -> tuple[float, float]:
-        """(start_s, duration_s): what of the recording comes before the first frame, and its length."""
-        row = self.rows[clip]
-        return float(self.store.start_s[row]), float(self.store.duration_s[row])
-
 
 def predict_stored_clips(
     clips: pd.DataFrame,
@@ -160,7 +155,8 @@ def predict_stored_clips(
             tagger = run.tagger(fold if fold in run.folds else None)
             names = clips.loc[clips["fold"] == fold, "clip"].tolist()
             for clip, windows in score_side_by_side(tagger.scorer, names, stored.read, device, n_jobs, devices):
-                predictions[clip] = tagger.pool_clip(windows, *stored.start_and_duration(clip))
+                row = stored.rows[clip]
+                predictions[clip] = tagger.pool_clip(windows, store.start_s[row], store.duration_s[row])
                 progress.update()
     return {clip: predictions[clip] for clip in clips["clip"]}
 

@@ -34,13 +34,9 @@ class View:
     shift: int = 0
     gain_db: float = 0.0
 
-    def shift_starts(self, starts: np.ndarray, window: int, n_frames: int) -> np.ndarray:
-        """First frames [n_windows] of this view of windows of `window` frames at `starts`, within `n_frames`."""
-        return np.clip(starts + self.shift, 0, max(n_frames - window, 0))
-
     def apply_gain(self, frames: Tensor, kind: str) -> Tensor:
         """The frames at this view's gain; chroma does not depend on it."""
-        if not self.gain_db or kind == "cqt_chroma":
+        if kind == "cqt_chroma":
             return frames
         return frames * 10 ** (self.gain_db / 20) if kind == "waveform" else frames + self.gain_db
 
@@ -132,8 +128,8 @@ class WindowScorer:
         window, _ = window_and_hop_frames(self.prediction, self.frames_per_second)
         clips = []
         for chunk in chunks:
-            starts = view.shift_starts(chunk.starts - chunk.first, window, len(chunk.frames))
-            clips.append((view.apply_gain(chunk.frames, network.kind), starts))
+            starts = np.clip(chunk.starts - chunk.first + view.shift, 0, max(len(chunk.frames) - window, 0))
+            clips.append((view.apply_gain(chunk.frames, network.kind) if view.gain_db else chunk.frames, starts))
         dense = self.prediction.mode == "dense" and supports_dense(network)
         return forward_windows(network, clips, window, dense=dense)
 

@@ -52,7 +52,8 @@ def test_each_clip_is_scored_by_the_networks_of_its_fold(
         assert list(clip_predictions) == tiny_run.table["clip"].tolist()
         for clip, fold in zip(tiny_run.table["clip"], tiny_run.table["fold"], strict=True):
             tagger = run.tagger(None if fold < 0 else fold)
-            alone = predict_frames(tagger, frames.read(clip), *frames.start_and_duration(clip))
+            row = frames.rows[clip]
+            alone = predict_frames(tagger, frames.read(clip), store.start_s[row], store.duration_s[row])
             np.testing.assert_allclose(clip_predictions[clip].windows, alone.windows, atol=1e-6)
             np.testing.assert_array_equal(clip_predictions[clip].end_s, alone.end_s)
 
