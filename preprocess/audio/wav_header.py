@@ -118,19 +118,21 @@ def _parse_format(content: bytes) -> WavLayout | None:
 def _find_end(file: FileIO, layout: WavLayout, stated: int, n_bytes: int, is_regular: bool) -> WavLayout:
     """The layout with the end of its sound; `stated` is the size in the header."""
     frame_bytes, left, warnings = layout.frame_bytes, n_bytes - layout.start, list[str]()
-    size, stated_s = -(-stated // frame_bytes) * frame_bytes, replace(layout, stop=layout.start + stated).duration_s
+    size, as_stated = -(-stated // frame_bytes) * frame_bytes, replace(layout, stop=layout.start + stated)
     if stated > left and stated < MIN_OPEN_BYTES:
-        warnings.append(f"it breaks off at {left / stated * stated_s:.2f} s of {stated_s:.2f} s")
+        warnings.append(
+            f"it breaks off at {left / stated * as_stated.duration_s:.2f} s of {as_stated.duration_s:.2f} s"
+        )
     if size > left:
         size, is_regular = left, False
     elif left - size:
         behind = _what_follows(file, layout.start + stated, n_bytes)
         if behind == "recording":
-            warnings.append(f"another recording follows at {stated_s:.2f} s, which is not read")
+            warnings.append(f"another recording follows at {as_stated.duration_s:.2f} s, which is not read")
         elif behind == "unknown" and left - size >= MIN_UNSTATED_BYTES:
             size, is_regular = left, False
             if stated:
-                warnings.append(f"its header states {stated_s:.2f} s; what follows is read as well")
+                warnings.append(f"its header states {as_stated.duration_s:.2f} s; what follows is read as well")
     is_regular = is_regular and layout.is_regular and size > 0 and stated % frame_bytes == 0
     stop = layout.start + size // frame_bytes * frame_bytes
     return replace(layout, stop=stop, is_regular=is_regular, warnings=tuple(warnings))
