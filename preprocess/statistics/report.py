@@ -29,7 +29,7 @@ def format_report(stats: DatasetStatistics) -> Iterator[str]:
         yield f"{'together':<10}{_join_first(pairs)}"
     warnings = find_warnings(stats)
     for headline, items in warnings.items():
-        yield f"! {len(items):,} {headline}"
+        yield f"! {headline}: {len(items):,}"
         yield from (f"    {item}" for item in items[:MAX_EXAMPLES])
         if len(items) > MAX_EXAMPLES:
             yield f"    and {len(items) - MAX_EXAMPLES:,} more, see survey.json"
@@ -80,7 +80,7 @@ def _format_quantiles(quantiles: dict[str, float], form: str) -> str:
 
 
 def _format_counts(counts: dict[str, int]) -> str:
-    return _join_first(f"{name} {times:,}" for name, times in counts.items())
+    return _join_first(f"{name} ({times:,})" for name, times in counts.items())
 
 
 def _join_first(texts: Iterable[str]) -> str:
@@ -129,7 +129,7 @@ def _co_occurring_labels(stats: DatasetStatistics) -> list[str]:
         for column, times in enumerate(counts[:row])
         if times
     ]
-    return [f"{first} + {second} {-times}" for times, first, second in sorted(pairs)]
+    return [f"{first} + {second} ({-times:,})" for times, first, second in sorted(pairs)]
 
 
 def find_warnings(stats: DatasetStatistics) -> dict[str, list[str]]:
@@ -142,22 +142,22 @@ def find_warnings(stats: DatasetStatistics) -> dict[str, list[str]]:
     within = [clips for clips in stats["duplicates"] if clips not in across]
     gaps = [(label["label"], fold) for label in stats["labels"] for fold, n in label["by_fold"].items() if not n]
     found = {
-        "recording(s) cannot be read": [f"{one['clip']}: {one['reason']}" for one in stats["unreadable"]],
-        "recording(s) are to be checked": [f"{one['clip']}: {one['warning']}" for one in recordings if one["warning"]],
-        "recording(s) are silent throughout": silent,
-        "recording(s) are clipped": [f"{one['clip']}: {one['clipped_share']:.1%} of its samples" for one in clipped],
-        "sound(s) are in two folds, or in training and test": [
+        "recordings that cannot be read": [f"{one['clip']}: {one['reason']}" for one in stats["unreadable"]],
+        "recordings to check": [f"{one['clip']}: {one['warning']}" for one in recordings if one["warning"]],
+        "recordings of silence": silent,
+        "clipped recordings": [f"{one['clip']}: {one['clipped_share']:.1%} of its samples" for one in clipped],
+        "sounds in two folds, or in training and test": [
             _join_same(leak["clip"], ("test" if fold == TEST_FOLD else f"fold {fold}" for fold in leak["fold"]))
             for leak in stats["leaks"]
         ],
-        "sound(s) are there twice within a fold or the test clips": [" = ".join(clips) for clips in within],
-        "sound(s) are labelled in two ways": [
+        "sounds twice in a fold or in the test clips": [" = ".join(clips) for clips in within],
+        "sounds labelled in two ways": [
             _join_same(one["clip"], (LABELS_IN_WORDS.get(labels, labels) for labels in one["labels"]))
             for one in stats["conflicting_labels"]
         ],
-        "group(s) have training and test clips": stats["groups_in_train_and_test"],
-        "time(s) a label has no clip in a fold, so no score there": [f"{label} in {fold}" for label, fold in gaps],
-        "thing(s) were left out": stats["warnings"],
+        "groups with training and test clips": stats["groups_in_train_and_test"],
+        "folds without a clip of a label, so without a score for it": [f"{label} in {fold}" for label, fold in gaps],
+        "left out": stats["warnings"],
     }
     return {headline: items for headline, items in found.items() if items}
 

@@ -76,7 +76,7 @@ def test_make_survey_tells_it(folder: Path, capsys: pytest.CaptureFixture[str]) 
     command = arguments(folder)
     survey.main(command)
     printed = capsys.readouterr().out
-    assert "! 3 recording(s) are to be checked" in printed
+    assert "! recordings to check: 3" in printed
     assert "low/cut.flac: it breaks off at 3." in printed
     recordings = json.loads((store_path(folder).with_name("survey.json")).read_text(encoding="utf-8"))["recordings"]
     assert sum(bool(one["warning"]) for one in recordings) == 3

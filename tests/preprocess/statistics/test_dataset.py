@@ -110,22 +110,22 @@ def test_the_report_lists_every_warning(stats: DatasetStatistics) -> None:
     lines = list(format_report(stats))
     warnings = lines[next(place for place, line in enumerate(lines) if line.startswith("! ")) :]
     assert warnings == [
-        "! 1 recording(s) cannot be read",
+        "! recordings that cannot be read: 1",
         "    b: empty",
-        "! 1 recording(s) are silent throughout",
+        "! recordings of silence: 1",
         "    f",
-        "! 1 recording(s) are clipped",
+        "! clipped recordings: 1",
         "    d: 2.0% of its samples",
-        "! 2 sound(s) are in two folds, or in training and test",
+        "! sounds in two folds, or in training and test: 2",
         "    a (fold 0) = c (fold 1)",
         "    d (fold 0) = e (test)",
-        "! 1 sound(s) are labelled in two ways",
+        "! sounds labelled in two ways: 1",
         "    a (犬;rain) = c (rain)",
-        "! 1 group(s) have training and test clips",
+        "! groups with training and test clips: 1",
         "    g4",
-        "! 1 time(s) a label has no clip in a fold, so no score there",
+        "! folds without a clip of a label, so without a score for it: 1",
         "    犬 in 1",
-        "! 1 thing(s) were left out",
+        "! left out: 1",
         "    something was left out",
     ]
     assert "3.0 h: curated 1.5 h, test 1.5 h" in lines[1]
@@ -154,7 +154,7 @@ def test_nothing_readable_is_still_a_survey() -> None:
     table = pd.DataFrame([(row[0], f"/{row[0]}", *row[1:]) for row in ROWS], columns=COLUMNS)
     stats = dataset_statistics(Dataset(table, ["rain", "犬"]), [DecodeError("", "gone")] * len(ROWS))
     assert stats["lengths_s"] == {}
-    assert "6 recording(s) cannot be read" in "\n".join(format_report(stats))
+    assert "recordings that cannot be read: 6" in "\n".join(format_report(stats))
 
 
 def test_many_labels_show_the_most_and_the_least_frequent() -> None:
