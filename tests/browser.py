@@ -1,9 +1,10 @@
-"""A real browser for the tests of pages, and waiting for what another process does."""
+"""A real browser for the tests of pages, how a page looks in it, and waiting for what another process does."""
 
 import os
 import shutil
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,11 @@ from selenium.webdriver.chrome.service import Service
 ROOT = Path(__file__).parents[1]
 BROWSER, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
 CHROMIUM_OPTIONS = ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1200,1600")
+
+WIDTHS = {"phone": 390, "desktop": 1280}
+MIN_CONTRAST = 4.5
+"""Of text on its background, by WCAG 2.2, level AA; 3 for letters of 24 px."""
+FIND_FAULTS = Path(__file__).with_name("find_faults.js").read_text(encoding="utf-8")
 
 
 def open_browser(*arguments: str) -> webdriver.Chrome:
@@ -36,6 +42,25 @@ def keep_screenshot(browser: webdriver.Chrome, name: str) -> None:
     folder = Path(os.environ.get("SCREENSHOTS", ROOT / "test-artifacts"))
     folder.mkdir(parents=True, exist_ok=True)
     assert browser.save_screenshot(str(folder / f"{name}.png"))
+
+
+def check_looks(browser: webdriver.Chrome, page: str) -> None:
+    """Text of the open page is in sight and has contrast, and controls have names, on a phone and a desktop, in light
+    and dark, with all details open; a screenshot of each is kept.
+    """
+    devtools, faults = browser.execute_cdp_cmd, dict[str, list[str]]()
+    try:
+        for (device, width), scheme in product(WIDTHS.items(), ("light", "dark")):
+            size = {"width": width, "height": 844, "deviceScaleFactor": 1, "mobile": device == "phone"}
+            devtools("Emulation.setDeviceMetricsOverride", size)
+            media = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
+            devtools("Emulation.setEmulatedMedia", media)
+            keep_screenshot(browser, f"{page}_{device}_{scheme}")
+            faults[f"{device}, {scheme}"] = browser.execute_script(FIND_FAULTS, MIN_CONTRAST)
+    finally:
+        devtools("Emulation.clearDeviceMetricsOverride", {})
+        devtools("Emulation.setEmulatedMedia", {"features": []})
+    assert not any(faults.values()), faults
 
 
 def wait_until(found: Callable[[], Any]) -> Any:

@@ -24,7 +24,7 @@ from recipe import Features, Recipe, Training, as_dict
 from report import batch
 from report.augmentation.inversion import invert_frames
 from report.augmentation.steps import AFTER_ALL, BEFORE, augment_first_clips
-from tests.browser import keep_screenshot, open_browser, wait_until
+from tests.browser import check_looks, open_browser, wait_until
 from tests.predict.conftest import FEATURES, LABELS, make_tiny_run
 from tests.row_sources import row_source_of
 from train.loop.load_job import load_fold_job
@@ -58,7 +58,6 @@ def browser(run_paths: RunPaths) -> Iterator[webdriver.Chrome]:
     page = run_paths.dataset_dir / "batch.html"
     with open_browser() as chrome:
         chrome.get(page.as_uri())
-        keep_screenshot(chrome, "batch")
         yield chrome
 
 
@@ -172,12 +171,8 @@ def test_one_augmentation_can_be_chosen_and_played(browser: webdriver.Chrome) ->
     assert len(script(shown)) == 12
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_follows_the_colour_scheme(browser: webdriver.Chrome, scheme: str) -> None:
-    features = [{"name": "prefers-color-scheme", "value": scheme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-    colour = browser.execute_script("return getComputedStyle(document.querySelector('article')).backgroundColor")
-    assert colour == {"light": "rgb(255, 255, 255)", "dark": "rgb(33, 31, 30)"}[scheme]
+def test_the_page_fits_a_phone_and_the_dark(browser: webdriver.Chrome) -> None:
+    check_looks(browser, "batch")
 
 
 def test_chroma_have_a_page_and_what_they_do_not_allow_is_refused(tmp_path: Path) -> None:

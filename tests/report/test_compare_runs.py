@@ -13,7 +13,7 @@ from preprocess.dataset.clip_table import COLUMNS, write_clip_table
 from preprocess.dataset.labels import write_vocabulary
 from report import compare_runs
 from report.training.run_table import difference_table, read_runs, score_table, seed_table
-from tests.browser import keep_screenshot, open_browser
+from tests.browser import check_looks, open_browser
 from tests.make_commands import run_make
 from train.evaluate.score_table import write_scores
 
@@ -118,7 +118,7 @@ def test_make_runs_prints_the_runs_and_its_page_sorts_and_searches(tmp_path: Pat
         browser.get((tmp_path / "runs.html").as_uri())
         assert browser.title == "Runs · Earmark"
         assert browser.get_log("browser") == []
-        keep_screenshot(browser, "runs")
+        check_looks(browser, "runs")
         shown = "[...document.querySelectorAll('.searched .run')].filter(each => each.offsetHeight)"
         names = f"return {shown}.map(each => each.textContent)"
         assert browser.execute_script(names) == [hostile, "right"]

@@ -19,7 +19,7 @@ from core.errors import UserError
 from predict import run, tune
 from preprocess import features
 from report import review
-from tests.browser import keep_screenshot, open_browser, wait_until
+from tests.browser import check_looks, open_browser, wait_until
 from tests.make_commands import make
 from tests.predict.conftest import LABELS, TinyRun, make_tiny_run
 
@@ -252,7 +252,6 @@ def test_clips_are_judged_by_keys_kept_and_downloaded(
     assert script("document.querySelector('#progress').textContent") == "5 of 9 clips are judged."
     browser.refresh()
     assert script("document.querySelector('#progress').textContent") == "5 of 9 clips are judged."
-    keep_screenshot(browser, "review")
     browser.find_element("id", "download").click()
     assert wait_until((tmp_path / "verdicts.csv").exists)
     given = [[row["clip"], row["label"], row["verdict"], row["other"]] for row in read_csv(tmp_path / "verdicts.csv")]
@@ -265,9 +264,7 @@ def test_clips_are_judged_by_keys_kept_and_downloaded(
     browser.execute_script("localStorage.clear()")  # as on another machine
     browser.refresh()
     assert script("document.querySelector('#progress').textContent") == "5 of 9 clips are judged."
-    browser.set_window_size(400, 800)
-    assert script("document.documentElement.scrollWidth <= innerWidth")
-    browser.set_window_size(1200, 1600)
+    check_looks(browser, "review")
 
 
 def test_the_real_command_names_its_folder(reviewed: tuple[TinyRun, Path, list[str]]) -> None:

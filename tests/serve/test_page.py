@@ -15,7 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from preprocess.dataset.label_names import IRMAS_NAMES
-from tests.browser import keep_screenshot, open_browser, wait_until
+from tests.browser import check_looks, keep_screenshot, open_browser, wait_until
 from tests.predict.conftest import LABELS, TinyRun
 from tests.serve.conftest import RunningServer, end, start
 
@@ -221,24 +221,12 @@ def test_every_instrument_of_irmas_has_an_icon(browser: webdriver.Chrome, script
     keep_screenshot(browser, "serve_icons")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_a_phone(
-    browser: webdriver.Chrome, script: Callable[..., Any], tiny_run: TinyRun, scheme: str
+def test_the_page_fits_a_phone_and_the_dark(
+    browser: webdriver.Chrome, script: Callable[..., Any], tiny_run: TinyRun
 ) -> None:
-    devtools = browser.execute_cdp_cmd
-    devtools(
-        "Emulation.setDeviceMetricsOverride", {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True}
-    )
-    devtools("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": scheme}]})
-    try:
-        choose(browser, tiny_run.table["path"].iloc[11])
-        assert wait_until(lambda: script("document.querySelector('.spectrogram')?.hidden === false"))
-        assert script("document.documentElement.scrollWidth") <= 360
-        assert script("matchMedia('(prefers-color-scheme: dark)').matches") == (scheme == "dark")
-        keep_screenshot(browser, f"serve_phone_{scheme}")
-    finally:
-        devtools("Emulation.clearDeviceMetricsOverride", {})
-        devtools("Emulation.setEmulatedMedia", {"features": []})
+    choose(browser, tiny_run.table["path"].iloc[11])
+    assert wait_until(lambda: script("document.querySelector('.spectrogram')?.hidden === false"))
+    check_looks(browser, "serve")
 
 
 def test_the_pages_load_nothing_from_elsewhere(browser: webdriver.Chrome, server: RunningServer) -> None:
