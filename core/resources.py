@@ -1,5 +1,6 @@
 """Cores and memory that this process may use: the machine's, within ulimit's and its control group's limits."""
 
+import ctypes
 import os
 import resource
 from pathlib import Path
@@ -42,6 +43,12 @@ def available_bytes() -> int:
         if limit != resource.RLIM_INFINITY:
             n_bytes = min(n_bytes, max(limit - used, 0))
     return n_bytes
+
+
+def trim_heap() -> None:
+    """Give memory that was freed back to the system, where C's library is one that can, glibc."""
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 def _control_group(controller: str) -> Path:

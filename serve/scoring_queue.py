@@ -8,12 +8,15 @@ from itertools import accumulate, count
 
 import torch
 
+from core.resources import trim_heap
 from core.sandbox import CANCEL_POLL_S, Cancelled
 from train.evaluate.forward import CPU_BATCH_WINDOWS
 from train.evaluate.window_scorer import WindowScorer, WindowScores
 from train.evaluate.windows import WindowChunk
 
 CPU = torch.device("cpu")
+BATCHES_PER_TRIM = 128
+"""Batches of many sizes leave gaps in the heap, which grows by them."""
 
 
 @dataclass(order=True)
@@ -37,6 +40,7 @@ class ScoringQueue:
     ) -> None:
         self._scorer, self._n_jobs, self._n_under_way, self._numbers = scorer, n_jobs, n_under_way, count()
         # A GPU's memory may have room for but one batch.
+        self._n_batches = count(1)
         self._threads = ThreadPoolExecutor(n_jobs if device.type == "cpu" else 1, "scoring")
         self._lock, self._waiting = threading.Lock(), list[_Waiting]()
 
@@ -67,6 +71,8 @@ class ScoringQueue:
             batch, self._waiting = self._waiting[:n_chunks], self._waiting[n_chunks:]
         torch.set_num_threads(max(1, self._n_jobs // max(1, self._n_under_way())))  # of this thread
         self._score([each for each in batch if each.scores.set_running_or_notify_cancel()])
+        if next(self._n_batches) % BATCHES_PER_TRIM == 0:
+            trim_heap()
 
     def _score(self, batch: Sequence[_Waiting]) -> None:
         """Score a batch, or chunk by chunk where that fails: one costs itself alone."""

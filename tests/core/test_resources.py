@@ -1,5 +1,6 @@
 """Cores and memory that control groups leave, in folders laid out as Linux lays them out."""
 
+import ctypes
 import os
 import resource
 import subprocess
@@ -150,3 +151,32 @@ def test_cores_are_counted_without_what_takes_long_to_import() -> None:
     code = f"import sys; from core import resources; resources.available_cores(); print({slow} & sys.modules.keys())"
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout == "set()\n"
+
+
+FREE_BELOW_ONE_BLOCK = """
+import ctypes, resource
+from core.resources import trim_heap
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+blocks = [libc.malloc(100_000) for _ in range(1_000)]
+for block in blocks:
+    ctypes.memset(block, 1, 100_000)
+for block in blocks[:-1]:  # the last one keeps the heap from shrinking by itself
+    libc.free(block)
+def resident_mb():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 1e6
+before_mb = resident_mb()
+trim_heap()
+print(before_mb - resident_mb())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="C's library is not glibc")
+def test_freed_memory_goes_back_to_the_system() -> None:
+    command, thresholds = (
+        [sys.executable, "-c", FREE_BELOW_ONE_BLOCK],
+        ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"),
+    )
+    environment = os.environ | dict.fromkeys(thresholds, str(GIB))
+    returned_mb = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
+    assert 90 < float(returned_mb) < 110

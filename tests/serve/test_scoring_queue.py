@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from core.sandbox import Cancelled
+from serve import scoring_queue
 from serve.scoring_queue import ScoringQueue
 from train.evaluate.window_scorer import WindowScores
 from train.evaluate.windows import WindowChunk
@@ -121,3 +122,14 @@ def test_recordings_under_way_share_the_cores(n_under_way: int, n_threads: int) 
     queue.score(make_chunk(2), 0, threading.Event())
     queue.close()
     assert threads == [n_threads]
+
+
+def test_heaps_are_trimmed_after_every_few_batches(scorer: Scorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    trims = list[int]()
+    monkeypatch.setattr(scoring_queue, "trim_heap", lambda: trims.append(len(scorer.batches)))
+    scorer.may_score.set()
+    queue = ScoringQueue(scorer, 1, lambda: 1)  # type: ignore[arg-type]
+    for _ in range(2 * scoring_queue.BATCHES_PER_TRIM + 1):
+        queue.score(make_chunk(1), 0, threading.Event())
+    queue.close()
+    assert trims == [scoring_queue.BATCHES_PER_TRIM, 2 * scoring_queue.BATCHES_PER_TRIM]
