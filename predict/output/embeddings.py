@@ -101,7 +101,8 @@ def find_nearest(chunks: Iterable[EmbeddingChunk], embedding: np.ndarray, n_plac
     direction = embedding / max(float(np.linalg.norm(embedding)), tiny)
     for chunk in chunks:
         lengths = np.maximum(np.linalg.norm(chunk.embeddings, axis=1), tiny)
-        similarity = (chunk.embeddings @ direction / lengths).astype(np.float64)
+        # A product a row: those of a matrix differ in their last bits by the place of the row.
+        similarity = (np.vecdot(chunk.embeddings, direction) / lengths).astype(np.float64)
         highest = np.argsort(-similarity, kind="stable")[:n_places]
         found = chunk.places.iloc[highest].assign(similarity=similarity[highest])
         nearest = pd.concat([nearest, found]) if len(nearest) else found

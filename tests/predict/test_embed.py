@@ -83,8 +83,9 @@ def test_the_nearest_are_the_same_in_chunks_of_any_size(n_places: int) -> None:
     values, query = random.standard_normal((50, 8)).astype(np.float32), random.standard_normal(8).astype(np.float32)
     values[7], values[20] = 0, values[3]
     places = pd.DataFrame({"clip": [f"{row}.wav" for row in range(50)], "start_s": 0.0, "end_s": 1.0})
+    products = np.array([row @ query for row in values])
     with np.errstate(invalid="ignore"):
-        cosine = np.nan_to_num(values @ query / np.linalg.norm(values, axis=1) / np.linalg.norm(query))
+        cosine = np.nan_to_num(products / np.linalg.norm(values, axis=1) / np.linalg.norm(query))
     order = np.argsort(-cosine, kind="stable")[:n_places]
     for n_rows in (1, 7, 50):
         starts = range(0, 50, n_rows)
