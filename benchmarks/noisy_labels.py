@@ -45,6 +45,8 @@ SMALL = (
     "--name noisy_labels --features.n_fft 2048 --features.hop_length 690 --features.n_bins 64 "
     "--training.batch_size 16 --training.crop_seconds 1.5 --training.progressive [0.5,1] --training.metric last "
     "--training.power_mix_probability 0 --training.time_mask_probability 0 --training.frequency_mask_probability 0 "
+    "--network.modulation_units 0 --training.seeds 1 --training.warmup 0.3 --training.ema_decay 0 "
+    "--training.noisy_share 1 --training.bootstrap_beta 1 "
     "--prediction.window_seconds 1.5 --prediction.hop_seconds 0.75"
 )
 NOISY = "--training.noisy_rate 1 --training.epochs {epochs}"

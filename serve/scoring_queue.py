@@ -39,8 +39,8 @@ class ScoringQueue:
         self, scorer: WindowScorer, n_jobs: int, n_under_way: Callable[[], int], device: torch.device = CPU
     ) -> None:
         self._scorer, self._n_jobs, self._n_under_way, self._numbers = scorer, n_jobs, n_under_way, count()
-        # A GPU's memory may have room for but one batch.
         self._n_batches = count(1)
+        # A GPU's memory may have room for but one batch.
         self._threads = ThreadPoolExecutor(n_jobs if device.type == "cpu" else 1, "scoring")
         self._lock, self._waiting = threading.Lock(), list[_Waiting]()
 
