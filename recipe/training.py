@@ -65,7 +65,8 @@ class Training(Section):
     compile: bool = False
     """Compile the network with torch.compile: slow first steps, faster later ones."""
     start_from: str | None = None
-    """Fine-tune from the weights of another run: its folder (fold k from its fold k), or one checkpoint of it."""
+    """Fine-tune from the weights of another run: its folder (fold k from its fold k, and its seeds in turn),
+    or one checkpoint of it."""
     freeze_epochs: NonNegativeInt | list[NonNegativeInt] = 0
     """Epochs in which only the head and the modulation units are trained; as many as `epochs` freezes the trunk. Of
     two, as [10, 3], the first half of the trunk is frozen for the one and the second half for the other."""

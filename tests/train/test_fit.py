@@ -494,3 +494,15 @@ def test_a_run_is_fine_tuned_from_another_fold_by_fold(cache: Path, capsys: pyte
     assert_same({name: tuned[name] for name in trunk}, trunk)
     with pytest.raises(UserError, match=r"no best\.pt of fold 2 \(fold0, fold1 there\)"):
         fit(cache, "--folds", "2", "--training.start_from", str(other), *options)
+
+
+def test_each_seed_of_a_fold_starts_from_a_network_of_its_own(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = get_run_dir(cache).with_name("seeds")
+    fit(cache, "--run", "seeds", "--folds", "1", "--training.epochs", "1", "--training.seeds", "2")
+    capsys.readouterr()
+    options = ["--training.start_from", str(other), "--training.seed", "5", "--training.seeds", "3"]
+    fit(cache, "--folds", "1", "--training.epochs", "1", *options)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "starting from" in line]
+    assert [line.split()[0] for line in lines] == ["fold1_seed0", "fold1_seed1", "fold1_seed2"]
+    expected = [other / f"fold1_seed{seed}" / "best.pt" for seed in (0, 1, 0)]
+    assert all(str(path) in line for path, line in zip(expected, lines, strict=True))

@@ -89,7 +89,8 @@ def create_train_state(job: FoldJob, n_steps: int | None = None) -> TrainState:
     if training.start_from:
         path = Path(training.start_from)
         if path.is_dir():
-            path = find_fold_checkpoints(path, fold, "training.start_from")[0]
+            seeds = find_fold_checkpoints(path, fold, "training.start_from")
+            path = seeds[(job.seed - training.seed) % len(seeds)]
         start_checkpoint = load_checkpoint(path)
         if may_share_dataset(start_checkpoint, recipe):
             check_leakage(start_checkpoint.seen_clips, training_set, fold, f"training.start_from = {path}")
