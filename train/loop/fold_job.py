@@ -57,10 +57,10 @@ class FoldJob:
         return [n_steps[rate] for rate in rates]
 
     def training_in(self, epoch: int) -> Training:
-        """The recipe's training as it is in an epoch (from 0): the last ones draw no noisy clips."""
+        """The recipe's training as it is in an epoch, from 0: without noisy clips in the last ones, and after them."""
         training = self.recipe.training
-        last_ones = epoch >= round(training.noisy_share * training.epochs)
-        return replace(training, noisy_rate=0.0) if last_ones else training
+        without_noisy = min(epoch, training.epochs - 1) >= round(training.noisy_share * training.epochs)
+        return replace(training, noisy_rate=0.0) if without_noisy else training
 
     @cached_property
     def training_data_digest(self) -> str:

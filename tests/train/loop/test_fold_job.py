@@ -32,6 +32,8 @@ def test_the_last_epochs_draw_no_noisy_clips(cache: Path, noisy_share: str, n_no
     assert [bool(noisy[rows].any()) for rows in drawn] == [epoch < n_noisy_epochs for epoch in range(4)]
     assert job.n_steps == sum(len(rows) for rows in drawn) // 4
     assert (len(drawn[0]) > len(drawn[-1])) == (0 < n_noisy_epochs < 4)
+    later = torch.cat([batch.rows for batch in job.batches(9)])  # as the learning-rate finder draws them
+    assert bool(noisy[later].any()) == (n_noisy_epochs == 4)
 
 
 def test_a_stage_has_the_steps_of_its_epochs(cache: Path) -> None:
