@@ -79,6 +79,8 @@ def read_dataset(data: Data) -> Dataset:
 def _add_unlabelled(raw: RawDataset, folder: Path) -> RawDataset:
     """The dataset with the recordings below `folder`, which have no labels; a name that is taken gets the folder's."""
     require_folder(folder, "set data.unlabelled to a folder of recordings without labels, or leave it out")
+    if raw.events is not None:
+        raise UserError("data.unlabelled: the dataset has labels in time, which a teacher does not give; leave it out")
     known = {os.path.realpath(path) for path in raw.clips["path"]}
     paths = [path for path in find_audio_files(folder) if os.path.realpath(path) not in known]
     names = pd.Series([str(path.relative_to(folder)) for path in paths], dtype="str")
@@ -134,7 +136,8 @@ def _fill_defaults(clips: pd.DataFrame) -> pd.DataFrame:
 def _cut_test_share(table: pd.DataFrame, vocabulary: list[str], data: Data) -> str:
     """Give whole groups of curated clips split test, as near to `data.test_share` of them as groups allow; in words.
 
-    Noisy clips of these groups are for nothing, and get split test too. Raises UserError where there are test clips.
+    Noisy clips of these groups, and those without labels, are for nothing, and get split test too. Raises UserError
+    where there are test clips.
     """
     if (table["split"] == "test").any():
         raise UserError(
@@ -150,6 +153,7 @@ def _cut_test_share(table: pd.DataFrame, vocabulary: list[str], data: Data) -> s
     parts = assign_folds(to_multi_hot(curated["labels"], vocabulary), curated["group"].to_numpy(), n_parts, data.seed)
     tested = table["group"].isin(curated.loc[parts < n_test, "group"])
     table.loc[tested, "split"], table.loc[tested, "fold"] = "test", ""
+    table.loc[tested & (table["label_quality"] == UNLABELLED), "label_quality"] = "noisy"
     return f"{int(tested.sum())} of {len(table)} clips are test clips (data.test_share)"
 
 

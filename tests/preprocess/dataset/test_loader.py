@@ -100,3 +100,21 @@ def test_unlabelled_rows_of_a_table_have_the_fold_of_their_group_or_one_in_turn(
     table = read("csv", write_files(tmp_path, files)).table.set_index("clip")
     assert table["fold"].to_dict() == {"a": 3, "b": 5, "c": 3, "d": 5, "e": 5, "f": 3, "g": -1}
     assert table.loc["g", "split"] == "test"
+
+
+def test_unlabelled_clips_of_a_test_group_are_not_trained_on(tmp_path: Path) -> None:
+    rows = [f"{n},{'dog' if n % 2 else 'rain'},{n // 2},curated" for n in range(8)]
+    rows += [f"{n},,{n - 8},unlabelled" for n in range(8, 12)]
+    files = {"labels.csv": "\n".join(["fname,labels,group,label_quality", *rows]), **{str(n): "" for n in range(12)}}
+    table = read("csv", write_files(tmp_path, files), test_share=0.5, folds=2).table.set_index("clip")
+    tested = set(table.loc[(table["split"] == "test") & (table["labels"] != ""), "group"])
+    assert len(tested) == 2
+    assert set(table.loc[table["split"] == "test", "label_quality"]) == {"curated", "noisy"}
+    assert set(table.loc[table["label_quality"] == "unlabelled", "group"]) == {"0", "1", "2", "3"} - tested
+
+
+def test_labels_in_time_and_recordings_without_labels_do_not_go_together(tmp_path: Path) -> None:
+    files = {"a.wav": "", "a.txt": "0\t1\tdog\n", "b.wav": "", "b.txt": "0\t1\train\n"}
+    folder, more = write_files(tmp_path / "set", files), write_files(tmp_path / "more", {"c.wav": ""})
+    assert read("annotations", folder).events is not None
+    assert_refused("annotations", folder, "data.unlabelled", "labels in time", unlabelled=str(more))
