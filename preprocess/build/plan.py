@@ -43,12 +43,12 @@ class ReusableRows:
 
     def add_rows(self, path: Path, rows: Iterable[Row], corrupt: Collection[str] = (), frames_at: int = 0) -> None:
         """Add those rows of a file that are of planned clips and not `corrupt`; their frames begin at a byte."""
-        found = defaultdict[str, list[RowSource]](list)
+        frame_bytes, found = count_frame_bytes(1, self.features), defaultdict[str, list[RowSource]](list)
         for row in rows:
             planned = self.planned.get(row.clip)
             if planned and row.clip not in corrupt and is_same_file(row.source, planned.source, planned.path):
                 found[row.clip].append(RowSource(row, partial(_read_frames, path, frames_at), path))
-            frames_at += count_frame_bytes(row.n_frames, self.features)
+            frames_at += row.n_frames * frame_bytes
         for clip, row_sources in found.items():
             n_rows = 1 + self.planned[clip].n_augmentations
             if len(row_sources) >= n_rows:
