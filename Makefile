@@ -122,7 +122,7 @@ report: setup  ## a page of a trained run: curves, labels, confusions, a map of 
 runs: setup  ## all runs side by side: scores, spread, curves, differing keys; cache/runs.html
 	$(PY) -m report.compare_runs $(ARGS)
 
-# With a heap for each thread the server keeps 140 MB more, at no less CPU time a request.
+# With a heap for each thread the server keeps more memory, and needs as much CPU time a request.
 serve: export MALLOC_ARENA_MAX ?= 1
 serve: setup  ## a page and an API that say what is in a recording (PORT=8000)
 	$(call SCRIPT,serve.run,--jobs $(JOBS) $(if $(PORT),--port $(PORT)))

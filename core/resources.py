@@ -1,4 +1,6 @@
-"""Cores and memory that this process may use: the machine's, within ulimit's and its control group's limits."""
+"""Cores and memory that this process may use, the machine's within ulimit's and its control group's limits, and freed
+memory given back.
+"""
 
 import ctypes
 import os
