@@ -30,12 +30,14 @@ help:  ## this list
 
 setup: $(VENV)/.ready  ## make .venv and install requirements.txt
 
+# The last line: librosa compiles functions for later at its first import, and two processes at once may spoil them.
 $(VENV)/.ready: requirements.txt requirements-nodeps.txt
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "earmark needs Python 3.11 or newer: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(PY) -m pip install --quiet --upgrade pip
 	$(PY) -m pip install --quiet -r requirements.txt
 	$(PY) -m pip install --quiet --no-deps -r requirements-nodeps.txt
+	$(PY) -c 'import librosa.util.utils, librosa.core.pitch'
 	@touch $@
 
 $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
