@@ -32,6 +32,8 @@ class Training(Section):
     metric: Literal["lwlrap", "map", "accuracy", "f1_micro", "f1_macro", "last"] = "last"
     """last keeps the last epoch; a score of the held-out fold keeps the epoch that is best by it, and is too high then.
     """
+    validate_every: PositiveInt = 1
+    """Epochs from one validation of the held-out fold to the next; the last epoch is always validated."""
 
     optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     """The optimizer; weight decay is decoupled in adamw only, and excludes biases and normalisation layers in all."""
@@ -46,7 +48,8 @@ class Training(Section):
     warmup: Fraction = 0.3
     """Share of the steps in which the rate rises, for one_cycle and cosine."""
     patience: PositiveInt = 5
-    """Epochs in a row without a better `metric` (lwlrap where that is last) after which plateau lowers the rate."""
+    """Validations in a row without a better `metric` (lwlrap where that is last) after which plateau lowers the rate.
+    """
     momentum: Annotated[float, Bounds(0, 0.9999)] = 0.9
     """Momentum of sgd, first beta of adam and adamw; one_cycle moves it between 0.85 and 0.95 instead, but for 0."""
     weight_decay: Annotated[float, Bounds(0, 10)] = 0.01
@@ -122,6 +125,8 @@ class Training(Section):
     """Most clips in such a mixture; 2 to this many are equally likely."""
     power_mix_db: Annotated[float, Bounds(0, 60)] = 6.0
     """Largest attenuation of the others."""
+    power_mix_levels: Literal["recorded", "equal"] = "recorded"
+    """The others' levels before it: as they were recorded, or equal to the level of the clip they are added to."""
     crossfade_probability: Fraction = 0.0
     """Clips faded into another in time; the probabilities of the three ways of mixing add up to 1 at most."""
     crossfade_share: Fraction = 0.5

@@ -1,6 +1,7 @@
 """Mixtures of clips of several labels, to tune on where every clip has one label and one window."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from core.errors import UserError
 from preprocess.dataset.labels import join_labels, split_labels
 from recipe import Recipe
 from train.augment.gain_noise import db_to_power, power_to_db
+from train.augment.mixing import MAX_GAIN, mean_power
 
 DURATION_RANGE_S = (5.0, 20.0)
 """Shortest and longest mixture: as the test excerpts of IRMAS."""
@@ -26,9 +28,9 @@ def make_mixture(
     """The labels of a mixture of some of `clips`, joined, and its frames float32 [n_frames, n_bins].
 
     It has one to `training.power_mix_clips` voices, each number equally likely; a voice is clips of the same labels in
-    random order, one after another. The first sounds throughout; the others are quieter by up to
-    `training.power_mix_db`, and `tuning.intermittent_probability` of them come and go. Raises UserError for frames that
-    cannot be added.
+    random order, one after another. With `training.power_mix_levels` equal all are brought to the level of one clip of
+    the first voice. The first sounds throughout; the others are quieter by up to `training.power_mix_db`, and
+    `tuning.intermittent_probability` of them come and go. Raises UserError for frames that cannot be added.
     """
     if recipe.features.kind == "cqt_chroma":
         raise UserError("--mixtures: features.kind = cqt_chroma has lost the levels of sounds, which cannot be mixed")
@@ -39,16 +41,28 @@ def make_mixture(
     label_sets = list(by_labels)
     chosen = [label_sets[index] for index in random.permutation(len(label_sets))[:n_tracks]]
     gains_db = [0.0, *random.uniform(-training.power_mix_db, 0, n_tracks - 1)]
+    decibels = recipe.features.kind != "waveform"
+    if training.power_mix_levels == "equal":
+        reference = frames_of(str(random.choice(by_labels[chosen[0]])))
+        frames_of = partial(_read_at_level, frames_of, reference, decibels)
     tracks = [_make_track(by_labels[labels], frames_of, n_frames, random) for labels in chosen]
     min_frames = min(round(MIN_ACTIVE_S * frames_per_second), n_frames)
-    silence = 0.0 if recipe.features.kind == "waveform" else SILENCE_DB
+    silence = SILENCE_DB if decibels else 0.0
     for track in tracks[1:]:
         if random.uniform() < recipe.tuning.intermittent_probability:
             _make_intermittent(track, min_frames, silence, random)
-    mixed = _sum_tracks(tracks, gains_db, recipe.features.kind != "waveform")
+    mixed = _sum_tracks(tracks, gains_db, decibels)
     if recipe.features.top_db is not None:
         mixed = mixed.clamp(min=float(mixed.max()) - recipe.features.top_db)
     return join_labels(sorted({label for labels in chosen for label in split_labels(labels)})), mixed
+
+
+def _read_at_level(frames_of: Callable[[str], Tensor], reference: Tensor, decibels: bool, clip: str) -> Tensor:
+    """A clip's frames with the mean power of the frames of `reference`."""
+    frames = frames_of(clip)
+    power, own_power = (mean_power(each[None], decibels)[0] for each in (reference, frames))
+    gain = (power / own_power).clamp(max=MAX_GAIN)
+    return frames + power_to_db(gain) if decibels else frames * gain.sqrt()
 
 
 def _make_track(

@@ -121,6 +121,27 @@ def test_weights_that_are_not_finite_stop_the_run(cache: Path, monkeypatch: pyte
         fit(cache, "--folds", "2")
 
 
+@pytest.mark.parametrize("metric", ["last", "map"])
+def test_epochs_without_validation_have_no_scores_and_train_alike(cache: Path, metric: str) -> None:
+    def train(name: str, *more: str) -> tuple[pd.DataFrame, dict[str, Tensor], int]:
+        fit(cache, "--run", name, "--folds", "0", "--training.epochs", "7", "--training.metric", metric, *more)
+        folder = get_run_dir(cache).with_name(name) / "fold0"
+        best = load_checkpoint(folder / "best.pt")
+        return pd.read_csv(folder / "log.csv"), load_checkpoint(folder / "last.pt").network, best.epoch
+
+    (every, network, _), (third, same_network, best_epoch) = (
+        train("every"),
+        train("third", "--training.validate_every", "3"),
+    )
+    assert_same(network, same_network)
+    assert third["train_loss"].tolist() == every["train_loss"].tolist()
+    validated = third[third["lwlrap"].notna()]
+    assert validated["epoch"].tolist() == [3, 6, 7], "every third, and the last one"
+    assert validated["map"].tolist() == every.loc[validated.index, "map"].tolist()
+    scores = dict(zip(validated["map"], validated["epoch"], strict=True))  # the last epoch of equal scores
+    assert best_epoch == (7 if metric == "last" else scores[max(scores)])
+
+
 def test_a_start_that_lacks_a_fold_is_refused_before_any_is_trained(cache: Path) -> None:
     fit(cache, "--folds", "0", "--run", "begun", "--training.epochs", "1")
     with pytest.raises(UserError, match=r"no best\.pt of fold [12] \(fold0 there\)"):
@@ -365,7 +386,7 @@ def test_tensorboard_is_written_where_asked_for(cache: Path) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        "--training.optimizer sgd --training.schedule plateau --training.metric map",
+        "--training.optimizer sgd --training.schedule plateau --training.metric map --training.validate_every 2",
         "--training.optimizer adam --training.schedule cosine --training.metric last",
         "--training.loss cross_entropy --training.metric accuracy --training.label_smoothing 0.1",
         "--training.loss focal --training.schedule constant --training.clip_gradient 0",

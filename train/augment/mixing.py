@@ -12,6 +12,9 @@ from torch import Generator, Tensor
 from train.augment.gain_noise import db_to_power, draw_uniform, power_to_db
 
 LabelMixing = Literal["union", "proportional"]
+MixingLevels = Literal["recorded", "equal"]
+MAX_GAIN = 1e4
+"""Of power, by which a quiet clip is made louder at most: 40 dB, so that silence is not made noise."""
 
 
 def mixup(x: Tensor, y: Tensor, generator: Generator, *, alpha: float, max_share: float) -> tuple[Tensor, Tensor]:
@@ -35,12 +38,14 @@ def power_mix(
     *,
     max_clips: int,
     range_db: float,
+    levels: MixingLevels,
     label_mixing: LabelMixing,
     decibels: bool,
 ) -> tuple[Tensor, Tensor]:
     """Add to each clip 1 to `max_clips` - 1 others, quieter by up to `range_db` (uniform in decibels).
 
-    A clip's share, for `proportional` labels, is of the gains of power.
+    With `levels` recorded, by as much than they were recorded; with equal, than the clip they are added to. A clip's
+    share, for `proportional` labels, is of these gains of power.
     """
     n_most = min(max_clips, len(x)) - 1
     n_others = 1 + draw_uniform(0, n_most, x, generator).long().clamp(max=n_most - 1)
@@ -48,6 +53,12 @@ def power_mix(
     gains = [db_to_power(draw_uniform(-range_db, 0, x, generator)) * (n_others > k) for k in range(n_most)]
     weights = [torch.ones((len(x), 1, 1), device=x.device), *gains]
     shares = (torch.stack(weights) / (weights[0] + sum(gains))).flatten(1)
+    if levels == "equal":
+        power = mean_power(x, decibels)
+        weights[1:] = [
+            gain * (power / power.index_select(0, partner)).clamp(max=MAX_GAIN)
+            for gain, partner in zip(gains, partners, strict=True)
+        ]
     return mix_weighted(x, weights, partners, decibels), mix_labels(y, shares, partners, label_mixing)
 
 
@@ -83,6 +94,11 @@ def splice_bands(x: Tensor, y: Tensor, generator: Generator, *, max_share: float
     inside = ((bins >= start) & (bins < start + width)).float()
     spliced = torch.lerp(x, x.index_select(0, partner), inside)
     return spliced, torch.lerp(y, y.index_select(0, partner), (width / n_bins)[:, :, 0])
+
+
+def mean_power(x: Tensor, decibels: bool) -> Tensor:
+    """[batch, 1, 1]: each clip's mean power over frames and bins, above 0."""
+    return (db_to_power(x) if decibels else x.square()).mean((1, 2), keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
 
 
 def mix_weighted(x: Tensor, weights: list[Tensor], partners: list[Tensor], decibels: bool) -> Tensor:

@@ -85,7 +85,8 @@ class EpochLog(AbstractContextManager["EpochLog"]):
     def add(self, row: dict[str, Any]) -> None:
         """Add an epoch's numbers, its `epoch` among them."""
         self.rows.append({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
-        write_table(self.path, list(row), ([each.get(key, "") for key in row] for each in self.rows))
+        columns = max(self.rows, key=len)  # an epoch without validation has fewer
+        write_table(self.path, list(columns), ([each.get(key, "") for key in columns] for each in self.rows))
         if self._writer:
             for key, value in row.items():
                 self._writer.add_scalar(key, value, row["epoch"])

@@ -16,11 +16,11 @@ MIN_ONE_CYCLE_STEPS = 10
 """With fewer steps, one_cycle keeps its rate."""
 
 
-def build_optimizer(network: AudioNetwork, training: Training, *, fused: bool = False) -> Optimizer:
+def build_optimizer(network: AudioNetwork, training: Training) -> Optimizer:
     """The optimizer `training.optimizer` names; each of the network's layer groups has a learning rate of its own.
 
-    Parameters of one dimension, biases and those of normalisation layers, have no weight decay. `fused` is one pass
-    over all weights, in which a GradScaler's skipped step needs no word from the device to the host.
+    Parameters of one dimension, biases and those of normalisation layers, have no weight decay. Steps are fused: one
+    pass over all weights, in which a GradScaler's skipped step needs no word from the device to the host.
     """
     groups: list[dict[str, Any]] = []
     for number, (layers, lr) in enumerate(zip(network.layer_groups(), training.group_lrs(), strict=True)):
@@ -31,12 +31,12 @@ def build_optimizer(network: AudioNetwork, training: Training, *, fused: bool = 
     momentum = training.momentum
     match training.optimizer:
         case "adamw":
-            return torch.optim.AdamW(groups, betas=(momentum, 0.999), fused=fused)
+            return torch.optim.AdamW(groups, betas=(momentum, 0.999), fused=True)
         case "adam":
-            return torch.optim.Adam(groups, betas=(momentum, 0.999), fused=fused)
+            return torch.optim.Adam(groups, betas=(momentum, 0.999), fused=True)
         case _:
-            sgd = torch.optim.SGD(groups, momentum=momentum, nesterov=momentum > 0, fused=fused)
-            if fused and momentum:  # else they are whatever memory held, where a GradScaler skips the first step
+            sgd = torch.optim.SGD(groups, momentum=momentum, nesterov=momentum > 0, fused=True)
+            if momentum:  # else they are whatever memory held, where a GradScaler skips the first step
                 for weight in network.parameters():
                     sgd.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
             return sgd

@@ -124,9 +124,12 @@ def show_epochs(
 ) -> None:
     """Train the epochs that train_fold yields as `rows`, and show a progress bar of them if `is_shown`."""
     with progress_bar(recipe.training.epochs, name, "epoch", position=position, disable=not is_shown) as bar:
+        lwlrap = ""
         for row in rows:
+            if "lwlrap" in row:
+                lwlrap = f", lwlrap {row['lwlrap']:.3f}"
             if "train_loss" in row:
-                bar.set_postfix_str(f"loss {row['train_loss']:.3f}, lwlrap {row['lwlrap']:.3f}", refresh=False)
+                bar.set_postfix_str(f"loss {row['train_loss']:.3f}{lwlrap}", refresh=False)
             bar.update(int(row["epoch"]) - bar.n)
 
 

@@ -1,5 +1,6 @@
 """The training loop of one network."""
 
+import math
 import shutil
 import time
 from bisect import bisect_right
@@ -37,7 +38,8 @@ DIVERGENCE_ADVICE = (
 def train_fold(job: FoldJob, *, resume: bool, tensorboard: bool) -> Iterator[dict[str, float]]:
     """Train one network to the recipe's last epoch, and write best.pt, last.pt and log.csv.
 
-    Yields {"epoch": the number of epochs already trained}, then each epoch's row of the log.
+    Yields {"epoch": the number of epochs already trained}, then each epoch's row of the log, without scores where
+    `training.validate_every` skips it.
     """
     training = job.recipe.training
     validation_rows = job.training_set.validation_rows(job.fold).tolist()
@@ -63,7 +65,9 @@ def train_fold(job: FoldJob, *, resume: bool, tensorboard: bool) -> Iterator[dic
             if epoch in training.stage_starts[1:]:
                 begin_stage(job, train_state, epoch)
             try:
-                row = train_epoch(job, train_state, network, epoch) | validate(job, train_state, validation_rows)
+                row = train_epoch(job, train_state, network, epoch)
+                if train_state.epoch % training.validate_every == 0 or train_state.epoch == training.epochs:
+                    row |= validate(job, train_state, validation_rows)
             except RuntimeError as error:
                 if is_out_of_memory(error):
                     raise UserError(job.describe_memory_advice()) from None
@@ -163,9 +167,9 @@ def save_epoch(job: FoldJob, train_state: TrainState, row: dict[str, float], log
 
     Only the first rank writes.
     """
-    metric = job.recipe.training.metric
-    score = float(train_state.epoch) if metric == "last" else row[metric]
-    if isinstance(train_state.schedule, ReduceLROnPlateau):
+    metric, is_validated = job.recipe.training.metric, "val_loss" in row
+    score = float(train_state.epoch) if metric == "last" else row.get(metric, -math.inf)
+    if isinstance(train_state.schedule, ReduceLROnPlateau) and is_validated:
         train_state.schedule.step(row["lwlrap"] if metric == "last" else score)
     is_best = score >= train_state.best_score
     train_state.best_score = max(score, train_state.best_score)

@@ -98,7 +98,7 @@ def create_train_state(job: FoldJob, n_steps: int | None = None) -> TrainState:
         weights_origin = load_pretrained_weights(network, labels, path, start_checkpoint)
     network = network.to(job.device)
     dtype = autocast_dtype(job.device, training.precision)
-    optimizer = build_optimizer(network, training, fused=job.device.type == "cuda" or dtype == torch.float16)
+    optimizer = build_optimizer(network, training)
     ema = create_ema_model(network, training.ema_decay) if training.ema_decay else None
     schedule = build_schedule(optimizer, training, n_steps or job.stage_steps(0))
     scaler = torch.amp.GradScaler(job.device.type, enabled=dtype == torch.float16)

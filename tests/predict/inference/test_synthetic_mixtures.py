@@ -96,6 +96,28 @@ def test_sounds_add_as_power_or_as_samples() -> None:
         assert len(levels) == 2
 
 
+def quieter_frames_of(clip: str) -> torch.Tensor:
+    """As `frames_of`, each clip 5 dB quieter than the one before."""
+    return frames_of(clip).clamp(min=-300) - 5.0 * int(clip)
+
+
+def test_levels_are_as_recorded_or_equal() -> None:
+    recorded, equal = set[int](), []
+    for levels in ("recorded", "equal"):
+        training = Training(power_mix_clips=3, power_mix_db=6.0, power_mix_levels=levels)
+        recipe = Recipe(training=training, tuning=Tuning(intermittent_probability=0.0))
+        for seed in range(40):
+            _, frames = make_mixture(CLIPS, quieter_frames_of, recipe, 20.0, [0, seed])
+            loudest = frames[:, :8].amax(0)
+            levels_db = loudest[loudest > -100]
+            if levels == "recorded":
+                recorded.add(round(float(levels_db.max() - levels_db.min())))
+            else:
+                equal.append(float(levels_db.max() - levels_db.min()))
+    assert max(recorded) > 20, "clips of other levels"
+    assert max(equal) <= 6.001, "power_mix_db and nothing else"
+
+
 def test_a_mixture_s_quietest_is_as_far_below_its_loudest_as_the_features_say() -> None:
     for _, frames in mixtures(5, top_db=80.0):
         assert float(frames.min()) == pytest.approx(float(frames.max()) - 80, abs=1e-3)

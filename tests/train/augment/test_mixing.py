@@ -1,5 +1,6 @@
 """Mixtures against naive loops over clips. One label a clip and the proportional rule show each clip's share."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from train.augment.gain_noise import db_to_power
-from train.augment.mixing import LabelMixing, crossfade, mix_labels, mixup, power_mix, splice_bands
+from train.augment.mixing import MixingLevels, crossfade, mix_labels, mixup, power_mix, splice_bands
 from train.data.random_streams import seeded_generator
 
 BATCH, N_FRAMES, N_BINS = 24, 20, 5
@@ -90,16 +91,25 @@ def test_a_splice_is_a_band_of_another_clip_with_its_share_of_the_labels() -> No
     assert 15 < max(widths) <= 20
 
 
+def naive_power(clip: Tensor, decibels: bool) -> float:
+    values = clip.double().numpy()
+    return float(np.mean(power_of(values) if decibels else values**2))
+
+
 @pytest.mark.parametrize("decibels", SOUNDS, ids=SOUNDS.get)
 @pytest.mark.parametrize("max_clips", [2, 3, 5])
-def test_power_mix_is_the_sum_of_the_powers(max_clips: int, decibels: bool) -> None:
+@pytest.mark.parametrize("levels", ["recorded", "equal"])
+def test_power_mix_is_the_sum_of_the_powers(levels: MixingLevels, max_clips: int, decibels: bool) -> None:
     x = clips(decibels)
+    # Of very different levels: every second clip 30 dB louder.
+    x[::2] = x[::2] + 30 if decibels else x[::2] * 10**1.5
     mixed, shares = power_mix(
         x,
         torch.eye(BATCH),
         seeded_generator("cpu", "test", 3),
         max_clips=max_clips,
         range_db=9,
+        levels=levels,
         label_mixing="proportional",
         decibels=decibels,
     )
@@ -110,6 +120,9 @@ def test_power_mix_is_the_sum_of_the_powers(max_clips: int, decibels: bool) -> N
     n_clips = (gains > 0).sum(1)
     assert set(n_clips.tolist()) == set(range(2, max_clips + 1))
     np.testing.assert_allclose(shares.sum(1).numpy(), 1, rtol=1e-6)
+    if levels == "equal":
+        powers = [naive_power(clip, decibels) for clip in x]
+        gains = gains.double() * torch.tensor([[own / its for its in powers] for own in powers])
     np.testing.assert_allclose(mixed.numpy(), naive_sum(x, gains, decibels), rtol=1e-4, atol=1e-5)
 
 
@@ -120,7 +133,7 @@ def test_power_mix_has_the_expected_power_and_number_of_labels(decibels: bool) -
     noise = torch.randn(batch, 8, N_BINS, generator=generator)
     x = 10 * noise.square().clamp(min=1e-12).log10() if decibels else noise
     y = torch.eye(10)[torch.randint(10, (batch,), generator=generator)]
-    mixing: dict[str, LabelMixing] = {"label_mixing": "union"}
+    mixing: dict[str, Any] = {"levels": "recorded", "label_mixing": "union"}
     mixed, _ = power_mix(x, y, generator, max_clips=max_clips, range_db=range_db, decibels=decibels, **mixing)
     power = db_to_power(mixed) if decibels else mixed.square()
     # Powers of independent sounds add: 1 of its own, and 1 to 3 others, each of the mean gain over -6 ... 0 dB.
@@ -184,11 +197,28 @@ def test_labels_are_a_union_or_proportional() -> None:
     torch.testing.assert_close(mix_labels(y, shares, partners, "union"), torch.tensor(union))
 
 
+@pytest.mark.parametrize("decibels", SOUNDS, ids=SOUNDS.get)
+def test_a_silent_clip_is_made_louder_by_no_more_than_40_db(decibels: bool) -> None:
+    x = torch.tensor([-10.0, -150.0] if decibels else [0.5, 0.0])[:, None, None].expand(2, N_FRAMES, N_BINS)
+    keys: dict[str, Any] = {"max_clips": 2, "range_db": 0, "levels": "equal", "label_mixing": "union"}
+    mixed, _ = power_mix(x, torch.eye(2), seeded_generator("cpu", "test", 6), decibels=decibels, **keys)
+    # The loud clip stays as it is, and is as quiet as the silent one where it is added to that.
+    expected = torch.tensor([-10.0, -150 + 10 * math.log10(2)] if decibels else [0.5, 0.0])
+    torch.testing.assert_close(mixed, expected[:, None, None].expand_as(mixed), atol=1e-3, rtol=0)
+
+
 @pytest.mark.parametrize("batch", [1, 2])
 def test_small_batches_mix_what_there_is(batch: int) -> None:
     x, y = clips(True, batch=batch), torch.eye(batch)
     mixed, labels = power_mix(
-        x, y, seeded_generator("cpu", "test", 6), max_clips=5, range_db=0, label_mixing="union", decibels=True
+        x,
+        y,
+        seeded_generator("cpu", "test", 6),
+        max_clips=5,
+        range_db=0,
+        levels="recorded",
+        label_mixing="union",
+        decibels=True,
     )
     expected = torch.ones(batch, batch)
     assert torch.equal(labels, expected)
@@ -200,8 +230,8 @@ def test_partners_are_spread_over_the_batch() -> None:
     pairs = torch.zeros(6, 6)
     generator = seeded_generator("cpu", "test", 7)
     for _ in range(600):
-        keys: dict[str, Any] = {"max_clips": 2, "range_db": 0, "label_mixing": "union", "decibels": True}
-        pairs += power_mix(torch.zeros(6, 1, 1), torch.eye(6), generator, **keys)[1]
+        keys: dict[str, Any] = {"max_clips": 2, "range_db": 0, "levels": "equal", "label_mixing": "union"}
+        pairs += power_mix(torch.zeros(6, 1, 1), torch.eye(6), generator, decibels=True, **keys)[1]
     others = pairs[~torch.eye(6, dtype=torch.bool)]
     assert float(others.min()) > 80
     assert float(others.max()) < 160
