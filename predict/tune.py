@@ -24,6 +24,7 @@ from recipe import Prediction, Tuning
 from recipe.bounds import NonNegativeInt
 from recipe.cli import add_device_options, parse_command, resolve_n_jobs
 from recipe.prediction import DEFAULT_THRESHOLD
+from train.evaluate.windows import TIE_BREAK_WEIGHT
 from train.runs.run_folder import find_corrections
 
 WINDOW_THRESHOLDS = np.arange(0.02, 0.99, 0.02).round(2).tolist()
@@ -85,10 +86,15 @@ def tune_and_write(run_dir: Path, run: TrainedRun, oof: OofPredictions, tuning: 
 
 
 def pool_at_thresholds(oof: OofPredictions, prediction: Prediction) -> ScoresAtThreshold:
-    """Scores of clips by each window threshold that is tried: one, unless vote_fraction has none given."""
-    is_tuned = prediction.pooling == "vote_fraction" and prediction.window_threshold is None
-    tried = {prediction.count_above(), *(WINDOW_THRESHOLDS if is_tuned else ())}
-    return {at: oof.pool_scores(replace(prediction, window_threshold=at)) for at in sorted(tried)}
+    """Scores of clips by each window threshold that is tried: one, unless vote_fraction has none given.
+
+    A label without votes has -1 there, so that no threshold gives it for the probability that breaks ties.
+    """
+    if prediction.pooling != "vote_fraction":
+        return {prediction.count_above(): oof.pool_scores(prediction)}
+    tried = [prediction.count_above(), *(WINDOW_THRESHOLDS if prediction.window_threshold is None else ())]
+    scores_at = {at: oof.pool_scores(replace(prediction, window_threshold=at)) for at in sorted(set(tried))}
+    return {at: np.where(scores < TIE_BREAK_WEIGHT, -1, scores) for at, scores in scores_at.items()}
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import yaml
 from core.errors import UserError
 from predict import calibrate, export, run, score
 from predict.decide.fitted_params import read_thresholds
+from predict.decide.threshold_search import search_with_window_threshold
 from predict.inference.oof_predictions import OofPredictions
 from predict.inference.tagger import ClipPrediction
 from predict.tune import main, pool_at_thresholds
@@ -100,6 +101,19 @@ def test_no_window_threshold_is_tried_but_the_one_given() -> None:
     ((window_threshold, scores),) = pool_at_thresholds(oof, prediction).items()
     assert window_threshold == 0.195
     np.testing.assert_allclose(scores, [[0.999 + 0.001 * 0.55]], rtol=1e-6)
+
+
+def test_no_threshold_gives_a_label_for_which_no_window_votes() -> None:
+    """The first clip's label sounds softly and gets no vote: a threshold of means would find it."""
+    windows = np.array([[[0.39], [0.39]], [[0.1], [0.1]], [[0.9], [0.9]]], np.float32)
+    times = np.arange(2.0), np.arange(1.0, 3.0)
+    predictions = [ClipPrediction(*times, clip, clip.mean(0), 9.0) for clip in windows]
+    truth = np.array([[1], [0], [1]], np.float32)
+    oof = OofPredictions(predictions, truth, np.zeros(3, np.int64), "sigmoid", "clips")
+    scores_at = pool_at_thresholds(oof, Prediction(pooling="vote_fraction", window_threshold=0.5))
+    assert scores_at[0.5].tolist()[:2] == [[-1.0], [-1.0]]
+    threshold = search_with_window_threshold(scores_at, truth, "f1_micro", per_label=False).values
+    assert 1e-3 < threshold[0] < 0.9
 
 
 def test_a_window_threshold_that_is_given_comes_before_the_tuned_one(
