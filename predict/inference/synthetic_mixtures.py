@@ -12,7 +12,7 @@ from core.errors import UserError
 from preprocess.dataset.labels import join_labels, split_labels
 from recipe import Recipe
 from train.augment.gain_noise import db_to_power, power_to_db
-from train.augment.mixing import MAX_GAIN, mean_power
+from train.augment.mixing import level_gain, mean_power
 
 DURATION_RANGE_S = (5.0, 20.0)
 """Shortest and longest mixture: as the test excerpts of IRMAS."""
@@ -58,10 +58,9 @@ def make_mixture(
 
 
 def _read_at_level(frames_of: Callable[[str], Tensor], reference: Tensor, decibels: bool, clip: str) -> Tensor:
-    """A clip's frames with the mean power of the frames of `reference`."""
+    """A clip's frames, brought to the mean power of the frames of `reference`."""
     frames = frames_of(clip)
-    power, own_power = (mean_power(each[None], decibels)[0] for each in (reference, frames))
-    gain = (power / own_power).clamp(max=MAX_GAIN)
+    gain = level_gain(*(mean_power(each[None], decibels)[0] for each in (reference, frames)))
     return frames + power_to_db(gain) if decibels else frames * gain.sqrt()
 
 

@@ -44,8 +44,8 @@ def power_mix(
 ) -> tuple[Tensor, Tensor]:
     """Add to each clip 1 to `max_clips` - 1 others, quieter by up to `range_db` (uniform in decibels).
 
-    With `levels` recorded, by as much than they were recorded; with equal, than the clip they are added to. A clip's
-    share, for `proportional` labels, is of these gains of power.
+    With `levels` equal the others are first brought to the mean power of the clip they are added to; with recorded they
+    are not. A clip's share, for `proportional` labels, is of the gains of power after that.
     """
     n_most = min(max_clips, len(x)) - 1
     n_others = 1 + draw_uniform(0, n_most, x, generator).long().clamp(max=n_most - 1)
@@ -56,7 +56,7 @@ def power_mix(
     if levels == "equal":
         power = mean_power(x, decibels)
         weights[1:] = [
-            gain * (power / power.index_select(0, partner)).clamp(max=MAX_GAIN)
+            gain * level_gain(power, power.index_select(0, partner))
             for gain, partner in zip(gains, partners, strict=True)
         ]
     return mix_weighted(x, weights, partners, decibels), mix_labels(y, shares, partners, label_mixing)
@@ -99,6 +99,11 @@ def splice_bands(x: Tensor, y: Tensor, generator: Generator, *, max_share: float
 def mean_power(x: Tensor, decibels: bool) -> Tensor:
     """[batch, 1, 1]: each clip's mean power over frames and bins, above 0."""
     return (db_to_power(x) if decibels else x.square()).mean((1, 2), keepdim=True).clamp(min=torch.finfo(x.dtype).tiny)
+
+
+def level_gain(power: Tensor, own_power: Tensor) -> Tensor:
+    """The gain of power that brings sounds of `own_power` to `power`, of at most MAX_GAIN."""
+    return (power / own_power).clamp(max=MAX_GAIN)
 
 
 def mix_weighted(x: Tensor, weights: list[Tensor], partners: list[Tensor], decibels: bool) -> Tensor:
