@@ -34,6 +34,9 @@ class Network(Section):
     normalise: Literal["overall", "bins", "clip", "imagenet"] = "overall"
     """By one mean and deviation, by those of each bin, each crop or window by its own, or to ImageNet's mean and
     deviation (three copies only)."""
+    filterbank_bins: Annotated[int, Bounds(0, 1024)] = 0
+    """Bins of a filterbank over samples (features.kind waveform) that is trained with the network; 0 is none. A frame
+    of its decibels has the samples of one of the features' frames."""
     pooling: Literal["mean", "mean_max", "attention"] = "mean_max"
     """How columns of time become one vector; alexnet and vgg16_bn keep their own."""
     hidden: Annotated[int, Bounds(0, 65_536)] = 0

@@ -76,7 +76,7 @@ class FilterPicture:
 
 def picture_filters(network: AudioNetwork, sample_rate_hz: float) -> FilterPicture | None:
     """Filters over bins and frames as tiles; those over samples as their frequency responses. None without either."""
-    convolutions = (each for each in network.trunk.modules() if isinstance(each, nn.Conv1d | nn.Conv2d))
+    convolutions = (each for each in network.modules() if isinstance(each, nn.Conv1d | nn.Conv2d))
     first = next(convolutions, None)
     if first is None:
         return None
@@ -101,8 +101,8 @@ def picture_filters(network: AudioNetwork, sample_rate_hz: float) -> FilterPictu
 
 
 def respond(filters: np.ndarray) -> np.ndarray:
-    """Frequency responses in dB [n_filters, 257] of filters [n_filters, n_samples], by their strongest frequency."""
-    magnitudes = np.abs(np.fft.rfft(filters, 512, axis=1))
+    """Frequency responses in dB [n_filters, n] of filters [n_filters, n_samples], by their strongest frequency."""
+    magnitudes = np.abs(np.fft.rfft(filters, max(512, filters.shape[1]), axis=1))
     order = np.argsort(magnitudes.argmax(axis=1), kind="stable")
     return 20 * np.log10(np.maximum(magnitudes[order], 1e-6))
 

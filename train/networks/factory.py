@@ -1,4 +1,4 @@
-"""Networks by name: frontend → trunk → columns of time → head → logits."""
+"""Networks by name: filterbank of samples, if any → frontend → trunk → columns of time → head → logits."""
 
 import copy
 from typing import Literal, Self
@@ -10,6 +10,13 @@ from core.errors import UserError
 from recipe import Recipe
 from train.data.crops import ShortClipPadding
 from train.networks.cnn import SMALL_CHANNELS, cnn_small_trunk, m5_trunk, resnet_small_trunk
+from train.networks.filterbank import (
+    LEVEL_MEAN_DB,
+    LEVEL_STD_DB,
+    POSITIONS_PER_FRAME,
+    TrainedFilterbank,
+    count_taps,
+)
 from train.networks.frontend import SpectrogramFrontend, WaveformFrontend
 from train.networks.heads import build_head
 from train.networks.modulation import ModulationUnits
@@ -28,7 +35,7 @@ SMALL_TRUNKS = {"cnn_small": (cnn_small_trunk, 16), "resnet_small": (resnet_smal
 
 
 class AudioNetwork(nn.Module):
-    """Raw frames [B, n_frames, n_bins] in physical units → logits [B, n_labels]."""
+    """Raw frames [B, n_frames, n_bins] in physical units, of samples too → logits [B, n_labels]."""
 
     def __init__(
         self,
@@ -38,9 +45,11 @@ class AudioNetwork(nn.Module):
         head: nn.Sequential,
         time_stride: int,
         modulation: ModulationUnits | None = None,
+        filterbank: TrainedFilterbank | None = None,
     ) -> None:
         super().__init__()
-        self.frontend, self.trunk, self.head, self.modulation = frontend, trunk, head, modulation
+        self.filterbank, self.modulation = filterbank, modulation
+        self.frontend, self.trunk, self.head = frontend, trunk, head
         self.time_stride = time_stride
         whole_window = recipe.network.normalise == "clip" or recipe.network.name in OWN_CLASSIFIER_NETWORKS
         self.dense = not (whole_window or modulation or recipe.network.name in UNPADDED_NETWORKS)
@@ -52,10 +61,11 @@ class AudioNetwork(nn.Module):
 
     def time_steps(self, x: Tensor) -> Tensor:
         """[B, channels, n_time_steps]: the trunk's output, a step every `time_stride` frames, and modulation units."""
-        time_steps: Tensor = self.trunk(self.frontend(x))
+        frames = self.filterbank(x) if self.filterbank else x
+        time_steps: Tensor = self.trunk(self.frontend(frames))
         if self.modulation is None:
             return time_steps
-        units = self.modulation(x).float()
+        units = self.modulation(frames).float()
         return torch.cat([time_steps.float(), units[:, :, None].expand(-1, -1, time_steps.shape[-1])], 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -95,10 +105,14 @@ class AudioNetwork(nn.Module):
         return self
 
     def layer_groups(self) -> list[nn.Module]:
-        """Groups for learning rates of their own: both halves of the trunk, and the head with the modulation units."""
+        """Groups for learning rates of their own: both halves of the trunk, and the head with the modulation units.
+
+        A trained filterbank is of the first half.
+        """
         half = (len(self.trunk) + 1) // 2
         new = nn.ModuleList([self.head] if self.modulation is None else [self.modulation, self.head])
-        return [self.trunk[:half], self.trunk[half:], new]
+        first = nn.ModuleList([*([self.filterbank] if self.filterbank else []), *self.trunk[:half]])
+        return [first, self.trunk[half:], new]
 
 
 def build_network_from_recipe(
@@ -120,6 +134,10 @@ def build_network_from_recipe(
         trunk = m5_trunk()
         return AudioNetwork(recipe, WaveformFrontend(mean, std), trunk, build_head(network, 512, n_labels), 1024)
     modulation = ModulationUnits(n_units, network.dropout) if n_units else None
+    filterbank = None
+    if network.filterbank_bins:
+        filterbank = TrainedFilterbank(recipe.features, network.filterbank_bins, mean, std)
+        n_bins, mean, std = network.filterbank_bins, LEVEL_MEAN_DB, LEVEL_STD_DB
     frontend = SpectrogramFrontend(n_bins, mean, std, network)
     n_channels = 1 if network.channels == "one" else 3
     if network.name in SMALL_TRUNKS:
@@ -133,29 +151,52 @@ def build_network_from_recipe(
             head = adapt_classifier(model, n_labels, network.dropout)
         else:
             head = build_head(network, count_trunk_channels(model) + n_units, n_labels)
-    built = AudioNetwork(recipe, frontend, trunk, head, time_stride, modulation)
+    built = AudioNetwork(recipe, frontend, trunk, head, time_stride, modulation, filterbank)
     return built.to(memory_format=torch.channels_last)
 
 
 def _check_keys(recipe: Recipe, n_bins: int) -> None:
     """Raise UserError for keys that do not go together."""
     network, kind = recipe.network, recipe.features.kind
-    if (network.name == "waveform") != (kind == "waveform"):
-        raise UserError(f"network.name = {network.name} with features.kind = {kind}: set both to waveform, or neither")
     if network.name in (*SMALL_TRUNKS, "waveform") and network.weights:
         raise UserError(
             f"network.weights = {network.weights}: {network.name} has none; "
             "to fine-tune one of your runs use training.start_from"
         )
-    if kind == "waveform" and n_bins != 1:
-        raise UserError(f"network.name = waveform takes one sample a frame, not {n_bins}: set features.n_bins 1")
-    if kind == "waveform" and network.channels != "one":
-        raise UserError(f"network.channels = {network.channels}: waveform takes samples as they are; set it to one")
-    if kind == "waveform" and network.normalise == "clip":
-        raise UserError("network.normalise = clip: waveform takes samples of one scale; set it to overall")
+    _check_sample_keys(recipe, n_bins)
     if network.modulation_units and kind == "cqt_chroma":
         raise UserError("network.modulation_units: chroma has lost how loud a sound is; set it to 0")
     if network.modulation_units and network.name in ("waveform", *OWN_CLASSIFIER_NETWORKS):
         raise UserError(f"network.modulation_units: {network.name} has no place for them; set it to 0")
     if network.normalise == "imagenet" and network.channels != "copies":
         raise UserError("network.normalise = imagenet: needs three channels, network.channels copies")
+
+
+def _check_sample_keys(recipe: Recipe, n_bins: int) -> None:
+    """Raise UserError where samples go to a network of spectrograms, or keys do not fit a network of samples."""
+    network, kind = recipe.network, recipe.features.kind
+    if (network.name == "waveform" or network.filterbank_bins > 0) != (kind == "waveform"):
+        raise UserError(
+            f"network.name = {network.name} and network.filterbank_bins = {network.filterbank_bins} with features.kind "
+            f"= {kind}: samples (waveform) need network.name waveform or filterbank_bins above 0; no other kind does"
+        )
+    if network.name == "waveform":
+        if n_bins != 1:
+            raise UserError(f"network.name = waveform takes one sample a frame, not {n_bins}: set features.n_bins 1")
+        if network.channels != "one":
+            raise UserError(f"network.channels = {network.channels}: waveform takes samples as they are; set it to one")
+        if network.normalise == "clip":
+            raise UserError("network.normalise = clip: waveform takes samples of one scale; set it to overall")
+        if network.filterbank_bins:
+            raise UserError("network.filterbank_bins: network.name waveform has filters of its own; set it to 0")
+    elif network.filterbank_bins:
+        longest = POSITIONS_PER_FRAME * count_taps(recipe.features.sample_rate_hz)
+        if n_bins % POSITIONS_PER_FRAME or n_bins > longest:
+            raise UserError(
+                f"features.n_bins = {n_bins}: with network.filterbank_bins it is the samples of a frame, a multiple of "
+                f"{POSITIONS_PER_FRAME} up to {longest}"
+            )
+        if network.normalise == "bins":
+            raise UserError("network.normalise = bins: a trained filterbank has no bins to measure; set it to overall")
+        if recipe.training.progressive:
+            raise UserError("training.progressive: frames of samples cannot have fewer bins; leave it out")

@@ -36,14 +36,17 @@ def test_every_weight_belongs_to_a_layer(name: Literal["resnet_small", "convnext
         assert image.width == picture.n_columns
 
 
-def test_filters_over_samples_are_shown_by_frequency() -> None:
-    features = Features(kind="waveform", n_bins=1, storage="int16")
-    recipe = Recipe("test", features=features, network=Network(name="waveform"))
-    picture = picture_filters(build_network_from_recipe(recipe, 1, 3), 8_000)
+@pytest.mark.parametrize(("n_bins", "network"), [(1, Network(name="waveform")), (172, Network(filterbank_bins=8))])
+def test_filters_over_samples_are_shown_by_frequency(n_bins: int, network: Network) -> None:
+    features = Features(kind="waveform", n_bins=n_bins, storage="int16")
+    recipe = Recipe("test", features=features, network=network)
+    picture = picture_filters(build_network_from_recipe(recipe, n_bins, 3), 8_000)
     assert picture
     assert "from 0 Hz on the left to 4000 Hz on the right" in picture.description
-    tones = np.sin(2 * np.pi * np.arange(80) * np.array([[0.4], [0.1]]))
-    assert (respond(tones).argmax(axis=1) / 512).tolist() == pytest.approx([0.1, 0.4], abs=0.005)
+    for n_samples in (80, 1000):
+        tones = np.sin(2 * np.pi * np.arange(n_samples) * np.array([[0.4], [0.1]]))
+        strongest = respond(tones).argmax(axis=1) / max(512, n_samples)
+        assert strongest.tolist() == pytest.approx([0.1, 0.4], abs=0.005)
 
 
 def test_tiles_lie_row_by_row_with_low_bins_below() -> None:
