@@ -22,6 +22,7 @@ from report.augmentation.inversion import encode_frames
 from report.augmentation.steps import AFTER_ALL, AugmentedClips, augment_first_clips, augmentation_probabilities
 from report.html_pages import render_page
 from report.media.data_uris import audio_uri, limit_media, picture_uri
+from report.media.spectrogram import spectrogram
 from train.loop.fold_job import FoldJob
 from train.loop.load_job import load_fold_job
 
@@ -79,13 +80,14 @@ def build_clips(job: FoldJob, steps: Sequence[AugmentedClips], n_jobs: int) -> l
     training_set, names = job.training_set, list(name_labels(job.training_set.labels, job.recipe.data).values())
     clips = []
     for number, row in enumerate(steps[0].rows.tolist()):
-        clip, values = training_set.frame_bank.clips[row], np.stack([each.x[number].numpy() for each in steps])
+        clip = training_set.frame_bank.clips[row]
+        values = np.stack([spectrogram(each.x[number].numpy(), job.recipe.features) for each in steps])
         value_range = float(values.min()), float(values.max())
         cards = [
             {
                 "clip": clip,
                 "step": each.step,
-                "picture": picture_uri(each.x[number].numpy(), value_range),
+                "picture": picture_uri(picture, value_range),
                 "labels": [
                     (names[label], float(each.y[number, label]))
                     for label in torch.nonzero(each.y[number] >= MIN_WEIGHT).flatten().tolist()
@@ -96,7 +98,7 @@ def build_clips(job: FoldJob, steps: Sequence[AugmentedClips], n_jobs: int) -> l
                     if other != row and share >= MIN_WEIGHT
                 ],
             }
-            for each in steps
+            for each, picture in zip(steps, values, strict=True)
         ]
         clips.append((clip, cards))
     tasks = [

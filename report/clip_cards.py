@@ -22,6 +22,7 @@ from recipe import Features
 from report.media.data_uris import audio_uri, picture_uri, saliency_uri
 from report.media.preview import Preview, read_preview
 from report.media.saliency import SaliencyMapper
+from report.media.spectrogram import spectrogram
 from report.submission.window_strips import window_strips
 from report.summary import top_labels
 
@@ -95,7 +96,7 @@ def build_clip_cards(
                 "clip": clip,
                 "row": index,
                 "reasons": chosen[index],
-                "picture": None if frames is None else picture_uri(frames),
+                "picture": None if frames is None else picture_uri(spectrogram(frames, clip_media.features)),
                 "duration_s": duration_s,
                 "window_times": times,
                 "audio": audio_uri(preview.mp3) if isinstance(preview, Preview) else None,

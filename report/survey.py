@@ -20,11 +20,12 @@ from preprocess.statistics.report import find_warnings, overview
 from recipe import Recipe
 from recipe.cli import parse_command, resolve_n_jobs
 from report.dataset.cards import build_cards, read_spectra
-from report.dataset.clip_analysis import ANALYSIS_S, spectrogram_features
+from report.dataset.clip_analysis import ANALYSIS_S
 from report.dataset.clip_choice import choose_sets, deal_clips, rank_clips
 from report.dataset.spectra import histogram_chart, spectrum_charts
 from report.html_pages import render_page
 from report.media.data_uris import limit_media
+from report.media.spectrogram import spectrogram_features
 
 TEMPLATE = Path(__file__).parent / "dataset" / "page.html.j2"
 CLIPS_PER_SPECTRUM = 8

@@ -31,13 +31,6 @@ class ClipAnalysis:
     bandwidth_hz: npt.NDArray[np.float64]
 
 
-def spectrogram_features(features: Features) -> Features:
-    """The features of a recipe's spectrograms: its own, and log-mel for a waveform."""
-    if features.kind != "waveform":
-        return features
-    return Features(sample_rate_hz=features.sample_rate_hz, channel=features.channel, top_db=80.0)
-
-
 def analyse_clip(path: str, features: Features) -> ClipAnalysis:
     """Read and analyse a recording; `features` are those of spectrograms. Raises DecodeError."""
     samples = read_beginning(path, features.sample_rate_hz, ANALYSIS_S, features.channel)

@@ -18,6 +18,7 @@ from recipe.cli import Command
 from report.html_pages import render_page
 from report.media.data_uris import MAX_MEDIA_BYTES, audio_uri, picture_uri
 from report.media.preview import Preview, read_preview
+from report.media.spectrogram import spectrogram
 from report.verdicts.clips_table import review_id
 
 TEMPLATE = Path(__file__).parent / "page.html.j2"
@@ -85,7 +86,8 @@ def read_items(command: Command, folder: Path, clips: pd.DataFrame, n_jobs: int)
                     log_warning(f"the page is without a clip that cannot be read: {preview}")
                     continue
                 assert preview.frames is not None
-                media = {"audio": audio_uri(preview.mp3), "picture": picture_uri(preview.frames)}
+                picture = spectrogram(preview.frames, command.recipe.features)
+                media = {"audio": audio_uri(preview.mp3), "picture": picture_uri(picture)}
                 n_bytes += sum(map(len, media.values()))
                 if n_bytes > MAX_MEDIA_BYTES:
                     return sorted(items, key=lambda item: str(item["label"]))

@@ -14,6 +14,11 @@ from tests.make_commands import make, run_in_process
 
 SHORT = "--training.epochs 1 --training.batch_size 20 --training.crop_seconds 0.2 --prediction.window_seconds 0.2"
 N_CLASSES, N_FOLDS, SAMPLE_RATE_HZ = 10, 5, 44_100
+ORIGINAL_WAVEFORM = (
+    "--network.name waveform --network.filterbank_bins 0 --network.modulation_units 0 --features.n_bins 1 "
+    "--features.sample_rate_hz 16000"
+)
+"""The five convolutions over samples of the book from which the recipe comes."""
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +56,9 @@ def test_the_spectrogram_goes_from_the_unpacked_archive_to_scores_of_every_clip(
     assert len(out_of_fold) == N_CLASSES * N_FOLDS
 
 
-def test_the_waveform_finds_its_learning_rate_and_learns_one_fold(esc50: Path, tmp_path: Path) -> None:
-    small = f"{SHORT} --prediction.hop_seconds 0.2"
+@pytest.mark.parametrize("keys", ["", ORIGINAL_WAVEFORM])
+def test_the_waveform_finds_its_learning_rate_and_learns_one_fold(esc50: Path, tmp_path: Path, keys: str) -> None:
+    small = f"{SHORT} --prediction.hop_seconds 0.2 {keys}"
     run_in_process(tmp_path, "features", small, "esc50_waveform", data=esc50)
     printed = make(tmp_path, "lr", f"{small} --steps 20", RECIPE="esc50_waveform", DATA=esc50)
     assert "suggested training.max_lr" in printed
