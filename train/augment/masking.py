@@ -39,6 +39,6 @@ def roll_time(x: Tensor, y: Tensor, generator: Generator) -> tuple[Tensor, Tenso
     return gather_frames(x, (torch.arange(n_frames, device=x.device) - shift) % n_frames), y
 
 
-def flip_time(x: Tensor, y: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
-    """Play each crop backwards."""
-    return x.flip(1), y
+def flip_time(x: Tensor, y: Tensor, generator: Generator, *, decibels: bool) -> tuple[Tensor, Tensor]:
+    """Play each crop backwards: its frames in reverse, and where these hold samples, not decibels, the samples too."""
+    return x.flip(1 if decibels else (1, 2)), y

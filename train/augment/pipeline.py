@@ -92,7 +92,7 @@ def _bind_parameters(training: Training, kind: str, noise_power: Tensor | None) 
         "pitch_roll": partial(roll_pitch, max_bins=training.pitch_roll_bins, circular=kind == "cqt_chroma"),
         "resized_crop": partial(resized_crop, min_scale=training.resized_crop_scale),
         "time_roll": roll_time,
-        "time_flip": flip_time,
+        "time_flip": partial(flip_time, decibels=decibels),
         "silence": partial(mask_spans, max_share=training.silence_share, **silence),
         "gain": partial(random_gain, max_db=training.gain_db, decibels=decibels),
         "contrast": partial(random_contrast, max_slope=training.contrast_slope),

@@ -77,6 +77,8 @@ def test_roll_turns_every_crop_by_its_own_number_of_frames() -> None:
 
 def test_a_flipped_crop_runs_backwards() -> None:
     x, y = torch.rand(3, 7, 4), torch.rand(3, 2)
-    flipped, labels = flip_time(x, y, seeded_generator("cpu", "test", 1))
+    flipped, labels = flip_time(x, y, seeded_generator("cpu", "test", 1), decibels=True)
     assert torch.equal(labels, y)
     assert np.array_equal(flipped.numpy(), x.numpy()[:, ::-1])
+    samples, _ = flip_time(x, y, seeded_generator("cpu", "test", 1), decibels=False)
+    assert np.array_equal(samples.flatten(1).numpy(), x.flatten(1).numpy()[:, ::-1])
