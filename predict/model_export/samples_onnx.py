@@ -28,8 +28,8 @@ class SampleWindows:
     """Which samples of a recording its windows are."""
 
     sample_rate_hz: int
-    padding_samples: int
-    """Zeros before and after the recording."""
+    padding_samples: tuple[int, int]
+    """Zeros before and after the recording; those after samples in frames fill up the last frame."""
     frame_samples: int
     hop_length: int
     """Samples from one frame to the next."""
@@ -59,7 +59,7 @@ def find_sample_windows(run: TrainedRun) -> SampleWindows:
     if features.kind == "waveform":
         n_fft = hop_length = features.n_bins
     is_centered = features.center and features.kind != "waveform"
-    padding = n_fft // 2 if is_centered else 0
+    padding = (n_fft // 2,) * 2 if is_centered else (0, n_fft - 1 if features.kind == "waveform" else 0)
     return SampleWindows(features.sample_rate_hz, padding, n_fft, hop_length, window_frames, window_hop_frames)
 
 
