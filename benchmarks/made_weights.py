@@ -17,6 +17,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 
 from core.errors import UserError
 from core.files import atomic_write
+from train.networks.factory import SMALL_TRUNKS
 from train.networks.torchvision_trunks import OWN_CLASSIFIER_NETWORKS, build_torchvision_model, extract_trunk
 from train.runs.checkpoint import build_network_from_checkpoint, load_checkpoint, parse_checkpoint_recipe
 from train.runs.run_folder import find_best_checkpoints
@@ -41,8 +42,11 @@ def convert(run_dir: Path, output: Path) -> tuple[str, Path]:
         raise UserError(f"--run {run_dir} holds no networks: run make train first")
     checkpoint = load_checkpoint(paths[0])
     network = parse_checkpoint_recipe(paths[0], checkpoint).network
-    if network.channels == "one" or network.name in OWN_CLASSIFIER_NETWORKS:
-        raise UserError(f"--run {run_dir}: needs a network with network.channels copies, and no alexnet or vgg16_bn")
+    if network.channels == "one" or network.name in (*SMALL_TRUNKS, *OWN_CLASSIFIER_NETWORKS):
+        raise UserError(
+            f"--run {run_dir}: network.name = {network.name}, network.channels = {network.channels}: needs a network "
+            "of torchvision's with network.channels copies, no alexnet or vgg16_bn"
+        )
     model = build_torchvision_model(network.name, None, 3)
     extract_trunk(model).load_state_dict(build_network_from_checkpoint(paths[0], checkpoint).trunk.state_dict())
     with atomic_write(output) as temporary:
