@@ -92,6 +92,15 @@ def test_silence_is_finite_and_filters_are_trained() -> None:
     assert not torch.equal(before, after)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_short_types_begin_behind_it(dtype: torch.dtype) -> None:
+    filterbank, x = TrainedFilterbank(make_features(), 32, 0.0, 1.0), make_noise(8)
+    with torch.inference_mode(), torch.autocast("cpu", dtype):
+        bands = filterbank(x)
+    assert bands.dtype == torch.float32
+    torch.testing.assert_close(bands, filterbank(x))
+
+
 def test_windows_of_one_pass_are_those_of_their_own() -> None:
     """Away from the ends, where filters see the sound around a window, a time step is the same."""
     network, x = build().eval(), make_noise(192, 1)
