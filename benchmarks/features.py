@@ -6,10 +6,11 @@ Needs a machine with nothing else to do, and recordings in --data. `--only jobs,
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import chain
@@ -62,33 +63,13 @@ def decode(path: Path) -> Samples:
     return np.concatenate(list(decode_blocks(path, 44_100)))
 
 
-def run_make_features(paths: list[Path], folder: Path, n_jobs: int) -> None:
-    """make features on a folder of its own."""
-    with TemporaryDirectory(dir=folder) as work_dir:
-        for label in ("a", "b"):
-            (Path(work_dir) / "data" / label).mkdir(parents=True)
-        for number, path in enumerate(paths):
-            (Path(work_dir) / "data" / "ab"[number % 2] / path.name).symlink_to(path)
-        where = [
-            "--data.folder",
-            f"{work_dir}/data",
-            "--cache",
-            f"{work_dir}/cache",
-            "--name",
-            "bench",
-            "--jobs",
-            str(n_jobs),
-        ]
-        command = [sys.executable, "-m", "preprocess.features", *where, *KEYS]
-        subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
-
-
-def run_librosa_script(paths: list[Path], folder: Path, n_jobs: int) -> None:
-    """The script one writes."""
-    script = folder / "librosa_script.py"
-    script.write_text(LIBROSA_SCRIPT)
-    command = [sys.executable, str(script), str(folder / "librosa_script.npz"), str(n_jobs), *map(str, paths)]
-    subprocess.run(command, check=True)
+def link_recordings(paths: list[Path], folder: Path) -> Path:
+    """A new folder of links to recordings, in a folder a label."""
+    for label in ("a", "b"):
+        (folder / label).mkdir(parents=True)
+    for number, path in enumerate(paths):
+        (folder / "ab"[number % 2] / path.name).symlink_to(path)
+    return folder
 
 
 def bench_step(paths: list[Path], folder: Path, sets: Collection[str] = STEP_SETS, n_turns: int = 4) -> None:
@@ -101,13 +82,27 @@ def bench_step(paths: list[Path], folder: Path, sets: Collection[str] = STEP_SET
         for copy in wavs[-4:]:
             copy.hardlink_to(wavs[-5])
     recordings_of = {"vorbis": paths, "wav": wavs[::5], "wavs": wavs}
+    script, cache = folder / "librosa_script.py", folder / "cache"
+    script.write_text(LIBROSA_SCRIPT)
     for name in sets:
-        recordings, n_jobs = recordings_of[name[:-1]], int(name[-1])
-        runs = [partial(run, recordings, folder, n_jobs) for run in (run_make_features, run_librosa_script)]
-        turns = [[min_time(run, 1) for run in runs] for _ in range(n_turns)]
+        recordings, n_jobs = recordings_of[name[:-1]], name[-1]
+        where = ["--data.folder", str(link_recordings(recordings, folder / name)), "--cache", str(cache)]
+        commands = [
+            ["-m", "preprocess.features", *where, "--name", "bench", "--jobs", n_jobs, *KEYS],
+            [str(script), str(folder / "librosa_script.npz"), n_jobs, *map(str, recordings)],
+        ]
+        turns = []
+        for _ in range(n_turns):
+            shutil.rmtree(cache, ignore_errors=True)
+            turns.append([min_time(partial(run_python, command), 1) for command in commands])
         ours, theirs = zip(*turns, strict=True)
         claim = {"vorbis1": ">= 1.5", "vorbis2": ">= 1.7"}.get(name, ">= 2")
         report_turns(f"make features, {len(recordings)} x {name}", ours, theirs, "librosa script", claim)
+
+
+def run_python(arguments: Sequence[str]) -> None:
+    """Run Python at the project's root."""
+    subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, stderr=subprocess.DEVNULL)
 
 
 def compute_all(paths: list[Path]) -> None:
@@ -207,9 +202,9 @@ def bench_idle(_: list[Path], folder: Path) -> None:
     for number in range(10_000):
         (folder / "idle" / "ab"[number % 2] / f"{number}.wav").hardlink_to(folder / "tiny.wav")
     where = ["--data.folder", str(folder / "idle"), "--cache", str(folder / "cache"), "--name", "idle"]
-    run = partial(subprocess.run, [sys.executable, "-m", "preprocess.features", *where], cwd=ROOT, check=True)
-    run(stderr=subprocess.DEVNULL)
-    print(f"| nothing to do, 10,000 clips | {min_time(lambda: run(stderr=subprocess.DEVNULL), 3):.2f} s | | | < 3 s |")
+    run = partial(run_python, ["-m", "preprocess.features", *where])
+    run()
+    print(f"| nothing to do, 10,000 clips | {min_time(run, 3):.2f} s | | | < 3 s |")
 
 
 def main() -> None:
