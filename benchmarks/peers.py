@@ -4,19 +4,21 @@
     python -m benchmarks.peers --data path/to/ESC-50-master --epochs 1      # does everything run?
 
 Peers get an environment of their own in `cache/peers/venv`, which sees this project's packages, and train with their
-defaults, one network a fold. `--epochs 1` is timed first; then as many epochs as fit in a fifth of the minutes. What a
-peer scores is the last epoch, but for autrainer, which keeps the best epoch by a fold taken from its training clips.
+defaults, one network a fold. One epoch and three of the first fold are timed; then as many epochs as fit in a fifth of
+the minutes. What a peer scores is the last epoch, but for autrainer, which keeps the best epoch by a fold taken from
+its training clips.
 """
 
 from core.entrypoint import get_logger, run_script
 
-import json
+import shutil
 import statistics
 import subprocess
 import sys
 import time
 import venv
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from jsonargparse.typing import PositiveInt
 
 from benchmarks.config import ROOT
 from benchmarks.machine import describe_machine
+from benchmarks.timing import min_time
 from core.csv_tables import read_table
 from core.errors import UserError
 from preprocess.features import main as make_features
@@ -50,7 +53,10 @@ AUTRAINER = {
     "criterion": "autrainer.criterions.BalancedCrossEntropyLoss",
     "metrics": ["autrainer.metrics.Accuracy"],
     "tracking_metric": "autrainer.metrics.Accuracy",
-    "transform": {"type": "grayscale"},
+    "transform": {
+        "type": "grayscale",
+        "base": [{"autrainer.transforms.RandomCrop": {"size": 501, "axis": -2}}],  # 5 s, padded where a clip is shorter
+    },
 }
 """Its configuration of the dataset, as those that it brings for others."""
 
@@ -124,37 +130,41 @@ def make_environment(folder: Path, peers: Sequence[str]) -> Path:
 
 def run_peer(peer: str, python: Path, options: Namespace, seconds: float) -> str:
     """A peer's out-of-fold accuracy on all folds, its epochs and its minutes, in words."""
-    folder = Path(options.cache).resolve() / "peers"
-    run_fold = run_autrainer if peer == "autrainer_cnn10" else run_program
-    epochs, started, accuracies = options.epochs, time.perf_counter(), list[float]()
-    for fold in FOLDS:
-        if epochs is None:
-            timed = run_fold(peer, python, options, folder, fold, 1)
-            epochs, started = max(1, int(seconds / timed["epoch_s"])), time.perf_counter()
-        accuracies.append(run_fold(peer, python, options, folder, fold, epochs)["accuracy"])
+    run_fold = partial(
+        run_autrainer if peer == "autrainer_cnn10" else run_program,
+        peer,
+        python,
+        options,
+        Path(options.cache).resolve() / "peers",
+    )
+    if options.epochs:
+        epochs = int(options.epochs)  # yaml writes no PositiveInt
+    else:
+        run_fold(FOLDS[0], 1)  # computes its pictures or features
+        one_s, three_s = (min_time(partial(run_fold, FOLDS[0], n_epochs), 1) for n_epochs in (1, 3))
+        epochs = max(1, 1 + int((seconds - one_s) / (three_s - one_s) * 2))
+    started = time.perf_counter()
+    accuracies = [run_fold(fold, epochs) for fold in FOLDS]
     minutes = (time.perf_counter() - started) / 60
     by_fold = ", ".join(f"{value:.3f}" for value in accuracies)
     return f"accuracy {statistics.mean(accuracies):.4f} ({by_fold}), {epochs} epochs a fold, {minutes:.1f} minutes"
 
 
-def run_program(peer: str, python: Path, options: Namespace, folder: Path, fold: int, epochs: int) -> dict[str, float]:
-    """What a program of benchmarks/peer_programs prints last."""
+def run_program(peer: str, python: Path, options: Namespace, folder: Path, fold: int, epochs: int) -> float:
+    """Accuracy on a fold of a program of benchmarks/peer_programs, which prints it last."""
     command = [str(python), "-m", f"benchmarks.peer_programs.{peer}", "--data", str(Path(options.data).resolve())]
     command += ["--pictures", str(folder / "pictures"), "--fold", str(fold), "--epochs", str(epochs)]
     printed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    result: dict[str, float] = json.loads(printed.strip().splitlines()[-1])
-    return result
+    return float(printed.strip().splitlines()[-1])
 
 
-def run_autrainer(
-    peer: str, python: Path, options: Namespace, folder: Path, fold: int, epochs: int
-) -> dict[str, float]:
-    """Accuracy on a fold of autrainer's Cnn10 at its best epoch by the next fold, and the seconds an epoch."""
+def run_autrainer(peer: str, python: Path, options: Namespace, folder: Path, fold: int, epochs: int) -> float:
+    """Accuracy on a fold of autrainer's Cnn10 at its best epoch by the next fold."""
     work, data = folder / "autrainer", Path(options.data).resolve()
     table, validation = pd.read_csv(data / "meta" / "esc50.csv"), fold % len(FOLDS) + 1
     parts = {"train": ~table["fold"].isin([fold, validation]), "dev": table["fold"] == validation}
     parts |= {"test": table["fold"] == fold}
-    dataset = work / f"data{fold}"
+    dataset = work / "data"  # the same for all folds, so that their features are computed once
     dataset.mkdir(parents=True, exist_ok=True)
     if not (dataset / "default").exists():
         (dataset / "default").symlink_to(data / "audio", target_is_directory=True)
@@ -173,12 +183,11 @@ def run_autrainer(
     }
     config |= {"iterations": epochs, "hydra": {"sweeper": {"params": sweep}}}
     (work / "conf" / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    shutil.rmtree(work / "results" / experiment, ignore_errors=True)  # a finished experiment is not trained again
     for step in ("preprocess", "train"):
-        started = time.perf_counter()
         subprocess.run([python.parent / "autrainer", step], cwd=work, check=True, capture_output=True, text=True)
     (tested,) = (work / "results" / experiment / "training").glob("*/_test/test_holistic.yaml")
-    result = yaml.safe_load(tested.read_text(encoding="utf-8"))
-    return {"accuracy": result["accuracy"]["all"], "epoch_s": (time.perf_counter() - started) / epochs}
+    return float(yaml.safe_load(tested.read_text(encoding="utf-8"))["accuracy"]["all"])
 
 
 if __name__ == "__main__":

@@ -1,12 +1,9 @@
 """SCRIPT A plain ResNet-18 from scratch on random crops of 128 frames, one-cycle: the notebook of 2019 in torch.
 
-`benchmarks/peers.py` calls it. The last line it prints is JSON: accuracy on the held-out fold, epochs, seconds an
-epoch.
+`benchmarks/peers.py` calls it. The last line it prints is the accuracy on the held-out fold.
 """
 
 import argparse
-import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -35,17 +32,16 @@ def main() -> None:
     targets = torch.tensor([classes.index(label) for label in table["category"]])
     held_out = torch.from_numpy((table["fold"] == options.fold).to_numpy())
     network = resnet18(num_classes=len(classes))
-    seconds = train(network, pictures, targets, (~held_out).nonzero().flatten(), options.epochs)
+    train(network, pictures, targets, (~held_out).nonzero().flatten(), options.epochs)
     rows = held_out.nonzero().flatten().tolist()
     right = [int(score(network, pictures[row]).argmax()) == int(targets[row]) for row in rows]
-    print(json.dumps({"accuracy": sum(right) / len(right), "epochs": options.epochs, "epoch_s": seconds}))
+    print(sum(right) / len(right))
 
 
-def train(network: torch.nn.Module, pictures: list[Tensor], targets: Tensor, rows: Tensor, epochs: int) -> float:
-    """Train the network; the seconds of an epoch."""
+def train(network: torch.nn.Module, pictures: list[Tensor], targets: Tensor, rows: Tensor, epochs: int) -> None:
+    """Train the network."""
     optimizer, n_steps = torch.optim.AdamW(network.parameters(), weight_decay=0.01), -(-len(rows) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, MAX_LR, epochs * n_steps)
-    started = time.perf_counter()
     for _ in range(epochs):
         for batch in rows[torch.randperm(len(rows))].split(BATCH):
             x = torch.stack([draw_crop(pictures[row]) for row in batch.tolist()])
@@ -54,7 +50,6 @@ def train(network: torch.nn.Module, pictures: list[Tensor], targets: Tensor, row
             loss.backward()
             optimizer.step()
             schedule.step()
-    return (time.perf_counter() - started) / epochs
 
 
 def draw_crop(picture: Tensor) -> Tensor:
