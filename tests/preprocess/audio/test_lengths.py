@@ -209,6 +209,15 @@ def test_what_breaks_off_is_told(tmp_path: Path, form: str) -> None:
     assert f"{len(sound) / SAMPLE_RATE_HZ:.2f} s" in warnings[0]
 
 
+def test_a_tag_that_states_no_duration_costs_nothing(tmp_path: Path) -> None:
+    content = encode_with_pyav("matroska", "flac", tone(300, 2, 48_000))
+    damaged = content.replace(b"00:00:02", b"00x00002")
+    assert damaged != content
+    sound, warnings = read(damaged, tmp_path)
+    assert len(sound) == 2 * SAMPLE_RATE_HZ
+    assert not warnings
+
+
 def ogg(codec: str, frequency: float, sample_rate_hz: int, n_channels: int) -> bytes:
     sound = np.repeat(tone(frequency, 2, sample_rate_hz)[:, None], n_channels, axis=1)
     if codec == "vorbis":
