@@ -48,6 +48,5 @@ class Downmix:
             return []
         ratio_db = 10 * math.log10(self._channel_energy / max(self._mixed_energy, 1e-12 * self._channel_energy))
         return [
-            f"{CANCELLED_WARNING}: their mean is {ratio_db:.0f} dB below them; "
-            "take one of them with features.channel"
+            f"{CANCELLED_WARNING}: their mean is {ratio_db:.0f} dB below them; take one of them with features.channel"
         ]
