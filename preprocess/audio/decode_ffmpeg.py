@@ -177,6 +177,8 @@ class _StreamDecoder:
             return duration_us / av.time_base if duration_us and len(self._container.streams) == 1 else None
         if self._format == "mp3":
             return _count_mp3_frames(self._section) * stream.codec_context.frame_size / stream.codec_context.sample_rate
+        if self._format == "caf" and stream.codec_context.name.startswith("pcm_"):
+            return float(stream.frames * stream.time_base)
         return float(stream.duration * stream.time_base) if self._format == "flac" and stream.duration else None
 
     def warnings(self) -> list[str]:
