@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -45,8 +44,10 @@ def run_on_cluster(function: Callable[[Task], Result], tasks: Iterable[Task], ad
         from distributed import as_completed
         from distributed.scheduler import KilledWorker
 
-        waiting, command = list(tasks), _Command(token_hex(8), describe_installation())
-        futures = client.map(_run_task, waiting, function=function, command=command, pure=False)
+        waiting, token = list(tasks), token_hex(8)
+        futures = client.map(
+            _run_task, waiting, function=function, token=token, installation=describe_installation(), pure=False
+        )
         finished, n_results, checked_s, has_workers = as_completed(futures, loop=client.loop), 0, time.monotonic(), True
         del futures  # a result stays in a worker's memory as long as its future is there
         ready = deque["Future[Result]"]()
@@ -67,7 +68,7 @@ def run_on_cluster(function: Callable[[Task], Result], tasks: Iterable[Task], ad
         except BaseException as error:
             if client.status == "running":
                 client.cancel(list(finished.futures))
-                client.run(_end_tasks, command, on_error="ignore")
+                client.run(_end_tasks, token, on_error="ignore")
             if not isinstance(error, KilledWorker):
                 raise
             raise UserError(
@@ -92,29 +93,24 @@ def _take_results(ready: deque["Future[Result]"]) -> Iterator[Result]:
         yield result
 
 
-@dataclass(frozen=True)
-class _Command:
-    """Whose tasks they are."""
+def _run_task(task: Task, function: Callable[[Task], Result], token: str, installation: dict[str, str]) -> Result:
+    """Run a task in a worker, for the command of `token`.
 
-    token: str
-    installation: dict[str, str]
-
-
-def _run_task(task: Task, function: Callable[[Task], Result], command: _Command) -> Result:
-    """Run a task in a worker. Raises UserError where this worker, which may have come late, has other versions."""
+    Raises UserError where this worker, which may have come late, has other versions than the command's `installation`.
+    """
     from distributed import get_worker
 
-    _check_worker(get_worker().address, _describe_installation_once(), command.installation)
-    _commands.append(command.token)
+    _check_worker(get_worker().address, _describe_installation_once(), installation)
+    _commands.append(token)
     try:
         return function(task)
     finally:
-        _commands.remove(command.token)
+        _commands.remove(token)
 
 
-def _end_tasks(command: _Command) -> None:
+def _end_tasks(token: str) -> None:
     """In a worker: end the sandboxes, unless they may be another command's."""
-    if set(_commands) == {command.token}:
+    if set(_commands) == {token}:
         with cancel_sandboxes():
             pass
 

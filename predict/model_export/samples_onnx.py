@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from predict.inference.run_loader import TrainedRun
 from predict.model_export.onnx import EnsembleModule, build_ensemble, save_onnx
 from preprocess.frames.filterbank import mel_filterbank
-from preprocess.frames.framing import MIN_POWER, hann
+from preprocess.frames.framing import MIN_POWER
 from preprocess.frames.stft import resize_weights
 from preprocess.store.encoding import encoding_for
 from preprocess.store.schema import FrameEncoding
@@ -73,7 +73,7 @@ class FrameTransform(nn.Module):
         super().__init__()
         self.kind, self.n_bins = features.kind, features.n_bins
         self.n_fft, self.hop_length = features.n_fft, features.hop_length
-        self.taper = nn.Buffer(torch.from_numpy(hann(features.n_fft)))
+        self.taper = nn.Buffer(torch.from_numpy(np.hanning(features.n_fft + 1)[:-1]))  # periodic
         is_logmel = features.kind == "logmel"
         weights = mel_filterbank(features) if is_logmel else resize_weights(features.n_fft // 2 + 1, features.n_bins)
         self.weights = nn.Buffer(torch.from_numpy(weights.T.copy()))

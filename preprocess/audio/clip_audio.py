@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from core.sandbox import report_progress
 from preprocess.audio.blocks import DecodeError
 from preprocess.audio.decode import decode_blocks
 from preprocess.frames.framing import Samples, iter_windows
@@ -35,7 +36,9 @@ class ClipAudio:
     def _decode(self) -> Iterator[Samples]:
         """All sound of the file; up to MAX_CACHED_BYTES of it are kept, a longer file is decoded again."""
         if self._cached is not None:
-            yield from self._cached
+            for block in self._cached:
+                report_progress()  # a copy of one takes seconds, and a clip may have many copies
+                yield block
             return
         cached, n_samples, n_bytes, self.warnings = list[Samples](), 0, 0, []
         for block in decode_blocks(self.path, self.features.sample_rate_hz, self.features.channel, self.warnings):

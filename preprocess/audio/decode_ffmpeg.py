@@ -1,5 +1,6 @@
 """What PyAV reads: blocks of mono float32 at the file's own times; a file's header. Importing it takes 0.1 s."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,8 @@ MAX_GAP_S = 3600.0
 BROADCAST_FORMATS, MAX_BROADCAST_GAP_S = ("mpegts", "mpeg"), 10.0
 ZERO_BASED_FORMATS = ("mov", "matroska")
 """Formats whose times count from the beginning of the presentation; in others the first time of all streams is zero."""
+MATROSKA_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
+"""A stream's tag; programs may write others."""
 MAX_FILLED_FRAMES = 4
 """Frames that an encoder of MP3 adds, and decoders leave out."""
 TAG_BEGINNINGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN", b"3DI")
@@ -168,12 +171,14 @@ class _StreamDecoder:
         """The length of the sound by the header; None where there is none, or FFmpeg's guess."""
         stream, duration_us = self._stream, self._container.duration
         if self._format == "matroska":
-            if tag := stream.metadata.get("DURATION"):
-                hours, minutes, seconds = (float(part) for part in tag.split(":"))
+            if tag := MATROSKA_DURATION.fullmatch(stream.metadata.get("DURATION", "")):
+                hours, minutes, seconds = map(float, tag.groups())
                 return 3600 * hours + 60 * minutes + seconds
             return duration_us / av.time_base if duration_us and len(self._container.streams) == 1 else None
         if self._format == "mp3":
             return _count_mp3_frames(self._section) * stream.codec_context.frame_size / stream.codec_context.sample_rate
+        if self._format == "caf" and stream.codec_context.name.startswith("pcm_"):
+            return float(stream.frames * stream.time_base)
         return float(stream.duration * stream.time_base) if self._format == "flac" and stream.duration else None
 
     def warnings(self) -> list[str]:

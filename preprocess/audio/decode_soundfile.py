@@ -1,5 +1,6 @@
 """What soundfile reads: blocks of mono float32."""
 
+import re
 from collections.abc import Collection, Iterator
 from io import FileIO
 
@@ -12,6 +13,10 @@ from preprocess.audio.wav_header import count_unstated_bytes
 
 CHECKED_FORMATS = ("WAV", "WAVEX", "RF64", "OGG")
 """Formats whose lengths have been checked, by read_wav_layout and is_intact_vorbis."""
+MISSING_BYTES = re.compile(r"^ *(?:data|SSND|BODY|Data Size|riff) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+"""What libsndfile's log says where the header of WAV, AIFF, SVX, AU or W64 states more bytes than the file has."""
+MIN_OPEN_BYTES = 0x7F000000
+"""Sizes from here on are what programs write that do not know the end; sox writes this one to AIFF."""
 SNDFILE_SYSTEM_ERROR = 2
 """libsndfile's number for an error of the operating system."""
 
@@ -45,6 +50,11 @@ def decode_with_soundfile(
             if not n_read:
                 raise
             warnings.append(f"cannot be read from {n_read / sound.samplerate:.2f} s on: {error_text(error)}")
+        else:
+            sizes = MISSING_BYTES.search(sound.extra_info)
+            # A byte may be missing that fills up a chunk.
+            if n_read and sizes and int(sizes[2]) + 1 < int(sizes[1]) < MIN_OPEN_BYTES:
+                warnings.append(f"it breaks off at {n_read / sound.samplerate:.2f} s")
         if sound.format == "OGG" and n_read < sound.frames:
             warnings.append(f"damaged: {(sound.frames - n_read) / sound.samplerate:.2f} s of its sound are missing")
         if not isinstance(file, FileIO) or sound.format in CHECKED_FORMATS:

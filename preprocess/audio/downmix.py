@@ -14,6 +14,7 @@ CHANNELS = {"left": 0, "right": 1}
 CANCELLED_SHARE = 0.02
 """Channels cancel each other out where their mean has less than this share of the power it would have if they were
 independent."""
+CANCELLED_WARNING = "its channels cancel each other out (opposite phase)"
 
 
 @dataclass(eq=False)
@@ -47,6 +48,5 @@ class Downmix:
             return []
         ratio_db = 10 * math.log10(self._channel_energy / max(self._mixed_energy, 1e-12 * self._channel_energy))
         return [
-            f"its channels cancel each other out (opposite phase): their mean is {ratio_db:.0f} dB below them; "
-            "take one of them with features.channel"
+            f"{CANCELLED_WARNING}: their mean is {ratio_db:.0f} dB below them; take one of them with features.channel"
         ]

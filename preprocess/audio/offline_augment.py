@@ -34,10 +34,10 @@ def offline_augmentations(clip: str, features: Features) -> list[OfflineAugmenta
             for number, snr_db in enumerate(features.noise_snrs_db)
         ),
         *(
-            partial(reverberate, rt60_s=rt60_s, sample_rate_hz=hz, generator=np.random.default_rng([number, 1, *seed]))
+            partial(convolve, response=room_response(rt60_s, hz, np.random.default_rng([number, 1, *seed])))
             for number, rt60_s in enumerate(features.reverberation_times_s)
         ),
-        *(partial(add_echoes, delay_s=delay_s, sample_rate_hz=hz) for delay_s in features.echo_delays_s),
+        *(partial(convolve, response=echo_response(delay_s, hz)) for delay_s in features.echo_delays_s),
     ]
 
 
@@ -67,18 +67,6 @@ def add_noise(sound: Iterable[Samples], snr_db: float, generator: np.random.Gene
         yield block + level * generator.standard_normal(len(block), dtype=np.float32)
 
 
-def reverberate(
-    sound: Iterable[Samples], rt60_s: float, sample_rate_hz: int, generator: np.random.Generator
-) -> Iterator[Samples]:
-    """The sound in a made-up room, cut to its own length."""
-    return _convolve(sound, room_response(rt60_s, sample_rate_hz, generator))
-
-
-def add_echoes(sound: Iterable[Samples], delay_s: float, sample_rate_hz: int) -> Iterator[Samples]:
-    """The sound and N_ECHOES of it, cut to its own length."""
-    return _convolve(sound, echo_response(delay_s, sample_rate_hz))
-
-
 def room_response(rt60_s: float, sample_rate_hz: int, generator: np.random.Generator) -> Samples:
     """The impulse response of a made-up room [n_samples] of energy 1: the direct sound, and as much energy behind it.
 
@@ -98,7 +86,7 @@ def echo_response(delay_s: float, sample_rate_hz: int) -> Samples:
     return np.asarray(response / np.linalg.norm(response), np.float32)
 
 
-def _convolve(sound: Iterable[Samples], response: Samples) -> Iterator[Samples]:
+def convolve(sound: Iterable[Samples], response: Samples) -> Iterator[Samples]:
     """The sound under an impulse response, cut to its own length."""
     from scipy.signal import oaconvolve
 

@@ -7,6 +7,8 @@ from io import FileIO
 from itertools import pairwise
 from typing import Any
 
+from core.sandbox import report_progress
+
 BOS_PAGE = b"OggS\0\x02"
 """The first bytes of the page that begins a stream (RFC 3533)."""
 BOS_FLAG, EOS_FLAG = 2, 4
@@ -71,6 +73,7 @@ def _link_starts(file: FileIO) -> list[int]:
     starts, at, adjacent, rest = list[int](), 0, -1, b""
     file.seek(0)
     while block := file.read(READ_BYTES):
+        report_progress()  # hours of sound on a slow disk take minutes
         block, found = rest + block, -1
         while (found := block.find(BOS_PAGE, found + 1)) >= 0:
             if at + found != adjacent:
@@ -125,6 +128,7 @@ def _read_pages(section: FileSection) -> Iterator[bytes]:
     """Yield the pages from here on, and then what is no page or not a whole one."""
     rest = b""
     while block := section.read(READ_BYTES):
+        report_progress()
         rest, at = rest + block, 0
         while 0 < (n_bytes := _page_bytes(rest[at : at + PAGE_HEADER_BYTES + 255])) <= len(rest) - at:
             yield rest[at : at + n_bytes]

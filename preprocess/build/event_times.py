@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import pandas as pd
 
 from core.errors import UserError
+from preprocess.audio.downmix import CANCELLED_WARNING
 from preprocess.store.schema import Row
 
 TOLERANCE_S = 0.1
@@ -22,7 +23,7 @@ def fit_to_recordings(events: pd.DataFrame, rows: Iterable[Row]) -> tuple[pd.Dat
     durations_s = events["clip"].map({clip: row.duration_s for clip, row in recordings.items()}).astype("float64")
     beyond = events[events["end_s"] > durations_s + TOLERANCE_S]
     for clip, end_s, where in beyond[["clip", "end_s", "where"]].to_numpy().tolist():
-        if not recordings[clip].warning:
+        if not recordings[clip].warning or recordings[clip].warning.startswith(CANCELLED_WARNING):
             raise UserError(
                 f"{where}: the event ends at {end_s:g} s, and {clip} after {recordings[clip].duration_s:.3f} s: "
                 "mend the time, or the recording's name"

@@ -1,6 +1,7 @@
 """Constant-Q spectra and their chroma, by librosa, in segments that bound the memory of a long recording."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -39,34 +40,20 @@ class ConstantQ:
 
     def _frames(self, sound: Samples, n_frames: int) -> Frames:
         """The frames of a segment amid the sound around it."""
-        frames = self._chroma(sound) if self.features.kind == "cqt_chroma" else self._cqt(sound)
-        return np.ascontiguousarray(
-            frames.T[self.n_context_frames : self.n_context_frames + n_frames], dtype=np.float32
-        )
+        frames = self._transform(sound).T[self.n_context_frames : self.n_context_frames + n_frames]
+        return np.ascontiguousarray(frames, dtype=np.float32)
 
-    def _cqt(self, sound: Samples) -> Frames:
+    def _transform(self, sound: Samples) -> Frames:
+        """Values [n_bins, n_frames] of a sound."""
         features = self.features
-        spectrum = self.librosa.cqt(
-            sound,
-            sr=features.sample_rate_hz,
-            hop_length=features.hop_length,
-            fmin=features.fmin_hz,
-            n_bins=features.n_bins,
-            bins_per_octave=features.bins_per_octave,
-        )
+        shared: dict[str, Any] = {
+            "sr": features.sample_rate_hz,
+            "hop_length": features.hop_length,
+            "fmin": features.fmin_hz,
+            "bins_per_octave": features.bins_per_octave,
+        }
+        if features.kind == "cqt_chroma":
+            shared |= {"n_chroma": features.n_bins, "n_octaves": CHROMA_OCTAVES, "tuning": 0.0}
+            return np.asarray(self.librosa.feature.chroma_cqt(y=sound, **shared))
+        spectrum = self.librosa.cqt(sound, n_bins=features.n_bins, **shared)
         return np.asarray(self.librosa.amplitude_to_db(np.abs(spectrum), ref=1.0, top_db=None))
-
-    def _chroma(self, sound: Samples) -> Frames:
-        features = self.features
-        return np.asarray(
-            self.librosa.feature.chroma_cqt(
-                y=sound,
-                sr=features.sample_rate_hz,
-                hop_length=features.hop_length,
-                fmin=features.fmin_hz,
-                n_chroma=features.n_bins,
-                n_octaves=CHROMA_OCTAVES,
-                bins_per_octave=features.bins_per_octave,
-                tuning=0.0,
-            )
-        )

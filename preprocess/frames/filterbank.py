@@ -14,7 +14,7 @@ BREAK_HZ, BREAK_MEL, STEP = 1000.0, 15.0, np.log(6.4) / 27.0
 """Slaney's scale is linear, 3 mel in 200 Hz, up to BREAK_HZ, and logarithmic above: 27 mel to a factor of 6.4."""
 
 
-def hz_to_mel(hz: npt.ArrayLike, scale: Scale = "slaney") -> npt.NDArray[np.float64]:
+def hz_to_mel(hz: npt.ArrayLike, scale: Scale) -> npt.NDArray[np.float64]:
     """Mel of frequencies in Hz."""
     hz = np.asarray(hz, dtype=np.float64)
     if scale == "htk":
@@ -23,7 +23,7 @@ def hz_to_mel(hz: npt.ArrayLike, scale: Scale = "slaney") -> npt.NDArray[np.floa
     return np.where(hz >= BREAK_HZ, above, hz * BREAK_MEL / BREAK_HZ)
 
 
-def mel_to_hz(mel: npt.ArrayLike, scale: Scale = "slaney") -> npt.NDArray[np.float64]:
+def mel_to_hz(mel: npt.ArrayLike, scale: Scale) -> npt.NDArray[np.float64]:
     """Frequencies in Hz of mel."""
     mel = np.asarray(mel, dtype=np.float64)
     if scale == "htk":
@@ -32,22 +32,18 @@ def mel_to_hz(mel: npt.ArrayLike, scale: Scale = "slaney") -> npt.NDArray[np.flo
     return np.where(mel >= BREAK_MEL, above, mel * BREAK_HZ / BREAK_MEL)
 
 
-def mel_filters(
-    sample_rate_hz: int, n_fft: int, n_bands: int, fmin_hz: float, fmax_hz: float, scale: Scale = "slaney"
-) -> Floats:
-    """Triangular filters [n_bands, n_fft // 2 + 1] of equal area: `librosa.filters.mel(..., norm="slaney")`."""
-    edges_hz = mel_to_hz(np.linspace(hz_to_mel(fmin_hz, scale), hz_to_mel(fmax_hz, scale), n_bands + 2), scale)
-    bins_hz = np.fft.rfftfreq(n_fft, 1.0 / sample_rate_hz)
+def mel_edges_hz(features: Features, n_bands: int) -> npt.NDArray[np.float64]:
+    """[n_bands + 2] frequencies, even in mel over a recipe's range: a band reaches from one to the next but one."""
+    low, high = hz_to_mel([features.fmin_hz, features.fmax_hz or features.sample_rate_hz / 2], features.mel_scale)
+    return mel_to_hz(np.linspace(low, high, n_bands + 2), features.mel_scale)
+
+
+def mel_filterbank(features: Features) -> Floats:
+    """Triangular filters [n_bins, n_fft // 2 + 1] of equal area: `librosa.filters.mel(..., norm="slaney")`."""
+    edges_hz = mel_edges_hz(features, features.n_bins)
+    bins_hz = np.fft.rfftfreq(features.n_fft, 1.0 / features.sample_rate_hz)
     widths_hz = np.diff(edges_hz)[:, None]
     rising = (bins_hz - edges_hz[:-2, None]) / widths_hz[:-1]
     falling = (edges_hz[2:, None] - bins_hz) / widths_hz[1:]
     filters = np.maximum(0.0, np.minimum(rising, falling))
     return (filters * (2.0 / (edges_hz[2:] - edges_hz[:-2]))[:, None]).astype(np.float32)
-
-
-def mel_filterbank(features: Features) -> Floats:
-    """The filterbank [n_bins, n_fft // 2 + 1] of a recipe."""
-    fmax_hz = features.fmax_hz or features.sample_rate_hz / 2
-    return mel_filters(
-        features.sample_rate_hz, features.n_fft, features.n_bins, features.fmin_hz, fmax_hz, features.mel_scale
-    )

@@ -48,11 +48,6 @@ def iter_windows(blocks: Iterable[Samples], n_fft: int, hop_length: int, center:
         yield sliding_window_view(pending, n_fft)[::hop_length]
 
 
-def hann(n_fft: int) -> npt.NDArray[np.float64]:
-    """The periodic Hann window [n_fft]; importing scipy.signal for it would take a second."""
-    return 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_fft) / n_fft)
-
-
 def power_spectra(windows: Windows, taper: npt.NDArray[np.floating]) -> Frames:
     """Windows [n_windows, n_fft] times `taper` [n_fft] → power [n_windows, n_fft // 2 + 1].
 

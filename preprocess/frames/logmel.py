@@ -12,7 +12,6 @@ from preprocess.frames.framing import (
     Frames,
     Samples,
     apply_filterbank,
-    hann,
     iter_windows,
     power_spectra,
     power_to_db,
@@ -32,7 +31,7 @@ class LogMel:
     """
 
     def __init__(self, features: Features) -> None:
-        self.features, self.taper = features, hann(features.n_fft)
+        self.features, self.taper = features, np.hanning(features.n_fft + 1)[:-1]  # periodic
         self.n_reach = count_reach_frames(features)
         self.taper32 = self.taper.astype(np.float32)
         filters = mel_filterbank(features)

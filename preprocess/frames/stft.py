@@ -13,7 +13,6 @@ from preprocess.frames.framing import (
     Frames,
     Samples,
     apply_filterbank,
-    hann,
     iter_windows,
     power_spectra,
     power_to_db,
@@ -29,7 +28,7 @@ class Stft:
     """The short-time spectrum in dB, resized like an image to a chosen number of bins and of frames a second."""
 
     def __init__(self, features: Features) -> None:
-        self.features, self.taper = features, hann(features.n_fft)
+        self.features, self.taper = features, np.hanning(features.n_fft + 1)[:-1]  # periodic
         self.filter_blocks = split_filterbank(resize_weights(features.n_fft // 2 + 1, features.n_bins))
 
     def __call__(self, blocks: Iterable[Samples]) -> Iterator[Frames]:

@@ -48,7 +48,7 @@ class Row:
     n_frames: int
     digest: str
     warning: str = ""
-    """What of the recording could not be read."""
+    """What of the recording could not be read, or looks odd."""
 
 
 def features_digest(features: Features) -> str:

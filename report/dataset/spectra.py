@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from preprocess.frames.filterbank import hz_to_mel, mel_to_hz
+from preprocess.frames.filterbank import mel_edges_hz
 from recipe import Features
 from report.dataset.clip_analysis import ClipAnalysis
 from report.media.charts import Chart, Line, make_chart, pick_colour
@@ -26,8 +26,7 @@ def bin_axis(features: Features) -> tuple[str, Values]:
     elif features.kind == "stft":
         bins_hz = (np.arange(n_bins) + 0.5) * nyquist_hz / n_bins
     else:
-        low, high = hz_to_mel([features.fmin_hz, features.fmax_hz or nyquist_hz], features.mel_scale).tolist()
-        bins_hz = mel_to_hz(np.linspace(low, high, n_bins + 2), features.mel_scale)[1:-1]
+        bins_hz = mel_edges_hz(features, n_bins)[1:-1]
     return "kHz", bins_hz / 1000
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from preprocess.frames.filterbank import hz_to_mel, mel_to_hz
+from preprocess.frames.filterbank import mel_edges_hz
 from recipe import Features
 
 MAX_FILTER_S = 0.023
@@ -54,9 +54,7 @@ def mel_gabor_filters(features: Features, n_bins: int) -> np.ndarray:
 
     Bands are even in mel over the features' range; low ones are wider, where a window would exceed MAX_FILTER_S.
     """
-    low_hz, high_hz = features.fmin_hz, features.fmax_hz or features.sample_rate_hz / 2
-    low, high = (hz_to_mel(hz, features.mel_scale) for hz in (low_hz, high_hz))
-    edges_hz = mel_to_hz(np.linspace(low, high, n_bins + 2), features.mel_scale)
+    edges_hz = mel_edges_hz(features, n_bins)
     n_taps = count_taps(features.sample_rate_hz)
     time_s = (np.arange(n_taps) - (n_taps - 1) / 2) / features.sample_rate_hz
     # From half amplitude to half amplitude a Hann window of T seconds passes 2 / T.

@@ -109,6 +109,17 @@ def test_sound_is_iterated_again_cached_or_made_anew(monkeypatch: pytest.MonkeyP
     assert len(made) == (2 if max_bytes else 3)
 
 
+def test_cached_sound_shows_that_the_task_has_not_hung(
+    burst: tuple[Path, Samples], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("preprocess.audio.decode.BLOCK_VALUES", SAMPLE_RATE_HZ)
+    sound, reports = ClipAudio(str(burst[0]), features()), list[bool]()
+    n_blocks = len(list(sound))
+    monkeypatch.setattr(clip_audio, "report_progress", lambda: reports.append(True))
+    list(sound)
+    assert len(reports) == n_blocks
+
+
 def test_what_cannot_be_read_says_so(tmp_path: Path) -> None:
     with pytest.raises(DecodeError, match="No such file"):
         list(ClipAudio(str(tmp_path / "none.wav"), features(trim_top_db=60.0)))

@@ -209,6 +209,38 @@ def test_what_breaks_off_is_told(tmp_path: Path, form: str) -> None:
     assert f"{len(sound) / SAMPLE_RATE_HZ:.2f} s" in warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("form", "subtype"),
+    [
+        *[(form, "PCM_16") for form in ("AIFF", "AU", "W64", "CAF", "SVX")],
+        *[("AIFF", "FLOAT"), ("WAV", "ULAW"), ("WAV", "MS_ADPCM")],
+    ],
+)
+def test_plain_samples_that_break_off_are_told(tmp_path: Path, form: str, subtype: str) -> None:
+    content = encode(form, noise(), 48_000, subtype=subtype)
+    assert read(content, tmp_path)[1] == []
+    sound, (warning,) = read(content[: len(content) // 2 + 7], tmp_path, 48_000)
+    assert len(sound) / 48_000 == pytest.approx(4, abs=0.1)
+    assert warning.startswith(f"it breaks off at {len(sound) / 48_000:.2f} s")
+
+
+def test_what_a_program_that_writes_on_states_is_no_length(tmp_path: Path) -> None:
+    content = encode("AIFF", tone(300), subtype="PCM_16")
+    at = content.index(b"SSND") + 4
+    sound, warnings = read(content[:at] + struct.pack(">I", 0x7F000008) + content[at + 4 :], tmp_path)
+    assert len(sound) == 2 * SAMPLE_RATE_HZ
+    assert not warnings
+
+
+def test_a_tag_that_states_no_duration_costs_nothing(tmp_path: Path) -> None:
+    content = encode_with_pyav("matroska", "flac", tone(300, 2, 48_000))
+    damaged = content.replace(b"00:00:02", b"00x00002")
+    assert damaged != content
+    sound, warnings = read(damaged, tmp_path)
+    assert len(sound) == 2 * SAMPLE_RATE_HZ
+    assert not warnings
+
+
 def ogg(codec: str, frequency: float, sample_rate_hz: int, n_channels: int) -> bytes:
     sound = np.repeat(tone(frequency, 2, sample_rate_hz)[:, None], n_channels, axis=1)
     if codec == "vorbis":

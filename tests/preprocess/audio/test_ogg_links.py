@@ -9,6 +9,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from preprocess.audio import ogg_links
 from preprocess.audio.decode import decode_blocks
 from preprocess.audio.ogg_links import is_intact_vorbis, split_ogg_links
 
@@ -36,6 +37,16 @@ def test_intact_vorbis_has_the_samples_of_soundfile(vorbis: bytes, tmp_path: Pat
     blocks = list(decode_blocks(path, RATE_HZ, "left", warnings))
     np.testing.assert_array_equal(np.concatenate(blocks), soundfile.read(path, dtype="float32")[0][:, 0])
     assert not warnings
+
+
+def test_the_search_for_pages_shows_that_the_task_has_not_hung(
+    vorbis: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reports = list[bool]()
+    monkeypatch.setattr(ogg_links, "READ_BYTES", 10_000)
+    monkeypatch.setattr(ogg_links, "report_progress", lambda: reports.append(True))
+    assert is_intact(vorbis, tmp_path / "a.ogg")
+    assert len(reports) >= 2 * len(vorbis) // 10_000  # links and checksums
 
 
 @pytest.fixture(scope="module")

@@ -1,13 +1,21 @@
 """Events against the lengths of recordings: one beyond the end is named, unless the recording was cut short."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from core.errors import UserError
+from preprocess.audio.downmix import Downmix
 from preprocess.build.event_times import fit_to_recordings
 from preprocess.store.schema import Row
 
 EVENTS = [("a", 1.0, 2.0, "x", "t.txt line 1"), ("b", 4.0, 5.05, "x", "t.txt line 2"), ("gone", 9.0, 99.0, "x", "t 3")]
+
+
+def cancelled_channels() -> Downmix:
+    downmix = Downmix()
+    downmix(np.array([[1.0], [-1.0]]))
+    return downmix
 
 
 def table_of(*events: tuple[str, float, float, str, str]) -> pd.DataFrame:
@@ -24,9 +32,10 @@ def test_times_that_were_rounded_end_with_the_recording() -> None:
     assert not lines
 
 
-def test_an_event_beyond_its_recording_is_named() -> None:
+@pytest.mark.parametrize("warning", ["", *cancelled_channels().warnings()])
+def test_an_event_beyond_its_recording_is_named(warning: str) -> None:
     with pytest.raises(UserError, match=r"t.txt line 4: the event ends at 5.2 s, and b after 5.000 s"):
-        fit_to_recordings(table_of(*EVENTS, ("b", 4.9, 5.2, "x", "t.txt line 4")), rows_of())
+        fit_to_recordings(table_of(*EVENTS, ("b", 4.9, 5.2, "x", "t.txt line 4")), rows_of(warning))
 
 
 def test_what_lies_behind_the_readable_part_is_left_out() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from core.errors import UserError
 from preprocess.frames import build_transform, compute_frames
-from preprocess.frames.framing import Frames, Samples, hann, iter_windows
+from preprocess.frames.framing import Frames, Samples, iter_windows
 from recipe import Features
 
 
@@ -131,10 +131,6 @@ def test_frames_of_blocks_are_bit_identical_to_those_of_the_whole(features: Feat
     for sizes in ([1 << 18], [100_000], [777, 5_000, 1, 20_000]):
         blocks = build_transform(features)(blocks_of(samples, sizes))
         np.testing.assert_array_equal(np.concatenate(list(blocks)), whole)
-
-
-def test_hann_is_scipys() -> None:
-    np.testing.assert_allclose(hann(1023), librosa.filters.get_window("hann", 1023), atol=1e-7)
 
 
 def test_stft_is_librosas_resized_as_an_image() -> None:
