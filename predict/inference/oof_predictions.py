@@ -9,7 +9,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from core.errors import UserError
 from core.paths import RunPaths
 from predict.decide.calibration import apply_temperature, fit_blend_temperature
 from predict.inference.dataset_clips import (
@@ -108,7 +107,6 @@ def predict_out_of_fold(
     with open_store(run_paths.store, run.recipe.features) as store:
         clips = _curated_clips(run_paths, run, store, corrections)
         clip_predictions = predict_stored_clips(clips, run, store, device, n_jobs)
-    clips = clips[clips["clip"].isin(clip_predictions)]
     truth = to_multi_hot(clips["labels"], run.labels, clips=clips["clip"])
     description = f"{len(truth)} out-of-fold clips"
     return OofPredictions(list(clip_predictions.values()), truth, clips["fold"].to_numpy(), run.activation, description)
@@ -123,9 +121,6 @@ def predict_mixtures(
     labels: list[str] = []
     with open_store(run_paths.store, run.recipe.features) as store:
         clips, frames = _curated_clips(run_paths, run, store, corrections), StoredClips(store, device)
-        clips = clips[clips["clip"].isin(frames.rows)]
-        if clips.empty:
-            raise UserError(f"{run_paths.store} has no curated training clip to mix: see {run_paths.failed_csv}")
         folds = np.sort(np.resize(np.unique(clips["fold"]), tuning.mixtures))
         for fold in np.unique(folds).tolist():
             tagger, fold_clips, texts = run.tagger(fold), clips[clips["fold"] == fold], dict[int, str]()
@@ -144,6 +139,7 @@ def predict_mixtures(
 
 
 def _curated_clips(run_paths: RunPaths, run: TrainedRun, store: Store, corrections: str | None) -> pd.DataFrame:
-    """The training clips with checked labels, in folds that some network was not trained on."""
+    """The stored training clips with checked labels, in folds that some network was not trained on."""
     table = read_corrected_clips(run_paths, corrections, store).table
-    return choose_oof_clips(table[table["label_quality"] == "curated"], run)
+    clips = choose_oof_clips(table[table["label_quality"] == "curated"], run)
+    return clips[clips["clip"].isin(store.clips)]
