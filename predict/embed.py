@@ -107,6 +107,7 @@ def embed_dataset(
         with progress_bar(len(clips), "embed", "clip") as progress:
             for clip, windows in in_order(scored, clips):
                 row = stored.rows[clip]
+                unread.warnings.extend([(clip, store.warnings[row])] if store.warnings[row] else [])
                 yield clip, tagger.pool_clip(windows, store.start_s[row], store.duration_s[row])
                 progress.update()
 

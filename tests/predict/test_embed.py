@@ -59,6 +59,17 @@ def test_embeddings_are_what_the_last_layer_gets(
     assert table["end_s"].max() == 2.0
 
 
+def test_clips_of_the_dataset_that_were_read_in_part_are_named(
+    tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_run.write_store(warning="it breaks off at 0.5 s")
+    embed.main(tiny_run.arguments)
+    warnings = pd.read_csv(tiny_run.run_paths.submission_dir / "embeddings_warnings.csv")
+    assert warnings["clip"].tolist() == tiny_run.table["clip"].tolist()
+    assert set(warnings["warning"]) == {"it breaks off at 0.5 s"}
+    assert "12 recordings are to be checked (train0 " in capsys.readouterr().err
+
+
 def test_the_commands_find_the_places_that_sound_like_a_clip(tiny_run: TinyRun, tmp_path: Path) -> None:
     path = Path(tiny_run.table["path"].iloc[-1])
     windows = " ".join(WINDOW)
