@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     corrections = find_corrections(command.run_paths, command.recipe)
     oof = predict_out_of_fold(command.run_paths, run, device, n_jobs, corrections)
     fold_temperature = fit_oof_temperature(oof, run.prediction)
-    temperature, n_unseen = fit_common_temperature(command.run_paths, run, fold_temperature, device, n_jobs)
+    temperature, n_unseen, origin = fit_common_temperature(command.run_paths, run, fold_temperature, device, n_jobs)
     by_fold, calibrated = cross_fit_temperatures(oof, run.prediction)
     scores = {"before": oof.pool_scores(run.prediction), "after": calibrated}
     metrics = {when: calibration_metrics(oof, values) for when, values in scores.items()}
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_params(path, fitted)
     spread = f"without a fold {min(by_fold.values()):.3f} to {max(by_fold.values()):.3f}"
     print(f"temperature {fold_temperature:.3f} of the networks of one fold, {spread}")
-    print(f"temperature {temperature:.3f} of all networks together, {describe_unseen(run, n_unseen)}")
+    print(f"temperature {temperature:.3f} of all networks together, {origin}")
     how = "each fold at the temperature of the others" if len(by_fold) > 1 else "which the temperature was fitted on"
     print(f"{oof.description}, {how}:\n")
     print(pd.DataFrame(metrics).drop("reliability").astype(float).to_string(float_format="%.4f"))
@@ -56,22 +56,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def fit_common_temperature(
     run_paths: RunPaths, run: TrainedRun, fold_temperature: float, device: torch.device, n_jobs: int
-) -> tuple[float, int]:
-    """The temperature of all networks together, 1 where it cannot be known, and the number of test clips it is by."""
+) -> tuple[float, int, str]:
+    """The temperature of all networks together, 1 where it cannot be known, the number of test clips it is by, and
+    where it comes from, in words.
+    """
     if len(run.folds) == 1:
-        return fold_temperature, 0
+        return fold_temperature, 0, "which are the same"
     unseen = predict_unseen(run_paths, run, device, n_jobs)
-    temperature = unseen.fit_temperature(fold_temperature, run) if unseen else None
-    return (1.0, 0) if temperature is None or unseen is None else (temperature, len(unseen.by_all))
-
-
-def describe_unseen(run: TrainedRun, n_unseen: int) -> str:
-    """Where the temperature of all networks together comes from."""
-    if len(run.folds) == 1:
-        return "which are the same"
-    if n_unseen:
-        return f"by {n_unseen} test clips, whose labels are not looked at"
-    return f"as they are: fewer than {MIN_UNSEEN} test clips say nothing of how they differ from those of one fold"
+    if not unseen:
+        few = f"fewer than {MIN_UNSEEN} test clips say nothing of how they differ from those of one fold"
+        return 1.0, 0, f"as they are: {few}"
+    n_clips, temperature = len(unseen.by_all), unseen.fit_temperature(fold_temperature, run)
+    if temperature is None:
+        return 1.0, 0, f"as they are: no temperature makes them agree with those of one fold on {n_clips} test clips"
+    return temperature, n_clips, f"by {n_clips} test clips, whose labels are not looked at"
 
 
 def fit_oof_temperature(oof: OofPredictions, prediction: Prediction) -> float:

@@ -91,7 +91,7 @@ def predict_unseen(run_paths: RunPaths, run: TrainedRun, device: torch.device, n
         table = read_corrected_clips(run_paths, None, store).table
         clips = table[table["split"] == "test"]
         check_test_clips(clips, table[table["split"] == "train"], run)
-        if clips["clip"].isin(store.clips).sum() < MIN_UNSEEN or len(run.folds) == 1:
+        if clips["clip"].isin(store.clips).sum() < MIN_UNSEEN:
             return None
         by_all, *by_fold = (
             list(predict_stored_clips(clips, replace(run, folds=folds), store, device, n_jobs).values())
