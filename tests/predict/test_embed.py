@@ -10,7 +10,7 @@ import torch
 
 from core.errors import UserError
 from predict import embed, similar
-from predict.output.embeddings import EmbeddingChunk, find_nearest, iter_embeddings
+from predict.output.embeddings import find_nearest, iter_embeddings
 from tests.make_commands import make
 from tests.predict.conftest import FRAMES_PER_SECOND, WINDOW, TinyRun
 from train.data.crops import pad_short_clip
@@ -100,7 +100,7 @@ def test_the_nearest_are_the_same_in_chunks_of_any_size(n_places: int) -> None:
     order = np.argsort(-cosine, kind="stable")[:n_places]
     for n_rows in (1, 7, 50):
         starts = range(0, 50, n_rows)
-        chunks = [EmbeddingChunk(places[row : row + n_rows], values[row : row + n_rows]) for row in starts]
+        chunks = [(places[row : row + n_rows], values[row : row + n_rows]) for row in starts]
         found = find_nearest(chunks, query, n_places)
         assert found["clip"].tolist() == [f"{row}.wav" for row in order]
         np.testing.assert_allclose(found["similarity"], cosine[order], atol=1e-6)
@@ -124,7 +124,7 @@ def test_recordings_of_no_dataset_are_embedded_and_bad_ones_named(
     for clip, index in (("a.wav", 11), ("c.wav", 10)):
         expected = of_dataset[of_dataset["clip"] == tiny_run.table["clip"].iloc[index]]
         np.testing.assert_allclose(stack(table[table["clip"] == clip]), stack(expected), rtol=1e-2, atol=1e-3)
-    assert [len(chunk.places) for chunk in iter_embeddings(ours / "embeddings.parquet")] == [3] * (len(table) // 3) + (
+    assert [len(places) for places, _ in iter_embeddings(ours / "embeddings.parquet")] == [3] * (len(table) // 3) + (
         [len(table) % 3] if len(table) % 3 else []
     )
     assert pd.read_csv(ours / "embeddings_failed.csv")["clip"].tolist() == ["b.wav"]
