@@ -14,12 +14,12 @@ from core.paths import PREDICTION_NAMES, SUBMISSION_NAME, RunPaths
 from predict.decide.blend_weights import BLEND_FUNCTIONS, align_tables, blend_tables, cross_fit_blend, fit_weights
 from predict.output.ground_truth import read_oof_scores, truth_of_clips
 from predict.output.provenance import check_same_frames, why_stale, write_provenance
-from predict.output.submission import align_to_sample, read_sample, read_submission, write_submission
+from predict.output.submission import align_to_sample, read_sample, write_submission
 from predict.output.summary import named_metrics
 from preprocess.dataset.clip_table import hash_frames_digests, read_clip_table
 from recipe.cli import Command, parse_command
 from train.data.corrected_clips import read_corrected_clips
-from train.evaluate.score_table import ScoreTable
+from train.evaluate.score_table import ScoreTable, read_scores
 from train.runs.run_folder import find_corrections
 
 PRINTED_METRICS = ("lwlrap", "mAP", "accuracy")
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if run_paths.run in runs or any(run_paths.run_dir.glob("fold*")):
         raise UserError(f"--run {run_paths.run} is a run of its own and would be replaced: name the blend, RUN=other")
     members = [replace(run_paths, run=run) for run in runs]
-    tables = align_tables(runs, [read_submission(member.submission_csv) for member in members])
+    tables = align_tables(runs, [read_scores(member.submission_csv) for member in members])
     for member in members:
         check_same_frames(member, member.submission_csv)
         if reason := why_stale(member, member.submission_csv):
