@@ -4,6 +4,7 @@ from core.entrypoint import RESTART_ADVICE, run_script
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,27 @@ import torch
 from core.device import pick_device
 from core.errors import UserError
 from core.paths import CALIBRATION_NAME, RunPaths
-from predict.decide.calibration import BIN_COLUMNS, calibration_error, fit_temperature, log_loss, reliability_bins
+from predict.decide.calibration import (
+    BIN_COLUMNS,
+    calibration_error,
+    fit_blend_temperature,
+    fit_temperature,
+    log_loss,
+    reliability_bins,
+)
 from predict.decide.fitted_params import Temperatures, write_params
-from predict.inference.oof_predictions import MIN_UNSEEN, OofPredictions, predict_out_of_fold, predict_unseen
+from predict.inference.dataset_clips import check_test_clips, predict_stored_clips
+from predict.inference.oof_predictions import OofPredictions, pool_predictions, predict_out_of_fold
 from predict.inference.run_loader import TrainedRun, load_run
+from predict.inference.tagger import ClipPrediction
+from preprocess.store.reader import open_store
 from recipe import Prediction, as_dict
 from recipe.cli import add_device_options, parse_command, resolve_n_jobs
+from train.data.corrected_clips import read_corrected_clips
 from train.runs.run_folder import find_corrections
+
+MIN_UNSEEN = 5
+"""Fewer test clips say too little of how all networks together differ from those of one fold."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,15 +73,29 @@ def fit_common_temperature(
     run_paths: RunPaths, run: TrainedRun, fold_temperature: float, device: torch.device, n_jobs: int
 ) -> tuple[float, int, str]:
     """The temperature of all networks together, 1 where it cannot be known, the number of test clips it is by, and
-    where it comes from, in words.
+    where it comes from, in words. The labels of the test clips are not looked at.
     """
     if len(run.folds) == 1:
         return fold_temperature, 0, "which are the same"
-    unseen = predict_unseen(run_paths, run, device, n_jobs)
-    if not unseen:
-        few = f"fewer than {MIN_UNSEEN} test clips say nothing of how they differ from those of one fold"
-        return 1.0, 0, f"as they are: {few}"
-    n_clips, temperature = len(unseen.by_all), unseen.fit_temperature(fold_temperature, run)
+    with open_store(run_paths.store, run.recipe.features) as store:
+        table = read_corrected_clips(run_paths, None, store).table
+        clips = table[table["split"] == "test"]
+        check_test_clips(clips, table[table["split"] == "train"], run)
+        n_clips = int(clips["clip"].isin(store.clips).sum())
+        if n_clips < MIN_UNSEEN:
+            few = f"fewer than {MIN_UNSEEN} test clips say nothing of how they differ from those of one fold"
+            return 1.0, 0, f"as they are: {few}"
+        by_all, *by_fold = (
+            list(predict_stored_clips(clips, replace(run, folds=folds), store, device, n_jobs).values())
+            for folds in (run.folds, *({fold: networks} for fold, networks in run.folds.items()))
+        )
+
+    def pool(predictions: list[ClipPrediction], temperature: float) -> np.ndarray:
+        return pool_predictions(predictions, run.activation, run.prediction, temperature)
+
+    networks = [pool(predictions, 1.0) for predictions in by_fold]
+    calibrated = [pool(predictions, fold_temperature) for predictions in by_fold]
+    temperature = fit_blend_temperature(partial(pool, by_all), networks, calibrated, run.activation)
     if temperature is None:
         return 1.0, 0, f"as they are: no temperature makes them agree with those of one fold on {n_clips} test clips"
     return temperature, n_clips, f"by {n_clips} test clips, whose labels are not looked at"

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -10,14 +9,8 @@ import torch
 from torch import Tensor
 
 from core.paths import RunPaths
-from predict.decide.calibration import apply_temperature, fit_blend_temperature
-from predict.inference.dataset_clips import (
-    StoredClips,
-    check_test_clips,
-    choose_oof_clips,
-    predict_stored_clips,
-    score_side_by_side,
-)
+from predict.decide.calibration import apply_temperature
+from predict.inference.dataset_clips import StoredClips, choose_oof_clips, predict_stored_clips, score_side_by_side
 from predict.inference.run_loader import TrainedRun
 from predict.inference.synthetic_mixtures import make_mixture
 from predict.inference.tagger import ClipPrediction
@@ -27,9 +20,6 @@ from recipe import Prediction, Tuning
 from train.data.corrected_clips import read_corrected_clips
 from train.evaluate.windows import pool_windows
 from train.networks.factory import Activation
-
-MIN_UNSEEN = 5
-"""Fewer test clips say too little of how all networks together differ from those of one fold."""
 
 
 @dataclass(frozen=True)
@@ -61,43 +51,6 @@ def pool_predictions(
     windows = [torch.from_numpy(each.windows) for each in clip_predictions]
     calibrated = apply_temperature(torch.cat(windows), temperature, activation).split(list(map(len, windows)))
     return np.stack([pool_windows(each, prediction).numpy() for each in calibrated])
-
-
-@dataclass(frozen=True)
-class UnseenClips:
-    """Test clips as all networks together score them, and as those of each fold do; their labels are not looked at."""
-
-    by_all: list[ClipPrediction]
-    by_fold: list[list[ClipPrediction]]
-
-    def fit_temperature(self, fold_temperature: float, run: TrainedRun) -> float | None:
-        """The temperature of all networks together, given that of single folds' networks; None where there is none."""
-        activation, prediction = run.activation, run.prediction
-
-        def pool(clips: list[ClipPrediction], temperature: float) -> np.ndarray:
-            return pool_predictions(clips, activation, prediction, temperature)
-
-        return fit_blend_temperature(
-            partial(pool, self.by_all),
-            [pool(clips, 1.0) for clips in self.by_fold],
-            [pool(clips, fold_temperature) for clips in self.by_fold],
-            activation,
-        )
-
-
-def predict_unseen(run_paths: RunPaths, run: TrainedRun, device: torch.device, n_jobs: int) -> UnseenClips | None:
-    """The test clips, by the networks of a run with more than one fold; None where there are fewer than MIN_UNSEEN."""
-    with open_store(run_paths.store, run.recipe.features) as store:
-        table = read_corrected_clips(run_paths, None, store).table
-        clips = table[table["split"] == "test"]
-        check_test_clips(clips, table[table["split"] == "train"], run)
-        if clips["clip"].isin(store.clips).sum() < MIN_UNSEEN:
-            return None
-        by_all, *by_fold = (
-            list(predict_stored_clips(clips, replace(run, folds=folds), store, device, n_jobs).values())
-            for folds in (run.folds, *({fold: networks} for fold, networks in run.folds.items()))
-        )
-    return UnseenClips(by_all, by_fold)
 
 
 def predict_out_of_fold(
