@@ -71,15 +71,13 @@ def fit_run_weights(command: Command, members: Sequence[RunPaths], by: str) -> n
         raise UserError(f"the runs have different training.corrections ({corrections}): name the one that holds")
     clips = read_corrected_clips(members[0], corrections[runs[0]])
     tables = align_tables(runs, [read_oof_scores(member, clips)[0] for member in members])
-    truth = truth_of_clips(clips, tables[0])
-    known = ~np.isnan(truth[:, 0])
-    if not known.any():
+    if not tables[0].clips:
         raise UserError(
             f"{members[0].clips_csv} has no checked labels of the out-of-fold clips: "
             "make blend without --fit needs none"
         )
-    folds = clips.table.set_index("clip").loc[tables[0].clips, "fold"].to_numpy()[known]
-    scores, truth = [table.values[known] for table in tables], truth[known]
+    truth, scores = truth_of_clips(clips, tables[0]), [table.values for table in tables]
+    folds = clips.table.set_index("clip").loc[tables[0].clips, "fold"].to_numpy()
     print(f"out of fold, {len(truth)} clips:")
     for name, values in [
         *zip(runs, scores, strict=True),
