@@ -22,9 +22,9 @@ from benchmarks.labelled_clips import predict_labelled_clips
 from benchmarks.machine import describe_machine
 from core.csv_tables import write_table
 from core.errors import UserError
-from predict.calibrate import calibration_metrics, fit_oof_temperature
+from predict.calibrate import calibration_metrics, fit_common_temperature, fit_oof_temperature
 from predict.decide.threshold_search import compute_metric, search_thresholds
-from predict.inference.oof_predictions import OofPredictions, predict_unseen
+from predict.inference.oof_predictions import OofPredictions
 from predict.inference.run_loader import load_run
 from preprocess.dataset.layouts import esc50, fsdkaggle2019
 from preprocess.features import main as make_features
@@ -110,10 +110,8 @@ def measure(command: Command) -> Iterator[dict[str, object]]:
     cpu, prediction = torch.device("cpu"), command.recipe.prediction
     run = load_run(command.run_paths.run_dir, prediction)
     oof, test = predict_labelled_clips(command, prediction, cpu).values()
-    unseen = predict_unseen(command.run_paths, run, cpu, command.options.jobs)
-    assert unseen
     of_fold = fit_oof_temperature(oof, prediction)
-    together = unseen.fit_temperature(of_fold, run) or 1.0
+    together, *_ = fit_common_temperature(command.run_paths, run, of_fold, cpu, command.options.jobs)
     pairs = {
         "as they are": (1.0, 1.0),
         "all at the temperature of one fold's networks": (of_fold, of_fold),

@@ -14,12 +14,12 @@ from core.paths import PREDICTION_NAMES, SUBMISSION_NAME, RunPaths
 from predict.decide.blend_weights import BLEND_FUNCTIONS, align_tables, blend_tables, cross_fit_blend, fit_weights
 from predict.output.ground_truth import read_oof_scores, truth_of_clips
 from predict.output.provenance import check_same_frames, why_stale, write_provenance
-from predict.output.submission import align_to_sample, read_sample, read_submission, write_submission
+from predict.output.submission import align_to_sample, read_sample, write_submission
 from predict.output.summary import named_metrics
 from preprocess.dataset.clip_table import hash_frames_digests, read_clip_table
 from recipe.cli import Command, parse_command
 from train.data.corrected_clips import read_corrected_clips
-from train.evaluate.score_table import ScoreTable
+from train.evaluate.score_table import ScoreTable, read_scores
 from train.runs.run_folder import find_corrections
 
 PRINTED_METRICS = ("lwlrap", "mAP", "accuracy")
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if run_paths.run in runs or any(run_paths.run_dir.glob("fold*")):
         raise UserError(f"--run {run_paths.run} is a run of its own and would be replaced: name the blend, RUN=other")
     members = [replace(run_paths, run=run) for run in runs]
-    tables = align_tables(runs, [read_submission(member.submission_csv) for member in members])
+    tables = align_tables(runs, [read_scores(member.submission_csv) for member in members])
     for member in members:
         check_same_frames(member, member.submission_csv)
         if reason := why_stale(member, member.submission_csv):
@@ -71,15 +71,13 @@ def fit_run_weights(command: Command, members: Sequence[RunPaths], by: str) -> n
         raise UserError(f"the runs have different training.corrections ({corrections}): name the one that holds")
     clips = read_corrected_clips(members[0], corrections[runs[0]])
     tables = align_tables(runs, [read_oof_scores(member, clips)[0] for member in members])
-    truth = truth_of_clips(clips, tables[0])
-    known = ~np.isnan(truth[:, 0])
-    if not known.any():
+    if not tables[0].clips:
         raise UserError(
             f"{members[0].clips_csv} has no checked labels of the out-of-fold clips: "
             "make blend without --fit needs none"
         )
-    folds = clips.table.set_index("clip").loc[tables[0].clips, "fold"].to_numpy()[known]
-    scores, truth = [table.values[known] for table in tables], truth[known]
+    truth, scores = truth_of_clips(clips, tables[0]), [table.values for table in tables]
+    folds = clips.table.set_index("clip").loc[tables[0].clips, "fold"].to_numpy()
     print(f"out of fold, {len(truth)} clips:")
     for name, values in [
         *zip(runs, scores, strict=True),

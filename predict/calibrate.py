@@ -1,9 +1,10 @@
 """SCRIPT make calibrate: a run's temperatures, fitted on its out-of-fold scores and on unlabelled test clips."""
 
-from core.entrypoint import run_script
+from core.entrypoint import RESTART_ADVICE, run_script
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,27 @@ import torch
 from core.device import pick_device
 from core.errors import UserError
 from core.paths import CALIBRATION_NAME, RunPaths
-from predict.decide.calibration import BIN_COLUMNS, calibration_error, fit_temperature, log_loss, reliability_bins
+from predict.decide.calibration import (
+    BIN_COLUMNS,
+    calibration_error,
+    fit_blend_temperature,
+    fit_temperature,
+    log_loss,
+    reliability_bins,
+)
 from predict.decide.fitted_params import Temperatures, write_params
-from predict.inference.oof_predictions import MIN_UNSEEN, OofPredictions, predict_out_of_fold, predict_unseen
+from predict.inference.dataset_clips import check_test_clips, predict_stored_clips
+from predict.inference.oof_predictions import OofPredictions, pool_predictions, predict_out_of_fold
 from predict.inference.run_loader import TrainedRun, load_run
+from predict.inference.tagger import ClipPrediction
+from preprocess.store.reader import open_store
 from recipe import Prediction, as_dict
 from recipe.cli import add_device_options, parse_command, resolve_n_jobs
+from train.data.corrected_clips import read_corrected_clips
 from train.runs.run_folder import find_corrections
+
+MIN_UNSEEN = 5
+"""Fewer test clips say too little of how all networks together differ from those of one fold."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -33,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     corrections = find_corrections(command.run_paths, command.recipe)
     oof = predict_out_of_fold(command.run_paths, run, device, n_jobs, corrections)
     fold_temperature = fit_oof_temperature(oof, run.prediction)
-    temperature, n_unseen = fit_common_temperature(command.run_paths, run, fold_temperature, device, n_jobs)
+    temperature, n_unseen, origin = fit_common_temperature(command.run_paths, run, fold_temperature, device, n_jobs)
     by_fold, calibrated = cross_fit_temperatures(oof, run.prediction)
     scores = {"before": oof.pool_scores(run.prediction), "after": calibrated}
     metrics = {when: calibration_metrics(oof, values) for when, values in scores.items()}
@@ -44,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_params(path, fitted)
     spread = f"without a fold {min(by_fold.values()):.3f} to {max(by_fold.values()):.3f}"
     print(f"temperature {fold_temperature:.3f} of the networks of one fold, {spread}")
-    print(f"temperature {temperature:.3f} of all networks together, {describe_unseen(run, n_unseen)}")
+    print(f"temperature {temperature:.3f} of all networks together, {origin}")
     how = "each fold at the temperature of the others" if len(by_fold) > 1 else "which the temperature was fitted on"
     print(f"{oof.description}, {how}:\n")
     print(pd.DataFrame(metrics).drop("reliability").astype(float).to_string(float_format="%.4f"))
@@ -56,22 +71,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def fit_common_temperature(
     run_paths: RunPaths, run: TrainedRun, fold_temperature: float, device: torch.device, n_jobs: int
-) -> tuple[float, int]:
-    """The temperature of all networks together, 1 where it cannot be known, and the number of test clips it is by."""
+) -> tuple[float, int, str]:
+    """The temperature of all networks together, 1 where it cannot be known, the number of test clips it is by, and
+    where it comes from, in words. The labels of the test clips are not looked at.
+    """
     if len(run.folds) == 1:
-        return fold_temperature, 0
-    unseen = predict_unseen(run_paths, run, device, n_jobs)
-    temperature = unseen.fit_temperature(fold_temperature, run) if unseen else None
-    return (1.0, 0) if temperature is None or unseen is None else (temperature, len(unseen.by_all))
+        return fold_temperature, 0, "which are the same"
+    with open_store(run_paths.store, run.recipe.features) as store:
+        table = read_corrected_clips(run_paths, None, store).table
+        clips = table[table["split"] == "test"]
+        check_test_clips(clips, table[table["split"] == "train"], run)
+        n_clips = int(clips["clip"].isin(store.clips).sum())
+        if n_clips < MIN_UNSEEN:
+            few = f"fewer than {MIN_UNSEEN} test clips say nothing of how they differ from those of one fold"
+            return 1.0, 0, f"as they are: {few}"
+        by_all, *by_fold = (
+            list(predict_stored_clips(clips, replace(run, folds=folds), store, device, n_jobs).values())
+            for folds in (run.folds, *({fold: networks} for fold, networks in run.folds.items()))
+        )
 
+    def pool(predictions: list[ClipPrediction], temperature: float) -> np.ndarray:
+        return pool_predictions(predictions, run.activation, run.prediction, temperature)
 
-def describe_unseen(run: TrainedRun, n_unseen: int) -> str:
-    """Where the temperature of all networks together comes from."""
-    if len(run.folds) == 1:
-        return "which are the same"
-    if n_unseen:
-        return f"by {n_unseen} test clips, whose labels are not looked at"
-    return f"as they are: fewer than {MIN_UNSEEN} test clips say nothing of how they differ from those of one fold"
+    networks = [pool(predictions, 1.0) for predictions in by_fold]
+    calibrated = [pool(predictions, fold_temperature) for predictions in by_fold]
+    temperature = fit_blend_temperature(partial(pool, by_all), networks, calibrated, run.activation)
+    if temperature is None:
+        return 1.0, 0, f"as they are: no temperature makes them agree with those of one fold on {n_clips} test clips"
+    return temperature, n_clips, f"by {n_clips} test clips, whose labels are not looked at"
 
 
 def fit_oof_temperature(oof: OofPredictions, prediction: Prediction) -> float:
@@ -113,4 +140,4 @@ def format_bins(metrics: Mapping[str, dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, RESTART_ADVICE)

@@ -1,6 +1,6 @@
 """SCRIPT make embed: the embeddings of windows, for the clips of a dataset or for any recordings."""
 
-from core.entrypoint import log_warning, run_script
+from core.entrypoint import RESTART_ADVICE, log_warning, run_script
 
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -107,6 +107,7 @@ def embed_dataset(
         with progress_bar(len(clips), "embed", "clip") as progress:
             for clip, windows in in_order(scored, clips):
                 row = stored.rows[clip]
+                unread.warnings.extend([(clip, store.warnings[row])] if store.warnings[row] else [])
                 yield clip, tagger.pool_clip(windows, store.start_s[row], store.duration_s[row])
                 progress.update()
 
@@ -165,4 +166,4 @@ def in_order(results: Iterable[tuple[str, Result]], clips: Sequence[str]) -> Ite
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, RESTART_ADVICE)

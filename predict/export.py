@@ -1,6 +1,6 @@
 """SCRIPT make export: a folder to hand on, with weights, ONNX, recipe, labels, fitted parameters, a model card."""
 
-from core.entrypoint import log_warning, run_script
+from core.entrypoint import RESTART_ADVICE, log_warning, run_script
 
 import json
 import os
@@ -10,7 +10,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 import yaml
 from jinja2 import StrictUndefined, Template
@@ -134,11 +133,8 @@ def predict_command(command: Command) -> str:
 def oof_metrics(run_paths: RunPaths, clips: CorrectedClips) -> dict[str, float]:
     """Metrics of the out-of-fold scores on curated clips."""
     scores, truth = read_oof_scores(run_paths, clips)
-    known = ~np.isnan(truth[:, 0])
-    if not known.any():
-        return {}
-    return compute_metrics(torch.from_numpy(truth[known]), torch.from_numpy(scores.values[known]))
+    return compute_metrics(torch.from_numpy(truth), torch.from_numpy(scores.values)) if scores.clips else {}
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, RESTART_ADVICE)

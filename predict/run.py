@@ -33,7 +33,7 @@ from predict.inference.run_loader import TrainedRun, load_run, warn_if_unfinishe
 from predict.inference.score_cache import ScoreCache
 from predict.inference.tagger import ClipPrediction
 from predict.output.annotation_formats import FORMATS, Exported, stale_exports
-from predict.output.detections import Detection, DetectionFilter, add_times, detect
+from predict.output.detections import DetectionFilter, add_times, detect
 from predict.output.ground_truth import submission_path
 from predict.output.provenance import describe_trained, source_name, why_foreign, write_provenance
 from predict.output.submission import (
@@ -222,8 +222,13 @@ def write_exports(
 ) -> None:
     """Write the detections to `folder` in the formats that the command names."""
     options, features, predictions = command.options, run.recipe.features, results.clip_predictions
+    min_scores = window_min_scores(thresholds, run.prediction) if options.min_score is None else options.min_score
+    filters = DetectionFilter(min_scores, options.top_labels, options.merge)
     exported = Exported(
-        detections=find_detections(command, run, results, thresholds),
+        detections={
+            clip: add_times(detect(prediction, run.labels, filters), results.start_times.get(clip))
+            for clip, prediction in predictions.items()
+        },
         scores=scores,
         recordings=results.recordings,
         durations_s={clip: prediction.duration_s for clip, prediction in predictions.items()},
@@ -233,19 +238,6 @@ def write_exports(
     for name in options.export:
         filename, write = FORMATS[name]
         write(folder / filename, exported)
-
-
-def find_detections(
-    command: Command, run: TrainedRun, results: PredictionResults, thresholds: Thresholds
-) -> dict[str, list[Detection]]:
-    """The detections of each clip that exports hold."""
-    options = command.options
-    min_scores = window_min_scores(thresholds, run.prediction) if options.min_score is None else options.min_score
-    filters = DetectionFilter(min_scores, options.top_labels, options.merge)
-    return {
-        clip: add_times(detect(prediction, run.labels, filters), results.start_times.get(clip))
-        for clip, prediction in results.clip_predictions.items()
-    }
 
 
 def warn_if_stale_exports(requested: Collection[str], folder: Path, clips: Collection[str]) -> None:

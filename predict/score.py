@@ -46,7 +46,8 @@ def print_event_metrics(command: Command, summary: SubmissionSummary, path: Path
     """Print and write how the windows of the submission at `path` compare with the events of the truth."""
     found = summarise_events(command, summary, path)
     if found is None:
-        print(f"note: {path} has no windows of its own beside it, so there are no metrics of windows and events")
+        lacks = "has no windows of its own beside it, or none with a score (--min_score)"
+        print(f"note: {path} {lacks}: there are no metrics of windows and events")
         return
     overlap = f"{command.recipe.training.min_overlap_s:g} s of an event, or all of a shorter one"
     print(f"\n{found.n_windows} windows; one has the labels of which it holds {overlap}\n")

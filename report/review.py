@@ -19,12 +19,12 @@ from predict.decide.fitted_params import read_thresholds, window_min_scores, wit
 from predict.inference.recordings import find_input_files
 from predict.output.ground_truth import submission_of_run
 from predict.output.provenance import warn_if_predicted_otherwise
-from predict.output.submission import read_submission
 from preprocess.audio.blocks import DecodeError
 from preprocess.audio.isolated import decoder_limits
 from recipe.cli import Command, parse_command, resolve_n_jobs
 from report.verdicts import clip_choice, clips_table, judging_page, precision, verdict_table
 from report.verdicts.cutting import CutTask, cut_all
+from train.evaluate.score_table import read_scores
 
 FOLDER_NAME = "review"
 """Beside a prediction's CSVs."""
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not options.input:
         raise UserError("INPUT= is missing: name the recordings that make predict INPUT= has scored")
     submission = submission_of_run(command.run_paths, options.input)
-    labels, folder = read_submission(submission).labels, submission.parent / FOLDER_NAME
+    labels, folder = read_scores(submission).labels, submission.parent / FOLDER_NAME
     if unknown := sorted(set(options.labels or ()) - set(labels)):
         raise UserError(f"--labels names {unknown[0]!r}, which is no label of {submission}")
     warn_if_predicted_otherwise(command, submission)

@@ -21,11 +21,12 @@ def row_source_of(
     source: str = "1:1",
     start_s: float = 0.0,
     duration_s: float = 1.0,
+    warning: str = "",
 ) -> RowSource:
     """A row of these frames."""
 
     def read_into(start: int, out: EncodedFrames) -> None:
         out[:] = frames[start : start + len(out)]
 
-    row = Row(clip, variant, source, start_s, duration_s, len(frames), frames_digest(frames))
+    row = Row(clip, variant, source, start_s, duration_s, len(frames), frames_digest(frames), warning)
     return RowSource(row, read_into, origin)

@@ -3,7 +3,7 @@
 Of `make features`: tests/preprocess/test_stopping.py.
 """
 
-from core.entrypoint import RESUME_ADVICE
+from core.entrypoint import RESTART_ADVICE, RESUME_ADVICE
 
 import os
 import signal
@@ -26,11 +26,13 @@ STEPS = {
     "baselines": "train.baselines --name new",
     "train": "train.fit --run {run} --training.epochs 100000",
     "predict": "predict.run --input {data}",
+    "embed": "predict.embed --input {data}",
     "inspect": "report.inspect",
     "rendering": "synth.render_demo --folder {root}/sound",
 }
 """Recordings named hangs do so in their decoders; the others work for long."""
 RESUME_TRAINING = "the same command goes on after the last whole epoch"
+ADVICE = {"train": RESUME_TRAINING, "embed": RESTART_ADVICE}
 Start = Callable[[str], tuple[subprocess.Popen[str], Callable[[], object]]]
 
 
@@ -85,7 +87,7 @@ def test_a_step_that_is_stopped_amid_its_work_leaves_no_process(
     assert children
     send = os.killpg if how == signal.SIGINT else os.kill  # as a terminal does, and as kill
     send(process.pid, how)
-    check_interrupted(process, how, RESUME_TRAINING if step == "train" else RESUME_ADVICE)
+    check_interrupted(process, how, ADVICE.get(step, RESUME_ADVICE))
     assert all_ended(children)
     for checkpoint in predicted.rglob(f"{tmp_path.name}/fold*/last.pt"):
         assert load_checkpoint(checkpoint).resume is not None

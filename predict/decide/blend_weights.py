@@ -43,8 +43,9 @@ def align_tables(names: Sequence[str], tables: Sequence[ScoreTable]) -> list[Sco
                 raise UserError(
                     f"{lacks} has no scores of {kind} {odd[0]!r}, which {has} has: train and predict both on one DATA="
                 )
-        values = pd.DataFrame(table.values, table.clips, table.labels).loc[first.clips, first.labels].to_numpy()
-        aligned.append(ScoreTable(first.clips, first.labels, values))
+        values = pd.DataFrame(table.values, table.clips, table.labels).loc[first.clips, first.labels]
+        # A copy in rows: of pandas' own arrays PyTorch warns, for they are read-only and may lie in columns.
+        aligned.append(ScoreTable(first.clips, first.labels, np.array(values, order="C")))
     return aligned
 
 

@@ -183,14 +183,12 @@ def _read_tuned(run_dir: Path, prediction: Prediction) -> tuple[dict[str, Any] |
     given = prediction.pooling == "vote_fraction" and prediction.window_threshold is not None
     changed = changed_keys(content, prediction, "mode", *DECISION_KEYS, *(() if given else ("window_threshold",)))
     temperatures = asdict(read_temperatures(run_dir, prediction))
-    review = _describe_review(content)
     if not changed and temperatures != {key: content.get(key, 1.0) for key in temperatures}:
         changed = f"a temperature of {content.get('temperature', 1.0)!s:.6}"
-    return (
-        (None, f"{default} ({path} is for {changed}: run make tune)")
-        if changed
-        else (content, f"{path} ({review})" if review else str(path))
-    )
+    if changed:
+        return None, f"{default} ({path} is for {changed}: run make tune)"
+    review = _describe_review(content)
+    return content, f"{path} ({review})" if review else str(path)
 
 
 def _describe_review(content: dict[str, Any]) -> str:

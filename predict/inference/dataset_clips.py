@@ -66,13 +66,16 @@ def check_test_clips(test: pd.DataFrame, training: pd.DataFrame, run: TrainedRun
 
 
 def choose_oof_clips(table: pd.DataFrame, run: TrainedRun) -> pd.DataFrame:
-    """The training clips of the run's folds. Raises UserError where there are none, where networks were trained on one
-    of their own fold, under this name or another, and where recordings were replaced since.
+    """The training clips of the run's folds. Raises UserError where none could be read, where networks were trained on
+    one of their own fold, under this name or another, and where recordings were replaced since.
     """
     training = table[table["split"] == "train"]
     oof_clips = training[training["fold"].isin(run.folds)]
-    if oof_clips.empty:
-        raise UserError(f"no training clip is in the run's folds {sorted(run.folds)}: run make features and make train")
+    if (oof_clips[DIGEST_COLUMN] == "").all():
+        raise UserError(
+            f"no training clip that could be read is in the run's folds {sorted(run.folds)}: run make features, look "
+            "into its failed.csv, and run make train"
+        )
     clips, digests = training["clip"].tolist(), training[DIGEST_COLUMN].tolist()
     for fold, trained_frames in run.trained_frames.items():
         in_fold, others = training[training["fold"] == fold], training[training["fold"] != fold]

@@ -2,23 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from core.errors import UserError
 from core.paths import RunPaths
-from predict.decide.calibration import apply_temperature, fit_blend_temperature
-from predict.inference.dataset_clips import (
-    StoredClips,
-    check_test_clips,
-    choose_oof_clips,
-    predict_stored_clips,
-    score_side_by_side,
-)
+from predict.decide.calibration import apply_temperature
+from predict.inference.dataset_clips import StoredClips, choose_oof_clips, predict_stored_clips, score_side_by_side
 from predict.inference.run_loader import TrainedRun
 from predict.inference.synthetic_mixtures import make_mixture
 from predict.inference.tagger import ClipPrediction
@@ -28,9 +20,6 @@ from recipe import Prediction, Tuning
 from train.data.corrected_clips import read_corrected_clips
 from train.evaluate.windows import pool_windows
 from train.networks.factory import Activation
-
-MIN_UNSEEN = 5
-"""Fewer test clips say too little of how all networks together differ from those of one fold."""
 
 
 @dataclass(frozen=True)
@@ -64,43 +53,6 @@ def pool_predictions(
     return np.stack([pool_windows(each, prediction).numpy() for each in calibrated])
 
 
-@dataclass(frozen=True)
-class UnseenClips:
-    """Test clips as all networks together score them, and as those of each fold do; their labels are not looked at."""
-
-    by_all: list[ClipPrediction]
-    by_fold: list[list[ClipPrediction]]
-
-    def fit_temperature(self, fold_temperature: float, run: TrainedRun) -> float | None:
-        """The temperature of all networks together, given that of single folds' networks; None where there is none."""
-        activation, prediction = run.activation, run.prediction
-
-        def pool(clips: list[ClipPrediction], temperature: float) -> np.ndarray:
-            return pool_predictions(clips, activation, prediction, temperature)
-
-        return fit_blend_temperature(
-            partial(pool, self.by_all),
-            [pool(clips, 1.0) for clips in self.by_fold],
-            [pool(clips, fold_temperature) for clips in self.by_fold],
-            activation,
-        )
-
-
-def predict_unseen(run_paths: RunPaths, run: TrainedRun, device: torch.device, n_jobs: int) -> UnseenClips | None:
-    """The test clips, by the networks of a run with more than one fold; None where there are fewer than MIN_UNSEEN."""
-    with open_store(run_paths.store, run.recipe.features) as store:
-        table = read_corrected_clips(run_paths, None, store).table
-        clips = table[table["split"] == "test"]
-        check_test_clips(clips, table[table["split"] == "train"], run)
-        if clips["clip"].isin(store.clips).sum() < MIN_UNSEEN or len(run.folds) == 1:
-            return None
-        by_all, *by_fold = (
-            list(predict_stored_clips(clips, replace(run, folds=folds), store, device, n_jobs).values())
-            for folds in (run.folds, *({fold: networks} for fold, networks in run.folds.items()))
-        )
-    return UnseenClips(by_all, by_fold)
-
-
 def predict_out_of_fold(
     run_paths: RunPaths, run: TrainedRun, device: torch.device, n_jobs: int, corrections: str | None
 ) -> OofPredictions:
@@ -108,7 +60,6 @@ def predict_out_of_fold(
     with open_store(run_paths.store, run.recipe.features) as store:
         clips = _curated_clips(run_paths, run, store, corrections)
         clip_predictions = predict_stored_clips(clips, run, store, device, n_jobs)
-    clips = clips[clips["clip"].isin(clip_predictions)]
     truth = to_multi_hot(clips["labels"], run.labels, clips=clips["clip"])
     description = f"{len(truth)} out-of-fold clips"
     return OofPredictions(list(clip_predictions.values()), truth, clips["fold"].to_numpy(), run.activation, description)
@@ -123,9 +74,6 @@ def predict_mixtures(
     labels: list[str] = []
     with open_store(run_paths.store, run.recipe.features) as store:
         clips, frames = _curated_clips(run_paths, run, store, corrections), StoredClips(store, device)
-        clips = clips[clips["clip"].isin(frames.rows)]
-        if clips.empty:
-            raise UserError(f"{run_paths.store} has no curated training clip to mix: see {run_paths.failed_csv}")
         folds = np.sort(np.resize(np.unique(clips["fold"]), tuning.mixtures))
         for fold in np.unique(folds).tolist():
             tagger, fold_clips, texts = run.tagger(fold), clips[clips["fold"] == fold], dict[int, str]()
@@ -144,6 +92,7 @@ def predict_mixtures(
 
 
 def _curated_clips(run_paths: RunPaths, run: TrainedRun, store: Store, corrections: str | None) -> pd.DataFrame:
-    """The training clips with checked labels, in folds that some network was not trained on."""
+    """The stored training clips with checked labels, in folds that some network was not trained on."""
     table = read_corrected_clips(run_paths, corrections, store).table
-    return choose_oof_clips(table[table["label_quality"] == "curated"], run)
+    clips = choose_oof_clips(table[table["label_quality"] == "curated"], run)
+    return clips[clips["clip"].isin(store.clips)]

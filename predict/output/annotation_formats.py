@@ -54,11 +54,10 @@ class Exported:
 def write_audacity(folder: Path, exported: Exported) -> None:
     """A label track a clip, for File > Import > Labels: start, end, and the label, with its score or without."""
     for clip, found in exported.detections.items():
-        scores = [f" {one.score:.3f}" if exported.audacity_scores else "" for one in found]
-        lines = [
-            f"{one.start_s:.6f}\t{one.end_s:.6f}\t{_cell(one.label)}{score}\n"
-            for one, score in zip(found, scores, strict=True)
-        ]
+        lines = []
+        for one in found:
+            score = f" {one.score:.3f}" if exported.audacity_scores else ""
+            lines.append(f"{one.start_s:.6f}\t{one.end_s:.6f}\t{_cell(one.label)}{score}\n")
         _write(folder / _file_name(clip, CLIP_FILE_SUFFIXES["audacity"]), "".join(lines))
 
 

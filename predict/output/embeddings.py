@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,8 @@ CHUNK_ROWS = 8_192
 METADATA_KEY = b"earmark"
 PLACE_COLUMNS = WINDOW_COLUMNS[:3]
 
-
-@dataclass(frozen=True)
-class EmbeddingChunk:
-    """Neighbouring rows of the table."""
-
-    places: pd.DataFrame
-    """clip, start_s and end_s of each window."""
-    embeddings: np.ndarray
-    """float32 [n_windows, n_values]"""
+EmbeddingChunk = tuple[pd.DataFrame, np.ndarray]
+"""Neighbouring rows of the table: PLACE_COLUMNS of windows, and their embeddings float32 [n_windows, n_values]."""
 
 
 def write_embeddings(
@@ -86,7 +78,7 @@ def iter_embeddings(path: Path) -> Iterator[EmbeddingChunk]:
             for batch in file.iter_batches(batch_size=CHUNK_ROWS):
                 values = batch.column("embedding").flatten().to_numpy(zero_copy_only=False)
                 embeddings = values.astype(np.float32).reshape(len(batch), -1)
-                yield EmbeddingChunk(batch.select(PLACE_COLUMNS).to_pandas(), embeddings)
+                yield batch.select(PLACE_COLUMNS).to_pandas(), embeddings
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path} is damaged ({error}): run make embed again") from None
 
@@ -99,12 +91,12 @@ def find_nearest(chunks: Iterable[EmbeddingChunk], embedding: np.ndarray, n_plac
     nearest = pd.DataFrame(columns=[*PLACE_COLUMNS, "similarity"])
     tiny = np.finfo(np.float32).tiny
     direction = embedding / max(float(np.linalg.norm(embedding)), tiny)
-    for chunk in chunks:
-        lengths = np.maximum(np.linalg.norm(chunk.embeddings, axis=1), tiny)
+    for places, embeddings in chunks:
+        lengths = np.maximum(np.linalg.norm(embeddings, axis=1), tiny)
         # A product a row: those of a matrix differ in their last bits by the place of the row.
-        similarity = (np.vecdot(chunk.embeddings, direction) / lengths).astype(np.float64)
+        similarity = (np.vecdot(embeddings, direction) / lengths).astype(np.float64)
         highest = np.argsort(-similarity, kind="stable")[:n_places]
-        found = chunk.places.iloc[highest].assign(similarity=similarity[highest])
+        found = places.iloc[highest].assign(similarity=similarity[highest])
         nearest = pd.concat([nearest, found]) if len(nearest) else found
         nearest = nearest.sort_values("similarity", ascending=False, kind="stable").head(n_places)
     return nearest.reset_index(drop=True)

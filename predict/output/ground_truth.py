@@ -196,7 +196,7 @@ def truth_of_clips(
 
 
 def read_oof_scores(run_paths: RunPaths, clips: CorrectedClips) -> tuple[ScoreTable, np.ndarray]:
-    """A run's out-of-fold scores of the clips that count, and their truth, as `find_truth`.
+    """A run's out-of-fold scores of the clips that count and have checked labels, and their truth [n_clips, n_labels].
 
     Raises UserError where they are of other clips, or of other recordings.
     """
@@ -205,4 +205,7 @@ def read_oof_scores(run_paths: RunPaths, clips: CorrectedClips) -> tuple[ScoreTa
         if clip := find_replaced_clip(names, digests, load_checkpoint(path).trained_frames):
             raise UserError(f"{run_paths.oof_csv}: clip {clip!r} has another recording now, run make train again")
     scores = read_scores(run_paths.oof_csv).without(clips.dropped)
-    return scores, truth_of_clips(clips, scores, f"{run_paths.oof_csv} is of other clips, run make train again")
+    truth = truth_of_clips(clips, scores, f"{run_paths.oof_csv} is of other clips, run make train again")
+    known = ~np.isnan(truth[:, 0])
+    checked = [clip for clip, is_known in zip(scores.clips, known, strict=True) if is_known]
+    return ScoreTable(checked, scores.labels, scores.values[known]), truth[known]

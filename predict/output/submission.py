@@ -15,7 +15,7 @@ from predict.inference.tagger import ClipPrediction
 from predict.output.detections import DetectionFilter, has_duration
 from preprocess.audio.recording_time import format_times
 from preprocess.dataset.labels import join_labels
-from train.evaluate.score_table import ScoreTable, read_scores, write_scores
+from train.evaluate.score_table import ScoreTable, write_scores
 
 WINDOW_COLUMNS = ["clip", "start_s", "end_s", "label", "score"]
 TIME_COLUMNS = ["start_time", "end_time"]
@@ -60,13 +60,6 @@ def align_to_sample(scores: ScoreTable, sample: SampleSubmission) -> tuple[Score
 def write_submission(path: Path, scores: ScoreTable, sample: SampleSubmission | None) -> None:
     """Write a submission; scores that are aligned to a sample get its first column's name."""
     write_scores(path, scores.clips, scores.labels, scores.values, sample.id_column if sample else "clip")
-
-
-def read_submission(path: Path) -> ScoreTable:
-    """A submission's scores. Raises UserError when it is not there yet, or is no table of scores."""
-    if not path.exists():
-        raise UserError(f"{path} is not there: run make predict first, or name another run with RUN=")
-    return read_scores(path)
 
 
 def write_windows(

@@ -12,13 +12,12 @@ import torch
 from predict.decide.fitted_params import Thresholds, read_thresholds
 from predict.output.ground_truth import find_truth, read_event_truth, truth_of_events
 from predict.output.provenance import check_same_frames, warn_if_predicted_otherwise
-from predict.output.submission import read_submission
 from preprocess.dataset.annotations.event_table import read_event_table
 from preprocess.dataset.label_names import name_labels
 from recipe.cli import Command
 from train.data.corrected_clips import read_corrected_clips
 from train.evaluate.metrics import compute_metrics
-from train.evaluate.score_table import ScoreTable
+from train.evaluate.score_table import ScoreTable, read_scores
 from train.evaluate.windows import TIE_BREAK_WEIGHT
 from train.runs.run_folder import find_corrections
 
@@ -89,7 +88,7 @@ def summarise_submission(command: Command, path: Path) -> SubmissionSummary:
     """The submission that a command names, at `path`; warns where it was predicted otherwise than the command says."""
     check_same_frames(command.run_paths, path)
     warn_if_predicted_otherwise(command, path)
-    run_paths, options, scores, clips = command.run_paths, command.options, read_submission(path), None
+    run_paths, options, scores, clips = command.run_paths, command.options, read_scores(path), None
     if not options.input and not options.truth:
         clips = read_corrected_clips(run_paths, find_corrections(run_paths, command.recipe))
         scores = scores.without(clips.dropped)

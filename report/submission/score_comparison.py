@@ -13,10 +13,10 @@ from predict.decide.blend_weights import align_tables
 from predict.decide.fitted_params import read_thresholds
 from predict.output.ground_truth import submission_of_run
 from predict.output.provenance import check_same_frames, find_recipe_name, warn_if_predicted_otherwise
-from predict.output.submission import read_submission
 from predict.output.summary import SubmissionSummary
 from recipe.cli import Command
 from report.summary import CLIPS_PER_REASON, MAX_ROWS, clip_table, key_metrics
+from train.evaluate.score_table import read_scores
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Comparison:
         run_paths = replace(run_paths, name=find_recipe_name(other_path) or run_paths.name)
         check_same_frames(run_paths, other_path)
         warn_if_predicted_otherwise(replace(command, run_paths=run_paths), other_path)
-        scores, other_scores = align_tables([name, run], [read_submission(path), read_submission(other_path)])
+        scores, other_scores = align_tables([name, run], [read_scores(path), read_scores(other_path)])
         kept = other_scores.without(set(scores.clips) - set(summary.clips))  # corrections drop clips
         thresholds = read_thresholds(run_paths.run_dir, summary.labels, command.recipe.prediction)
         return cls((name, run), summary, replace(summary, scores=kept.values, thresholds=thresholds))

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 import yaml
@@ -78,14 +77,12 @@ def _flatten(recipe: Any) -> dict[str, Any]:
 def _fold_metrics(run_paths: RunPaths, corrections: str | None) -> pd.DataFrame:
     """Metrics of a run's curated clips. Raises UserError where the table of clips has others."""
     clips = read_corrected_clips(run_paths, corrections)
-    scores, known_truth = read_oof_scores(run_paths, clips)
-    known = ~np.isnan(known_truth[:, 0])
+    scores, truth = read_oof_scores(run_paths, clips)
     rows = clips.table[(clips.table["split"] == "train") & (clips.table["label_quality"] == "curated")]
-    if known.sum() < len(rows):
+    if len(truth) < len(rows):
         raise UserError("its clips are not those of today: train it again")
-    truth, values = torch.from_numpy(known_truth[known]), torch.from_numpy(scores.values[known])
-    folds = torch.tensor(clips.table.set_index("clip").loc[scores.clips, "fold"].to_numpy()[known])
-    return metrics_by_fold(truth, values, folds)
+    folds = torch.tensor(clips.table.set_index("clip").loc[scores.clips, "fold"].to_numpy())
+    return metrics_by_fold(torch.from_numpy(truth), torch.from_numpy(scores.values), folds)
 
 
 def metrics_by_fold(

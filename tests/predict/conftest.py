@@ -44,15 +44,19 @@ class TinyRun:
         return ["--name", "tiny", "--cache", cache, "--submissions", submissions, *WINDOW]
 
     def write_store(
-        self, unreadable: Sequence[str] = (), start_s: float = 0.0, louder_db: Sequence[float] = ()
+        self, unreadable: Sequence[str] = (), start_s: float = 0.0, louder_db: Sequence[float] = (), warning: str = ""
     ) -> None:
-        """Frames of every recording but the `unreadable` ones, which go to failed.csv; louder ones as its copies."""
+        """Frames of every recording but the `unreadable` ones, which go to failed.csv; louder ones as its copies.
+
+        Each has `warning`.
+        """
         row_sources = []
         for clip, path in zip(self.table["clip"], self.table["path"], strict=True):
             if clip not in unreadable:
                 gains_db = enumerate([0.0, *louder_db])
                 row_sources += [
-                    make_row_source(clip, Path(path), start_s, variant, gain_db) for variant, gain_db in gains_db
+                    make_row_source(clip, Path(path), start_s, variant, gain_db, warning)
+                    for variant, gain_db in gains_db
                 ]
         write_store(
             self.run_paths.store, FEATURES, FrameEncoding(np.dtype("float16"), 24, FRAMES_PER_SECOND), row_sources
@@ -99,11 +103,13 @@ class TinyRun:
         save_checkpoint(self.run_paths.run_dir / folder / "best.pt", checkpoint)
 
 
-def make_row_source(clip: str, path: Path, start_s: float, variant: int = 0, gain_db: float = 0.0) -> RowSource:
+def make_row_source(
+    clip: str, path: Path, start_s: float, variant: int = 0, gain_db: float = 0.0, warning: str = ""
+) -> RowSource:
     """The frames of a recording as one piece of a store."""
     samples, sample_rate_hz = soundfile.read(path, dtype="float32")
     frames = (compute_frames(samples[round(start_s * sample_rate_hz) :], FEATURES) + gain_db).astype(np.float16)
-    return row_source_of(frames, path, clip, variant, "", start_s, len(samples) / sample_rate_hz)
+    return row_source_of(frames, path, clip, variant, "", start_s, len(samples) / sample_rate_hz, warning)
 
 
 def make_tiny_run(folder: Path) -> TinyRun:

@@ -14,6 +14,7 @@ from predict import run, tune
 from predict.calibrate import main
 from predict.decide.fitted_params import read_thresholds
 from predict.inference.run_loader import load_run
+from preprocess.dataset.labels import write_vocabulary
 from recipe import Prediction, Training
 from tests.predict.conftest import LABELS, TinyRun, predict_frames
 
@@ -122,6 +123,19 @@ def test_without_test_clips_all_networks_together_keep_their_scores(
     tiny_run.write_table(tiny_run.table[tiny_run.table["split"] == "train"])
     main(tiny_run.arguments)
     assert "temperature 1.000 of all networks together, as they are: fewer than 5 test" in capsys.readouterr().out
+    assert fitted(tiny_run)["temperature"] == 1 != fitted(tiny_run)["fold_temperature"]
+
+
+def test_test_clips_that_no_temperature_fits_are_not_called_too_few(
+    tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_vocabulary(tiny_run.run_paths.labels_csv, LABELS[:1])
+    tiny_run.write_table(tiny_run.table.assign(labels=LABELS[0]))
+    for fold in (0, 1):
+        tiny_run.write_network(fold, labels=LABELS[:1])
+    main(tiny_run.arguments)
+    expected = "temperature 1.000 of all networks together, as they are: no temperature makes them agree"
+    assert expected in capsys.readouterr().out
     assert fitted(tiny_run)["temperature"] == 1 != fitted(tiny_run)["fold_temperature"]
 
 

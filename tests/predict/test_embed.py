@@ -10,7 +10,7 @@ import torch
 
 from core.errors import UserError
 from predict import embed, similar
-from predict.output.embeddings import EmbeddingChunk, find_nearest, iter_embeddings
+from predict.output.embeddings import find_nearest, iter_embeddings
 from tests.make_commands import make
 from tests.predict.conftest import FRAMES_PER_SECOND, WINDOW, TinyRun
 from train.data.crops import pad_short_clip
@@ -59,6 +59,17 @@ def test_embeddings_are_what_the_last_layer_gets(
     assert table["end_s"].max() == 2.0
 
 
+def test_clips_of_the_dataset_that_were_read_in_part_are_named(
+    tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_run.write_store(warning="it breaks off at 0.5 s")
+    embed.main(tiny_run.arguments)
+    warnings = pd.read_csv(tiny_run.run_paths.submission_dir / "embeddings_warnings.csv")
+    assert warnings["clip"].tolist() == tiny_run.table["clip"].tolist()
+    assert set(warnings["warning"]) == {"it breaks off at 0.5 s"}
+    assert "12 recordings are to be checked (train0 " in capsys.readouterr().err
+
+
 def test_the_commands_find_the_places_that_sound_like_a_clip(tiny_run: TinyRun, tmp_path: Path) -> None:
     path = Path(tiny_run.table["path"].iloc[-1])
     windows = " ".join(WINDOW)
@@ -89,7 +100,7 @@ def test_the_nearest_are_the_same_in_chunks_of_any_size(n_places: int) -> None:
     order = np.argsort(-cosine, kind="stable")[:n_places]
     for n_rows in (1, 7, 50):
         starts = range(0, 50, n_rows)
-        chunks = [EmbeddingChunk(places[row : row + n_rows], values[row : row + n_rows]) for row in starts]
+        chunks = [(places[row : row + n_rows], values[row : row + n_rows]) for row in starts]
         found = find_nearest(chunks, query, n_places)
         assert found["clip"].tolist() == [f"{row}.wav" for row in order]
         np.testing.assert_allclose(found["similarity"], cosine[order], atol=1e-6)
@@ -113,7 +124,7 @@ def test_recordings_of_no_dataset_are_embedded_and_bad_ones_named(
     for clip, index in (("a.wav", 11), ("c.wav", 10)):
         expected = of_dataset[of_dataset["clip"] == tiny_run.table["clip"].iloc[index]]
         np.testing.assert_allclose(stack(table[table["clip"] == clip]), stack(expected), rtol=1e-2, atol=1e-3)
-    assert [len(chunk.places) for chunk in iter_embeddings(ours / "embeddings.parquet")] == [3] * (len(table) // 3) + (
+    assert [len(places) for places, _ in iter_embeddings(ours / "embeddings.parquet")] == [3] * (len(table) // 3) + (
         [len(table) % 3] if len(table) % 3 else []
     )
     assert pd.read_csv(ours / "embeddings_failed.csv")["clip"].tolist() == ["b.wav"]

@@ -64,6 +64,19 @@ def test_thresholds_of_the_middle_window_and_a_calibration_of_one_fold_are_hande
     assert json.loads((folder / "calibration.json").read_text())["clips"] == "the 3 out-of-fold clips of one fold"
 
 
+def test_a_card_does_not_call_scores_calibrated_that_no_test_clips_could_calibrate(
+    tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skip_onnx(monkeypatch)
+    tiny_run.write_table(tiny_run.table[tiny_run.table["split"] == "train"])
+    arguments = [*tiny_run.arguments, "--prediction.calibrate", "true"]
+    calibrate.main(arguments)
+    export.main(arguments)
+    card = (tiny_run.run_paths.model_dir / "README.md").read_text(encoding="utf-8")
+    assert "Scores are not calibrated: no test clips told how all networks together differ" in card
+    assert "Scores are calibrated" not in card
+
+
 @pytest.mark.parametrize("network", [Network(name="squeezenet1_1", normalise="clip", dropout=0.0)])
 def test_networks_of_torchvision_and_inputs_of_a_clip_s_own_scale_are_exported(
     tiny_run: TinyRun, network: Network, tmp_path: Path

@@ -280,6 +280,17 @@ def test_a_submission_without_windows_is_scored_by_clips(
     assert re.search(r"^micro F1 +0\.", printed, flags=re.M)
 
 
+def test_windows_of_which_no_score_was_kept_are_not_called_absent(
+    tiny_run: TinyRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.main([*tiny_run.arguments, "--min_score", "1"])
+    test = tiny_run.table[tiny_run.table["split"] == "test"]
+    truth = pd.DataFrame({"fname": test["clip"], "start_s": 0.0, "end_s": 0.1, "label": LABELS[0]})
+    truth.to_csv(tmp_path / "events.csv", index=False)
+    main([*tiny_run.arguments, "--truth", str(tmp_path / "events.csv")])
+    assert "or none with a score (--min_score): there are no metrics of windows and events" in capsys.readouterr().out
+
+
 def test_events_of_an_unknown_recording_are_refused(
     tiny_run: TinyRun, scored: tuple[np.ndarray, np.ndarray, Path]
 ) -> None:

@@ -238,7 +238,7 @@ def test_with_one_fold_nothing_is_said_of_other_clips(tiny_run: TinyRun, capsys:
     assert "tuned_on_other_folds" not in content
 
 
-def test_mixtures_leave_out_a_fold_of_which_nothing_could_be_read(
+def test_a_fold_of_which_nothing_could_be_read_is_left_out(
     tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folds = tiny_run.table.set_index("clip")["fold"]
@@ -246,5 +246,7 @@ def test_mixtures_leave_out_a_fold_of_which_nothing_could_be_read(
     main([*tiny_run.arguments, "--mixtures", "4"])
     assert "4 mixtures" in capsys.readouterr().out
     tiny_run.write_store(unreadable=list(folds.index[folds >= 0]))
-    with pytest.raises(UserError, match="no curated training clip"):
-        main([*tiny_run.arguments, "--mixtures", "4"])
+    for command in (main, calibrate.main):
+        for options in ([], ["--mixtures", "4"]):
+            with pytest.raises(UserError, match=r"no training clip that could be read is in the run's folds \[0, 1\]"):
+                command([*tiny_run.arguments, *options])

@@ -16,13 +16,12 @@ from predict.output.submission import (
     SampleSubmission,
     align_to_sample,
     read_sample,
-    read_submission,
     read_windows,
     write_decisions,
     write_submission,
     write_windows,
 )
-from train.evaluate.score_table import ScoreTable
+from train.evaluate.score_table import ScoreTable, read_scores
 
 SCORES = ScoreTable(["b.wav", "a,.wav"], ["rain", "Dog, big"], np.array([[0.1, 0.9], [0.3, 0.7]], np.float32))
 
@@ -76,7 +75,7 @@ def test_a_submission_reads_back_as_written(tmp_path: Path) -> None:
     path, sample = tmp_path / "deep" / "run.csv", SampleSubmission("fname", SCORES.clips, SCORES.labels)
     write_submission(path, SCORES, sample)
     assert path.read_text().splitlines()[0] == 'fname,rain,"Dog, big"'
-    back = read_submission(path)
+    back = read_scores(path)
     assert (back.clips, back.labels) == (SCORES.clips, SCORES.labels)
     np.testing.assert_array_equal(back.values, SCORES.values)
 
@@ -91,7 +90,7 @@ def test_a_score_that_is_no_probability_gets_no_name(tmp_path: Path, value: floa
 
 def test_no_submission_yet_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.csv.*make predict"):
-        read_submission(tmp_path / "none.csv")
+        read_scores(tmp_path / "none.csv")
 
 
 def test_the_sample_is_its_first_column_and_its_labels(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from predict.inference.run_loader import load_run
-from predict.output.embeddings import EmbeddingChunk, find_nearest
+from predict.output.embeddings import find_nearest
 from preprocess.store.reader import open_store
 from recipe import Prediction
 from recipe.cli import parse_command
@@ -49,7 +49,7 @@ def test_neighbours_are_counted_as_find_nearest_finds_them() -> None:
     for row, share in enumerate(count_alike(embeddings, names)):
         others = np.delete(np.arange(20), row)
         places = pd.DataFrame({"clip": [str(other) for other in others], "start_s": 0.0, "end_s": 1.0})
-        nearest = find_nearest([EmbeddingChunk(places, embeddings[others])], embeddings[row], 5)["clip"].astype(int)
+        nearest = find_nearest([(places, embeddings[others])], embeddings[row], 5)["clip"].astype(int)
         assert share == pytest.approx(np.mean(names[nearest] == names[row]))
     assert count_alike(embeddings[:3], names[:3]).shape == (3,)
 
