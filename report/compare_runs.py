@@ -1,6 +1,6 @@
 """SCRIPT make runs: all runs with scores, spread and differing keys, in the terminal and as one page."""
 
-from core.entrypoint import log_warning, run_script
+from core.entrypoint import run_script
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,15 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ArgumentError as error:
         raise UserError(f"{error}; see --help") from None
     names = options.datasets or sorted({path.parents[2].name for path in options.cache.glob("*/runs/*/recipe.yaml")})
-    datasets: dict[str, list[RunSummary]] = {}
-    for name in names:
-        try:
-            datasets[name] = read_runs(options.cache / name)
-        except UserError as error:
-            log_warning(f"{name} is left out: {error}")
-    datasets = {name: runs for name, runs in datasets.items() if runs}
-    if not datasets:
+    if not names:
         raise UserError(f"{options.cache} has no runs: run make train first, or name another --cache")
+    datasets = {name: read_runs(options.cache / name) for name in names}
+    if without := [name for name, runs in datasets.items() if not runs]:
+        raise UserError(
+            f"--datasets {without[0]}: {options.cache / without[0]} has no runs; name a folder that has some"
+        )
     for name, runs in datasets.items():
         tables = (score_table(runs), seed_table(runs), difference_table(runs).rename_axis(None))
         print(f"{name}: {len(runs)} runs, scored out of fold")

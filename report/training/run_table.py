@@ -111,7 +111,8 @@ def score_table(runs: Sequence[RunSummary]) -> pd.DataFrame:
             folds = run.fold_metrics.drop(index="all")
             main = folds.columns[0]
             row |= {str(name): value for name, value in run.fold_metrics.loc["all"].items()}
-            row |= {f"{main} over folds": f"{folds[main].mean():.4f} ± {folds[main].std():.4f}"}
+            spread = f" ± {folds[main].std():.4f}" if len(folds) > 1 else ""
+            row |= {f"{main} over folds": f"{folds[main].mean():.4f}{spread}"}
         rows.append(row | {"note": run.gap})
     columns = ["run", "networks", "epochs", "minutes", *METRICS]
     table = pd.DataFrame(rows)
