@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from matplotlib.ticker import MaxNLocator
 
@@ -50,14 +51,8 @@ class Chart:
     x_ticks: Sequence[float]
     y_ticks: Sequence[float]
     vertical_lines: Sequence[VerticalLine] = ()
-
-    @property
-    def width(self) -> int:
-        return WIDTH
-
-    @property
-    def height(self) -> int:
-        return HEIGHT
+    width: ClassVar[int] = WIDTH
+    height: ClassVar[int] = HEIGHT
 
     def x_of(self, value: float) -> float:
         """The place of a value of x in the chart's units."""

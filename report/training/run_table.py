@@ -38,11 +38,6 @@ class RunSummary:
     gap: str = ""
     """Why there are no metrics, in words."""
 
-    @property
-    def minutes(self) -> float:
-        """Of training and validation, those of all networks added."""
-        return sum_minutes(self.logs)
-
     def curve(self, column: str) -> list[float]:
         """The mean over networks by epoch, as far as all networks were trained; [] without such a column."""
         columns = [log[column] for log in self.logs if column in log]
@@ -105,7 +100,7 @@ def score_table(runs: Sequence[RunSummary]) -> pd.DataFrame:
             "run": run.name,
             "networks": len(run.logs),
             "epochs": min(map(len, run.logs), default=0),
-            "minutes": f"{run.minutes:.1f}",
+            "minutes": f"{sum_minutes(run.logs):.1f}",
         }
         if len(run.fold_metrics):
             folds = run.fold_metrics.drop(index="all")
