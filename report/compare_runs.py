@@ -9,8 +9,7 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser
 
 from core.errors import UserError
-from core.files import atomic_write
-from report.html_pages import TEMPLATES, render_page
+from report.html_pages import TEMPLATES, write_page
 from report.media.charts import Line, make_chart, pick_colour
 from report.training.run_table import RunSummary, difference_table, read_runs, score_table, seed_table
 
@@ -41,9 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if len(table):
                 print(table.to_string(index=is_indexed, float_format="%.4f", na_rep=""), end="\n\n")
     page = options.cache / PAGE_NAME
-    html = render_page(TEMPLATES / "runs.html.j2", datasets=[_dataset_values(*each) for each in datasets.items()])
-    with atomic_write(page) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    write_page(page, TEMPLATES / "runs.html.j2", datasets=[_dataset_values(*each) for each in datasets.items()])
     print(f"the page: {page}")
 
 

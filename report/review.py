@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         detections = clip_choice.read_detections(submission.with_name(WINDOWS_NAME), labels, lowest, clips)
         clips = add_new_clips(command, folder, clips, detections, labels, n_jobs)
         earlier_at = verdicts_csv.stat().st_mtime if has_verdicts else 0.0
-        judging_page.write_page(command, folder, clips, verdicts, earlier_at, labels, n_jobs)
+        judging_page.write_judging_page(command, folder, clips, verdicts, earlier_at, labels, n_jobs)
         if verdicts is not None and len(verdicts):
             use_verdicts(command, folder, clips, verdicts, detections, labels)
         elif options.precision is not None:

@@ -9,13 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from core.files import atomic_write
 from core.progress import progress_bar
 from preprocess.audio.blocks import DecodeError
 from preprocess.audio.isolated import decoder_limits, read_each
 from preprocess.dataset.label_names import name_labels
 from recipe.cli import Command
-from report.html_pages import render_page
+from report.html_pages import write_page
 from report.media.data_uris import MAX_MEDIA_BYTES, audio_uri, picture_uri
 from report.media.preview import Preview, read_preview
 from report.media.spectrogram import spectrogram
@@ -27,7 +26,7 @@ BATCH_CLIPS = 64
 """Clips that are read before it is known whether more have room."""
 
 
-def write_page(
+def write_judging_page(
     command: Command,
     folder: Path,
     clips: pd.DataFrame,
@@ -44,7 +43,8 @@ def write_page(
     turn = shuffled.groupby(["is_judged", "label"]).cumcount()
     ordered = shuffled.assign(turn=turn).sort_values(["is_judged", "turn"], kind="stable")
     items = sorted(read_items(command, folder, ordered, n_jobs), key=lambda item: str(item["label"]))
-    html = render_page(
+    write_page(
+        folder / PAGE_NAME,
         TEMPLATE,
         title=f"{command.run_paths.run}, {folder.parent.name}",
         folder=str(folder),
@@ -58,8 +58,6 @@ def write_page(
         earlier_at=int(verdicts_at * 1000),
         review_id=review_id(folder),
     )
-    with atomic_write(folder / PAGE_NAME) as temporary:
-        temporary.write_text(html, encoding="utf-8")
     some = f", {len(items)} of {len(clips)} clips: more would make it too large" if len(items) < len(clips) else ""
     print(f"listen and judge: {folder / PAGE_NAME}{some}")
 
