@@ -37,9 +37,8 @@ def read_clips(folder: Path) -> pd.DataFrame:
         values = pd.to_numeric(table[name].replace("", "nan"), errors="coerce")
         if len(odd := table.index[values.isna() & ~((name == "score") & (table[name] == ""))]):
             raise UserError(f"{path}: {name} of {table['clip'][odd[0]]!r} is {table[name][odd[0]]!r}, and no number")
-        table[name] = (
-            values.round(3) if name in KEY_COLUMNS else values
-        )  # as texts of the same time are not always parsed
+        # Times that are compared are rounded, as texts of the same time are not always parsed alike.
+        table[name] = values.round(3) if name in KEY_COLUMNS else values
     return table
 
 
