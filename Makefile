@@ -153,4 +153,4 @@ bench-gpu: $(VENV)/.ready-dev  ## the tests and benchmarks that need a GPU, in l
 	$(PY) -m benchmarks.gpu $(ARGS)
 
 clean:  ## remove outputs, keep the environment
-	find cache submissions -mindepth 1 ! -path cache/README.md ! -path submissions/README.md -delete
+	find -H cache submissions -mindepth 1 ! -path cache/README.md ! -path submissions/README.md -delete

@@ -12,7 +12,6 @@ import torch
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
-from core.files import atomic_write
 from core.parallel import run_sandboxed
 from core.progress import progress_bar
 from preprocess.dataset.label_names import name_labels
@@ -20,7 +19,7 @@ from recipe import as_dict
 from recipe.cli import parse_command, resolve_n_jobs
 from report.augmentation.inversion import encode_frames
 from report.augmentation.steps import AFTER_ALL, AugmentedClips, augment_first_clips, augmentation_probabilities
-from report.html_pages import render_page
+from report.html_pages import write_page
 from report.media.data_uris import audio_uri, limit_media, picture_uri
 from report.media.spectrogram import spectrogram
 from train.loop.fold_job import FoldJob
@@ -46,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     job = load_fold_job(recipe, run_paths, torch.device("cpu"), options.fold, options.seed)
     steps = list(augment_first_clips(job, options.clips))
     clips = build_clips(job, steps, n_jobs)
-    html = render_page(
+    page = run_paths.dataset_dir / PAGE_NAME
+    write_page(
+        page,
         TEMPLATE,
         title=recipe.name,
         fold=job.fold,
@@ -61,9 +62,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         n_limited=limit_media(card for _, cards in clips for card in cards),
         clips=clips,
     )
-    page = run_paths.dataset_dir / PAGE_NAME
-    with atomic_write(page) as temporary:
-        temporary.write_text(html, encoding="utf-8")
     print(f"the page: {page}")
 
 

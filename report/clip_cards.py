@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -23,10 +24,11 @@ from report.media.data_uris import audio_uri, picture_uri, saliency_uri
 from report.media.preview import Preview, read_preview
 from report.media.saliency import SaliencyMapper
 from report.media.spectrogram import spectrogram
-from report.submission.window_strips import window_strips
 from report.summary import top_labels
 
 N_TOP_LABELS = 5
+MAX_WINDOWS = 300
+"""Of a strip: in longer recordings, neighbouring windows are shown as one, with their highest score."""
 
 
 @dataclass(frozen=True)
@@ -106,3 +108,15 @@ def build_clip_cards(
             }
             bar.update()
     return [cards[clip] for clip in rows]
+
+
+def window_strips(windows: pd.DataFrame, labels: list[str]) -> tuple[dict[str, list[float]], list[list[float | None]]]:
+    """When windows (as `read_windows`) start and end in seconds, and for each of `labels` a score a window.
+
+    A score that is not known is None.
+    """
+    groups = np.arange(len(windows)) * min(len(windows), MAX_WINDOWS) // max(1, len(windows))
+    table = windows.reset_index().groupby(groups)
+    times = {"start_s": table["start_s"].min().tolist(), "end_s": table["end_s"].max().tolist()}
+    scores = [[None if np.isnan(score) else round(score, 3) for score in table[label].max()] for label in labels]
+    return times, scores

@@ -1,6 +1,6 @@
 """SCRIPT make runs: all runs with scores, spread and differing keys, in the terminal and as one page."""
 
-from core.entrypoint import log_warning, run_script
+from core.entrypoint import run_script
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,8 +9,7 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser
 
 from core.errors import UserError
-from core.files import atomic_write
-from report.html_pages import TEMPLATES, render_page
+from report.html_pages import TEMPLATES, write_page
 from report.media.charts import Line, make_chart, pick_colour
 from report.training.run_table import RunSummary, difference_table, read_runs, score_table, seed_table
 
@@ -27,15 +26,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ArgumentError as error:
         raise UserError(f"{error}; see --help") from None
     names = options.datasets or sorted({path.parents[2].name for path in options.cache.glob("*/runs/*/recipe.yaml")})
-    datasets: dict[str, list[RunSummary]] = {}
-    for name in names:
-        try:
-            datasets[name] = read_runs(options.cache / name)
-        except UserError as error:
-            log_warning(f"{name} is left out: {error}")
-    datasets = {name: runs for name, runs in datasets.items() if runs}
-    if not datasets:
+    if not names:
         raise UserError(f"{options.cache} has no runs: run make train first, or name another --cache")
+    datasets = {name: read_runs(options.cache / name) for name in names}
+    if without := [name for name, runs in datasets.items() if not runs]:
+        raise UserError(
+            f"--datasets {without[0]}: {options.cache / without[0]} has no runs; name a folder that has some"
+        )
     for name, runs in datasets.items():
         tables = (score_table(runs), seed_table(runs), difference_table(runs).rename_axis(None))
         print(f"{name}: {len(runs)} runs, scored out of fold")
@@ -43,9 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             if len(table):
                 print(table.to_string(index=is_indexed, float_format="%.4f", na_rep=""), end="\n\n")
     page = options.cache / PAGE_NAME
-    html = render_page(TEMPLATES / "runs.html.j2", datasets=[_dataset_values(*each) for each in datasets.items()])
-    with atomic_write(page) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    write_page(page, TEMPLATES / "runs.html.j2", datasets=[_dataset_values(*each) for each in datasets.items()])
     print(f"the page: {page}")
 
 

@@ -13,7 +13,6 @@ from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
 from core.errors import UserError
-from core.files import atomic_write
 from core.paths import REPORT_NAME, SUBMISSION_NAME, WINDOWS_NAME
 from predict.decide.fitted_params import window_min_scores, with_window_threshold
 from predict.inference.recordings import find_input_files
@@ -27,7 +26,7 @@ from preprocess.store.reader import open_store
 from recipe.cli import Command, parse_command, resolve_n_jobs
 from report import summary as summaries
 from report.clip_cards import ClipMedia, build_clip_cards
-from report.html_pages import render_page
+from report.html_pages import write_page
 from report.media.data_uris import limit_media
 from report.media.preview import AUDIO_S, PICTURE_S
 from report.media.saliency import SaliencyMapper
@@ -36,8 +35,6 @@ from report.submission.score_comparison import Comparison
 from train.runs.run_folder import find_best_checkpoints
 
 TEMPLATE = Path(__file__).parent / "submission" / "page.html.j2"
-MAX_LABELS_ON_PAGE = 60
-"""Most labels of a confusion matrix on the page."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -47,7 +44,7 @@ def add_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--against", type=str | None, help="Another run, whose scores of the same clips are shown too.")
     parser.add_argument("--no_maps", action="store_true", help="Leave out the saliency maps.")
-    parser.add_argument("--brief", action="store_true", help="Print the key metrics alone; the page stays as it is.")
+    parser.add_argument("--brief", action="store_true", help="Print the key metrics alone; the page has all.")
     parser.add_argument("--jobs", type=int, default=-1, help="Processes that decode; -1 is one a core.")
 
 
@@ -70,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cards = build_clip_cards(summary, chosen, clip_media, mapper, n_jobs, windows)
     limit_media(cards)
     page = path.with_suffix(".html") if options.submission else path.with_name(REPORT_NAME)
-    write_page(
+    write_report(
         page,
         title,
         summary,
@@ -153,21 +150,22 @@ def page_title(command: Command, path: Path) -> str:
     return f"{command.run_paths.run}, {path.parent.name}" if command.options.input else command.run_paths.run
 
 
-def write_page(
+def write_report(
     page: Path,
     title: str,
     summary: SubmissionSummary,
     cards: list[dict[str, Any]],
     against: Comparison | None,
     picture_s: float | None,
-    activity: Activity | None = None,
+    activity: Activity | None,
 ) -> None:
     """Render the template into one file that needs no other; pictures show whole clips, or `picture_s` of them."""
     matrix = summaries.confusion_matrix(summary)
     confused = [] if matrix is None else summaries.most_confused(summary.label_names, matrix)
     shown_rows = {card["row"] for card in cards}
     rows = summaries.sample_rows(len(summary.clips), shown_rows)
-    html = render_page(
+    write_page(
+        page,
         TEMPLATE,
         title=title,
         summary=summary,
@@ -179,7 +177,7 @@ def write_page(
         label_table=summaries.label_table(summary),
         bars=summaries.histogram(summary),
         most_confused=confused[: summaries.CLIPS_PER_REASON],
-        matrix=matrix.tolist() if matrix is not None and len(matrix) <= MAX_LABELS_ON_PAGE else None,
+        matrix=matrix.tolist() if matrix is not None and len(matrix) <= summaries.MAX_LABELS_ON_PAGE else None,
         top_losses=list(summaries.top_losses(summary).itertuples()),
         clip_rows=list(summaries.clip_table(summary).iloc[rows].itertuples()),
         shown_rows=shown_rows,
@@ -191,8 +189,6 @@ def write_page(
         audio_s=AUDIO_S,
         picture_s=picture_s,
     )
-    with atomic_write(page) as temporary:
-        temporary.write_text(html, encoding="utf-8")
 
 
 if __name__ == "__main__":

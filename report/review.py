@@ -64,21 +64,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         verdicts_csv = Path(options.verdicts) if options.verdicts else folder / verdict_table.VERDICTS_NAME
         has_verdicts = bool(options.verdicts) or verdicts_csv.exists()
         verdicts = verdict_table.read_verdicts(verdicts_csv, clips) if has_verdicts else None
-        detections = clip_choice.read_detections(
-            submission.with_name(WINDOWS_NAME), labels, lowest_score(command, labels), clips
-        )
+        # Needed are windows from the score of a detection on, or of a label that is decided there.
+        lowest = min(options.min_score, *decided_from(command, labels).values())
+        detections = clip_choice.read_detections(submission.with_name(WINDOWS_NAME), labels, lowest, clips)
         clips = add_new_clips(command, folder, clips, detections, labels, n_jobs)
         earlier_at = verdicts_csv.stat().st_mtime if has_verdicts else 0.0
-        judging_page.write_page(command, folder, clips, verdicts, earlier_at, labels, n_jobs)
+        judging_page.write_judging_page(command, folder, clips, verdicts, earlier_at, labels, n_jobs)
         if verdicts is not None and len(verdicts):
             use_verdicts(command, folder, clips, verdicts, detections, labels)
         elif options.precision is not None:
             log_warning(f"--precision does nothing yet: there are no verdicts, download them to {verdicts_csv}")
-
-
-def lowest_score(command: Command, labels: list[str]) -> float:
-    """The lowest score of a window that is needed: of a detection, or of a label that is decided there."""
-    return float(min(command.options.min_score, *decided_from(command, labels).values()))
 
 
 def decided_from(command: Command, labels: list[str]) -> dict[str, float]:
@@ -96,7 +91,10 @@ def add_new_clips(
     options, features = command.options, command.recipe.features
     wanted = detections[detections["label"].isin(options.labels or labels) & (detections["score"] >= options.min_score)]
     if wanted.empty and clips.empty:
-        raise UserError(f"no window of {folder.parent / WINDOWS_NAME} scores {options.min_score:g}: lower --min_score")
+        raise UserError(
+            f"no window of {folder.parent / WINDOWS_NAME} scores {options.min_score:g}: lower --min_score, and that of "
+            "make predict where it had one"
+        )
     chosen = clip_choice.choose_detections(wanted, options.choose, options.clips, options.seed)
     others = clip_choice.find_other_labels(chosen, detections, decided_from(command, labels))
     new = clips_table.add_clips(clips, chosen, others, options.format)

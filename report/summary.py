@@ -28,8 +28,8 @@ MAX_ROWS = 2_000
 """Of the page's tables of clips."""
 EPSILON = 1e-7
 """The least distance of a score from 0 and 1: without it one clip's loss could be infinite."""
-MAX_LABELS_PRINTED = 24
-"""Most labels of a confusion matrix in a terminal."""
+MAX_LABELS_PRINTED, MAX_LABELS_ON_PAGE = 24, 60
+"""Most labels of a confusion matrix in a terminal, and on a page."""
 
 
 def key_metrics(summary: SubmissionSummary) -> list[tuple[str, str]]:

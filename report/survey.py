@@ -10,7 +10,6 @@ from typing import Any
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
-from core.files import atomic_write
 from preprocess.audio.isolated import decoder_limits
 from preprocess.dataset.clip_table import TEST_FOLD
 from preprocess.dataset.label_names import name_labels
@@ -23,7 +22,7 @@ from report.dataset.cards import build_cards, read_spectra
 from report.dataset.clip_analysis import ANALYSIS_S
 from report.dataset.clip_choice import choose_sets, deal_clips, rank_clips
 from report.dataset.spectra import histogram_chart, spectrum_charts
-from report.html_pages import render_page
+from report.html_pages import write_page
 from report.media.data_uris import limit_media
 from report.media.spectrogram import spectrogram_features
 
@@ -48,10 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stats = read_statistics(command.run_paths.survey_json, dataset)
     clips = describe_clips(command.recipe, dataset, stats, command.options.clips, n_jobs)
     values = describe_statistics(stats, name_labels(dataset.vocabulary, command.recipe.data))
-    html = render_page(TEMPLATE, title=command.recipe.name, stats=stats, **values, **clips)
     page = command.run_paths.survey_json.with_suffix(".html")
-    with atomic_write(page) as temporary:
-        temporary.write_text(html, encoding="utf-8")
+    write_page(page, TEMPLATE, title=command.recipe.name, stats=stats, **values, **clips)
     print(f"the page: {page}")
 
 

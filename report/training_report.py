@@ -14,7 +14,6 @@ from jsonargparse.typing import PositiveInt
 
 from core.csv_tables import read_table
 from core.device import pick_device
-from core.files import atomic_write
 from core.paths import THRESHOLDS_NAME, TRAINING_REPORT_NAME
 from predict.decide.fitted_params import with_window_threshold
 from predict.inference.run_loader import TrainedRun, load_run, warn_if_unfinished
@@ -26,7 +25,7 @@ from recipe import as_dict
 from recipe.cli import add_device_options, parse_command, resolve_n_jobs
 from report import summary as summaries
 from report.clip_cards import ClipMedia, build_clip_cards
-from report.html_pages import render_page
+from report.html_pages import write_page
 from report.media.data_uris import limit_media
 from report.media.preview import AUDIO_S
 from report.media.saliency import SaliencyMapper
@@ -72,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cards = build_cards(oof, choose_clips(found, options.clips), clip_media, run, n_jobs)
     scores = describe_scores(oof)
     print(scores["by_fold"].rename_axis("fold").reset_index().to_string(index=False, float_format="%.4f"))
-    html = render_page(
+    page = run_paths.submission_dir / TRAINING_REPORT_NAME
+    write_page(
+        page,
         TEMPLATE,
         run=run_paths.run,
         name=run_paths.name,
@@ -88,9 +89,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         one_label=run.activation == "softmax",
         clip_map=clip_map,
     )
-    page = run_paths.submission_dir / TRAINING_REPORT_NAME
-    with atomic_write(page) as temporary:
-        temporary.write_text(html, encoding="utf-8")
     print(f"the page: {page}")
     if silent := [card for card in cards if card["no_sound"]]:
         first = f"the first {silent[0]['clip']}: {silent[0]['no_sound']}"

@@ -150,9 +150,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        for each in (
-            sockets or []
-        ):  # asyncio takes its number of connections accepted at once for the queue's length too
+        for each in sockets or []:
+            # asyncio takes its number of connections accepted at once for the queue's length too.
             each.listen(LISTEN_BACKLOG)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

@@ -325,9 +325,11 @@ def test_make_clean_leaves_nothing_but_its_two_pages(tmp_path: Path) -> None:
     for name in ("cache/README.md", "cache/a/README.md", "submissions/README.md", "submissions/a/model/README.md"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
+    (tmp_path / "cache").rename(tmp_path / "large_disk")
+    (tmp_path / "cache").symlink_to("large_disk")
     subprocess.run(["make", "-f", ROOT / "Makefile", "clean"], cwd=tmp_path, check=True, capture_output=True)
     left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
-    assert left == ["cache/README.md", "submissions/README.md"]
+    assert left == ["large_disk/README.md", "submissions/README.md"]
 
 
 def test_pages_name_only_files_that_are_there() -> None:

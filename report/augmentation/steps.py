@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from train.augment.pipeline import AUGMENTATION_ORDER
+from train.data.events import ClipEvents
+from train.data.training_set import TrainingSet
 from train.loop.fold_job import FoldJob
 
 BEFORE, AFTER_ALL = "before", "after all"
@@ -32,6 +35,26 @@ class AugmentedClips:
     """Of each clip, the rows mixed into it, its own too, with their shares: of power, of values for mixup."""
 
 
+@dataclass(frozen=True)
+class MarkedEvents(ClipEvents):
+    """Labels in time, whose spans have the marks of their clips as their last labels."""
+
+    mark_targets: Tensor
+    """float32 [n_clips, n_marks]"""
+
+    def label_spans(
+        self,
+        rows: np.ndarray,
+        starts: np.ndarray,
+        n_frames: int,
+        lengths: np.ndarray,
+        variants: np.ndarray | None = None,
+    ) -> Tensor:
+        targets = super().label_spans(rows, starts, n_frames, lengths, variants)
+        targets[:, -self.mark_targets.shape[1] :] = self.mark_targets[rows]
+        return targets
+
+
 def augmentation_probabilities(job: FoldJob) -> dict[str, float]:
     """The augmentations of a job's recipe, in order, with their probabilities."""
     names = [name for step in AUGMENTATION_ORDER for name in step]
@@ -51,13 +74,21 @@ def augment_first_clips(job: FoldJob, n_clips: int) -> Iterator[AugmentedClips]:
     for step, values in changes.items():
         rows, x, y = draw_first_batches(job, n_clips, values)
         marked = rows.unique()
-        columns = torch.arange(len(job.training_set.targets))[:, None] == marked
-        training_set = replace(job.training_set, targets=torch.cat([job.training_set.targets, MARK * columns], 1))
+        training_set = mark_clips(job.training_set, marked)
         marking = values | {"label_mixing": "proportional"}
         _, _, mixed = draw_first_batches(replace(job, training_set=training_set), n_clips, marking)
         weights = mixed[:n_clips, -len(marked) :] / MARK
         shares = [{int(marked[column]): float(each[column]) for column in torch.nonzero(each)} for each in weights]
         yield AugmentedClips(step, rows[:n_clips], x[:n_clips], y[:n_clips], shares)
+
+
+def mark_clips(training_set: TrainingSet, rows: Tensor) -> TrainingSet:
+    """The training set with a label more for each of `rows`, whose target is MARK for that clip and 0 for others."""
+    mark_targets = MARK * (torch.arange(len(training_set.targets))[:, None] == rows)
+    events = training_set.events
+    if events:
+        events = MarkedEvents(**vars(events) | {"n_labels": events.n_labels + len(rows)}, mark_targets=mark_targets)
+    return replace(training_set, targets=torch.cat([training_set.targets, mark_targets], 1), events=events)
 
 
 def draw_first_batches(job: FoldJob, n_clips: int, values: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:

@@ -36,8 +36,8 @@ def choose_sets(stats: DatasetStatistics, table: pd.DataFrame, n_clips: int) -> 
     found = [(LEAK, clips) for clips in leaks]
     found += [(CONFLICT, clips) for clips in conflicts if clips not in leaks]
     found += [(REPEATED, clips) for clips in stats["duplicates"] if clips not in leaks and clips not in conflicts]
-    groups = table.groupby("group")["clip"]
-    found += [(CUT_GROUP, groups.get_group(group).tolist()) for group in stats["groups_in_train_and_test"]]
+    cut_groups = table[table["group"].isin(stats["groups_in_train_and_test"])].groupby("group")["clip"]
+    found += [(CUT_GROUP, clips.tolist()) for _, clips in cut_groups]  # of those that can be read
     by_clip, sets, n_shown = table.set_index("clip"), list[ClipSet](), 0
     for reason, clips in found:
         different = ~by_clip.loc[clips].duplicated("labels" if reason == CONFLICT else "fold")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from matplotlib.ticker import MaxNLocator
 
@@ -11,6 +12,8 @@ WIDTH, HEIGHT = 600, 260
 HUE_STEP = 137.5
 """Degrees from one colour to the next one's: the golden angle, so that neighbours never look alike."""
 MAX_TICKS = 6
+MIN_RELATIVE_SPAN = 1e-4
+"""Of what is drawn: six digits do not tell the ticks of a narrower range apart."""
 
 Point = tuple[float, float]
 
@@ -48,14 +51,8 @@ class Chart:
     x_ticks: Sequence[float]
     y_ticks: Sequence[float]
     vertical_lines: Sequence[VerticalLine] = ()
-
-    @property
-    def width(self) -> int:
-        return WIDTH
-
-    @property
-    def height(self) -> int:
-        return HEIGHT
+    width: ClassVar[int] = WIDTH
+    height: ClassVar[int] = HEIGHT
 
     def x_of(self, value: float) -> float:
         """The place of a value of x in the chart's units."""
@@ -99,7 +96,7 @@ def make_chart(
 
 def find_ticks(low: float, high: float, *, are_counts: bool = False) -> list[float]:
     """At most MAX_TICKS + 1 round numbers (whole ones of counts), from at most `low` to at least `high`."""
-    if low == high:
+    if math.isclose(low, high, rel_tol=MIN_RELATIVE_SPAN):
         low, high = low - (abs(low) or 1) / 2, high + (abs(high) or 1) / 2
     is_integer = low == int(low) and high == int(high) and high - low > (0 if are_counts else 1)
     locator = MaxNLocator(MAX_TICKS, steps=[1, 2, 5, 10], integer=is_integer)

@@ -36,9 +36,8 @@ def read_preview(path: str, features: Features | None, audio_s: float = AUDIO_S)
     mp3 = encode_mp3(read_beginning(path, MP3_RATE_HZ, audio_s))
     if features is None:
         return Preview(mp3)
-    return Preview(
-        mp3, compute_frames(read_beginning(path, features.sample_rate_hz, PICTURE_S, features.channel), features)
-    )
+    samples = read_beginning(path, features.sample_rate_hz, PICTURE_S, features.channel)
+    return Preview(mp3, compute_frames(samples, features))
 
 
 def read_beginning(path: str, sample_rate_hz: int, max_s: float, channel: str | int = "mean") -> np.ndarray:

@@ -32,12 +32,13 @@ class Activity:
     """Whether there are windows at all, boolean [n_dates, 24]."""
 
     def as_json(self, names: Sequence[str]) -> dict[str, Any]:
-        """What activity.js reads; `names` of `labels`, in their order."""
+        """What the page and activity.js read; `names` of `labels`, in their order."""
         totals = self.detections.sum(axis=(1, 2))
         shown = [row for row in np.argsort(-totals, kind="stable")[:MAX_LABELS].tolist() if totals[row]]
         return {
             "dates": self.dates,
             "labels": ["all labels", *(names[row] for row in shown)],
+            "n_detected": int((totals > 0).sum()),
             "counts": [self.detections.sum(axis=0).tolist(), *self.detections[shown].tolist()],
             "has_windows": self.has_windows.tolist(),
         }

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -58,14 +59,11 @@ class ClipMap:
     variance: tuple[float, float]
     """The share of all variance in each component."""
     groups: list[MapGroup]
+    size: ClassVar[int] = SIZE
 
     @property
     def n_points(self) -> int:
         return sum(len(group.points) for group in self.groups)
-
-    @property
-    def size(self) -> int:
-        return SIZE
 
 
 def make_clip_map(run: TrainedRun, store: Store, oof: OofSummary, device: torch.device, n_jobs: int) -> ClipMap | None:

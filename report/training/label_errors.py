@@ -11,8 +11,6 @@ from preprocess.dataset.labels import is_single_label
 from report import summary as summaries
 from train.evaluate.metrics import missed_for_given, per_label_table
 
-MAX_LABELS_ON_PAGE = 60
-"""Most labels of a confusion matrix on the page."""
 MAX_PAIRS = 15
 
 
@@ -53,4 +51,5 @@ def count_confusions(summary: SubmissionSummary) -> Confusions:
     if matrix is None:  # no clip has a top-1 label
         matrix = np.zeros((len(summary.labels),) * 2, np.int64)
     pairs = summaries.most_confused(summary.label_names, matrix)[:MAX_PAIRS]
-    return Confusions(matrix.tolist() if len(matrix) <= MAX_LABELS_ON_PAGE else None, pairs, description)
+    shown = matrix.tolist() if len(matrix) <= summaries.MAX_LABELS_ON_PAGE else None
+    return Confusions(shown, pairs, description)

@@ -70,8 +70,6 @@ class FilterPicture:
 
     uri: str
     description: str
-    n_columns: int
-    """Pixels across, before it is enlarged."""
 
 
 def picture_filters(network: AudioNetwork, sample_rate_hz: float) -> FilterPicture | None:
@@ -88,7 +86,6 @@ def picture_filters(network: AudioNetwork, sample_rate_hz: float) -> FilterPictu
             picture_uri(responses.T),
             f"The frequency responses of {shown} filters, one a row, sorted by their strongest frequency: from 0 Hz on "
             f"the left to {sample_rate_hz / 2:g} Hz on the right, the brighter, the stronger.",
-            responses.shape[1],
         )
     tiles = tile(weights.reshape(len(weights), -1, weights.shape[-1]))
     channels = f" Their {weights.shape[1]} input channels lie one below the other." if weights.shape[1] > 1 else ""
@@ -96,7 +93,6 @@ def picture_filters(network: AudioNetwork, sample_rate_hz: float) -> FilterPictu
         png_uri(Image.fromarray(tiles)),
         f"{shown} filters of {weights.shape[2]} bins × {weights.shape[3]} frames: time to the right, low bins below; "  # noqa: RUF001
         f"red adds, blue takes away.{channels}",
-        tiles.shape[1],
     )
 
 

@@ -37,11 +37,6 @@ class RunSummary:
     gap: str = ""
     """Why there are no metrics, in words."""
 
-    @property
-    def minutes(self) -> float:
-        """Of training and validation, those of all networks added."""
-        return sum_minutes(self.logs)
-
     def curve(self, column: str) -> list[float]:
         """The mean over networks by epoch, as far as all networks were trained; [] without such a column."""
         columns = [log[column] for log in self.logs if column in log]
@@ -102,13 +97,14 @@ def score_table(runs: Sequence[RunSummary]) -> pd.DataFrame:
             "run": run.name,
             "networks": len(run.logs),
             "epochs": min(map(len, run.logs), default=0),
-            "minutes": f"{run.minutes:.1f}",
+            "minutes": f"{sum_minutes(run.logs):.1f}",
         }
         if len(run.fold_metrics):
             folds = run.fold_metrics.drop(index="all")
             main = folds.columns[0]
             row |= {str(name): value for name, value in run.fold_metrics.loc["all"].items()}
-            row |= {f"{main} over folds": f"{folds[main].mean():.4f} ± {folds[main].std():.4f}"}
+            spread = f" ± {folds[main].std():.4f}" if len(folds) > 1 else ""
+            row |= {f"{main} over folds": f"{folds[main].mean():.4f}{spread}"}
         rows.append(row | {"note": run.gap})
     columns = ["run", "networks", "epochs", "minutes", *METRICS]
     table = pd.DataFrame(rows)

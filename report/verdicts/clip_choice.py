@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from predict.output.submission import WINDOW_COLUMNS, iter_windows
-from report.verdicts.clips_table import KEY_COLUMNS
+from report.verdicts.clips_table import KEY_COLUMNS, with_scores
 
 Choice = Literal["top", "random", "spread"]
 
@@ -16,7 +16,8 @@ Choice = Literal["top", "random", "spread"]
 def read_detections(path: Path, labels: Sequence[str], min_score: float, known: pd.DataFrame) -> pd.DataFrame:
     """Windows [recording, window_start_s, window_end_s, label, score] from `min_score` on, and those of `known` clips.
 
-    The table at `path` is read in parts: only these are kept. Raises UserError.
+    Where one of these scores less, windows from its score on: a threshold weighs all detections from the lowest judged
+    one on. The table at `path` is read in parts: only these are kept. Raises UserError.
     """
     parts = []
     known_recordings, known_starts = set(known["recording"]), set(known["window_start_s"])
@@ -25,7 +26,9 @@ def read_detections(path: Path, labels: Sequence[str], min_score: float, known: 
         is_known = part["clip"].isin(known_recordings) & part["start_s"].isin(known_starts)
         parts.append(part.loc[(part["score"] >= min_score) | is_known, WINDOW_COLUMNS])
     names = {"clip": "recording", "start_s": "window_start_s", "end_s": "window_end_s"}
-    return pd.concat(parts, ignore_index=True).rename(columns=names).drop_duplicates(KEY_COLUMNS)
+    found = pd.concat(parts, ignore_index=True).rename(columns=names).drop_duplicates(KEY_COLUMNS)
+    lowest = with_scores(known, found)["score"].min()
+    return read_detections(path, labels, lowest, known) if lowest < min_score else found
 
 
 def choose_detections(detections: pd.DataFrame, how: Choice, n_clips: int, seed: int) -> pd.DataFrame:

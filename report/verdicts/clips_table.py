@@ -37,9 +37,8 @@ def read_clips(folder: Path) -> pd.DataFrame:
         values = pd.to_numeric(table[name].replace("", "nan"), errors="coerce")
         if len(odd := table.index[values.isna() & ~((name == "score") & (table[name] == ""))]):
             raise UserError(f"{path}: {name} of {table['clip'][odd[0]]!r} is {table[name][odd[0]]!r}, and no number")
-        table[name] = (
-            values.round(3) if name in KEY_COLUMNS else values
-        )  # as texts of the same time are not always parsed
+        # Times that are compared are rounded, as texts of the same time are not always parsed alike.
+        table[name] = values.round(3) if name in KEY_COLUMNS else values
     return table
 
 
@@ -57,7 +56,8 @@ def add_clips(clips: pd.DataFrame, chosen: pd.DataFrame, other_labels: list[list
     """The rows of `chosen` that `clips` has not, with their files' names, but not yet where they are cut."""
     rows = chosen.assign(other_labels=[join_labels(labels) for labels in other_labels])
     known = set(clips[KEY_COLUMNS].itertuples(index=False, name=None))
-    rows = rows[[key not in known for key in rows[KEY_COLUMNS].itertuples(index=False, name=None)]]
+    # With .loc, because an empty list without it chooses columns: none.
+    rows = rows.loc[[key not in known for key in rows[KEY_COLUMNS].itertuples(index=False, name=None)]]
     names = [name_clip(str(a), b, c, suffix) for a, b, c in rows[KEY_COLUMNS[:3]].itertuples(index=False, name=None)]
     return rows.assign(clip=names)
 

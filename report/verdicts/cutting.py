@@ -70,12 +70,9 @@ def cut_recording(task: CutTask, limits: SandboxLimits) -> list[CutClip] | Decod
     arguments = str(task.recording.absolute()), list(task.centers_s), task.seconds, task.channel
     try:
         for index, rate_hz, first, samples in read_isolated(cut_clips, *arguments, limits=limits):
-            file = task.files[index]
-            if not file.exists():
-                with atomic_write(file) as temporary:
-                    soundfile.write(
-                        temporary, to_words(samples), rate_hz, subtype="PCM_24", format=file.suffix[1:].upper()
-                    )
+            file = task.files[index]  # may be there, of an interrupted run with another length
+            with atomic_write(file) as temporary:
+                soundfile.write(temporary, to_words(samples), rate_hz, subtype="PCM_24", format=file.suffix[1:].upper())
             found.append(CutClip(file, first / rate_hz, (first + len(samples)) / rate_hz))
     except DecodeError as error:
         return error

@@ -9,13 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from core.files import atomic_write
 from core.progress import progress_bar
 from preprocess.audio.blocks import DecodeError
 from preprocess.audio.isolated import decoder_limits, read_each
 from preprocess.dataset.label_names import name_labels
 from recipe.cli import Command
-from report.html_pages import render_page
+from report.html_pages import write_page
 from report.media.data_uris import MAX_MEDIA_BYTES, audio_uri, picture_uri
 from report.media.preview import Preview, read_preview
 from report.media.spectrogram import spectrogram
@@ -27,7 +26,7 @@ BATCH_CLIPS = 64
 """Clips that are read before it is known whether more have room."""
 
 
-def write_page(
+def write_judging_page(
     command: Command,
     folder: Path,
     clips: pd.DataFrame,
@@ -43,8 +42,9 @@ def write_page(
     shuffled = clips.assign(is_judged=is_judged).sample(frac=1, random_state=command.options.seed)
     turn = shuffled.groupby(["is_judged", "label"]).cumcount()
     ordered = shuffled.assign(turn=turn).sort_values(["is_judged", "turn"], kind="stable")
-    items = read_items(command, folder, ordered, n_jobs)
-    html = render_page(
+    items = sorted(read_items(command, folder, ordered, n_jobs), key=lambda item: str(item["label"]))
+    write_page(
+        folder / PAGE_NAME,
         TEMPLATE,
         title=f"{command.run_paths.run}, {folder.parent.name}",
         folder=str(folder),
@@ -58,24 +58,19 @@ def write_page(
         earlier_at=int(verdicts_at * 1000),
         review_id=review_id(folder),
     )
-    with atomic_write(folder / PAGE_NAME) as temporary:
-        temporary.write_text(html, encoding="utf-8")
     some = f", {len(items)} of {len(clips)} clips: more would make it too large" if len(items) < len(clips) else ""
     print(f"listen and judge: {folder / PAGE_NAME}{some}")
 
 
 def read_items(command: Command, folder: Path, clips: pd.DataFrame, n_jobs: int) -> list[dict[str, Any]]:
-    """What the page has of the first of `clips`, as many as MAX_MEDIA_BYTES hold; sorted by label."""
+    """What the page has of the first of `clips`, as many as MAX_MEDIA_BYTES hold."""
     seconds, limits = float((clips["end_s"] - clips["start_s"]).max()), decoder_limits(command.recipe.data)
     items, n_bytes, rows = list[dict[str, Any]](), 0, list(clips.itertuples(index=False))
     with progress_bar(len(rows), "page", "clip") as bar:
         for start in range(0, len(rows), BATCH_CLIPS):
             batch = rows[start : start + BATCH_CLIPS]
-            paths, read = (
-                [str((folder / str(row.clip)).absolute()) for row in batch],
-                dict[int, Preview | DecodeError](),
-            )
-            arguments = paths, command.recipe.features, seconds
+            arguments = [str((folder / str(row.clip)).absolute()) for row in batch], command.recipe.features, seconds
+            read = dict[int, Preview | DecodeError]()
             with closing(read_each(read_preview, *arguments, n_jobs=n_jobs, limits=limits)) as previews:
                 for index, preview in previews:
                     read[index] = preview
@@ -90,8 +85,8 @@ def read_items(command: Command, folder: Path, clips: pd.DataFrame, n_jobs: int)
                 media = {"audio": audio_uri(preview.mp3), "picture": picture_uri(picture)}
                 n_bytes += sum(map(len, media.values()))
                 if n_bytes > MAX_MEDIA_BYTES:
-                    return sorted(items, key=lambda item: str(item["label"]))
-                score = {"score": f"{row.score:.3f}"}
-                shown = score if command.options.show_scores else {}
+                    return items
+                score = f"{row.score:.3f}"  # nan of a window that the latest prediction has not
+                shown = {"score": score} if command.options.show_scores and score != "nan" else {}
                 items.append({"clip": row.clip, "label": row.label, **media, **shown})
-    return sorted(items, key=lambda item: str(item["label"]))
+    return items

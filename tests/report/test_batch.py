@@ -95,6 +95,24 @@ def test_the_last_step_is_the_batch_that_trains_the_network(run_paths: RunPaths)
     assert len(next(augment_first_clips(job, 3)).x) == 3 and len(next(augment_first_clips(job, 4)).x) == 4
 
 
+def test_shares_are_of_clips_where_labels_are_in_time(tmp_path: Path) -> None:
+    run = make_tiny_run(tmp_path)
+    training = run.table[run.table["split"] == "train"]
+    events = {"clip": training["clip"], "start_s": 0.2, "end_s": 0.7, "label": training["labels"]}
+    pd.DataFrame(events).to_csv(run.run_paths.events_csv, index=False)
+    recipe = Recipe(
+        "tiny", features=FEATURES, training=replace(TRAINING, mixup_probability=1.0, crossfade_probability=0)
+    )
+    job = load_fold_job(recipe, run.run_paths, torch.device("cpu"), fold=None, seed=5)
+    assert job.training_set.events
+    steps = {each.step: each for each in augment_first_clips(job, 4)}
+    assert [list(each) for each in steps[BEFORE].shares] == [[row] for row in steps[BEFORE].rows.tolist()]
+    assert steps[BEFORE].y.shape[1] == len(LABELS)
+    for step in (BEFORE, "mixup", AFTER_ALL):
+        assert [sum(each.values()) for each in steps[step].shares] == pytest.approx([1] * 4)
+    assert {len(each) for each in steps["mixup"].shares} == {2}
+
+
 @pytest.mark.parametrize(
     "features",
     [

@@ -1,5 +1,6 @@
 """make runs: scores of folds counted by hand, spread over seeds, differing keys, and the page in a browser."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,8 @@ def test_scores_are_those_of_curated_clips_by_fold(tmp_path: Path) -> None:
     (row,) = score_table([run]).to_dict("records")
     assert (row["networks"], row["epochs"], row["minutes"], row["accuracy"]) == (2, 2, "2.4", 0.5)
     assert row["lwlrap over folds"] == f"0.7500 ± {np.std([1, 0.5], ddof=1):.4f}"
+    (row,) = score_table([replace(run, fold_metrics=run.fold_metrics.drop(index="1"))]).to_dict("records")
+    assert row["lwlrap over folds"] == "1.0000"  # one fold has no deviation
 
 
 def test_a_run_s_corrections_count(tmp_path: Path) -> None:
@@ -104,6 +107,9 @@ def test_a_run_without_scores_says_why(tmp_path: Path) -> None:
 def test_a_cache_without_runs_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no runs: run make train first"):
         compare_runs.main(["--cache", str(tmp_path)])
+    make_run(make_dataset(tmp_path), "right", RIGHT)
+    with pytest.raises(UserError, match=r"--datasets tnoes: .*/tnoes has no runs"):
+        compare_runs.main(["--cache", str(tmp_path), "--datasets", "tones", "tnoes"])
 
 
 def test_make_runs_prints_the_runs_and_its_page_sorts_and_searches(tmp_path: Path) -> None:

@@ -105,6 +105,18 @@ def test_every_label_shown_has_a_saliency_map_unless_they_are_left_out(tiny_run:
     assert "data-saliency=" not in (tiny_run.run_paths.submission_dir / "report.html").read_text(encoding="utf-8")
 
 
+def test_a_clip_without_room_on_the_page_is_not_said_to_be_unreadable(
+    tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.main(tiny_run.arguments)
+    monkeypatch.setattr("report.media.data_uris.MAX_MEDIA_BYTES", 0)
+    main(tiny_run.arguments)
+    html = (tiny_run.run_paths.submission_dir / "report.html").read_text(encoding="utf-8")
+    assert html.count("no sound: left out, for the page would be too large") == 6
+    assert "could not be read" not in html
+    assert "data-saliency=" not in html  # a map lies over a picture
+
+
 def test_a_page_does_without_the_maps_of_other_networks(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
     run.main(tiny_run.arguments)
     for fold in (0, 1):

@@ -1,6 +1,7 @@
 """make review: from a prediction to clips, verdicts given in a browser, thresholds and training data."""
 
 import csv
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -153,19 +154,58 @@ def test_clips_and_verdicts_outlast_other_choices_and_predictions(
     first = (table["clip"] == clips[0]["recording"]) & (table["label"] == clips[0]["label"])
     table[~first].assign(score=table["score"] / 2).to_csv(windows_csv, index=False)
     try:
-        review.main([*arguments, "--clips", "4", "--seed", "1", "--seconds", "0.3", "--choose", "random"])
+        options = ["--clips", "4", "--seed", "1", "--seconds", "0.3", "--choose", "random", "--show_scores"]
+        review.main([*arguments, *options])
     finally:
         windows_csv.write_text(text)
     after = read_csv(folder / "clips.csv")
     assert len(after) > len(clips)
     assert [row["clip"] for row in after[: len(clips)]] == [row["clip"] for row in clips]
     assert {path: path.read_bytes() for path in kept} == kept
+    page = (folder / "review.html").read_text(encoding="utf-8")
+    assert '"score": "' in page
+    assert '"score": "nan"' not in page
     n_gone = sum((row["recording"], row["label"]) == (clips[0]["recording"], clips[0]["label"]) for row in clips)
     assert f"{n_gone} judged clips are of windows that the prediction has not" in capsys.readouterr().err
     for before, row in zip(clips, after, strict=False):
         halved = float(before["score"]) / 2
         is_gone = (row["recording"], row["label"]) == (clips[0]["recording"], clips[0]["label"])
         assert row["score"] == "" if is_gone else float(row["score"]) == pytest.approx(halved, rel=1e-4)
+
+
+def test_thresholds_weigh_all_detections_whatever_min_score_says(
+    judged: tuple[list[str], Path], reviewed: tuple[TinyRun, Path, list[str]]
+) -> None:
+    arguments, folder = judged
+    windows_csv, thresholds_json = folder.parent / "windows.csv", reviewed[0].run_paths.run_dir / "thresholds.json"
+    text = windows_csv.read_text()
+    table = pd.read_csv(windows_csv, dtype={"start_s": "str", "end_s": "str"})
+    scores = np.random.default_rng(3).random(len(table)) ** 3
+    table.assign(score=scores.round(5)).to_csv(windows_csv, index=False)
+    try:
+        review.main(arguments)
+        clips = sorted(read_csv(folder / "clips.csv"), key=lambda clip: (clip["label"], float(clip["score"])))
+        rows = [(clip["clip"], clip["label"], "yes" if k % 12 >= 6 else "no", "") for k, clip in enumerate(clips)]
+        write_verdicts(folder / "verdicts.csv", rows)
+        found = []
+        for min_score in ("0", "0.6", "1"):
+            review.main([*arguments, "--min_score", min_score, "--precision", "0.7"])
+            found.append(json.loads(thresholds_json.read_text())["thresholds"])
+            thresholds_json.unlink()
+    finally:
+        windows_csv.write_text(text)
+    assert found[0] == found[1] == found[2]
+    assert all(0 < threshold < 1 for threshold in found[0].values())
+
+
+def test_clips_of_an_interrupted_review_are_cut_anew(judged: tuple[list[str], Path]) -> None:
+    arguments, folder = judged
+    review.main([*arguments, "--clips", "1"])
+    (folder / "clips.csv").unlink()
+    review.main([*arguments, "--clips", "1", "--seconds", "0.3"])
+    for clip in read_csv(folder / "clips.csv"):
+        length_s = float(clip["end_s"]) - float(clip["start_s"])
+        assert soundfile.info(folder / clip["clip"]).duration == pytest.approx(length_s, abs=1e-4)
 
 
 def test_a_page_that_would_be_too_large_has_some_clips_and_says_so(

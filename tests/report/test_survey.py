@@ -17,7 +17,7 @@ from core.errors import UserError
 from recipe import Features
 from report import survey
 from report.dataset.clip_analysis import compute_centroid
-from report.dataset.clip_choice import LEAK, REPEATED, choose_sets, deal_clips, rank_clips
+from report.dataset.clip_choice import CUT_GROUP, LEAK, REPEATED, choose_sets, deal_clips, rank_clips
 from report.dataset.spectra import bin_axis
 from report.media.data_uris import MAX_MEDIA_BYTES, limit_media
 from tests.browser import check_looks, open_browser, wait_until
@@ -192,6 +192,15 @@ def test_leaks_are_compared_before_other_copies_and_by_fold() -> None:
     assert (first.reason, first.clips, first.n_clips) == (LEAK, ["a", "e", "b", "c"], 5)
     assert (second.reason, second.clips) == (REPEATED, copies)
     assert len(choose_sets(stats, table, n_clips=15)) == 1
+
+
+def test_groups_of_which_nothing_can_be_read_are_not_compared() -> None:
+    table = pd.DataFrame({"clip": ["a", "b"], "labels": "x", "fold": [0, -1], "group": "g"}).set_index(
+        "clip", drop=False
+    )
+    found = {"leaks": [], "conflicting_labels": [], "duplicates": [], "groups_in_train_and_test": ["g", "unreadable"]}
+    (cut_group,) = choose_sets(found, table, n_clips=18)
+    assert (cut_group.reason, cut_group.clips) == (CUT_GROUP, ["a", "b"])
 
 
 def test_media_behind_the_limit_are_left_out() -> None:

@@ -85,6 +85,7 @@ def test_the_page_names_what_the_networks_were_trained_with(trained: TinyRun, sc
     text = script("document.body.innerText")
     assert f"Trained with Python {platform.python_version()}, torch {version('torch')}, torchvision " in text
     assert ", device CPU." in text
+    assert 'RECIPE=… RUN=tiny_corrected ARGS="… --training.corrections' in text  # the page knows not which recipe file
 
 
 def test_labels_have_the_metrics_of_make_train(trained: TinyRun, script: Callable[..., Any]) -> None:

@@ -25,7 +25,20 @@ def test_a_single_point_is_drawn() -> None:
     assert first == second
 
 
-@pytest.mark.parametrize(("low", "high"), [(1, 2), (1, 40), (1e-5, 1e-3), (0.1 + 0.2, 0.9), (-3.0, -3.0), (0, 0)])
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [
+        (1, 2),
+        (1, 40),
+        (1e-5, 1e-3),
+        (0.1 + 0.2, 0.9),
+        (-3.0, -3.0),
+        (0, 0),
+        (10.0, 10.00002),  # seconds of recordings that differ by a sample
+        (-0.9999997, -0.9999995),
+        (5.0, 5.000023),
+    ],
+)
 def test_ticks_enclose_what_is_drawn(low: float, high: float) -> None:
     ticks = find_ticks(low, high)
     assert ticks == sorted(set(ticks))

@@ -12,12 +12,14 @@ from selenium.webdriver.support.ui import Select
 from predict import run
 from predict.output.submission import read_windows
 from report import inspect
-from report.submission.activity import MAX_DATES, read_activity
+from report.html_pages import render_page
+from report.submission.activity import MAX_DATES, Activity, read_activity
 from tests.browser import keep_screenshot, open_browser
 from tests.predict.conftest import LABELS, TinyRun
 
 NAMES = ["20200410_235959.wav", "a_20200412_063000.wav", "unknown.wav"]
 THRESHOLD = 0.3
+TEMPLATE = inspect.TEMPLATE.with_name("activity.html.j2")
 
 
 @pytest.fixture
@@ -103,6 +105,16 @@ def test_many_days_are_shown_by_month(tmp_path: Path, is_wide: bool) -> None:
     assert activity.detections.sum() == np.sum(expected)
     found = read_windows(tmp_path / "windows.csv", ["a"], ["x", "score"])["a"]
     np.testing.assert_allclose(found.to_numpy(), scores)
+
+
+def test_labels_that_are_not_to_choose_from_are_counted() -> None:
+    counts = np.arange(50)[:, None, None] * np.ones((1, 1, 24), np.int64)
+    labels = [str(number) for number in range(50)]
+    content = Activity("day", ["2020-01-01"], labels, counts, np.ones((1, 24), bool)).as_json(labels)
+    assert content["labels"] == ["all labels", *labels[:-41:-1]]
+    assert content["n_detected"] == 49
+    html = render_page(TEMPLATE, activity=content, activity_unit="day")
+    assert "the 40 of 49 labels that are detected most often" in html
 
 
 def test_a_submission_without_times_has_no_section(tiny_run: TinyRun) -> None:

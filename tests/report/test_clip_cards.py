@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from report.submission.window_strips import MAX_WINDOWS, window_strips
+from report.clip_cards import MAX_WINDOWS, window_strips
 
 
 def make_windows(n_windows: int) -> pd.DataFrame:
