@@ -142,6 +142,18 @@ def test_epochs_without_validation_have_no_scores_and_train_alike(cache: Path, m
     assert best_epoch == (7 if metric == "last" else scores[max(scores)])
 
 
+def test_a_fold_whose_clips_have_no_label_keeps_its_last_epoch(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clips_csv = cache / "recipe" / "clips.csv"
+    clips = pd.read_csv(clips_csv, keep_default_na=False)
+    clips.loc[clips["fold"] == 1, "labels"] = ";"
+    clips.to_csv(clips_csv, index=False)
+    fit(cache, "--training.metric", "lwlrap")
+    assert load_checkpoint(get_run_dir(cache) / "fold1" / "best.pt").epoch == 3
+    assert (get_run_dir(cache) / "oof.csv").exists()
+    fit(cache, "--training.metric", "lwlrap")
+    assert "run recipe is finished" in capsys.readouterr().out
+
+
 def test_a_start_that_lacks_a_fold_is_refused_before_any_is_trained(cache: Path) -> None:
     fit(cache, "--folds", "0", "--run", "begun", "--training.epochs", "1")
     with pytest.raises(UserError, match=r"no best\.pt of fold [12] \(fold0 there\)"):

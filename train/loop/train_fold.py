@@ -168,7 +168,9 @@ def save_epoch(job: FoldJob, train_state: TrainState, row: dict[str, float], log
     Only the first rank writes.
     """
     metric, is_validated = job.recipe.training.metric, "val_loss" in row
-    score = float(train_state.epoch) if metric == "last" else row.get(metric, -math.inf)
+    score = float(train_state.epoch) if metric == "last" else row.get(metric, math.nan)
+    if math.isnan(score):  # an epoch without validation, or a fold whose clips have no label for the metric
+        score = -math.inf
     if isinstance(train_state.schedule, ReduceLROnPlateau) and is_validated:
         train_state.schedule.step(row["lwlrap"] if metric == "last" else score)
     is_best = score >= train_state.best_score
