@@ -226,6 +226,20 @@ def test_no_generator_is_used_twice(cache: Path, monkeypatch: pytest.MonkeyPatch
     assert len(set(seeds)) == len(seeds)
 
 
+def test_what_metrics_leave_out_is_of_curated_clips(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clips_csv = cache / "recipe" / "clips.csv"
+    clips = pd.read_csv(clips_csv, keep_default_na=False)
+    is_curated = clips["label_quality"] == "curated"
+    clips.loc[is_curated & (clips["labels"] == LABELS[2]), "labels"] = LABELS[0]
+    clips.loc[clips.index[-1], ["labels", "label_quality"]] = "", "unlabelled"
+    clips.loc[clips.index[-2], "labels"] = LABELS[2]
+    clips.to_csv(clips_csv, index=False)
+    fit(cache, "--folds", "0", "--training.epochs", "1")
+    printed = capsys.readouterr().out
+    assert f"labels no clip has are left out of map: {LABELS[2]}" in printed
+    assert "clips without a label" not in printed, "the unlabelled one is not scored"
+
+
 def test_two_commands_do_not_train_one_run(cache: Path) -> None:
     lock = get_run_dir(cache).parent / ".recipe.lock"
     with file_lock(lock, "make train"), pytest.raises(UserError, match="another make train of run recipe is at work"):
