@@ -90,7 +90,7 @@ def choose_folder(
             if resume and paths is run_paths:
                 raise
     if find_best_checkpoints(beside.run_dir):
-        print(f"what was trained anew of run {run_paths.run} is now run {set_aside(beside.run_dir, run_paths.run)}")
+        set_aside(beside.run_dir, run_paths.run, f"what was trained anew of run {run_paths.run}")
     shutil.rmtree(beside.run_dir, ignore_errors=True)
     if find_best_checkpoints(run_paths.run_dir):
         reason = str(obstacle).removeprefix("--resume: ").partition("; ")[0]
