@@ -19,8 +19,8 @@ from recipe.cli import parse_command
 from train.data.random_streams import seed_torch
 from train.loop.fold_job import FoldJob
 from train.loop.load_job import load_fold_job
+from train.loop.train_fold import train_step
 from train.loop.train_state import TrainState, create_train_state
-from train.loop.train_step import train_step
 
 EMA_DECAY = 0.9
 DIVERGENCE_FACTOR = 4.0

@@ -36,7 +36,7 @@ def test_a_full_device_says_what_to_lower(cache: Path, monkeypatch: pytest.Monke
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with monkeypatch.context() as searching:
-        searching.setattr("train.loop.train_step.batch_loss", run_out)
+        searching.setattr("train.loop.train_fold.batch_loss", run_out)
         with pytest.raises(UserError, match=r"training\.batch_size = 4 .* try .* 2"):
             main([*OPTIONS, "--cache", str(cache), "--steps", "40"])
     monkeypatch.setattr(AudioNetwork, "forward", run_out)  # before the first step
@@ -45,7 +45,7 @@ def test_a_full_device_says_what_to_lower(cache: Path, monkeypatch: pytest.Monke
 
 
 def test_a_loss_that_is_never_finite_says_what_to_try(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("train.loop.train_step.batch_loss", lambda *given: batch_loss(*given) * float("nan"))
+    monkeypatch.setattr("train.loop.train_fold.batch_loss", lambda *given: batch_loss(*given) * float("nan"))
     with pytest.raises(UserError, match=r"not finite at --min_lr 1e-06: begin lower, or use training\.precision"):
         main([*OPTIONS, "--cache", str(cache), "--steps", "40"])
 

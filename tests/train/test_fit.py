@@ -101,7 +101,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(cache: Path, mon
     def burst(*arguments: Any) -> Tensor:
         return batch_loss(*arguments) * (float("nan") if next(calls) == 5 else 1)
 
-    monkeypatch.setattr("train.loop.train_step.batch_loss", burst)
+    monkeypatch.setattr("train.loop.train_fold.batch_loss", burst)
     with pytest.raises(
         UserError, match=r"became nan in epoch 2 at step 3 of 3, learning rate \S+: lower training\.max_lr"
     ):
@@ -168,7 +168,7 @@ def test_a_full_device_says_what_to_lower(cache: Path, monkeypatch: pytest.Monke
             torch.empty(1 << 60, dtype=torch.uint8)
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("train.loop.train_step.batch_loss", run_out)
+    monkeypatch.setattr("train.loop.train_fold.batch_loss", run_out)
     with pytest.raises(UserError, match=r"training\.batch_size = 4 .* training\.crop_seconds = 1\.6: try .* 2"):
         fit(cache)
 
@@ -473,7 +473,7 @@ def test_other_errors_beside_a_compiled_network_stay_what_they_are(
         raise error
 
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
-    monkeypatch.setattr("train.loop.train_step.batch_loss", fail)
+    monkeypatch.setattr("train.loop.train_fold.batch_loss", fail)
     with pytest.raises(type(error)) as caught:
         fit(cache, "--folds", "0", "--training.compile", "true")
     assert caught.value is error

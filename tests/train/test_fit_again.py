@@ -117,7 +117,7 @@ def test_an_interrupt_in_the_first_epoch_loses_no_more_than_it(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("train.loop.train_step.batch_loss", interrupt)
+        patch.setattr("train.loop.train_fold.batch_loss", interrupt)
         fit(cache, *STATEFUL.split())
     assert load_checkpoint(get_run_dir(cache) / "fold0" / "last.pt").epoch == 0
     fit(cache, *STATEFUL.split(), "--resume")
