@@ -39,8 +39,8 @@ from train.data.batches import Batch
 from train.data.frame_bank import FrameBank, load_frame_bank
 from train.data.training_set import TrainingSet
 from train.loop.fold_job import FoldJob
+from train.loop.train_fold import train_step
 from train.loop.train_state import create_train_state
-from train.loop.train_step import train_step
 
 BatchSource = Callable[[], Generator[Batch, None, None]]
 """Begins batches without end."""

@@ -2,7 +2,6 @@
 
 from core.entrypoint import run_script
 
-import copy
 import itertools
 from collections.abc import Sequence
 
@@ -20,8 +19,8 @@ from recipe.cli import parse_command
 from train.data.random_streams import seed_torch
 from train.loop.fold_job import FoldJob
 from train.loop.load_job import load_fold_job
+from train.loop.train_fold import train_step
 from train.loop.train_state import TrainState, create_train_state
-from train.loop.train_step import train_step
 
 EMA_DECAY = 0.9
 DIVERGENCE_FACTOR = 4.0
@@ -68,10 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run_lr_range_test(job: FoldJob, train_state: TrainState, learning_rates: np.ndarray) -> list[float]:
     """Losses of steps at rising rates of the head, the other groups in proportion, as long as they are finite and do
-    not diverge. Weights, running means and the optimizer's state are restored.
+    not diverge.
     """
     training, network, optimizer = job.recipe.training, train_state.network, train_state.optimizer
-    saved_state = copy.deepcopy((network.state_dict(), optimizer.state_dict()))
     lr_ratios = [group["lr"] / optimizer.param_groups[-1]["lr"] for group in optimizer.param_groups]
     seed_torch("dropout", job.seed, job.fold, 0)
     network.train()
@@ -90,8 +88,6 @@ def run_lr_range_test(job: FoldJob, train_state: TrainState, learning_rates: np.
             smoothed = smooth_losses(losses)
             if smoothed.iloc[-1] > DIVERGENCE_FACTOR * smoothed.min():
                 break
-    network.load_state_dict(saved_state[0])
-    optimizer.load_state_dict(saved_state[1])
     return losses
 
 

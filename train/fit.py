@@ -132,7 +132,7 @@ def train_all(
     n_clips, n_labels = len(training_set.frame_bank.clips), len(training_set.labels)
     where = options.scheduler or ", ".join(dict.fromkeys(map(str, devices)))
     lines = [f"{n_clips} clips, {n_labels} labels, folds {list(training_sets)} on {where}"]
-    lines += describe_excluded(training_set.targets, training_set.labels)
+    lines += describe_excluded(training_set.targets[training_set.curated_rows()], training_set.labels)
     for job in {job.fold: job for job in jobs}.values():
         if crops := job.event_crops(0):
             n_free = len(crops.rows) - crops.n_events

@@ -1,4 +1,4 @@
-"""make lr: the search leaves everything as it was, and its suggestions are where the curve says."""
+"""make lr: the search draws a curve, and its suggestions are where the curve says."""
 
 from pathlib import Path
 from typing import NoReturn
@@ -9,13 +9,9 @@ import pytest
 import torch
 
 from core.errors import UserError
-from recipe.cli import parse_command
 from tests.train.factories import OPTIONS
-from train.data.training_set import load_training_set
-from train.find_lr import main, run_lr_range_test, smooth_losses, suggest_learning_rates
-from train.loop.fold_job import FoldJob
+from train.find_lr import main, smooth_losses, suggest_learning_rates
 from train.loop.losses import batch_loss
-from train.loop.train_state import create_train_state
 from train.networks.factory import AudioNetwork
 
 
@@ -40,7 +36,7 @@ def test_a_full_device_says_what_to_lower(cache: Path, monkeypatch: pytest.Monke
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     with monkeypatch.context() as searching:
-        searching.setattr("train.loop.train_step.batch_loss", run_out)
+        searching.setattr("train.loop.train_fold.batch_loss", run_out)
         with pytest.raises(UserError, match=r"training\.batch_size = 4 .* try .* 2"):
             main([*OPTIONS, "--cache", str(cache), "--steps", "40"])
     monkeypatch.setattr(AudioNetwork, "forward", run_out)  # before the first step
@@ -49,23 +45,9 @@ def test_a_full_device_says_what_to_lower(cache: Path, monkeypatch: pytest.Monke
 
 
 def test_a_loss_that_is_never_finite_says_what_to_try(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("train.loop.train_step.batch_loss", lambda *given: batch_loss(*given) * float("nan"))
+    monkeypatch.setattr("train.loop.train_fold.batch_loss", lambda *given: batch_loss(*given) * float("nan"))
     with pytest.raises(UserError, match=r"not finite at --min_lr 1e-06: begin lower, or use training\.precision"):
         main([*OPTIONS, "--cache", str(cache), "--steps", "40"])
-
-
-def test_the_search_leaves_weights_and_optimizer_as_they_were(cache: Path) -> None:
-    command = parse_command([*OPTIONS[:-2], "--cache", str(cache), "--training.momentum", "0.5"], "test")
-    training_set = load_training_set(command.recipe, command.run_paths, torch.device("cpu"))
-    job = FoldJob(command.recipe, training_set, 0, 0, cache, torch.device("cpu"))
-    train_state = create_train_state(job, n_steps=20)
-    saved_state = {name: value.clone() for name, value in train_state.network.state_dict().items()}
-    rates = [group["lr"] for group in train_state.optimizer.param_groups]
-    losses = run_lr_range_test(job, train_state, np.geomspace(1e-3, 1e-1, 20))
-    assert len(set(losses)) > 10, "it did train"
-    assert all(torch.equal(value, saved_state[name]) for name, value in train_state.network.state_dict().items())
-    assert [group["lr"] for group in train_state.optimizer.param_groups] == rates
-    assert train_state.optimizer.state_dict()["state"] == {}
 
 
 def test_suggestions_are_the_steepest_point_and_a_tenth_of_the_lowest() -> None:

@@ -101,7 +101,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_where(cache: Path, mon
     def burst(*arguments: Any) -> Tensor:
         return batch_loss(*arguments) * (float("nan") if next(calls) == 5 else 1)
 
-    monkeypatch.setattr("train.loop.train_step.batch_loss", burst)
+    monkeypatch.setattr("train.loop.train_fold.batch_loss", burst)
     with pytest.raises(
         UserError, match=r"became nan in epoch 2 at step 3 of 3, learning rate \S+: lower training\.max_lr"
     ):
@@ -142,6 +142,18 @@ def test_epochs_without_validation_have_no_scores_and_train_alike(cache: Path, m
     assert best_epoch == (7 if metric == "last" else scores[max(scores)])
 
 
+def test_a_fold_whose_clips_have_no_label_keeps_its_last_epoch(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clips_csv = cache / "recipe" / "clips.csv"
+    clips = pd.read_csv(clips_csv, keep_default_na=False)
+    clips.loc[clips["fold"] == 1, "labels"] = ";"
+    clips.to_csv(clips_csv, index=False)
+    fit(cache, "--training.metric", "lwlrap")
+    assert load_checkpoint(get_run_dir(cache) / "fold1" / "best.pt").epoch == 3
+    assert (get_run_dir(cache) / "oof.csv").exists()
+    fit(cache, "--training.metric", "lwlrap")
+    assert "run recipe is finished" in capsys.readouterr().out
+
+
 def test_a_start_that_lacks_a_fold_is_refused_before_any_is_trained(cache: Path) -> None:
     fit(cache, "--folds", "0", "--run", "begun", "--training.epochs", "1")
     with pytest.raises(UserError, match=r"no best\.pt of fold [12] \(fold0 there\)"):
@@ -156,7 +168,7 @@ def test_a_full_device_says_what_to_lower(cache: Path, monkeypatch: pytest.Monke
             torch.empty(1 << 60, dtype=torch.uint8)
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("train.loop.train_step.batch_loss", run_out)
+    monkeypatch.setattr("train.loop.train_fold.batch_loss", run_out)
     with pytest.raises(UserError, match=r"training\.batch_size = 4 .* training\.crop_seconds = 1\.6: try .* 2"):
         fit(cache)
 
@@ -212,6 +224,20 @@ def test_no_generator_is_used_twice(cache: Path, monkeypatch: pytest.MonkeyPatch
     fit(cache, "--training.seeds", "2", *(f"--training.{name}=0.5" for name in probabilities))
     assert len(seeds) == 3 * 2 * 3 * len(purposes), "folds, seeds, epochs, purposes"
     assert len(set(seeds)) == len(seeds)
+
+
+def test_what_metrics_leave_out_is_of_curated_clips(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clips_csv = cache / "recipe" / "clips.csv"
+    clips = pd.read_csv(clips_csv, keep_default_na=False)
+    is_curated = clips["label_quality"] == "curated"
+    clips.loc[is_curated & (clips["labels"] == LABELS[2]), "labels"] = LABELS[0]
+    clips.loc[clips.index[-1], ["labels", "label_quality"]] = "", "unlabelled"
+    clips.loc[clips.index[-2], "labels"] = LABELS[2]
+    clips.to_csv(clips_csv, index=False)
+    fit(cache, "--folds", "0", "--training.epochs", "1")
+    printed = capsys.readouterr().out
+    assert f"labels no clip has are left out of map: {LABELS[2]}" in printed
+    assert "clips without a label" not in printed, "the unlabelled one is not scored"
 
 
 def test_two_commands_do_not_train_one_run(cache: Path) -> None:
@@ -447,7 +473,7 @@ def test_other_errors_beside_a_compiled_network_stay_what_they_are(
         raise error
 
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
-    monkeypatch.setattr("train.loop.train_step.batch_loss", fail)
+    monkeypatch.setattr("train.loop.train_fold.batch_loss", fail)
     with pytest.raises(type(error)) as caught:
         fit(cache, "--folds", "0", "--training.compile", "true")
     assert caught.value is error

@@ -117,7 +117,7 @@ def test_an_interrupt_in_the_first_epoch_loses_no_more_than_it(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("train.loop.train_step.batch_loss", interrupt)
+        patch.setattr("train.loop.train_fold.batch_loss", interrupt)
         fit(cache, *STATEFUL.split())
     assert load_checkpoint(get_run_dir(cache) / "fold0" / "last.pt").epoch == 0
     fit(cache, *STATEFUL.split(), "--resume")
@@ -215,6 +215,18 @@ def test_going_back_to_the_recipe_of_a_run_finds_it(
     assert (get_run_dir(cache).with_name("recipe-1") / "fold0" / "best.pt").exists()
     aside = files_of(get_run_dir(cache).with_name("recipe-2"))
     assert sorted(aside.values()) == sorted(before.values())
+
+
+def test_a_first_run_with_restart_goes_on_by_the_same_command(
+    cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_while_anew(cache, monkeypatch, "--restart")
+    (trained,) = get_run_dir(cache).parent.rglob("fold0/last.pt")
+    content = trained.read_bytes()
+    fit(cache, "--restart")
+    assert "trained anew" not in capsys.readouterr().out, "there were no networks"
+    assert (get_run_dir(cache) / "fold0" / "last.pt").read_bytes() == content
+    assert not get_run_dir(cache).with_name(".recipe.new").exists()
 
 
 def test_one_fold_trained_anew_leaves_the_others(cache: Path) -> None:

@@ -12,7 +12,7 @@ from scipy.special import softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics.pairwise import euclidean_distances
-from sklearn.neighbors import NearestCentroid, NearestNeighbors
+from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
 Key = TypeVar("Key")
@@ -32,12 +32,12 @@ def standardise(x: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def nearest_centroid(x: np.ndarray, multi_hot: np.ndarray, x_test: np.ndarray) -> np.ndarray:
     """Scores by the distance to the mean of each label's clips; a label without clips scores 0."""
-    rows, labels = np.nonzero(multi_hot)
-    if len(np.unique(labels)) < 2:
-        return np.tile(multi_hot.any(axis=0).astype(float), (len(x_test), 1))
-    model = NearestCentroid().fit(x[rows], labels)
-    scores = np.zeros((len(x_test), multi_hot.shape[1]))
-    scores[:, model.classes_] = softmax(-euclidean_distances(x_test, model.centroids_), axis=1)
+    n_clips = multi_hot.sum(axis=0)
+    labels, scores = np.flatnonzero(n_clips), np.zeros((len(x_test), multi_hot.shape[1]))
+    if len(labels):
+        # Not scikit-learn's NearestCentroid, which refuses clips that are all alike, as silent ones are.
+        centroids = multi_hot.T[labels] @ x / n_clips[labels, None]
+        scores[:, labels] = softmax(-euclidean_distances(x_test, centroids), axis=1)
     return scores
 
 

@@ -110,8 +110,9 @@ def load_frame_bank(
 ) -> FrameBank:
     """Read the frames of `clips`, in that order and without those that the store lacks: onto the device if they fit in
     `device_bytes`, else into host memory if they fit in `host_bytes`, else map the file, to be read in extents. The
-    last two are logged. By default the bytes are shares of the free memory. Where they fit in host memory, `shared`
-    maps the file, so that parallel processes hold one copy. Raises UserError if the store holds none of the clips.
+    last two are logged, unless 0 bytes ask for them. By default the bytes are shares of the free memory. Where frames
+    fit in host memory, `shared` maps the file, so that parallel processes hold one copy. Raises UserError if the store
+    holds none of the clips.
     """
     device = torch.device(device)
     with open_store(store_path, features) as store:
@@ -174,12 +175,13 @@ def _choose_storage_device(
         return device
     size = f"{n_bytes / 1e9:.3g} GB of frames"
     if n_bytes <= host_bytes:
-        if device != host:
+        if device != host and device_bytes:
             get_logger().info(f"{size} pass the {device_bytes / 1e9:.3g} GB for them on {device}: kept in host memory")
         return host
-    get_logger().info(
-        f"{size} pass the {host_bytes / 1e9:.3g} GB for them in host memory: read from the file in extents"
-    )
+    if host_bytes:
+        get_logger().info(
+            f"{size} pass the {host_bytes / 1e9:.3g} GB for them in host memory: read from the file in extents"
+        )
     return None
 
 

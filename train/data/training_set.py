@@ -95,9 +95,14 @@ class TrainingSet:
             + (self.events.content_of(rows) if self.events else b"")
         )
 
+    def curated_rows(self) -> np.ndarray:
+        """Rows with checked labels, on which networks are scored."""
+        return np.flatnonzero(~self.noisy.numpy())
+
     def validation_rows(self, fold: int) -> np.ndarray:
         """Rows that score the networks of `fold`: its curated clips. Raises UserError where none is left."""
-        rows = np.flatnonzero((self.folds == fold) & self.kept & ~self.noisy.numpy())
+        rows = self.curated_rows()
+        rows = rows[self.folds[rows] == fold]
         if not len(rows):
             raise UserError(f"fold {fold} has no curated clip left to be scored on: see failed.csv and the corrections")
         return rows
@@ -162,8 +167,7 @@ def parse_folds(requested: str, available_folds: Sequence[int]) -> list[int]:
 
 def _check_single_label(training_set: TrainingSet, recipe: Recipe) -> None:
     """Raise UserError where loss or metric ask for one label a clip and the clips, or crops of them, have more."""
-    curated = training_set.targets[~training_set.noisy & torch.from_numpy(training_set.kept)]
-    if is_single_label(curated) and not training_set.events:
+    if is_single_label(training_set.targets[training_set.curated_rows()]) and not training_set.events:
         return
     if recipe.training.metric == "accuracy":
         raise UserError("training.metric = accuracy: needs exactly one label a clip; use lwlrap or map")

@@ -111,19 +111,14 @@ def write_tables(
     with atomic_write(run_dir / "per_label.csv") as temporary:
         per_label = metrics.per_label_table(truth, held_out_scores, held_out_scores >= 0.5, labels)
         per_label.to_csv(temporary, float_format="%.4f")
-    if is_single_label(truth):
-        write_confusion(run_dir / "confusion.csv", labels, truth, held_out_scores)
+    if is_single_label(truth):  # a row a label, a column a label that scores highest
+        counts = zip(labels, metrics.confusion_matrix(truth, held_out_scores).tolist(), strict=True)
+        write_table(run_dir / "confusion.csv", ["label", *labels], ([label, *row] for label, row in counts))
     return [
         f"{run_paths.oof_csv}: {len(scores)} clips, each scored by networks that were not trained on its fold",
         f"{run_dir / 'label_issues.csv'}: {len(label_issues)} clips with possible label errors",
         f"{run_dir / 'per_label.csv'}: metrics of each label",
     ]
-
-
-def write_confusion(path: Path, labels: Sequence[str], truth: Tensor, scores: Tensor) -> None:
-    """Write how many clips of each label (a row) score highest on each label (a column)."""
-    counts = metrics.confusion_matrix(truth, scores).tolist()
-    write_table(path, ["label", *labels], ([label, *row] for label, row in zip(labels, counts, strict=True)))
 
 
 def find_label_issues(

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 import pandas as pd
@@ -38,7 +37,8 @@ def read_logs(run_dir: Path) -> dict[str, pd.DataFrame]:
     logs = {}
     for path in sorted(run_dir.glob(f"fold*/{LOG_NAME}")):
         try:
-            logs[path.parent.name] = read_table(path, ["epoch"]).apply(pd.to_numeric)
+            # A score of clips without labels is nan, which to_numeric refuses.
+            logs[path.parent.name] = read_table(path, ["epoch"]).replace("nan", "").apply(pd.to_numeric)
         except ValueError as error:
             raise UserError(f"{path} holds a value that is no number ({error}): put it back as it was") from None
     return logs
@@ -54,9 +54,9 @@ def describe_epoch_choice(run_dir: Path, metric: str) -> list[str]:
 
     The latter is what many publications report: the mean over networks of each one's best epoch by its own fold.
     """
-    logs = [read_table(path, ["epoch", "lwlrap"]) for path in sorted(run_dir.glob(f"fold*/{LOG_NAME}"))]
+    logs = [log for log in read_logs(run_dir).values() if "lwlrap" in log]  # others have had no validation yet
     names = [name for name in ("accuracy", "lwlrap") if logs and all(name in log for log in logs)]
-    means = [f"{name} {fmean(pd.to_numeric(log[name], errors='coerce').max() for log in logs):.4f}" for name in names]
+    means = [f"{name} {pd.Series([log[name].max() for log in logs]).mean():.4f}" for name in names]
     too_high = "chosen by the clips it is scored on, so too high"
     lines = [f"best epoch by this fold, as others report it: {', '.join(means)} ({too_high})"] if means else []
     return lines if metric == "last" else [f"training.metric = {metric}: each network's epoch was {too_high}", *lines]

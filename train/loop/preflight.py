@@ -74,7 +74,8 @@ def choose_folder(
 ) -> tuple[RunPaths, bool | None]:
     """Where the networks are trained, and whether all are there; None where they are trained anew.
 
-    That is the run's own folder, or where it has networks that are not to go on, one beside it (paths_beside).
+    That is the run's own folder, or with `restart`, and where it has networks that are not to go on, one beside it
+    (paths_beside).
     Raises UserError where `resume` asks for what cannot go on.
     """
     beside, obstacle = paths_beside(run_paths), UserError("--restart")
@@ -89,10 +90,10 @@ def choose_folder(
             if resume and paths is run_paths:
                 raise
     if find_best_checkpoints(beside.run_dir):
-        print(f"what was trained anew of run {run_paths.run} is now run {set_aside(beside.run_dir, run_paths.run)}")
+        set_aside(beside.run_dir, run_paths.run, f"what was trained anew of run {run_paths.run}")
     shutil.rmtree(beside.run_dir, ignore_errors=True)
-    if not find_best_checkpoints(run_paths.run_dir):
-        return run_paths, None
-    reason = str(obstacle).removeprefix("--resume: ").partition("; ")[0]
-    print(f"run {run_paths.run} is trained anew ({reason}); its networks stay until the new ones are whole")
-    return beside, None
+    if find_best_checkpoints(run_paths.run_dir):
+        reason = str(obstacle).removeprefix("--resume: ").partition("; ")[0]
+        print(f"run {run_paths.run} is trained anew ({reason}); its networks stay until the new ones are whole")
+        return beside, None
+    return beside if restart else run_paths, None  # beside, so that --restart goes on where it was interrupted

@@ -10,23 +10,22 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-from core.device import peak_memory_mb, raise_compile_error
+from core.device import autocast_context, peak_memory_mb, raise_compile_error
 from core.errors import UserError, is_out_of_memory
-from recipe import as_dict
+from recipe import Training, as_dict
+from train.data.batches import Batch
 from train.data.random_streams import seed_torch
 from train.evaluate.held_out import count_scored, score_rows, scored_truth
 from train.evaluate.metrics import compute_metrics
 from train.evaluate.window_scorer import NonFiniteScores
 from train.loop.epoch_log import EpochLog
 from train.loop.fold_job import FoldJob
-from train.loop.losses import validation_loss
+from train.loop.losses import batch_loss, validation_loss
 from train.loop.optimizer import start_stage
 from train.loop.train_state import TrainState, create_train_state
-from train.loop.train_step import train_step
 from train.networks.factory import AudioNetwork
 from train.networks.weight_files import WeightFileError, check_finite
-from train.runs.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from train.runs.versions import list_versions
+from train.runs.checkpoint import Checkpoint, list_versions, load_checkpoint, save_checkpoint
 
 MIN_LOSS_SCALE = 2.0**-10
 """Of float16's loss, which begins at 2**16 and is halved after each step that is skipped."""
@@ -122,6 +121,25 @@ def train_epoch(job: FoldJob, train_state: TrainState, compiled_network: nn.Modu
     }
 
 
+def train_step(train_state: TrainState, network: nn.Module, batch: Batch, training: Training) -> Tensor:
+    """Take a step by `network`, the train state's own or one made of it; the loss, on the device.
+
+    A GradScaler skips a step whose gradients are not finite, without a word to the host.
+    """
+    scaler, optimizer = train_state.scaler, train_state.optimizer
+    torch.backends.cudnn.benchmark = True  # of crops of one size; prediction may have turned it off
+    with autocast_context(batch.x.device, training.precision):
+        loss = batch_loss(network(batch.x), batch.y, batch.noisy, training)
+    scaler.scale(loss).backward()
+    if training.clip_gradient:
+        scaler.unscale_(optimizer)
+        nn.utils.clip_grad_norm_(train_state.network.parameters(), training.clip_gradient)
+    scaler.step(optimizer)
+    scaler.update()
+    optimizer.zero_grad()
+    return loss.detach()
+
+
 def mean_loss(losses: Tensor, learning_rates: Sequence[float], epoch: int) -> float:
     """The epoch's mean loss. Raises UserError with the step and its learning rate where one is not finite."""
     finite = losses.isfinite()
@@ -168,7 +186,9 @@ def save_epoch(job: FoldJob, train_state: TrainState, row: dict[str, float], log
     Only the first rank writes.
     """
     metric, is_validated = job.recipe.training.metric, "val_loss" in row
-    score = float(train_state.epoch) if metric == "last" else row.get(metric, -math.inf)
+    score = float(train_state.epoch) if metric == "last" else row.get(metric, math.nan)
+    if math.isnan(score):  # an epoch without validation, or a fold whose clips have no label for the metric
+        score = -math.inf
     if isinstance(train_state.schedule, ReduceLROnPlateau) and is_validated:
         train_state.schedule.step(row["lwlrap"] if metric == "last" else score)
     is_best = score >= train_state.best_score

@@ -144,7 +144,7 @@ def load_pretrained_weights(network: AudioNetwork, labels: list[str], path: Path
     if expected != transferred.keys() or any(own[name].shape != value.shape for name, value in transferred.items()):
         raise UserError(
             f"training.start_from = {path}: its network ({get_section(other.recipe, 'network').get('name')}) is "
-            "another build"
+            "another build: give section network as its recipe has it"
         )
     network.load_state_dict(transferred, strict=False)
     return f"starting from {path}" + ("" if same_labels else "; its labels are others, so the head is new")

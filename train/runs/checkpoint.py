@@ -1,6 +1,9 @@
 """A network on disk: its weights and all that is needed to use it."""
 
+import platform
 from dataclasses import dataclass, field, fields
+from functools import cache
+from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,8 @@ from train.networks.weight_files import WeightFileError, check_finite, read_torc
 from train.runs.seen_clips import NO_CLIPS, NO_FRAMES
 
 FORMAT = 2
+PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn")
+"""Packages whose versions a checkpoint records."""
 
 
 @with_config(ConfigDict(arbitrary_types_allowed=True, extra="forbid"))
@@ -51,6 +56,13 @@ class Checkpoint:
 _CHECKPOINT, _RECIPE = TypeAdapter(Checkpoint), TypeAdapter(Recipe)
 
 
+@cache
+def list_versions(device: torch.device) -> dict[str, str]:
+    """Versions of Python and PACKAGES, and what `device` is, by name."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+    return {"Python": platform.python_version(), **{each: version(each) for each in PACKAGES}, "device": name}
+
+
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint whole or not at all."""
     buffer = BytesIO()  # given a path, torch raises a RuntimeError where the disk is full
@@ -66,11 +78,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     try:
         values = read_torch_file(path, checked=True)
-        version = values.get("format") if isinstance(values, dict) else None
-        if not isinstance(version, int):
+        file_format = values.get("format") if isinstance(values, dict) else None
+        if not isinstance(file_format, int):
             raise WeightFileError("it holds something else")
-        if version != FORMAT:
-            raise UserError(f"{path} has format {version}, this version reads {FORMAT}: train it again")
+        if file_format != FORMAT:
+            raise UserError(f"{path} has format {file_format}, this version reads {FORMAT}: train it again")
         checkpoint = _CHECKPOINT.validate_python(values)
         size = sum(tensor.nbytes for tensor in checkpoint.network.values())
         if size > path.stat().st_size:  # views larger than what is stored

@@ -70,10 +70,10 @@ def paths_beside(run_paths: RunPaths) -> RunPaths:
     return replace(run_paths, run=f".{run_paths.run}.new")
 
 
-def set_aside(run_dir: Path, run: str) -> str:
-    """Rename a folder to the first free of `<run>-1`, `<run>-2`, …; its name."""
+def set_aside(run_dir: Path, run: str, what: str) -> None:
+    """Rename a folder to the first free of `<run>-1`, `<run>-2`, …, and print that this is now the name of `what`."""
     names = (run_dir.with_name(f"{run}-{number}") for number in itertools.count(1))
-    return run_dir.rename(next(name for name in names if not name.exists())).name
+    print(f"{what} is now run {run_dir.rename(next(name for name in names if not name.exists())).name}")
 
 
 def start_run(run_paths: RunPaths, recipe: Recipe, *, finished: bool, folds: Sequence[int] | None) -> None:
@@ -85,9 +85,7 @@ def start_run(run_paths: RunPaths, recipe: Recipe, *, finished: bool, folds: Seq
     run_dir = run_paths.run_dir
     differing_keys = describe_recipe_change(run_dir, recipe)
     if differing_keys and any(run_dir.glob("fold*")):
-        print(
-            f"run {run_paths.run} was trained with {differing_keys}: it is now run {set_aside(run_dir, run_dir.name)}"
-        )
+        set_aside(run_dir, run_dir.name, f"run {run_paths.run} was trained with {differing_keys}: it")
     for folder in (run_dir, *run_dir.glob("fold*")):
         remove_temporary_files(folder)
     fitted = () if finished else FITTED_PARAMS_NAMES
@@ -106,25 +104,22 @@ def replace_run(run_paths: RunPaths, recipe: Recipe, folds: Sequence[int]) -> No
     Of one of the same recipe, networks of `folds` that were not trained anew stay.
     """
     run_dir, new_dir = run_paths.run_dir, paths_beside(run_paths).run_dir
+    old_dir = new_dir.with_suffix(".old")
+    shutil.rmtree(old_dir, ignore_errors=True)  # of a command that was killed here
     try:
         differing_keys = describe_recipe_change(run_dir, recipe)
     except UserError:
         differing_keys = "a recipe that cannot be read now"
-    if differing_keys:
-        kept_as = set_aside(run_dir, run_dir.name)
-        print(f"run {run_paths.run} was trained with {differing_keys}: it is now run {kept_as}")
+    if differing_keys and any(run_dir.glob("fold*")):
+        set_aside(run_dir, run_dir.name, f"run {run_paths.run} was trained with {differing_keys}: it")
     elif run_dir.exists():
         _remove_other_folds(run_paths, folds)
         for path in list(run_dir.iterdir()):
             if not (new_dir / path.name).exists() and re.match(r"fold\d|lr\.", path.name):
                 path.rename(new_dir / path.name)
-        old_dir = new_dir.with_suffix(".old")
-        shutil.rmtree(old_dir, ignore_errors=True)  # of a command that was killed here
         run_dir.rename(old_dir)
-        new_dir.rename(run_dir)
-        shutil.rmtree(old_dir)
-        return
     new_dir.rename(run_dir)
+    shutil.rmtree(old_dir, ignore_errors=True)
 
 
 def _remove_other_folds(run_paths: RunPaths, folds: Sequence[int]) -> None:
@@ -166,6 +161,6 @@ def describe_differing_keys(
     for section in sections:
         theirs = get_section(other, section)
         for key, value in ours[section].items():
-            if theirs.get(key) != (list(value) if isinstance(value, tuple) else value):
+            if theirs.get(key) != value:
                 changed.append(f"{section}.{key} = {theirs.get(key)!s:.80}")
     return ", ".join(changed)

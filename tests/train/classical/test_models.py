@@ -57,6 +57,17 @@ def test_a_label_no_clip_has_scores_nothing(name: str) -> None:
     assert (scores[:, :4] > 0).any()
 
 
+def test_clips_that_are_all_alike_have_scores_too() -> None:
+    for multi_hot in (MULTI_HOT, np.ones((60, 2), np.float32), np.zeros((60, 2), np.float32)):
+        labels = multi_hot.shape[1]
+        for name, expected in (
+            ("nearest centroid", multi_hot.any() / labels),
+            ("logistic regression", multi_hot.mean()),
+        ):
+            scores = MODELS[name](np.zeros((60, 6)), multi_hot, np.zeros((5, 6)))
+            np.testing.assert_allclose(scores, np.full((5, labels), expected), atol=1e-6)
+
+
 def test_test_clips_are_standardised_by_training_clips() -> None:
     x_train, x_test = standardise(X_TRAIN, X_TRAIN + 1)
     np.testing.assert_allclose(x_train.mean(axis=0), 0, atol=1e-9)

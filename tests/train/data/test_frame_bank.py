@@ -90,7 +90,7 @@ def test_what_does_not_fit_is_read_from_the_file_and_gives_the_same_crops(
     in_memory = load_frame_bank(path, Features(), ["d", "a", "c"], "cpu")
     assert not in_memory.offloaded
     assert capsys.readouterr().err == ""
-    mapped = load_frame_bank(path, Features(), ["d", "a", "c"], "cpu", device_bytes=0, host_bytes=0)
+    mapped = load_frame_bank(path, Features(), ["d", "a", "c"], "cpu", device_bytes=0, host_bytes=1)
     assert mapped.offloaded
     assert capsys.readouterr().err.count("\n") == 1
     torch.testing.assert_close(
@@ -143,6 +143,9 @@ def test_the_nearest_place_with_room_is_taken(tmp_path: Path, capsys: pytest.Cap
     assert file.offloaded
     assert "read from the file" in capsys.readouterr().err
     assert (fits.from_file, host.from_file, file.from_file) == (False, False, True)
+    asked_for = load_frame_bank(path, Features(), ["a"], "meta", device_bytes=0, host_bytes=0)
+    assert asked_for.from_file
+    assert capsys.readouterr().err == "", "no frames pass a limit that is none"
 
 
 @pytest.mark.parametrize(("host_bytes", "from_file"), [(10_000, False), (500, True)])

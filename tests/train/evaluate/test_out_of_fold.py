@@ -14,7 +14,7 @@ from recipe.cli import parse_command
 from tests.train.factories import OPTIONS, fit, get_run_dir, write_training_dataset
 from tests.train.store_factories import make_training_set
 from train.evaluate.metrics import per_label_table
-from train.evaluate.out_of_fold import find_label_issues, metrics_row, write_confusion
+from train.evaluate.out_of_fold import find_label_issues, metrics_row
 from train.evaluate.score_table import read_scores
 
 
@@ -86,12 +86,3 @@ def test_each_label_has_its_metrics_and_an_absent_one_no_score() -> None:
     assert table["lwlrap"].round(4).tolist()[:2] == [0.8333, 1.0]
     assert table["average_precision"].round(4).tolist()[:2] == [1.0, 0.8333]
     assert table.loc["never", ["lwlrap", "average_precision"]].isna().all()
-
-
-def test_the_confusion_counts_clips_by_label_and_highest_score(tmp_path: Path) -> None:
-    truth = torch.eye(3)[[0, 0, 1, 1, 1]]
-    scores = torch.eye(3)[[0, 2, 1, 1, 0]]
-    write_confusion(tmp_path / "confusion.csv", TABLE_LABELS, truth, scores)
-    table = pd.read_csv(tmp_path / "confusion.csv", index_col="label")
-    assert table.columns.tolist() == table.index.tolist() == TABLE_LABELS
-    assert table.to_numpy().tolist() == [[1, 0, 1], [1, 2, 0], [0, 0, 0]]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from core.errors import UserError
-from train.loop.epoch_log import EpochLog, read_log, read_logs
+from train.loop.epoch_log import EpochLog, describe_epoch_choice, read_log, read_logs
 
 
 def test_a_row_an_epoch(tmp_path: Path) -> None:
@@ -55,6 +55,15 @@ def test_logs_are_read_as_numbers_by_network(tmp_path: Path) -> None:
     (tmp_path / "fold0" / "log.csv").write_text("epoch,lr\n1,low\n")
     with pytest.raises(UserError, match=r"fold0.log\.csv holds a value that is no number"):
         read_logs(tmp_path)
+
+
+def test_networks_without_a_validation_or_a_score_have_no_part_in_the_best_epochs(tmp_path: Path) -> None:
+    for network, scores in (("fold0", None), ("fold1", ["", "0.5", "0.25"]), ("fold2", ["", "nan", "nan"])):
+        with EpochLog(tmp_path / network) as log:
+            for epoch in range(3):
+                log.add({"epoch": epoch + 1} | ({"lwlrap": scores[epoch]} if scores else {}))
+    (line,) = describe_epoch_choice(tmp_path, "last")
+    assert "as others report it: lwlrap 0.5000 (" in line
 
 
 def test_without_tensorboard_the_message_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

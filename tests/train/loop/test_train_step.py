@@ -13,8 +13,8 @@ from recipe.cli import parse_command
 from tests.train.factories import OPTIONS, assert_same, fit, get_run_dir
 from train.data.training_set import load_training_set
 from train.loop.fold_job import FoldJob
+from train.loop.train_fold import train_step
 from train.loop.train_state import TrainState, create_train_state
-from train.loop.train_step import train_step
 from train.runs.checkpoint import load_checkpoint
 
 FLOAT16 = ("--folds", "0", "--training.precision", "float16")
@@ -101,6 +101,6 @@ def stop_in_epoch(epoch: int) -> Any:
 def test_gradients_that_are_never_finite_end_the_run_in_a_line(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny = functools.partial(torch.amp.GradScaler, init_scale=2.0**-9)
     monkeypatch.setattr(torch.amp, "GradScaler", tiny)
-    monkeypatch.setattr("train.loop.train_step.batch_loss", lambda logits, *_: (logits.sum() * 0).sqrt())
+    monkeypatch.setattr("train.loop.train_fold.batch_loss", lambda logits, *_: (logits.sum() * 0).sqrt())
     with pytest.raises(UserError, match=r"^the gradients were not finite again and again in epoch 1: lower .*float32$"):
         fit(cache, *FLOAT16)
