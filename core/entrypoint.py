@@ -43,7 +43,7 @@ from core.errors import UserError, is_out_of_memory
 MAX_OPEN_FILES = 1 << 16
 OUT_OF_MEMORY_ADVICE = "end what else fills it, or try fewer --jobs, smaller batches, shorter crops and windows"
 RESUME_ADVICE = "what was finished is kept, run the same command again to go on"
-RESTART_ADVICE = "nothing is kept, the same command begins anew"
+RESTART_ADVICE = "run the same command again, which begins anew"
 
 
 def exit_with_error(message: str, status: int = 2) -> NoReturn:
@@ -124,10 +124,10 @@ def use_utf8() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def run_script(main: Callable[[], int | None], resume_advice: str = RESUME_ADVICE) -> NoReturn:
+def run_script(main: Callable[[], int | None], resume_advice: str = RESTART_ADVICE) -> NoReturn:
     """Run a script's `main`; UserError, a full disk and full memory become one line and exit 2.
 
-    Ctrl-C and SIGTERM become one line, and exit as in a shell: 130 and 143. `resume_advice` says what is kept.
+    Ctrl-C and SIGTERM become one line, and exit as in a shell: 130 and 143. `resume_advice` says how to go on.
     """
     use_utf8()
     try:

@@ -1,6 +1,6 @@
 """SCRIPT make calibrate: a run's temperatures, fitted on its out-of-fold scores and on unlabelled test clips."""
 
-from core.entrypoint import RESTART_ADVICE, run_script
+from core.entrypoint import run_script
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -140,4 +140,4 @@ def format_bins(metrics: Mapping[str, dict[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    run_script(main, RESTART_ADVICE)
+    run_script(main)

@@ -1,10 +1,10 @@
 """SCRIPT make embed: the embeddings of windows, for the clips of a dataset or for any recordings."""
 
-from core.entrypoint import RESTART_ADVICE, log_warning, run_script
+from core.entrypoint import log_warning, run_script
 
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +25,7 @@ from predict.inference.recordings import find_input_files, score_recording
 from predict.inference.run_loader import TrainedRun, load_run, warn_if_unfinished
 from predict.inference.score_cache import RecordingScores
 from predict.inference.tagger import ClipPrediction, Tagger
-from predict.output.embeddings import write_embeddings
+from predict.output.embeddings import read_provenance, write_embeddings
 from predict.output.provenance import hash_dataset_frames, source_name
 from preprocess.audio.blocks import DecodeError
 from preprocess.audio.isolated import ErrorTally, decoder_limits
@@ -72,6 +72,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "prediction": {key: getattr(prediction, key) for key in ("window_seconds", "hop_seconds", "mode")},
     }
     folder = run_paths.input_dir(Path(options.input)) if options.input else run_paths.submission_dir
+    with suppress(UserError):  # there are none, or damaged ones
+        if (other := read_provenance(folder / EMBEDDINGS_NAME).get("source")) != provenance["source"]:
+            log_warning(f"{folder / EMBEDDINGS_NAME} is of {other}, and is replaced")
     embed = embed_input if options.input else embed_dataset
     with (
         replace_files(folder, EMBEDDING_NAMES) as new,
@@ -166,4 +169,4 @@ def in_order(results: Iterable[tuple[str, Result]], clips: Sequence[str]) -> Ite
 
 
 if __name__ == "__main__":
-    run_script(main, RESTART_ADVICE)
+    run_script(main)

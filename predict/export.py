@@ -1,6 +1,6 @@
 """SCRIPT make export: a folder to hand on, with weights, ONNX, recipe, labels, fitted parameters, a model card."""
 
-from core.entrypoint import RESTART_ADVICE, log_warning, run_script
+from core.entrypoint import log_warning, run_script
 
 import json
 import os
@@ -137,4 +137,4 @@ def oof_metrics(run_paths: RunPaths, clips: CorrectedClips) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    run_script(main, RESTART_ADVICE)
+    run_script(main)

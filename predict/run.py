@@ -249,4 +249,4 @@ def warn_if_stale_exports(requested: Collection[str], folder: Path, clips: Colle
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, "what was finished of INPUT= is kept, run the same command again to go on")

@@ -1,6 +1,6 @@
 """SCRIPT make tune: thresholds of a run, tuned on its out-of-fold scores."""
 
-from core.entrypoint import RESTART_ADVICE, log_warning, run_script
+from core.entrypoint import log_warning, run_script
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -98,4 +98,4 @@ def pool_at_thresholds(oof: OofPredictions, prediction: Prediction) -> ScoresAtT
 
 
 if __name__ == "__main__":
-    run_script(main, RESTART_ADVICE)
+    run_script(main)

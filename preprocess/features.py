@@ -1,6 +1,6 @@
 """SCRIPT  make features: recordings → clips.csv, labels.csv and features.h5. Only what is missing is computed."""
 
-from core.entrypoint import get_logger, run_script
+from core.entrypoint import RESUME_ADVICE, get_logger, run_script
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,4 +58,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, RESUME_ADVICE)

@@ -25,7 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options = parser.parse_args(arguments)
     except ArgumentError as error:
         raise UserError(f"{error}; see --help") from None
-    names = options.datasets or sorted({path.parents[2].name for path in options.cache.glob("*/runs/*/recipe.yaml")})
+    names = options.datasets or sorted(
+        {path.parents[2].name for path in options.cache.glob("*/runs/[!.]*/recipe.yaml")}
+    )
     if not names:
         raise UserError(f"{options.cache} has no runs: run make train first, or name another --cache")
     datasets = {name: read_runs(options.cache / name) for name in names}

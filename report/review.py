@@ -10,7 +10,7 @@ from typing import Literal, get_args
 import numpy as np
 import pandas as pd
 from jsonargparse import ArgumentParser
-from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveFloat, PositiveInt
+from jsonargparse.typing import ClosedUnitInterval, NonNegativeInt, PositiveInt
 
 from core.errors import UserError
 from core.file_lock import file_lock
@@ -28,6 +28,7 @@ from train.evaluate.score_table import read_scores
 
 FOLDER_NAME = "review"
 """Beside a prediction's CSVs."""
+MAX_CLIP_S = 3600.0
 PLACE = ["clip", "start_s", "end_s"]
 
 
@@ -37,7 +38,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--choose", choices=list(get_args(clip_choice.Choice)), default="spread", help="Which of them.")
     parser.add_argument("--labels", nargs="+", type=str, help="Labels to review; by default all.")
     parser.add_argument("--min_score", type=ClosedUnitInterval, default=0.1, help="Lowest score of a detection.")
-    parser.add_argument("--seconds", type=PositiveFloat | None, help="Length of clips; by default a window's.")
+    parser.add_argument("--seconds", type=float | None, help="Length of clips; by default a window's.")
     parser.add_argument("--format", type=Literal["flac", "wav"], default="flac", help="Of the clips.")
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="Seed of the draws.")
     parser.add_argument(
@@ -53,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options, n_jobs = command.options, resolve_n_jobs(command.options.jobs)
     if not options.input:
         raise UserError("INPUT= is missing: name the recordings that make predict INPUT= has scored")
+    if options.seconds is not None and not 0 < options.seconds <= MAX_CLIP_S:
+        raise UserError(f"--seconds {options.seconds:g}: must be above 0, and at most {MAX_CLIP_S:g}")
     submission = submission_of_run(command.run_paths, options.input)
     labels, folder = read_scores(submission).labels, submission.parent / FOLDER_NAME
     if unknown := sorted(set(options.labels or ()) - set(labels)):
@@ -98,7 +101,8 @@ def add_new_clips(
     chosen = clip_choice.choose_detections(wanted, options.choose, options.clips, options.seed)
     others = clip_choice.find_other_labels(chosen, detections, decided_from(command, labels))
     new = clips_table.add_clips(clips, chosen, others, options.format)
-    seconds = options.seconds or float((chosen["window_end_s"] - chosen["window_start_s"]).max() if len(chosen) else 1)
+    longest_s = (chosen["window_end_s"] - chosen["window_start_s"]).max() if len(chosen) else 1
+    seconds = float(options.seconds or longest_s)
     recordings = find_input_files(Path(options.input)) if len(new) else {}
     if absent := sorted(set(new["recording"]) - set(recordings)):
         raise UserError(f"{options.input} does not hold {absent[0]!r}, which was predicted: run make predict again")

@@ -1,6 +1,6 @@
 """SCRIPT: render the demo's instrument set, in the layout of IRMAS, from notes and a General MIDI soundfont."""
 
-from core.entrypoint import run_script
+from core.entrypoint import RESUME_ADVICE, run_script
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,4 +29,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, RESUME_ADVICE)

@@ -1,6 +1,6 @@
 """SCRIPT make notes: notes and chords from MIDI keys and a General MIDI soundfont, each file named by what sounds."""
 
-from core.entrypoint import run_script
+from core.entrypoint import RESUME_ADVICE, run_script
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,4 +35,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main)
+    run_script(main, RESUME_ADVICE)

@@ -31,8 +31,12 @@ STEPS = {
     "rendering": "synth.render_demo --folder {root}/sound",
 }
 """Recordings named hangs do so in their decoders; the others work for long."""
-RESUME_TRAINING = "the same command goes on after the last whole epoch"
-ADVICE = {"train": RESUME_TRAINING, "embed": RESTART_ADVICE}
+ADVICE = {
+    "train": "the same command goes on after the last whole epoch",
+    "predict": "what was finished of INPUT= is kept, run the same command again to go on",
+    "rendering": RESUME_ADVICE,
+}
+"""Of steps that keep what was finished."""
 Start = Callable[[str], tuple[subprocess.Popen[str], Callable[[], object]]]
 
 
@@ -87,7 +91,7 @@ def test_a_step_that_is_stopped_amid_its_work_leaves_no_process(
     assert children
     send = os.killpg if how == signal.SIGINT else os.kill  # as a terminal does, and as kill
     send(process.pid, how)
-    check_interrupted(process, how, ADVICE.get(step, RESUME_ADVICE))
+    check_interrupted(process, how, ADVICE.get(step, RESTART_ADVICE))
     assert all_ended(children)
     for checkpoint in predicted.rglob(f"{tmp_path.name}/fold*/last.pt"):
         assert load_checkpoint(checkpoint).resume is not None
@@ -102,6 +106,6 @@ def test_networks_side_by_side_that_are_stopped_while_they_start_do_not_train_on
     wait_while_running(process, lambda: sandboxes_of(process))
     children = sandboxes_of(process)
     os.kill(process.pid, how)
-    check_interrupted(process, how, RESUME_TRAINING)
+    check_interrupted(process, how, ADVICE["train"])
     assert all_ended(children)
     assert not list(predicted.rglob(f"{tmp_path.name}/fold*/*"))

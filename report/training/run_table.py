@@ -45,7 +45,7 @@ class RunSummary:
 
 def read_runs(dataset_dir: Path) -> list[RunSummary]:
     """The runs of a dataset, by name."""
-    names = sorted(path.parent.name for path in (dataset_dir / "runs").glob(f"*/{RECIPE_NAME}"))
+    names = sorted(path.parent.name for path in (dataset_dir / "runs").glob(f"[!.]*/{RECIPE_NAME}"))
     return [_read_run(RunPaths(dataset_dir.parent, Path(), dataset_dir.name, name)) for name in names]
 
 

@@ -164,7 +164,9 @@ def test_what_cannot_be_compared_ends_in_one_line(tiny_run: TinyRun, tmp_path: P
         similar.main([*tiny_run.arguments, *to])
 
 
-def test_embeddings_of_other_recordings_or_damaged_ones_are_refused(tiny_run: TinyRun, tmp_path: Path) -> None:
+def test_embeddings_of_other_recordings_or_damaged_ones_are_refused(
+    tiny_run: TinyRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for number, folder in enumerate((tmp_path / "one" / "field", tmp_path / "two" / "field")):
         folder.mkdir(parents=True)
         soundfile.write(folder / "a.wav", np.random.default_rng(number).uniform(-0.1, 0.1, 8_000), 8_000)
@@ -176,3 +178,8 @@ def test_embeddings_of_other_recordings_or_damaged_ones_are_refused(tiny_run: Ti
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(UserError, match=r"is no table of embeddings .*: run make embed again"):
         similar.main(arguments)
+    assert "replaced" not in capsys.readouterr().err
+    embed.main([*tiny_run.arguments, "--input", str(folder.parents[1] / "one" / "field")])
+    assert "replaced" not in capsys.readouterr().err, "a damaged one"
+    embed.main([*tiny_run.arguments, "--input", str(folder)])
+    assert f"{path} is of {tmp_path}/one/field, and is replaced" in capsys.readouterr().err

@@ -177,7 +177,7 @@ def test_ctrl_c_ends_the_command_though_decoders_hang(
     assert process.stderr
     printed = next(line for line in process.stderr if line.startswith("earmark: "))
     assert time.monotonic() - began < MAX_END_S
-    assert printed.startswith("earmark: interrupted; what was finished is kept")
+    assert printed.startswith("earmark: interrupted; what was finished of INPUT= is kept")
     assert "Traceback" not in process.communicate(timeout=30)[1]
     assert process.returncode != 0
     assert not any(map(is_running, children))

@@ -53,6 +53,7 @@ RIGHT, HALF = [0.9, 0.1, 0.8, 0.2, 0.0], [0.9, 0.1, 0.3, 0.7, 0.0]
 def test_scores_are_those_of_curated_clips_by_fold(tmp_path: Path) -> None:
     dataset = make_dataset(tmp_path)
     make_run(dataset, "half", HALF)
+    make_run(dataset, ".half.new", HALF)  # of a run that is trained anew
     (run,) = read_runs(dataset)
     assert run.fold_metrics["accuracy"].to_dict() == {"0": 1.0, "1": 0.0, "all": 0.5}
     assert run.fold_metrics["lwlrap"].to_dict() == {"0": 1.0, "1": 0.5, "all": 0.75}

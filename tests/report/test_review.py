@@ -254,6 +254,8 @@ def test_what_cannot_be_reviewed_is_told(reviewed: tuple[TinyRun, Path, list[str
         ([*tiny_run.arguments, "--input", str(tmp_path)], "run make predict first"),
         ([*arguments, "--labels", "cat"], "--labels names 'cat'"),
         ([*arguments, "--min_score", "1"], "lower --min_score"),
+        ([*arguments, "--seconds", ".inf"], "--seconds inf: must be above 0, and at most 3600"),
+        ([*arguments, "--seconds", "0"], "--seconds 0: must be above 0"),
     ]:
         with pytest.raises(UserError, match=message):
             review.main(wrong)
