@@ -39,7 +39,7 @@ def read(data: Data, folder: Path) -> RawDataset:
         clips = table[[name for name in OPTIONAL if name in table]].map(normalize_label)
         clips["labels"], note = join_label_cells(path, names, cells, data.labels or ())
         clips["path"] = [find_recording(place, name) for name in names]
-        clips["clip"] = [str(Path(recording).relative_to(folder)) for recording in clips["path"]]
+        clips["clip"] = [recording.removeprefix(f"{folder}/") for recording in clips["path"]]
         parts.append(clips.assign(split=split) if split else clips)
         notes += [note] if note else []
     return RawDataset(pd.concat(parts, ignore_index=True).fillna(""), notes=notes)
