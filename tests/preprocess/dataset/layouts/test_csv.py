@@ -93,6 +93,7 @@ def test_csv_beside_the_recordings(tmp_path: Path) -> None:
         ("fname,labels\na,\n", ["no clip is for training"]),
         ('fname,labels\na,x\nb, "y"\n', ["labels.csv, b", "stands in quotes", "no space"]),
         ('fname,labels\na,x\nb,"y\nz"\n', ["labels.csv, b", "line break"]),
+        ("fname,labels\na,x\nb,[None]\n", ["labels.csv, b", "labels [None] are no list of words"]),
     ],
 )
 def test_bad_csvs_are_refused(tmp_path: Path, table: str, words: list[str]) -> None:
@@ -130,6 +131,7 @@ def test_splits_as_other_datasets_name_them(tmp_path: Path) -> None:
         (["\"['rain' 'wind']\"", "['rain']", "rain"], "rain;wind", "are read as lists"),
         (['"[""rain, heavy"", ""wind""]"', "wind", "x"], "rain, heavy;wind", "are read as lists"),
         (['"[rain, wind]"', "[wind]", "[x]"], "rain;wind", "are read as lists"),
+        (["[{[rain]}]", "[wind]", "[x]"], "{[rain]}", "are read as lists"),
     ],
 )
 def test_labels_are_read_as_other_datasets_join_them(tmp_path: Path, cells: list[str], labels: str, note: str) -> None:
