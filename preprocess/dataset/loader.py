@@ -170,6 +170,10 @@ def _choose_folds(clips: pd.DataFrame, vocabulary: list[str], data: Data, n_fold
     if (clips["fold"] != "").any():
         return _parse_folds(_spread_unlabelled(clips))
     multi_hot, groups = to_multi_hot(clips["labels"], vocabulary), clips["group"].to_numpy()
+    if (n_groups := clips["group"].nunique()) < n_folds:
+        most = n_groups + data.folds - n_folds  # validation clips are one more fold
+        advice = f"set data.folds to {most} or less" if most > 1 else "folds need at least two groups"
+        raise UserError(f"data.folds = {data.folds}, but the training clips are of {n_groups} group(s): {advice}")
     noisy = (clips["label_quality"] != "curated").to_numpy()[:, None]
     targets = np.hstack([multi_hot * ~noisy, multi_hot * noisy])
     folds = assign_folds(targets, groups, n_folds, data.seed)

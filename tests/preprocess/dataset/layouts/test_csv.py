@@ -120,6 +120,27 @@ def test_splits_as_other_datasets_name_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("n_groups", "n_val", "advice"),
+    [
+        (3, 0, "3 group(s): set data.folds to 3 or less"),
+        (1, 0, "1 group(s): folds need at least two groups"),
+        (3, 1, "3 group(s): set data.folds to 4 or less"),
+        (1, 2, "1 group(s): set data.folds to 2 or less"),
+    ],
+)
+def test_fewer_groups_than_folds_say_the_number_that_works(
+    tmp_path: Path, n_groups: int, n_val: int, advice: str
+) -> None:
+    rows = [f"{number},{'xy'[number // 6]},{number % n_groups},train" for number in range(12)]
+    rows += [f"v{number},x,v{number},val" for number in range(n_val)]
+    write_files(tmp_path, {"labels.csv": "\n".join(["fname,labels,group,split", *rows]), "0": ""})
+    assert_refused("csv", tmp_path, f"data.folds = 5, but the training clips are of {advice}", folds=5)
+    if "set data.folds" in advice:
+        n_folds = n_groups + bool(n_val)
+        assert read("csv", tmp_path, folds=n_folds).table["fold"].nunique() == n_folds
+
+
+@pytest.mark.parametrize(
     ("cells", "labels", "note"),
     [
         (['"Bass_drum,Drum"', "Drum", "Rain"], "Bass_drum;Drum", "labels are joined by ','"),
