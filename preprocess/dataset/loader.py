@@ -38,7 +38,7 @@ READERS: dict[str, Callable[[Data, Path], RawDataset]] = {
 
 
 MAX_TEST_PARTS = 20
-"""The finest cut of a test share: a twentieth."""
+"""The finest cut of a test share: a twentieth of the clips."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _fill_defaults(clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def _cut_test_share(table: pd.DataFrame, vocabulary: list[str], data: Data) -> str:
-    """Give whole groups of curated clips split test, as near to `data.test_share` of them as groups allow; in words.
+    """Give whole groups of curated clips split test, `data.test_share` of them to the nearest part; in words.
 
     Noisy clips of these groups, and those without labels, are for nothing, and get split test too. Raises UserError
     where there are test clips.
@@ -144,11 +144,14 @@ def _cut_test_share(table: pd.DataFrame, vocabulary: list[str], data: Data) -> s
             f"data.test_share = {data.test_share:g}, but the dataset has test clips of its own: set it to 0"
         )
     curated = table[table["label_quality"] == "curated"]
-    n_parts = min(MAX_TEST_PARTS, curated["group"].nunique())
+    n_groups = curated["group"].nunique()
+    n_parts = min(MAX_TEST_PARTS, n_groups)
     n_test = round(data.test_share * n_parts)
     if not 0 < n_test < n_parts:
+        advice = f"set it to {1 / n_parts:.3g} to {1 - 1 / n_parts:.3g}" if n_parts > 1 else "set it to 0"
         raise UserError(
-            f"data.test_share = {data.test_share:g} of {n_parts} groups leaves none for testing or training"
+            f"data.test_share = {data.test_share:g}: the {n_groups} groups of curated clips are cut into {n_parts} "
+            f"parts, of which this leaves none for testing or training; {advice}"
         )
     parts = assign_folds(to_multi_hot(curated["labels"], vocabulary), curated["group"].to_numpy(), n_parts, data.seed)
     tested = table["group"].isin(curated.loc[parts < n_test, "group"])

@@ -72,7 +72,10 @@ def test_a_test_share_is_whole_groups_of_every_label(tmp_path: Path) -> None:
     assert dataset.notes == [f"{len(test)} of 120 clips are test clips (data.test_share)"]
     again = read("csv", tmp_path, test_share=0.25, folds=5).table
     assert again.loc[again["split"] == "test", "clip"].tolist() == test["clip"].tolist(), "whatever the folds"
-    assert_refused("csv", tmp_path, "data.test_share = 0.01", test_share=0.01)
+    for share in (0.02, 0.99):
+        words = f"data.test_share = {share}: the 60 groups of curated clips are cut into 20 parts", "0.05 to 0.95"
+        assert_refused("csv", tmp_path, *words, test_share=share)
+    assert (read("csv", tmp_path, test_share=0.05).table["split"] == "test").sum() == 6
 
 
 def test_a_test_share_is_for_datasets_without_test_clips(tmp_path: Path) -> None:
