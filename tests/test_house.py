@@ -224,7 +224,7 @@ def test_every_key_of_a_recipe_is_read_by_a_floor(key: str) -> None:
         (["--features.kind", "smell"], ["features.kind", "smell", "logmel"]),
         (["--run", "../else"], ["--run", "../else"]),
         (
-            "--features.kind cqt --features.n_bins 4096 --features.bins_per_octave 1".split(),
+            ["--features.kind", "cqt", "--features.n_bins", "4096", "--features.bins_per_octave", "1"],
             ["features.fmin_hz = 20: 4.1e+03 octaves of cqt", "do not fit"],
         ),
     ],

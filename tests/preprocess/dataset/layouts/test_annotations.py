@@ -39,7 +39,8 @@ def test_a_table_a_recording_beside_it_or_in_a_folder_of_its_own(tmp_path: Path)
 
 
 def test_tables_in_linked_folders_are_read_as_recordings_there_are(tmp_path: Path) -> None:
-    write_files(tmp_path, {"set/a.wav": "", "set/a.txt": "0\t1\twren\n", "more/b.wav": "", "more/b.txt": "0\t1\trobin\n"})
+    write_files(tmp_path / "set", {"a.wav": "", "a.txt": "0\t1\twren\n"})
+    write_files(tmp_path / "more", {"b.wav": "", "b.txt": "0\t1\trobin\n"})
     (tmp_path / "set" / "linked").symlink_to(tmp_path / "more")
     table = read("annotations", tmp_path / "set").table
     assert columns(table, "clip", "labels") == [("a.wav", "wren"), ("linked/b.wav", "robin")]
