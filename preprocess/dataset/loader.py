@@ -129,11 +129,12 @@ def _finish_dataset(raw: RawDataset, data: Data, folders: Sequence[Path]) -> Dat
 
 def _fill_defaults(clips: pd.DataFrame) -> pd.DataFrame:
     """The clips with every column, and defaults for unknown values; training clips without labels are negatives."""
-    table = val_as_fold(clips.reindex(columns=COLUMNS, fill_value=""))
+    table = clips.reindex(columns=COLUMNS, fill_value="")
     is_unlabelled = table["label_quality"] == UNLABELLED
     by_label = np.where((table["labels"] == "") & ~is_unlabelled, "test", "train")
     for column, default in (("group", table["clip"]), ("label_quality", "curated"), ("split", by_label)):
         table[column] = table[column].where(table[column] != "", default)
+    table = val_as_fold(table)
     is_negative = (table["labels"] == "") & (table["split"] == "train") & ~is_unlabelled
     table["labels"] = table["labels"].mask(is_negative, NEGATIVE)
     return table

@@ -23,10 +23,8 @@ def find_split_folders(names: Iterable[Path]) -> dict[str, str]:
 
 def val_as_fold(clips: pd.DataFrame) -> pd.DataFrame:
     """The clips with split train for val, and VAL_FOLD for their fold where the dataset has no folds of its own."""
-    if "split" not in clips:
-        return clips
     split = clips["split"].map(lambda name: SPLIT_NAMES.get(name.strip().lower(), name))
     is_val = (split == "val") & bool((split == "train").any())
     clips = clips.assign(split=split.mask(is_val, "train"))
-    has_folds = "fold" in clips and (clips["fold"] != "").any()
-    return clips if has_folds else clips.assign(fold=is_val.map({True: VAL_FOLD, False: ""}))
+    has_folds = (clips["fold"] != "").any()
+    return clips if has_folds else clips.assign(fold=clips["fold"].mask(is_val, VAL_FOLD))

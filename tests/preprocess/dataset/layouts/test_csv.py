@@ -110,8 +110,9 @@ def test_a_recording_that_is_missing_stays_but_not_if_all_are(tmp_path: Path) ->
     assert list(read("csv", write_files(tmp_path, {"b": ""})).table["clip"]) == ["a", "b"]
 
 
-def test_splits_as_other_datasets_name_them(tmp_path: Path) -> None:
-    rows = [*(f"{number},{'xy'[number % 2]},Train" for number in range(8)), "v,x,VAL", "w,y,dev", "t,x,eval"]
+@pytest.mark.parametrize("train", ["Train", ""])
+def test_splits_as_other_datasets_name_them(tmp_path: Path, train: str) -> None:
+    rows = [*(f"{number},{'xy'[number % 2]},{train}" for number in range(8)), "v,x,VAL", "w,y,dev", "t,x,eval"]
     write_files(tmp_path, {"labels.csv": "\n".join(["fname,labels,split", *rows]), "0": ""})
     table = read("csv", tmp_path, folds=3).table.set_index("clip")
     assert table["split"].value_counts().to_dict() == {"train": 10, "test": 1}
