@@ -193,20 +193,20 @@ class _Table:
         texts = {key: self.cell(row, key) for key in ("start_s", "end_s", "duration_s", "label", "score")}
         if not any(texts.values()) and self.has("filename"):
             return
-        start_s = parse_seconds(where, "begin", texts["start_s"])
+        start_s = parse_number(where, "begin", texts["start_s"])
         if texts["end_s"] or not self.has("duration_s"):
-            end_s = parse_seconds(where, "end", texts["end_s"])
+            end_s = parse_number(where, "end", texts["end_s"])
         else:
-            end_s = start_s + parse_seconds(where, "duration", texts["duration_s"])
+            end_s = start_s + parse_number(where, "duration", texts["duration_s"])
         if offset := self.cell(row, "file_offset_s"):  # times of Raven count from the first of several recordings
-            first_s = parse_seconds(where, "file offset", offset)
+            first_s = parse_number(where, "file offset", offset)
             start_s, end_s = first_s, first_s + end_s - start_s
         first, last = (row[column] if column is not None else "" for column in (self._begin_file, self._end_file))
         if first and last and first != last:
             raise UserError(
                 f"{where}: the selection begins in {first} and ends in {last}: split it where {last} begins"
             )
-        score = parse_seconds(where, "score", texts["score"]) if texts["score"] else math.nan
+        score = parse_number(where, "score", texts["score"]) if texts["score"] else math.nan
         yield from make_events(where, self.fname(row), start_s, end_s, texts["label"], score)
 
 
@@ -227,7 +227,7 @@ def _parse_label_track(path: Path, rows: Iterable[tuple[int, list[str]]], fname:
         if row[0].strip() == "\\":
             continue
         where, cells = f"{path} line {line}", [*map(str.strip, row), "", ""]
-        start_s, end_s = (parse_seconds(where, name, cell) for name, cell in zip(("begin", "end"), cells, strict=False))
+        start_s, end_s = (parse_number(where, name, cell) for name, cell in zip(("begin", "end"), cells, strict=False))
         label = " ".join(filter(None, cells[2:]))
         scored = SCORED_LABEL.fullmatch(label)
         score = float(scored[2]) if scored else math.nan
@@ -246,14 +246,14 @@ def make_events(where: str, fname: str, start_s: float, end_s: float, label: str
     return [Event(fname, max(start_s, 0.0), max(end_s, 0.0), each, score, where) for each in labels]
 
 
-def parse_seconds(where: str, name: str, text: str) -> float:
+def parse_number(where: str, name: str, text: str) -> float:
     """A finite number, maybe with a decimal comma. Raises UserError."""
     try:
         value = _to_float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UserError(f"{where}: {name} {text!r} is no number: write seconds as 12.5")
+        raise UserError(f"{where}: {name} {text!r} is no number: write it as 12.5")
     return value
 
 

@@ -120,6 +120,7 @@ def test_texts_that_are_no_tables_are_left_out_by_name(tmp_path: Path) -> None:
         ("start_s,end_s,label\n2,1,x\n", ["line 2", "ends at 1 s", "before it begins at 2 s"]),
         ("start_s,end_s,label\n0,1,x\n-1,1,x\n", ["line 3", "-1 s", "before the recording"]),
         ("start_s,end_s,label\n0,later,x\n", ["line 2", "end 'later' is no number"]),
+        ("start_s,end_s,label,score\n0,1,x,high\n", ["line 2", "score 'high' is no number: write it as 12.5"]),
         ("start_s,end_s,label\nnan,1,x\n", ["line 2", "begin 'nan'"]),
         ("start_s,end_s,label\n,1,x\n", ["line 2", "begin ''"]),
         ("start_s,end_s,label\n0,1,\n", ["line 2", "no label"]),
