@@ -16,6 +16,7 @@ def imbalance(targets: np.ndarray, folds: np.ndarray, n_folds: int) -> float:
     return float((counts / np.maximum(targets.sum(axis=0), 1)).std(axis=0).mean())
 
 
+@settings(deadline=None)
 @given(
     n_folds=st.integers(2, 6),
     n_labels=st.integers(1, 6),
