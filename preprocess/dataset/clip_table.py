@@ -10,7 +10,9 @@ from core.csv_tables import read_table, write_table
 from core.errors import UserError
 from preprocess.dataset.labels import NEGATIVE, SEPARATOR, join_labels, split_labels
 
-COLUMNS = ["clip", "path", "labels", "fold", "split", "group", "label_quality"]
+OPTIONAL = ["fold", "split", "group", "label_quality"]
+"""What a dataset's own table may say of a clip, beside its name and labels."""
+COLUMNS = ["clip", "path", "labels", *OPTIONAL]
 DIGEST_COLUMN = "frames_digest"
 """Ties a table that `make features` wrote to its store; '' for a clip that the store lacks."""
 TEST_FOLD = -1

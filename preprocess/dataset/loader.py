@@ -23,7 +23,7 @@ from preprocess.dataset.folds import assign_folds
 from preprocess.dataset.groups import match_groups
 from preprocess.dataset.labels import NEGATIVE, choose_vocabulary, to_multi_hot
 from preprocess.dataset.layouts import annotations, audiofolder, csv, esc50, folders, fsdkaggle2019, irmas, notes
-from preprocess.dataset.splits import VAL_FOLD, val_as_fold
+from preprocess.dataset.splits import SPLIT_NAMES
 from recipe import Data
 
 READERS: dict[str, Callable[[Data, Path], RawDataset]] = {
@@ -36,8 +36,8 @@ READERS: dict[str, Callable[[Data, Path], RawDataset]] = {
     "irmas": irmas.read,
     "notes": notes.read,
 }
-
-
+VAL_FOLD = "val"
+"""In the column `fold`, of clips that make up fold 0 whatever the others'."""
 MAX_TEST_PARTS = 20
 """The finest cut of a test share: a twentieth of the clips."""
 
@@ -128,13 +128,21 @@ def _finish_dataset(raw: RawDataset, data: Data, folders: Sequence[Path]) -> Dat
 
 
 def _fill_defaults(clips: pd.DataFrame) -> pd.DataFrame:
-    """The clips with every column, and defaults for unknown values; training clips without labels are negatives."""
+    """The clips with every column, and defaults for unknown values.
+
+    Validation clips are training clips, of VAL_FOLD where the dataset has no folds of its own. Training clips without
+    labels are negatives.
+    """
     table = clips.reindex(columns=COLUMNS, fill_value="")
     is_unlabelled = table["label_quality"] == UNLABELLED
     by_label = np.where((table["labels"] == "") & ~is_unlabelled, "test", "train")
     for column, default in (("group", table["clip"]), ("label_quality", "curated"), ("split", by_label)):
         table[column] = table[column].where(table[column] != "", default)
-    table = val_as_fold(table)
+    table["split"] = table["split"].map(lambda name: SPLIT_NAMES.get(name.strip().lower(), name))
+    if (table["split"] == "train").any():
+        is_val = table["split"] == "val"
+        table["split"] = table["split"].mask(is_val, "train")
+        table["fold"] = table["fold"].mask(is_val & (table["fold"] == "").all(), VAL_FOLD)
     is_negative = (table["labels"] == "") & (table["split"] == "train") & ~is_unlabelled
     table["labels"] = table["labels"].mask(is_negative, NEGATIVE)
     return table
