@@ -1,5 +1,6 @@
 """The recipe of a system: data, features, network, training and prediction, as frozen dataclasses."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -44,8 +45,9 @@ SECTIONS: dict[str, type[Section]] = {
 
 
 def as_dict(part: Recipe | Section) -> dict[str, Any]:
-    """Plain values of a recipe or a section, ready for JSON or YAML."""
-    return asdict(part)
+    """Plain values of a recipe or a section, as JSON and YAML give them back: tuples, also within lists, are lists."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(part)))
+    return values
 
 
 def get_section(values: Mapping[str, Any], name: str) -> dict[str, Any]:

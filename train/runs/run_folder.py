@@ -166,6 +166,6 @@ def describe_differing_keys(
     for section in sections:
         theirs = get_section(other, section)
         for key, value in ours[section].items():
-            if theirs.get(key) != (list(value) if isinstance(value, tuple) else value):
+            if theirs.get(key) != value:
                 changed.append(f"{section}.{key} = {theirs.get(key)!s:.80}")
     return ", ".join(changed)

@@ -116,7 +116,8 @@ def test_resuming_with_another_recipe_names_what_differs(run_paths: RunPaths) ->
 
 
 def test_a_recipe_does_not_differ_from_what_was_written_of_it() -> None:
-    resolved = as_dict(Recipe(training=Training(noise_snr_db=(5.0, 20.0))))
+    stages: list[tuple[int, float | str]] = [(20, 1e-3), (40, "1e-5..1e-3")]
+    resolved = as_dict(Recipe(training=Training(noise_snr_db=(5.0, 20.0), stages=stages)))
     assert describe_differing_keys(yaml.safe_load(yaml.safe_dump(resolved)), resolved) == ""
     for damaged in ({}, {"features": 3}, {"features": [1]}):
         assert describe_differing_keys(damaged, resolved).startswith("features.kind = None")
