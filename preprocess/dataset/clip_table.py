@@ -35,9 +35,11 @@ def read_clip_table(path: Path) -> pd.DataFrame:
     table = table[[*COLUMNS, DIGEST_COLUMN]]
     try:
         table["fold"] = table["fold"].astype("int64")
-    except ValueError as error:
+        check_clip_table(table)
+    except (ValueError, OverflowError) as error:
         raise UserError(f"{path} has a fold that is no whole number ({error}): run make features again") from None
-    check_clip_table(table)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     return table
 
 
