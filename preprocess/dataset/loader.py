@@ -142,7 +142,7 @@ def _fill_defaults(clips: pd.DataFrame) -> pd.DataFrame:
     if (table["split"] == "train").any():
         is_val = table["split"] == "val"
         table["split"] = table["split"].mask(is_val, "train")
-        table["fold"] = table["fold"].mask(is_val & (table["fold"] == "").all(), VAL_FOLD)
+        table["fold"] = table["fold"].mask(is_val & bool((table["fold"] == "").all()), VAL_FOLD)
     is_negative = (table["labels"] == "") & (table["split"] == "train") & ~is_unlabelled
     table["labels"] = table["labels"].mask(is_negative, NEGATIVE)
     return table
