@@ -4,7 +4,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -87,29 +87,31 @@ def list_subfolders(folder: Path) -> list[Path]:
     return sorted(require_utf8_name(path) for path in shown if path.resolve() not in parents)
 
 
-def walk_files(folder: Path) -> Iterator[Path]:
-    """Files below `folder`, without those in hidden folders.
+def list_files(folder: Path) -> list[Path]:
+    """Files below `folder`, sorted, without those in hidden folders.
 
     Links to folders are followed, but not to folders around them. Raises OSError for a folder that cannot be listed.
     """
+    found = []
     for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".") and not _leads_back(Path(parent, name))]
-        yield from (Path(parent, name) for name in names)
+        found += [Path(parent, name) for name in names]
+    return sorted(found)
 
 
 def find_audio_files(folder: Path, left_out: list[Path] | None = None, *, allow_non_utf8: bool = False) -> list[Path]:
-    """Recordings among the files of `walk_files`, by name or else by content, sorted, without hidden ones.
+    """Recordings among the files of `list_files`, by name or else by content, sorted, without hidden ones.
 
     Adds to `left_out` the files that are neither recordings nor what lies beside them. Raises OSError for a folder that
     cannot be listed, and UserError for a name that is not UTF-8 unless `allow_non_utf8`.
     """
     found = []
-    for path in walk_files(folder):
+    for path in list_files(folder):
         if is_recording(path):
             found.append(path)
         elif left_out is not None and not COMPANION_NAME.fullmatch(path.name):
             left_out.append(path)
-    return sorted(found if allow_non_utf8 else map(require_utf8_name, found))
+    return found if allow_non_utf8 else list(map(require_utf8_name, found))
 
 
 def _leads_back(path: Path) -> bool:
