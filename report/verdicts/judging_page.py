@@ -7,7 +7,6 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from core.files import atomic_write
@@ -44,7 +43,7 @@ def write_page(
     shuffled = clips.assign(is_judged=is_judged).sample(frac=1, random_state=command.options.seed)
     turn = shuffled.groupby(["is_judged", "label"]).cumcount()
     ordered = shuffled.assign(turn=turn).sort_values(["is_judged", "turn"], kind="stable")
-    items = sorted(read_items(command, folder, ordered, n_jobs), key=lambda item: str(item["label"]))
+    items = read_items(command, folder, ordered, n_jobs)
     html = render_page(
         TEMPLATE,
         title=f"{command.run_paths.run}, {folder.parent.name}",
@@ -66,14 +65,17 @@ def write_page(
 
 
 def read_items(command: Command, folder: Path, clips: pd.DataFrame, n_jobs: int) -> list[dict[str, Any]]:
-    """What the page has of the first of `clips`, as many as MAX_MEDIA_BYTES hold."""
+    """What the page has of the first of `clips`, as many as MAX_MEDIA_BYTES hold; sorted by label."""
     seconds, limits = float((clips["end_s"] - clips["start_s"]).max()), decoder_limits(command.recipe.data)
     items, n_bytes, rows = list[dict[str, Any]](), 0, list(clips.itertuples(index=False))
     with progress_bar(len(rows), "page", "clip") as bar:
         for start in range(0, len(rows), BATCH_CLIPS):
             batch = rows[start : start + BATCH_CLIPS]
-            arguments = [str((folder / str(row.clip)).absolute()) for row in batch], command.recipe.features, seconds
-            read = dict[int, Preview | DecodeError]()
+            paths, read = (
+                [str((folder / str(row.clip)).absolute()) for row in batch],
+                dict[int, Preview | DecodeError](),
+            )
+            arguments = paths, command.recipe.features, seconds
             with closing(read_each(read_preview, *arguments, n_jobs=n_jobs, limits=limits)) as previews:
                 for index, preview in previews:
                     read[index] = preview
@@ -88,8 +90,8 @@ def read_items(command: Command, folder: Path, clips: pd.DataFrame, n_jobs: int)
                 media = {"audio": audio_uri(preview.mp3), "picture": picture_uri(picture)}
                 n_bytes += sum(map(len, media.values()))
                 if n_bytes > MAX_MEDIA_BYTES:
-                    return items
-                is_shown = command.options.show_scores and not np.isnan(row.score)  # of a window that is predicted
-                score = {"score": f"{row.score:.3f}"} if is_shown else {}
-                items.append({"clip": row.clip, "label": row.label, **media, **score})
-    return items
+                    return sorted(items, key=lambda item: str(item["label"]))
+                score = {"score": f"{row.score:.3f}"}
+                shown = score if command.options.show_scores else {}
+                items.append({"clip": row.clip, "label": row.label, **media, **shown})
+    return sorted(items, key=lambda item: str(item["label"]))
