@@ -58,6 +58,12 @@ def test_folders_of_splits_and_their_unknown_recordings(tmp_path: Path) -> None:
         ("val/f.wav", "train", 0),
     ]
     assert dataset.warnings == ["no table names 1 recordings, the first 'train/c.wav': they are left out"]
+    write_files(tmp_path, {"loose.wav": ""})
+    assert columns(read("annotations", tmp_path).table.query("split == 'test'"), "clip", "labels") == [
+        ("loose.wav", ""),
+        ("test/d.wav", "robin;wren"),
+        ("test/e.wav", ""),
+    ]
 
 
 def test_one_label_is_enough_where_recordings_have_it_in_part(tmp_path: Path) -> None:
