@@ -80,7 +80,7 @@ class Features(Section):
 
     def _check_octaves(self, nyquist_hz: float) -> None:
         n_octaves = CHROMA_OCTAVES if self.kind == "cqt_chroma" else self.n_bins / self.bins_per_octave
-        if not 0 < self.fmin_hz * 2**n_octaves <= nyquist_hz:
+        if not 0 < self.fmin_hz <= nyquist_hz * 2.0**-n_octaves:
             raise UserError(
                 f"features.fmin_hz = {self.fmin_hz:g}: {n_octaves:.3g} octaves of {self.kind} from there do not fit "
                 f"between 0 and {nyquist_hz:g} Hz, half of features.sample_rate_hz"

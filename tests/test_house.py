@@ -223,6 +223,10 @@ def test_every_key_of_a_recipe_is_read_by_a_floor(key: str) -> None:
         (["--recipe", "recipes/none.yaml"], ["recipes/none.yaml"]),
         (["--features.kind", "smell"], ["features.kind", "smell", "logmel"]),
         (["--run", "../else"], ["--run", "../else"]),
+        (
+            ["--features.kind", "cqt", "--features.n_bins", "4096", "--features.bins_per_octave", "1"],
+            ["features.fmin_hz = 20: 4.1e+03 octaves of cqt", "do not fit"],
+        ),
     ],
 )
 def test_bad_keys_and_values_are_named_with_their_bounds(arguments: list[str], words: list[str]) -> None:

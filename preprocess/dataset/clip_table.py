@@ -10,7 +10,9 @@ from core.csv_tables import read_table, write_table
 from core.errors import UserError
 from preprocess.dataset.labels import NEGATIVE, SEPARATOR, join_labels, split_labels
 
-COLUMNS = ["clip", "path", "labels", "fold", "split", "group", "label_quality"]
+OPTIONAL = ["fold", "split", "group", "label_quality"]
+"""What a dataset's own table may say of a clip, beside its name and labels."""
+COLUMNS = ["clip", "path", "labels", *OPTIONAL]
 DIGEST_COLUMN = "frames_digest"
 """Ties a table that `make features` wrote to its store; '' for a clip that the store lacks."""
 TEST_FOLD = -1
@@ -33,9 +35,11 @@ def read_clip_table(path: Path) -> pd.DataFrame:
     table = table[[*COLUMNS, DIGEST_COLUMN]]
     try:
         table["fold"] = table["fold"].astype("int64")
-    except ValueError as error:
+        check_clip_table(table)
+    except (ValueError, OverflowError) as error:
         raise UserError(f"{path} has a fold that is no whole number ({error}): run make features again") from None
-    check_clip_table(table)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     return table
 
 

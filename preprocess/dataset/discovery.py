@@ -87,22 +87,31 @@ def list_subfolders(folder: Path) -> list[Path]:
     return sorted(require_utf8_name(path) for path in shown if path.resolve() not in parents)
 
 
-def find_audio_files(folder: Path, left_out: list[Path] | None = None, *, allow_non_utf8: bool = False) -> list[Path]:
-    """Recordings below `folder`, by name or else by content, sorted, without hidden files and folders.
+def list_files(folder: Path) -> list[Path]:
+    """Files below `folder`, sorted, without those in hidden folders.
 
-    Adds to `left_out` the files that are neither recordings nor what lies beside them. Links to folders are followed,
-    but not to folders around them. Raises OSError for a folder that cannot be listed, and UserError for a name that is
-    not UTF-8 unless `allow_non_utf8`.
+    Links to folders are followed, but not to folders around them. Raises OSError for a folder that cannot be listed.
     """
     found = []
     for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".") and not _leads_back(Path(parent, name))]
-        for path in (Path(parent, name) for name in names if not COMPANION_NAME.fullmatch(name)):
-            if is_recording(path):
-                found.append(path)
-            elif left_out is not None:
-                left_out.append(path)
-    return sorted(found if allow_non_utf8 else map(require_utf8_name, found))
+        found += [Path(parent, name) for name in names]
+    return sorted(found)
+
+
+def find_audio_files(folder: Path, left_out: list[Path] | None = None, *, allow_non_utf8: bool = False) -> list[Path]:
+    """Recordings among the files of `list_files`, by name or else by content, sorted, without hidden ones.
+
+    Adds to `left_out` the files that are neither recordings nor what lies beside them. Raises OSError for a folder that
+    cannot be listed, and UserError for a name that is not UTF-8 unless `allow_non_utf8`.
+    """
+    found = []
+    for path in list_files(folder):
+        if is_recording(path):
+            found.append(path)
+        elif left_out is not None and not COMPANION_NAME.fullmatch(path.name):
+            left_out.append(path)
+    return found if allow_non_utf8 else list(map(require_utf8_name, found))
 
 
 def _leads_back(path: Path) -> bool:

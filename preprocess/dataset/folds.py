@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from core.errors import UserError
-
 MAX_PASSES = 10
 MAX_ORDERS, MAX_GROUPS_TRIED = 20, 4000
 """Orders of placement to try, and groups to place in all of them; each of few groups matters much."""
@@ -16,13 +14,9 @@ def assign_folds(targets: np.ndarray, groups: np.ndarray, n_folds: int, seed: in
     come first, the largest of them before the others, and each goes to the fold that has least of its labels. Then
     single groups move wherever that evens the folds out. The most even of several orders is returned.
 
-    Args: targets [n_clips, n_labels] multi-hot; groups [n_clips], clips of one value stay together.
-    Raises UserError when there are fewer groups than folds, which would leave a fold empty.
+    Args: targets [n_clips, n_labels] multi-hot; groups [n_clips], n_folds or more, clips of one value stay together.
     """
     names, group_of = np.unique(np.asarray(groups).astype(str), return_inverse=True)
-    if len(names) < n_folds:
-        advice = f"set data.folds to {len(names)} or less" if len(names) > 1 else "folds need at least two groups"
-        raise UserError(f"data.folds = {n_folds}, but the training clips are of {len(names)} group(s): {advice}")
     counts = _sum_rows(np.column_stack([targets, np.ones(len(targets))]), group_of, len(names))
     counts /= np.maximum(counts.sum(axis=0), 1)
     generator = np.random.default_rng(seed)

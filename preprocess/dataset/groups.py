@@ -1,7 +1,7 @@
 """Groups of recordings of one source, as a site or a day, by their paths."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from core.errors import UserError
@@ -10,18 +10,19 @@ GROUP = "group"
 """The name of the part of a pattern that says which clips are of one source."""
 
 
-def match_groups(paths: Sequence[str], folder: Path, pattern: str) -> tuple[list[str], str]:
-    """What the pattern's group (the one named `group`, else the first, else all of it) matches in each path below the
-    folder, '' where nothing does, and how many groups that makes, in words. Raises UserError for a bad pattern, and
-    where it matches nowhere.
+def match_groups(paths: Iterable[str], folders: Iterable[Path], pattern: str) -> tuple[list[str], str]:
+    """What the pattern's group (the one named `group`, else the first, else all of it) matches in each path below one
+    of the folders, '' where nothing does, and how many groups that makes, in words. Raises UserError for a bad pattern,
+    and where it matches nowhere.
     """
     try:
         compiled = re.compile(pattern)
     except re.error as error:
         raise UserError(f"data.group_pattern = {pattern!r} is no regular expression: {error}") from None
     chosen = compiled.groupindex.get(GROUP, min(compiled.groups, 1))
-    matches = [compiled.search(path.removeprefix(f"{folder}/")) for path in paths]
-    groups = [(match[chosen] or "") if match else "" for match in matches]
+    for folder in folders:
+        paths = [path.removeprefix(f"{folder}/") for path in paths]
+    groups = [(match[chosen] or "") if (match := compiled.search(path)) else "" for path in paths]
     n_alone = groups.count("")
     if n_alone == len(groups):
         raise UserError(f"data.group_pattern = {pattern!r} matches in no path below the folder: mend it")

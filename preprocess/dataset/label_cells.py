@@ -76,7 +76,7 @@ def _parse_list(where: str, text: str) -> list[str]:
     """The labels of a cell that is written as a list. Raises UserError."""
     try:
         values = ast.literal_eval(NUMPY_GAP.sub(", ", text))
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # TypeError: a set of lists
         values = [part.strip(" '\"") for part in text[1:-1].split(",")]
     labels = list(values) if isinstance(values, list | tuple | set) else None
     if labels is None or not all(isinstance(label, str | int | float) for label in labels):

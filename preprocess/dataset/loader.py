@@ -1,7 +1,7 @@
 """Reads a dataset of any layout: one table of clips with folds, and its vocabulary."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from core.errors import UserError
 from preprocess.dataset.clip_table import COLUMNS, TEST_FOLD, UNLABELLED, check_clip_table, check_rows
 from preprocess.dataset.discovery import (
     RawDataset,
+    describe_left_out,
     expand_user,
     find_audio_files,
     normalize_label,
@@ -22,7 +23,7 @@ from preprocess.dataset.folds import assign_folds
 from preprocess.dataset.groups import match_groups
 from preprocess.dataset.labels import NEGATIVE, choose_vocabulary, to_multi_hot
 from preprocess.dataset.layouts import annotations, audiofolder, csv, esc50, folders, fsdkaggle2019, irmas, notes
-from preprocess.dataset.splits import VAL_FOLD, val_as_fold
+from preprocess.dataset.splits import SPLIT_NAMES
 from recipe import Data
 
 READERS: dict[str, Callable[[Data, Path], RawDataset]] = {
@@ -35,10 +36,10 @@ READERS: dict[str, Callable[[Data, Path], RawDataset]] = {
     "irmas": irmas.read,
     "notes": notes.read,
 }
-
-
+VAL_FOLD = "val"
+"""In the column `fold`, of clips that make up fold 0 whatever the others'."""
 MAX_TEST_PARTS = 20
-"""The finest cut of a test share: a twentieth."""
+"""The finest cut of a test share: a twentieth of the clips."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,14 @@ def read_dataset(data: Data) -> Dataset:
     try:
         folder = require_utf8_name(expand_user(data.folder, "data.folder").absolute())
         require_folder(folder, "set data.folder to the dataset's folder")
-        raw = READERS[data.layout](data, folder)
+        raw, folders = READERS[data.layout](data, folder), [folder]
         if data.unlabelled:
-            raw = _add_unlabelled(raw, require_utf8_name(expand_user(data.unlabelled, "data.unlabelled").absolute()))
+            folders.append(require_utf8_name(expand_user(data.unlabelled, "data.unlabelled").absolute()))
+            raw = _add_unlabelled(raw, folders[1])
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read ({error.strerror}): allow it, or move it away") from None
     try:
-        return _finish_dataset(raw, data, folder)
+        return _finish_dataset(raw, data, folders)
     except UserError as error:
         where = (data.table or folder / "labels.csv") if data.layout == "csv" else folder
         raise UserError(f"{where}: {error}") from None
@@ -81,24 +83,28 @@ def _add_unlabelled(raw: RawDataset, folder: Path) -> RawDataset:
     require_folder(folder, "set data.unlabelled to a folder of recordings without labels, or leave it out")
     if raw.events is not None:
         raise UserError("data.unlabelled: the dataset has labels in time, which a teacher does not give; leave it out")
-    known = {os.path.realpath(path) for path in raw.clips["path"]}
-    paths = [path for path in find_audio_files(folder) if os.path.realpath(path) not in known]
+    labelled, left_out = raw.clips.reindex(columns=COLUMNS, fill_value=""), list[Path]()
+    known = {os.path.realpath(path) for path in labelled["path"]}
+    paths = [path for path in find_audio_files(folder, left_out) if os.path.realpath(path) not in known]
     names = pd.Series([str(path.relative_to(folder)) for path in paths], dtype="str")
-    names = names.mask(names.isin(raw.clips["clip"]), names.map(lambda name: f"{folder.name}/{name}"))
+    names = names.mask(names.isin(labelled["clip"]), names.map(lambda name: f"{folder.name}/{name}"))
     rows = pd.DataFrame({"clip": names, "path": list(map(str, paths)), "label_quality": UNLABELLED}, dtype="str")
-    clips = pd.concat([raw.clips, rows], ignore_index=True).fillna("")
+    clips = pd.concat([labelled, rows], ignore_index=True).fillna("")
     notes = [*raw.notes, f"{len(rows)} recordings in {folder} have no labels (data.unlabelled): a teacher gives them"]
-    return replace(raw, clips=clips, notes=notes)
+    return replace(raw, clips=clips, notes=notes, warnings=raw.warnings + describe_left_out(folder, left_out))
 
 
-def _finish_dataset(raw: RawDataset, data: Data, folder: Path) -> Dataset:
-    """The dataset with defaults, a vocabulary and folds. Raises UserError that names the clip."""
-    clips, notes = val_as_fold(raw.clips), list(raw.notes)
-    if data.group_pattern:
-        clips["group"], note = match_groups(clips["path"].tolist(), folder, data.group_pattern)
-        notes.append(note)
-    table = _fill_defaults(clips)
+def _finish_dataset(raw: RawDataset, data: Data, folders: Sequence[Path]) -> Dataset:
+    """The dataset, of recordings below `folders`, the first its own, with defaults, a vocabulary and folds.
+
+    Raises UserError that names the clip.
+    """
+    table, notes = _fill_defaults(raw.clips), list(raw.notes)
     check_rows(table)
+    if data.group_pattern:
+        groups, note = match_groups(table["path"], folders, data.group_pattern)
+        table["group"] = [group or clip for group, clip in zip(groups, table["clip"], strict=True)]
+        notes.append(note)
     if not any(os.path.lexists(path) for path in table["path"] if "\0" not in path):  # else each is a failed clip
         first = table["path"].iloc[0]
         raise UserError(f"none of {len(table)} recordings is there (the first: {first}): check data.folder")
@@ -118,23 +124,32 @@ def _finish_dataset(raw: RawDataset, data: Data, folder: Path) -> Dataset:
     folds[training] = _choose_folds(table[training], vocabulary, data, data.folds)
     table["fold"] = folds
     check_clip_table(table)
-    return Dataset(table, vocabulary, raw.sample, raw.warnings, notes, folder, raw.events)
+    return Dataset(table, vocabulary, raw.sample, raw.warnings, notes, folders[0], raw.events)
 
 
 def _fill_defaults(clips: pd.DataFrame) -> pd.DataFrame:
-    """The clips with every column, and defaults for unknown values; training clips without labels are negatives."""
+    """The clips with every column, and defaults for unknown values.
+
+    Validation clips are training clips, of VAL_FOLD where the dataset has no folds of its own. Training clips without
+    labels are negatives.
+    """
     table = clips.reindex(columns=COLUMNS, fill_value="")
     is_unlabelled = table["label_quality"] == UNLABELLED
     by_label = np.where((table["labels"] == "") & ~is_unlabelled, "test", "train")
     for column, default in (("group", table["clip"]), ("label_quality", "curated"), ("split", by_label)):
         table[column] = table[column].where(table[column] != "", default)
+    table["split"] = table["split"].map(lambda name: SPLIT_NAMES.get(name.strip().lower(), name))
+    if (table["split"] == "train").any():
+        is_val = table["split"] == "val"
+        table["split"] = table["split"].mask(is_val, "train")
+        table["fold"] = table["fold"].mask(is_val & bool((table["fold"] == "").all()), VAL_FOLD)
     is_negative = (table["labels"] == "") & (table["split"] == "train") & ~is_unlabelled
     table["labels"] = table["labels"].mask(is_negative, NEGATIVE)
     return table
 
 
 def _cut_test_share(table: pd.DataFrame, vocabulary: list[str], data: Data) -> str:
-    """Give whole groups of curated clips split test, as near to `data.test_share` of them as groups allow; in words.
+    """Give whole groups of curated clips split test, `data.test_share` of them to the nearest part; in words.
 
     Noisy clips of these groups, and those without labels, are for nothing, and get split test too. Raises UserError
     where there are test clips.
@@ -144,11 +159,14 @@ def _cut_test_share(table: pd.DataFrame, vocabulary: list[str], data: Data) -> s
             f"data.test_share = {data.test_share:g}, but the dataset has test clips of its own: set it to 0"
         )
     curated = table[table["label_quality"] == "curated"]
-    n_parts = min(MAX_TEST_PARTS, curated["group"].nunique())
+    n_groups = curated["group"].nunique()
+    n_parts = min(MAX_TEST_PARTS, n_groups)
     n_test = round(data.test_share * n_parts)
     if not 0 < n_test < n_parts:
+        advice = f"set it to {1 / n_parts:.3g} to {1 - 1 / n_parts:.3g}" if n_parts > 1 else "set it to 0"
         raise UserError(
-            f"data.test_share = {data.test_share:g} of {n_parts} groups leaves none for testing or training"
+            f"data.test_share = {data.test_share:g}: the {n_groups} groups of curated clips are cut into {n_parts} "
+            f"parts, of which this leaves none for testing or training; {advice}"
         )
     parts = assign_folds(to_multi_hot(curated["labels"], vocabulary), curated["group"].to_numpy(), n_parts, data.seed)
     tested = table["group"].isin(curated.loc[parts < n_test, "group"])
@@ -170,6 +188,10 @@ def _choose_folds(clips: pd.DataFrame, vocabulary: list[str], data: Data, n_fold
     if (clips["fold"] != "").any():
         return _parse_folds(_spread_unlabelled(clips))
     multi_hot, groups = to_multi_hot(clips["labels"], vocabulary), clips["group"].to_numpy()
+    if (n_groups := clips["group"].nunique()) < n_folds:
+        most = n_groups + data.folds - n_folds  # validation clips are one more fold
+        advice = f"set data.folds to {most} or less" if most > 1 else "folds need at least two groups"
+        raise UserError(f"data.folds = {data.folds}, but the training clips are of {n_groups} group(s): {advice}")
     noisy = (clips["label_quality"] != "curated").to_numpy()[:, None]
     targets = np.hstack([multi_hot * ~noisy, multi_hot * noisy])
     folds = assign_folds(targets, groups, n_folds, data.seed)

@@ -106,11 +106,12 @@ class AudioMeter:
 
     def _add_clipped(self, full: np.ndarray) -> None:
         """Count samples in runs of MIN_CLIPPED_RUN or more at full scale; a run may continue the last block's."""
-        for run in np.split(full, np.flatnonzero(np.diff(full)) + 1) if full.any() else [full]:
-            before = self._run_length
-            self._run_length = before + len(run) if run.all() else 0  # all() of an empty block keeps the length
-            if self._run_length >= MIN_CLIPPED_RUN:
-                self._n_clipped += self._run_length if before < MIN_CLIPPED_RUN else len(run)
+        full = np.concatenate([[False, *[True] * self._run_length], full, [False]])
+        starts, ends = np.flatnonzero(full[1:] != full[:-1]).reshape(-1, 2).T
+        lengths = ends - starts
+        counted = self._run_length if self._run_length == MIN_CLIPPED_RUN else 0  # in the last block
+        self._n_clipped += int(lengths[lengths >= MIN_CLIPPED_RUN].sum()) - counted
+        self._run_length = min(int(lengths[-1]), MIN_CLIPPED_RUN) if full[-2] else 0  # a longer run is counted alike
 
     def _add_frames(self, frames: np.ndarray) -> None:
         energy = np.einsum("ij,ij->i", frames, frames, dtype=np.float64)

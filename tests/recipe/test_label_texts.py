@@ -38,6 +38,14 @@ def test_labels_are_texts_as_they_are_written(tmp_path: Path, how: str) -> None:
     assert data.folds == (7 if file else 5)
 
 
+@pytest.mark.parametrize("key", ["label_names", "label_icons", "columns"])
+def test_mappings_of_labels_are_texts_as_they_are_written(tmp_path: Path, key: str) -> None:
+    mapping, path = f"{{{', '.join(f'{text}: {text}' for text in WRITTEN)}}}", tmp_path / "birds.yaml"
+    path.write_text(f"data:\n  {key}: {mapping}\n", encoding="utf-8")
+    for arguments in (["--recipe", str(path)], [f"--data.{key}", mapping], [f"--data.{key}={mapping}"]):
+        assert getattr(parse_command(arguments, "test").recipe.data, key) == {text: text for text in WRITTEN}
+
+
 def test_labels_written_below_each_other_and_none_at_all(tmp_path: Path) -> None:
     path = tmp_path / "birds.yaml"
     path.write_text("data:\n  labels:\n  - no\n  - 'yes'\n", encoding="utf-8")

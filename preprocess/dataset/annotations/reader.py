@@ -1,6 +1,5 @@
 """Reads labels in time: the events of a table for all recordings, or of a folder of tables, in any known format."""
 
-import os
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,7 +11,7 @@ import pandas as pd
 from core.csv_tables import read_rows
 from core.errors import UserError
 from preprocess.dataset.annotations.table_formats import ADVICE, COLUMN_KEYS, Event, parse_events
-from preprocess.dataset.discovery import normalize_label
+from preprocess.dataset.discovery import list_files, normalize_label
 
 TABLE_NAME = re.compile(r"[^.].*\.(txt|tsv|csv)", re.IGNORECASE | re.DOTALL)
 """Names of files that may be tables of events."""
@@ -92,14 +91,11 @@ def read_annotations(
 
 
 def _find_tables(folder: Path) -> list[Path]:
-    """Files below a folder that may be tables, sorted, without hidden ones. Raises UserError."""
-    found = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in names if TABLE_NAME.fullmatch(name)]
+    """Files below a folder that may be tables, sorted, without hidden ones. Raises UserError, and OSError."""
+    found = [path for path in list_files(folder) if TABLE_NAME.fullmatch(path.name)]
     if not found:
         raise UserError(f"{folder} holds no table of events (.txt, .tsv, .csv): name one, or a folder, with data.table")
-    return sorted(found)
+    return found
 
 
 class RecordingNames:

@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,40 +34,28 @@ class Event(NamedTuple):
     """The table and the line, for messages."""
 
 
-@dataclass(frozen=True)
-class TableFormat:
-    """A table with a header. The first column of a key that is there and not blank in a row counts."""
-
-    marker: str
-    """The column by which the format is known."""
-    columns: Mapping[str, Sequence[str]]
-    """Names by COLUMN_KEYS, `folder` and `file_offset_s`; letter case does not matter."""
-
-
-RAVEN = TableFormat(
-    "Begin Time (s)",
-    {
+RAVEN = "begin time (s)"
+FORMATS: dict[str, dict[str, tuple[str, ...]]] = {
+    RAVEN: {
         "filename": ("Begin Path", "Begin File"),
         "start_s": ("Begin Time (s)",),
         "end_s": ("End Time (s)",),
         "file_offset_s": ("File Offset (s)",),
         "label": ("Label", "Annotation", "Species", "Class", "Common Name", "Species Code", "Call Type", "Type", "Tag"),
         "score": ("Score", "Confidence"),
+        "begin_file": ("Begin File",),
+        "end_file": ("End File",),
+        "selection": ("Selection",),
+        "view": ("View",),
     },
-)
-DCASE = TableFormat(
-    "onset",
-    {
+    "onset": {  # DCASE
         "filename": ("filename", "file_name", "fname"),
         "start_s": ("onset",),
         "end_s": ("offset",),
         "label": ("event_label", "label"),
         "score": ("score",),
     },
-)
-KALEIDOSCOPE = TableFormat(
-    "IN FILE",
-    {
+    "in file": {  # Kaleidoscope
         "folder": ("FOLDER",),
         "filename": ("IN FILE",),
         "start_s": ("OFFSET",),
@@ -76,10 +63,7 @@ KALEIDOSCOPE = TableFormat(
         "label": ("MANUAL ID", "AUTO ID", "TOP1MATCH"),
         "score": ("SCORE",),
     },
-)
-CSV = TableFormat(
-    "start_s",
-    {
+    "start_s": {
         "filename": ("fname", "filename", "file_name", "clip"),
         "start_s": ("start_s",),
         "end_s": ("end_s",),
@@ -87,7 +71,9 @@ CSV = TableFormat(
         "label": ("label", "labels"),
         "score": ("score",),
     },
-)
+}
+"""Tables with a header, by the column that tells each format: names of columns, letter case does not matter, by
+COLUMN_KEYS and what is one format's own. The first column of a key that is there and not blank in a row counts."""
 
 
 def parse_events(
@@ -103,13 +89,13 @@ def parse_events(
     if _is_label_track(rows[0][1]):
         return list(_parse_label_track(path, rows, fname)), {fname: str(path)}
     header = {name.strip().lower(): column for column, name in reversed(list(enumerate(rows[0][1])))}
-    table_format = _find_format(header, columns)
-    if table_format is None:
+    names_by_key = _find_format(header, columns)
+    if names_by_key is None:
         return None
-    table = _Table(path, header, len(rows[0][1]), table_format, fname)
+    table = _Table(path, header, len(rows[0][1]), names_by_key, fname)
     for key in ("start_s", "label", *(["end_s"] if not table.has("duration_s") else [])):
         if not table.has(key):
-            names = " or ".join(table_format.columns.get(key) or [key])
+            names = " or ".join(names_by_key.get(key) or [key])
             shown = ", ".join(name.strip() for name in rows[0][1] if name.strip())
             raise UserError(f"{path} has no column {names}, only {shown}: name it in the header, or with data.columns")
     cells = [(f"{path} line {line}", table.pad(line, row)) for line, row in rows[1:]]
@@ -121,32 +107,27 @@ def parse_events(
     return [event for where, row in table.drop_views(cells) for event in table.parse_row(where, row)], named
 
 
-def _find_format(header: Mapping[str, int], columns: Mapping[str, str]) -> TableFormat | None:
-    """The format of a table with this header, in which `columns` are names that count before the format's own."""
+def _find_format(header: Mapping[str, int], columns: Mapping[str, str]) -> dict[str, tuple[str, ...]] | None:
+    """The names of a table's columns by key: those of `columns`, before those of the format that the header is of."""
     named = {key: (name,) for key, name in columns.items()}
     if "start_s" in columns:
         is_named = any(name.strip().lower() in header for name in columns.values())
-        return TableFormat(columns["start_s"], {**CSV.columns, **named}) if is_named else None
-    formats = (RAVEN, DCASE, KALEIDOSCOPE, CSV)
-    found = next((each for each in formats if each.marker.lower() in header), None)
-    return found and TableFormat(found.marker, {**found.columns, **named})
+        is_raven = columns["start_s"].strip().lower() == RAVEN
+        return FORMATS[RAVEN if is_raven else "start_s"] | named if is_named else None
+    return next((names | named for marker, names in FORMATS.items() if marker in header), None)
 
 
 class _Table:
     """How the rows of one table with a header become events."""
 
     def __init__(
-        self, path: Path, header: Mapping[str, int], n_columns: int, table_format: TableFormat, fname: str
+        self, path: Path, header: Mapping[str, int], n_columns: int, names: Mapping[str, Sequence[str]], fname: str
     ) -> None:
         self._path, self._fname, self._n_columns = path, fname, n_columns
         self._columns = {
-            key: [header[name.strip().lower()] for name in names if name.strip().lower() in header]
-            for key, names in table_format.columns.items()
+            key: [header[name.strip().lower()] for name in each if name.strip().lower() in header]
+            for key, each in names.items()
         }
-        is_raven = table_format.marker == RAVEN.marker
-        self._end_file, self._begin_file, self._selection, self._view = (
-            header.get(name) if is_raven else None for name in ("end file", "begin file", "selection", "view")
-        )
 
     def has(self, key: str) -> bool:
         """Whether the table has a column for a key."""
@@ -173,7 +154,7 @@ class _Table:
 
     def drop_views(self, rows: Iterable[tuple[str, list[str]]]) -> Iterator[tuple[str, list[str]]]:
         """The rows, those once that show one selection of Raven in several views or channels."""
-        if self._selection is None or self._view is None:
+        if not (self.has("selection") and self.has("view")):
             yield from rows
             return
         rows, seen = list(rows), set[tuple[str, ...]]()
@@ -185,28 +166,27 @@ class _Table:
                 yield where, row
 
     def _place(self, row: Sequence[str]) -> tuple[str, ...]:
-        selection = row[self._selection] if self._selection is not None else ""
-        return (selection, self.fname(row), self.cell(row, "start_s"), self.cell(row, "end_s"))
+        return (self.cell(row, "selection"), self.fname(row), self.cell(row, "start_s"), self.cell(row, "end_s"))
 
     def parse_row(self, where: str, row: Sequence[str]) -> Iterator[Event]:
         """The events of a row, one a label; none where it has nothing but the recording's name. Raises UserError."""
         texts = {key: self.cell(row, key) for key in ("start_s", "end_s", "duration_s", "label", "score")}
         if not any(texts.values()) and self.has("filename"):
             return
-        start_s = parse_seconds(where, "begin", texts["start_s"])
+        start_s = parse_number(where, "begin", texts["start_s"])
         if texts["end_s"] or not self.has("duration_s"):
-            end_s = parse_seconds(where, "end", texts["end_s"])
+            end_s = parse_number(where, "end", texts["end_s"])
         else:
-            end_s = start_s + parse_seconds(where, "duration", texts["duration_s"])
+            end_s = start_s + parse_number(where, "duration", texts["duration_s"])
         if offset := self.cell(row, "file_offset_s"):  # times of Raven count from the first of several recordings
-            first_s = parse_seconds(where, "file offset", offset)
+            first_s = parse_number(where, "file offset", offset)
             start_s, end_s = first_s, first_s + end_s - start_s
-        first, last = (row[column] if column is not None else "" for column in (self._begin_file, self._end_file))
+        first, last = self.cell(row, "begin_file"), self.cell(row, "end_file")
         if first and last and first != last:
             raise UserError(
                 f"{where}: the selection begins in {first} and ends in {last}: split it where {last} begins"
             )
-        score = parse_seconds(where, "score", texts["score"]) if texts["score"] else math.nan
+        score = parse_number(where, "score", texts["score"]) if texts["score"] else math.nan
         yield from make_events(where, self.fname(row), start_s, end_s, texts["label"], score)
 
 
@@ -227,7 +207,7 @@ def _parse_label_track(path: Path, rows: Iterable[tuple[int, list[str]]], fname:
         if row[0].strip() == "\\":
             continue
         where, cells = f"{path} line {line}", [*map(str.strip, row), "", ""]
-        start_s, end_s = (parse_seconds(where, name, cell) for name, cell in zip(("begin", "end"), cells, strict=False))
+        start_s, end_s = (parse_number(where, name, cell) for name, cell in zip(("begin", "end"), cells, strict=False))
         label = " ".join(filter(None, cells[2:]))
         scored = SCORED_LABEL.fullmatch(label)
         score = float(scored[2]) if scored else math.nan
@@ -246,14 +226,14 @@ def make_events(where: str, fname: str, start_s: float, end_s: float, label: str
     return [Event(fname, max(start_s, 0.0), max(end_s, 0.0), each, score, where) for each in labels]
 
 
-def parse_seconds(where: str, name: str, text: str) -> float:
+def parse_number(where: str, name: str, text: str) -> float:
     """A finite number, maybe with a decimal comma. Raises UserError."""
     try:
         value = _to_float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise UserError(f"{where}: {name} {text!r} is no number: write seconds as 12.5")
+        raise UserError(f"{where}: {name} {text!r} is no number: write it as 12.5")
     return value
 
 

@@ -12,7 +12,8 @@ from recipe import Data
 
 
 def read(data: Data, folder: Path) -> RawDataset:
-    """List recordings with the labels of their events, and the events. Folders train/, val/ and test/ are splits.
+    """List recordings with the labels of their events, and the events. Folders train/, val/ and test/ are splits where
+    there is no other folder.
 
     A recording that a table names without an event, or whose own table is empty, is a negative. One of which no table
     says anything is a test clip without labels; in a folder of training or validation it is left out with a warning.

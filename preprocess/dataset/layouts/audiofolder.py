@@ -6,6 +6,7 @@ import pandas as pd
 
 from core.csv_tables import read_table
 from core.errors import UserError
+from preprocess.dataset.clip_table import OPTIONAL
 from preprocess.dataset.discovery import RawDataset, find_recording, list_subfolders, normalize_label
 from preprocess.dataset.label_cells import join_label_cells
 from preprocess.dataset.splits import SPLIT_NAMES
@@ -13,7 +14,6 @@ from recipe import Data
 
 METADATA = "metadata.csv"
 LABEL_COLUMNS = ("label", "labels")
-OPTIONAL = ["fold", "group", "split", "label_quality"]
 
 
 def read(data: Data, folder: Path) -> RawDataset:
@@ -36,10 +36,10 @@ def read(data: Data, folder: Path) -> RawDataset:
         if column is None and split != "test":
             raise UserError(f"{path} has no column label or labels: name one of {', '.join(table.columns)} so")
         names, cells = table["file_name"].tolist(), table[column].tolist() if column else [""] * len(table)
-        clips = table[[name for name in OPTIONAL if name in table]].map(normalize_label)
+        clips = table.filter(OPTIONAL).map(normalize_label)
         clips["labels"], note = join_label_cells(path, names, cells, data.labels or ())
         clips["path"] = [find_recording(place, name) for name in names]
-        clips["clip"] = [str(Path(recording).relative_to(folder)) for recording in clips["path"]]
+        clips["clip"] = [recording.removeprefix(f"{folder}/") for recording in clips["path"]]
         parts.append(clips.assign(split=split) if split else clips)
         notes += [note] if note else []
     return RawDataset(pd.concat(parts, ignore_index=True).fillna(""), notes=notes)

@@ -14,7 +14,7 @@ from recipe import Data
 
 def read(data: Data, folder: Path) -> RawDataset:
     """List recordings whose path below the folder matches the pattern somewhere; its groups, or all that matches, are
-    the labels, but the group named `group`. Folders train/, val/ and test/ are splits where there is nothing else.
+    the labels, but the group named `group`. Folders train/, val/ and test/ are splits where there is no other folder.
     """
     try:
         pattern = re.compile(data.label_pattern or "")
@@ -34,9 +34,14 @@ def read(data: Data, folder: Path) -> RawDataset:
         group = found.groupdict().get(GROUP) if found else ""
         place = {"clip": str(name), "path": str(folder / name), "split": split}
         rows.append(place | {"labels": labels, GROUP: group or ""})
+    if unmatched and not rows:
+        first = f"the first is {unmatched[0]!r}"
+        raise UserError(f"data.label_pattern = {data.label_pattern!r} matches no recording, {first}: mend it")
     warnings = describe_left_out(folder, other_files)
-    left_out = f"{len(unmatched)} recording(s) do not match data.label_pattern and are left out, as {unmatched[:1]}"
-    return RawDataset(pd.DataFrame(rows, dtype="str"), warnings=[*warnings, *([left_out] if unmatched else [])])
+    if unmatched:
+        others = f"{len(unmatched)} recording(s) do not match data.label_pattern and are left out, as {unmatched[:1]}"
+        warnings.append(others)
+    return RawDataset(pd.DataFrame(rows, dtype="str"), warnings=warnings)
 
 
 def _labels_of(found: re.Match[str]) -> list[str]:

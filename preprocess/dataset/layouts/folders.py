@@ -71,6 +71,7 @@ def _list_classes(folder: Path, classes: Iterable[Path], background: str) -> tup
         files = find_audio_files(class_folder, left_out)
         if not files:
             warnings.append(f"folder {str(class_folder.relative_to(folder))!r} holds no recording and is no class")
+            continue
         labels = NEGATIVE if class_folder.name == background else join_clean_labels(class_folder, [class_folder.name])
         rows += [{"clip": str(file.relative_to(folder)), "path": str(file), "labels": labels} for file in files]
     return rows, warnings + describe_left_out(folder, left_out)

@@ -14,7 +14,7 @@ EXPECTED = "layout fsdkaggle2019 expects it; set data.folder to the folder that 
 
 
 def read(data: Data, folder: Path) -> RawDataset:
-    """List the competition's files (Fonseca et al. 2019). An absent noisy or test part is a warning."""
+    """List the competition's files (Fonseca et al. 2019). An absent noisy or test part is noted."""
     notes: list[str] = []
     parts = [_training(folder, "curated")]
     if missing := [name for name in ("train_noisy/", "train_noisy.csv") if not (folder / name).exists()]:

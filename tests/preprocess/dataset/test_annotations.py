@@ -106,6 +106,14 @@ def test_one_column_may_be_named_otherwise_in_any_format(tmp_path: Path) -> None
     assert events_of(tmp_path, columns={"label": "Call"}) == [("a", 0.0, 1.0, "song")]
 
 
+def test_a_table_of_raven_whose_columns_are_named_is_one_of_raven(tmp_path: Path) -> None:
+    header = f"{RAVEN_HEADER}\tBegin Path\tFile Offset (s)\tCall\n"
+    rows = [f"1\t{view}\t1\t61\t62\t0\t1\tb.wav\t1\tsong\n" for view in ("Waveform 1", "Spectrogram 1")]
+    write_files(tmp_path, {"all.txt": header + "".join(rows)})
+    named = {"start_s": "Begin Time (s)", "end_s": "End Time (s)", "label": "Call"}
+    assert events_of(tmp_path / "all.txt", columns=named) == [("b.wav", 1.0, 2.0, "song")]
+
+
 def test_texts_that_are_no_tables_are_left_out_by_name(tmp_path: Path) -> None:
     files = {"README.txt": 'see "this, and\nthat', "LICENSE.txt": "", "meta.csv": "site,lat\n1,2\n"}
     write_files(tmp_path, {**files, "a.txt": "0\t1\tx\n"})
@@ -120,6 +128,7 @@ def test_texts_that_are_no_tables_are_left_out_by_name(tmp_path: Path) -> None:
         ("start_s,end_s,label\n2,1,x\n", ["line 2", "ends at 1 s", "before it begins at 2 s"]),
         ("start_s,end_s,label\n0,1,x\n-1,1,x\n", ["line 3", "-1 s", "before the recording"]),
         ("start_s,end_s,label\n0,later,x\n", ["line 2", "end 'later' is no number"]),
+        ("start_s,end_s,label,score\n0,1,x,high\n", ["line 2", "score 'high' is no number: write it as 12.5"]),
         ("start_s,end_s,label\nnan,1,x\n", ["line 2", "begin 'nan'"]),
         ("start_s,end_s,label\n,1,x\n", ["line 2", "begin ''"]),
         ("start_s,end_s,label\n0,1,\n", ["line 2", "no label"]),

@@ -35,9 +35,19 @@ def test_a_missing_table_says_what_to_run(tmp_path: Path) -> None:
         read_clip_table(tmp_path / "clips.csv")
 
 
-def test_a_fold_that_is_no_number_is_refused(tmp_path: Path) -> None:
-    write_clip_table(tmp_path / "clips.csv", sound_table().astype({"fold": object}).replace({"fold": {0: "zero"}}), {})
-    with pytest.raises(UserError, match="zero"):
+@pytest.mark.parametrize(
+    ("column", "value", "words"),
+    [
+        ("fold", "zero", "has a fold that is no whole number .*zero"),
+        ("fold", "9" * 20, "has a fold that is no whole number .*too large"),
+        ("labels", "dog; cat", ": .* has labels 'dog; cat'"),
+    ],
+)
+def test_a_table_that_was_edited_is_named(tmp_path: Path, column: str, value: str, words: str) -> None:
+    table = sound_table().astype(object)
+    table.loc[0, column] = value
+    write_clip_table(tmp_path / "clips.csv", table, {})
+    with pytest.raises(UserError, match=rf"clips\.csv ?{words}"):
         read_clip_table(tmp_path / "clips.csv")
 
 

@@ -3,12 +3,10 @@
 import warnings
 
 import numpy as np
-import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from core.errors import UserError
 from preprocess.dataset.folds import assign_folds
 
 
@@ -18,6 +16,7 @@ def imbalance(targets: np.ndarray, folds: np.ndarray, n_folds: int) -> float:
     return float((counts / np.maximum(targets.sum(axis=0), 1)).std(axis=0).mean())
 
 
+@settings(deadline=None)
 @given(
     n_folds=st.integers(2, 6),
     n_labels=st.integers(1, 6),
@@ -28,12 +27,9 @@ def imbalance(targets: np.ndarray, folds: np.ndarray, n_folds: int) -> float:
 def test_groups_stay_whole_and_no_fold_is_empty(
     n_folds: int, n_labels: int, group_of: list[int], share: float, seed: int
 ) -> None:
+    assume(len(set(group_of)) >= n_folds)
     targets = (np.random.default_rng(seed).random((len(group_of), n_labels)) < share).astype(np.float32)
     groups = np.array(group_of)
-    if len(set(group_of)) < n_folds:
-        with pytest.raises(UserError, match=f"{len(set(group_of))} group"):
-            assign_folds(targets, groups, n_folds, seed)
-        return
     folds = assign_folds(targets, groups, n_folds, seed)
     assert set(folds) == set(range(n_folds))
     assert all(len(set(folds[groups == group])) == 1 for group in set(group_of))
@@ -78,9 +74,3 @@ def test_labels_of_multi_label_clips_are_spread_evenly() -> None:
 def test_another_seed_gives_other_folds() -> None:
     targets = np.ones((40, 1))
     assert (assign_folds(targets, np.arange(40), 4, 0) != assign_folds(targets, np.arange(40), 4, 1)).any()
-
-
-@pytest.mark.parametrize(("n_groups", "advice"), [(3, "data.folds to 3 or less"), (1, "at least two groups")])
-def test_fewer_groups_than_folds_says_the_number_that_would_work(n_groups: int, advice: str) -> None:
-    with pytest.raises(UserError, match=advice):
-        assign_folds(np.ones((12, 1)), np.arange(12) % n_groups, 4, 0)

@@ -72,7 +72,10 @@ def test_a_test_share_is_whole_groups_of_every_label(tmp_path: Path) -> None:
     assert dataset.notes == [f"{len(test)} of 120 clips are test clips (data.test_share)"]
     again = read("csv", tmp_path, test_share=0.25, folds=5).table
     assert again.loc[again["split"] == "test", "clip"].tolist() == test["clip"].tolist(), "whatever the folds"
-    assert_refused("csv", tmp_path, "data.test_share = 0.01", test_share=0.01)
+    for share in (0.02, 0.99):
+        words = f"data.test_share = {share}: the 60 groups of curated clips are cut into 20 parts", "0.05 to 0.95"
+        assert_refused("csv", tmp_path, *words, test_share=share)
+    assert (read("csv", tmp_path, test_share=0.05).table["split"] == "test").sum() == 6
 
 
 def test_a_test_share_is_for_datasets_without_test_clips(tmp_path: Path) -> None:
@@ -91,6 +94,22 @@ def test_recordings_of_another_folder_are_unlabelled_and_in_every_fold(tmp_path:
     assert set(table["label_quality"].drop(added.index)) == {"curated"}
     with pytest.raises(UserError, match=r"nowhere is not there: set data\.unlabelled"):
         read("folders", dataset_dir, unlabelled=str(tmp_path / "nowhere"))
+
+
+def test_groups_of_unlabelled_recordings_are_matched_below_their_own_folder(tmp_path: Path) -> None:
+    labelled = {f"{label}/site{n}_{label}.wav": "" for label in ("dog", "rain") for n in range(4)}
+    dataset_dir = write_files(tmp_path / "site8" / "set", labelled)
+    more = write_files(tmp_path / "site9" / "more", {f"site{n}.wav": "" for n in range(4)} | {"data.bin": ""})
+    dataset = read("folders", dataset_dir, unlabelled=str(more), group_pattern=r"site\d")
+    assert set(dataset.table["group"]) == {f"site{n}" for n in range(4)}
+    assert len(dataset.warnings) == 1 and f"1 files below {more}" in dataset.warnings[0]
+
+
+@pytest.mark.parametrize("keys", [{"group_pattern": "x"}, {"unlabelled": "more"}, {"label_pattern": "x"}])
+def test_a_folder_without_recordings_is_refused_whatever_the_keys(tmp_path: Path, keys: dict[str, str]) -> None:
+    write_files(tmp_path, {"set/a/readme.txt": "", "more/a.wav": ""})
+    keys = {key: str(tmp_path / value) if key == "unlabelled" else value for key, value in keys.items()}
+    assert_refused("folders", tmp_path / "set", "no clip is for training" if "unlabelled" in keys else "empty", **keys)
 
 
 def test_unlabelled_rows_of_a_table_have_the_fold_of_their_group_or_one_in_turn(tmp_path: Path) -> None:

@@ -38,6 +38,14 @@ def test_a_table_a_recording_beside_it_or_in_a_folder_of_its_own(tmp_path: Path)
         assert labels == [("x/a.wav", "wren"), ("x/b.wav", ";"), ("y/a.wav", "robin")]
 
 
+def test_tables_in_linked_folders_are_read_as_recordings_there_are(tmp_path: Path) -> None:
+    write_files(tmp_path / "set", {"a.wav": "", "a.txt": "0\t1\twren\n"})
+    write_files(tmp_path / "more", {"b.wav": "", "b.txt": "0\t1\trobin\n"})
+    (tmp_path / "set" / "linked").symlink_to(tmp_path / "more")
+    table = read("annotations", tmp_path / "set").table
+    assert columns(table, "clip", "labels") == [("a.wav", "wren"), ("linked/b.wav", "robin")]
+
+
 def test_folders_of_splits_and_their_unknown_recordings(tmp_path: Path) -> None:
     names = ("train/a.wav", "train/b.wav", "train/c.wav", "test/d.wav", "test/e.wav", "val/f.wav")
     tracks = dict.fromkeys(("train/a.txt", "train/b.txt", "test/d.txt", "val/f.txt"), "0\t1\twren\n1\t2\trobin\n")
@@ -50,6 +58,12 @@ def test_folders_of_splits_and_their_unknown_recordings(tmp_path: Path) -> None:
         ("val/f.wav", "train", 0),
     ]
     assert dataset.warnings == ["no table names 1 recordings, the first 'train/c.wav': they are left out"]
+    write_files(tmp_path, {"loose.wav": ""})
+    assert columns(read("annotations", tmp_path).table.query("split == 'test'"), "clip", "labels") == [
+        ("loose.wav", ""),
+        ("test/d.wav", "robin;wren"),
+        ("test/e.wav", ""),
+    ]
 
 
 def test_one_label_is_enough_where_recordings_have_it_in_part(tmp_path: Path) -> None:

@@ -17,6 +17,15 @@ def test_one_table_in_the_folder(tmp_path: Path) -> None:
     assert dataset.table["path"].iloc[1] == str(tmp_path / "data" / "b.wav")
 
 
+def test_recordings_elsewhere_are_named_by_their_whole_path(tmp_path: Path) -> None:
+    write_files(tmp_path, {"set/metadata.csv": f"file_name,label\n{tmp_path}/a.wav,x\nb.wav,y\n", "a.wav": ""})
+    table = read("audiofolder", tmp_path / "set").table
+    assert columns(table, "clip", "path") == [
+        (f"{tmp_path}/a.wav", f"{tmp_path}/a.wav"),
+        ("b.wav", f"{tmp_path}/set/b.wav"),
+    ]
+
+
 def test_a_table_a_split(tmp_path: Path) -> None:
     files = {
         "train/metadata.csv": "file_name,labels\na.wav,\"['x', 'y']\"\nb.wav,\"['y']\"\nc.wav,\"['x']\"\n",

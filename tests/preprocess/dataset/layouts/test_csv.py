@@ -93,6 +93,7 @@ def test_csv_beside_the_recordings(tmp_path: Path) -> None:
         ("fname,labels\na,\n", ["no clip is for training"]),
         ('fname,labels\na,x\nb, "y"\n', ["labels.csv, b", "stands in quotes", "no space"]),
         ('fname,labels\na,x\nb,"y\nz"\n', ["labels.csv, b", "line break"]),
+        ("fname,labels\na,x\nb,[None]\n", ["labels.csv, b", "labels [None] are no list of words"]),
     ],
 )
 def test_bad_csvs_are_refused(tmp_path: Path, table: str, words: list[str]) -> None:
@@ -109,13 +110,35 @@ def test_a_recording_that_is_missing_stays_but_not_if_all_are(tmp_path: Path) ->
     assert list(read("csv", write_files(tmp_path, {"b": ""})).table["clip"]) == ["a", "b"]
 
 
-def test_splits_as_other_datasets_name_them(tmp_path: Path) -> None:
-    rows = [*(f"{number},{'xy'[number % 2]},Train" for number in range(8)), "v,x,VAL", "w,y,dev", "t,x,eval"]
+@pytest.mark.parametrize("train", ["Train", ""])
+def test_splits_as_other_datasets_name_them(tmp_path: Path, train: str) -> None:
+    rows = [*(f"{number},{'xy'[number % 2]},{train}" for number in range(8)), "v,x,VAL", "w,y,dev", "t,x,eval"]
     write_files(tmp_path, {"labels.csv": "\n".join(["fname,labels,split", *rows]), "0": ""})
     table = read("csv", tmp_path, folds=3).table.set_index("clip")
     assert table["split"].value_counts().to_dict() == {"train": 10, "test": 1}
     assert table.loc[["v", "w", "t"], "fold"].tolist() == [0, 0, -1]
     assert set(table["fold"].iloc[:8]) == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("n_groups", "n_val", "advice"),
+    [
+        (3, 0, "3 group(s): set data.folds to 3 or less"),
+        (1, 0, "1 group(s): folds need at least two groups"),
+        (3, 1, "3 group(s): set data.folds to 4 or less"),
+        (1, 2, "1 group(s): set data.folds to 2 or less"),
+    ],
+)
+def test_fewer_groups_than_folds_say_the_number_that_works(
+    tmp_path: Path, n_groups: int, n_val: int, advice: str
+) -> None:
+    rows = [f"{number},{'xy'[number // 6]},{number % n_groups},train" for number in range(12)]
+    rows += [f"v{number},x,v{number},val" for number in range(n_val)]
+    write_files(tmp_path, {"labels.csv": "\n".join(["fname,labels,group,split", *rows]), "0": ""})
+    assert_refused("csv", tmp_path, f"data.folds = 5, but the training clips are of {advice}", folds=5)
+    if "set data.folds" in advice:
+        n_folds = n_groups + bool(n_val)
+        assert read("csv", tmp_path, folds=n_folds).table["fold"].nunique() == n_folds
 
 
 @pytest.mark.parametrize(
@@ -130,6 +153,7 @@ def test_splits_as_other_datasets_name_them(tmp_path: Path) -> None:
         (["\"['rain' 'wind']\"", "['rain']", "rain"], "rain;wind", "are read as lists"),
         (['"[""rain, heavy"", ""wind""]"', "wind", "x"], "rain, heavy;wind", "are read as lists"),
         (['"[rain, wind]"', "[wind]", "[x]"], "rain;wind", "are read as lists"),
+        (["[{[rain]}]", "[wind]", "[x]"], "{[rain]}", "are read as lists"),
     ],
 )
 def test_labels_are_read_as_other_datasets_join_them(tmp_path: Path, cells: list[str], labels: str, note: str) -> None:

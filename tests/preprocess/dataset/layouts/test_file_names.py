@@ -28,4 +28,5 @@ def test_a_pattern_without_groups_and_splits(tmp_path: Path) -> None:
 def test_a_pattern_that_is_none_or_matches_nothing(tmp_path: Path) -> None:
     write_files(tmp_path, {"a/1.wav": ""})
     assert_refused("folders", tmp_path, "data.label_pattern = '('", "no regular expression", label_pattern="(")
-    assert_refused("folders", tmp_path, "no recording was found", label_pattern="[xyz]{9}")
+    words = "data.label_pattern = '[xyz]{9}' matches no recording", "'a/1.wav'"
+    assert_refused("folders", tmp_path, *words, label_pattern="[xyz]{9}")
