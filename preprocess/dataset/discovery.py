@@ -146,6 +146,22 @@ def describe_left_out(folder: Path, left_out: Iterable[Path]) -> list[str]:
     ]
 
 
+def describe_unnamed(folder: Path, paths: Iterable[str]) -> list[str]:
+    """A sentence on the files below `folder` that are called as recordings and are not among `paths`, if any.
+
+    Folders that cannot be listed are no error: they need not be the dataset's.
+    """
+    unnamed = set[str]()
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        unnamed.update(f"{parent}/{name}" for name in names if AUDIO_NAME.fullmatch(name))
+    unnamed.difference_update(map(os.path.normpath, paths))
+    if not unnamed:
+        return []
+    first = os.path.relpath(min(unnamed), folder)
+    return [f"no table names {len(unnamed)} recordings below {folder}, the first {first!r}: they are left out"]
+
+
 def _raise(error: OSError) -> None:
     raise error
 

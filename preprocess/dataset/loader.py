@@ -13,6 +13,7 @@ from preprocess.dataset.clip_table import COLUMNS, TEST_FOLD, UNLABELLED, check_
 from preprocess.dataset.discovery import (
     RawDataset,
     describe_left_out,
+    describe_unnamed,
     expand_user,
     find_audio_files,
     normalize_label,
@@ -36,6 +37,8 @@ READERS: dict[str, Callable[[Data, Path], RawDataset]] = {
     "irmas": irmas.read,
     "notes": notes.read,
 }
+TABLE_LAYOUTS = ("csv", "audiofolder", "esc50", "fsdkaggle2019")
+"""Layouts whose tables name the recordings."""
 VAL_FOLD = "val"
 """In the column `fold`, of clips that make up fold 0 whatever the others'."""
 MAX_TEST_PARTS = 20
@@ -69,6 +72,8 @@ def read_dataset(data: Data) -> Dataset:
         if data.unlabelled:
             folders.append(require_utf8_name(expand_user(data.unlabelled, "data.unlabelled").absolute()))
             raw = _add_unlabelled(raw, folders[1])
+        if data.layout in TABLE_LAYOUTS:
+            raw.warnings.extend(describe_unnamed(folder, raw.clips["path"]))
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read ({error.strerror}): allow it, or move it away") from None
     try:

@@ -35,6 +35,33 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pyt
     assert_refused("folders", tmp_path, str(tmp_path), "Permission denied")
 
 
+ESC50 = "filename,fold,target,category,src_file,take\n1-7-A-0.wav,1,0,dog,7,A\n2-8-A-1.wav,2,1,rain,8,A\n"
+FSDKAGGLE2019 = {
+    "train_curated.csv": "fname,labels\na.wav,x\nb.wav,y\n",
+    "sample_submission.csv": "fname,x,y\nz.wav,0,0\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("layout", "tables", "named", "unnamed"),
+    [
+        ("csv", {"labels.csv": "fname,labels\na.wav,x\nb.wav,y\n"}, "a.wav", "b/c.FLAC"),
+        ("audiofolder", {"train/metadata.csv": "file_name,label\na.wav,x\nb.wav,y\n"}, "train/a.wav", "test/a.wav"),
+        ("esc50", {"meta/esc50.csv": ESC50}, "audio/1-7-A-0.wav", "audio/1-7-B-0.wav"),
+        ("fsdkaggle2019", FSDKAGGLE2019, "train_curated/a.wav", "train_curated/c.wav"),
+    ],
+)
+def test_recordings_that_no_table_names_are_told(
+    tmp_path: Path, layout: str, tables: dict[str, str], named: str, unnamed: str
+) -> None:
+    write_files(tmp_path, tables | {named: "", "notes.txt": "", ".hidden/e.wav": ""})
+    assert read(layout, tmp_path, folds=2).warnings == []
+    write_files(tmp_path, {unnamed: "", "z/z.mp3": ""})
+    assert read(layout, tmp_path, folds=2).warnings == [
+        f"no table names 2 recordings below {tmp_path}, the first {unnamed!r}: they are left out"
+    ]
+
+
 def test_esc10(real_sound: Callable[[str], Path]) -> None:
     dataset = read("esc50", real_sound("esc10"))
     assert (len(dataset.table), len(dataset.vocabulary)) == (400, 10)
