@@ -61,6 +61,8 @@ def train_run(command: Command, ranks: Ranks, devices: list[torch.device]) -> No
     n_jobs, device = resolve_n_jobs(options.jobs), devices[0]
     if ranks.n_ranks > 1 and (n_jobs > 1 or options.scheduler):
         raise UserError("torchrun has all its processes train one network: leave out --jobs and --scheduler")
+    if options.resume and options.restart:
+        raise UserError("--resume goes on with a run and --restart trains it anew: give one of them")
     if devices == [torch.device("cpu")]:
         devices *= n_jobs
     is_shared, on_device = ranks.n_ranks > 1 or len(devices) > 1, len(devices) == 1 or device.type == "cpu"
