@@ -43,7 +43,7 @@ def add_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, or several: cuda:0,cuda:1.")
     parser.add_argument("--jobs", type=int, default=1, help="Networks trained at once on a CPU; -1 is one a core.")
-    parser.add_argument("--scheduler", type=str | None, help="Train on the dask cluster of this address.")
+    parser.add_argument("--scheduler", type=str, help="Train on the dask cluster of this address.")
     parser.add_argument("--tensorboard", action="store_true", help="Log for TensorBoard as well.")
 
 

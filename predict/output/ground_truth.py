@@ -67,10 +67,10 @@ def _read_columns(path: Path, table: pd.DataFrame, labels: list[str]) -> pd.Data
 def add_submission_options(parser: ArgumentParser) -> None:
     """Which submission, and what is known of its clips."""
     parser.add_argument(
-        "--truth", type=str | None, help="CSV of the truth, or table of its events; by default the labels in clips.csv."
+        "--truth", type=str, help="CSV of the truth, or table of its events; by default the labels in clips.csv."
     )
-    parser.add_argument("--submission", type=str | None, help="CSV of the scores; by default the run's.")
-    parser.add_argument("--input", type=str | None, help="The recordings it is of, where they are of no dataset.")
+    parser.add_argument("--submission", type=str, help="CSV of the scores; by default the run's.")
+    parser.add_argument("--input", type=str, help="The recordings it is of, where they are of no dataset.")
 
 
 def submission_path(command: Command) -> Path:
@@ -116,7 +116,7 @@ def read_event_truth(path: Path, submission: Path, scores: ScoreTable) -> pd.Dat
             return None
     failed = submission.with_name(FAILED_NAME)
     unread = read_table(failed, ["clip"])["clip"].tolist() if failed.exists() else []
-    annotations = read_annotations(path, recordings=list(dict.fromkeys([*scores.clips, *unread])))
+    annotations = read_annotations(path, None, list(dict.fromkeys([*scores.clips, *unread])), TRUTH_HINT)
     if other := annotations.left_out:
         log_warning(f"{len(other)} files of {path} are no tables of events of these clips, the first {other[0].name!r}")
     return annotations.events[annotations.events["fname"].isin(scores.clips)]

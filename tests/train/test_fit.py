@@ -248,7 +248,7 @@ def test_two_commands_do_not_train_one_run(cache: Path) -> None:
 
 
 def test_resume_and_restart_contradict_each_other(cache: Path) -> None:
-    with pytest.raises(UserError, match="--resume .* --restart .*: give one"):
+    with pytest.raises(UserError, match=r"--resume .* --restart .*: give one"):
         fit(cache, "--resume", "--restart")
 
 
