@@ -62,8 +62,8 @@ def replace_files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
         try:
             yield temporary
         except OSError as error:
-            if error.filename:  # by the name that it would have had
-                error.filename = str(error.filename).replace(new, str(folder))
+            if error.errno:  # by the name that it would have had; a full disk names no file
+                error.filename = str(error.filename or folder).replace(new, str(folder))
             raise
         written = {str(path.relative_to(temporary)) for path in temporary.rglob("*") if path.is_file()}
         absent = [folder / path for path in set(names) - written if (folder / path).exists()]

@@ -41,7 +41,7 @@ Result = TypeVar("Result")
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--input", type=str | None, help="A recording or a folder of them, instead of the dataset.")
+    parser.add_argument("--input", type=str, help="A recording or a folder of them, instead of the dataset.")
     parser.add_argument("--fold", type=NonNegativeInt | None, help="Whose first network; by default the lowest fold's.")
     add_device_options(parser)
 

@@ -49,7 +49,7 @@ CARD_TEMPLATE = Path(__file__).parent / "model_export" / "model_card.md.j2"
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--out", type=str | None, help="The folder; by default submissions/<run>/model.")
+    parser.add_argument("--out", type=str, help="The folder; by default submissions/<run>/model.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

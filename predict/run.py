@@ -57,11 +57,9 @@ from train.runs.run_folder import find_corrections
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--input", type=str | None, help="A recording or a folder of them, instead of the dataset.")
+    parser.add_argument("--input", type=str, help="A recording or a folder of them, instead of the dataset.")
     add_device_options(parser)
-    parser.add_argument(
-        "--scheduler", type=str | None, help="Score recordings of INPUT on the dask cluster of this address."
-    )
+    parser.add_argument("--scheduler", type=str, help="Score recordings of INPUT on the dask cluster of this address.")
     parser.add_argument("--wide", action="store_true", help="Window table with a column a label.")
     parser.add_argument("--export", nargs="*", choices=list(FORMATS), default=[], help=f"Also as {', '.join(FORMATS)}.")
     parser.add_argument("--top_labels", type=PositiveInt | None, help="Most labels of a window.")
@@ -119,6 +117,11 @@ def predict_dataset(command: Command, run: TrainedRun, devices: Sequence[torch.d
         wanted, description = choose_clips(clips.table, run)
         failed = find_failed(wanted, store, run_paths)
         print(description)
+        if others := sorted(set(clips.labels) ^ set(run.labels)):
+            known = (
+                "no more a label of the dataset" if others[0] in run.labels else "new, the networks give it no score"
+            )
+            log_warning(f"label {others[0]!r} is {known} (one of {len(others)}): run make train again")
         n_jobs = resolve_n_jobs(command.options.jobs)
         clip_predictions = predict_stored_clips(wanted, run, store, devices[0], n_jobs, [str(each) for each in devices])
     sample = read_sample(run_paths.sample_csv) if (wanted["split"] == "test").all() else None

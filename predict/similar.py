@@ -26,8 +26,8 @@ from train.runs.run_folder import find_best_checkpoints
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--to", type=str | None, help="The recording to compare with.")
-    parser.add_argument("--input", type=str | None, help="The recordings to look in, where they are of no dataset.")
+    parser.add_argument("--to", type=str, help="The recording to compare with.")
+    parser.add_argument("--input", type=str, help="The recordings to look in, where they are of no dataset.")
     parser.add_argument("--places", type=PositiveInt, default=20, help="Most places to list.")
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda or cuda:1.")
 

@@ -31,7 +31,7 @@ def add_options(parser: ArgumentParser) -> None:
     """The script's own options."""
     parser.add_argument("--jobs", type=int, default=-1, help="Processes that compute; -1 is one a core.")
     parser.add_argument("--max_failures", type=ClosedUnitInterval, default=0.05, help="Share that may fail.")
-    parser.add_argument("--scheduler", type=str | None, help="Compute on the dask cluster of this address.")
+    parser.add_argument("--scheduler", type=str, help="Compute on the dask cluster of this address.")
     parser.add_argument("--retry_failed", action="store_true", help="Try what failed.csv names as well.")
 
 

@@ -74,8 +74,8 @@ def add_device_options(parser: ArgumentParser) -> None:
 def _build_parser(description: str, add_options: AddOptions | None) -> ArgumentParser:
     parser = ArgumentParser(description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--recipe", action="config", help="YAML file of the recipe.")
-    parser.add_argument("--name", type=str | None, help="Name of the cache folder; by default the recipe file's.")
-    parser.add_argument("--run", type=str | None, help="Name of the run; by default the recipe's.")
+    parser.add_argument("--name", type=str, help="Name of the cache folder; by default the recipe file's.")
+    parser.add_argument("--run", type=str, help="Name of the run; by default the recipe's.")
     parser.add_argument("--cache", type=str, default="cache", help="Folder of stores and runs.")
     parser.add_argument("--submissions", type=str, default="submissions", help="Folder of submissions, a folder a run.")
     for name, section in SECTIONS.items():

@@ -42,7 +42,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--clips", type=PositiveInt, default=60, help="Most clips on the page, each with picture and sound."
     )
-    parser.add_argument("--against", type=str | None, help="Another run, whose scores of the same clips are shown too.")
+    parser.add_argument("--against", type=str, help="Another run, whose scores of the same clips are shown too.")
     parser.add_argument("--no_maps", action="store_true", help="Leave out the saliency maps.")
     parser.add_argument("--brief", action="store_true", help="Print the key metrics alone; the page has all.")
     parser.add_argument("--jobs", type=int, default=-1, help="Processes that decode; -1 is one a core.")

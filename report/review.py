@@ -33,7 +33,7 @@ PLACE = ["clip", "start_s", "end_s"]
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--input", type=str | None, help="The recordings that were predicted: a file or a folder.")
+    parser.add_argument("--input", type=str, help="The recordings that were predicted: a file or a folder.")
     parser.add_argument("--clips", type=PositiveInt, default=20, help="Most clips of each label.")
     parser.add_argument("--choose", choices=list(get_args(clip_choice.Choice)), default="spread", help="Which of them.")
     parser.add_argument("--labels", nargs="+", type=str, help="Labels to review; by default all.")
@@ -44,7 +44,7 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--show_scores", action="store_true", help="Show scores on the page; people tend to agree with them."
     )
-    parser.add_argument("--verdicts", type=str | None, help="A table of verdicts; by default verdicts.csv beside them.")
+    parser.add_argument("--verdicts", type=str, help="A table of verdicts; by default verdicts.csv beside them.")
     parser.add_argument("--precision", type=ClosedUnitInterval | None, help="Set thresholds for this precision.")
     parser.add_argument("--jobs", type=int, default=-1, help="Processes that decode; -1 is one a core.")
 

@@ -43,7 +43,7 @@ def add_options(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, or several: cuda:0,cuda:1.")
     parser.add_argument("--jobs", type=int, default=1, help="Networks trained at once on a CPU; -1 is one a core.")
-    parser.add_argument("--scheduler", type=str | None, help="Train on the dask cluster of this address.")
+    parser.add_argument("--scheduler", type=str, help="Train on the dask cluster of this address.")
     parser.add_argument("--tensorboard", action="store_true", help="Log for TensorBoard as well.")
 
 
@@ -61,6 +61,8 @@ def train_run(command: Command, ranks: Ranks, devices: list[torch.device]) -> No
     n_jobs, device = resolve_n_jobs(options.jobs), devices[0]
     if ranks.n_ranks > 1 and (n_jobs > 1 or options.scheduler):
         raise UserError("torchrun has all its processes train one network: leave out --jobs and --scheduler")
+    if options.resume and options.restart:
+        raise UserError("--resume goes on with a run and --restart trains it anew: give one of them")
     if devices == [torch.device("cpu")]:
         devices *= n_jobs
     is_shared, on_device = ranks.n_ranks > 1 or len(devices) > 1, len(devices) == 1 or device.type == "cpu"

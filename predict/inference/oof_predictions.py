@@ -14,7 +14,7 @@ from predict.inference.dataset_clips import StoredClips, choose_oof_clips, predi
 from predict.inference.run_loader import TrainedRun
 from predict.inference.synthetic_mixtures import make_mixture
 from predict.inference.tagger import ClipPrediction
-from preprocess.dataset.labels import to_multi_hot
+from preprocess.dataset.labels import TRAIN_AGAIN, to_multi_hot
 from preprocess.store.reader import Store, open_store
 from recipe import Prediction, Tuning
 from train.data.corrected_clips import read_corrected_clips
@@ -60,7 +60,7 @@ def predict_out_of_fold(
     with open_store(run_paths.store, run.recipe.features) as store:
         clips = _curated_clips(run_paths, run, store, corrections)
         clip_predictions = predict_stored_clips(clips, run, store, device, n_jobs)
-    truth = to_multi_hot(clips["labels"], run.labels, clips=clips["clip"])
+    truth = to_multi_hot(clips["labels"], run.labels, clips=clips["clip"], advice=TRAIN_AGAIN)
     description = f"{len(truth)} out-of-fold clips"
     return OofPredictions(list(clip_predictions.values()), truth, clips["fold"].to_numpy(), run.activation, description)
 

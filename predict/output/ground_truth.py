@@ -17,7 +17,7 @@ from preprocess.dataset.annotations.table_formats import parse_events
 from preprocess.dataset.clip_table import DIGEST_COLUMN
 from preprocess.dataset.discovery import join_clean_labels, normalize_label
 from preprocess.dataset.label_cells import parse_label_cells
-from preprocess.dataset.labels import to_multi_hot
+from preprocess.dataset.labels import TRAIN_AGAIN, to_multi_hot
 from recipe.cli import Command
 from train.data.corrected_clips import CorrectedClips
 from train.evaluate.score_table import ScoreTable, read_scores
@@ -44,7 +44,8 @@ def read_truth(path: Path, labels: list[str]) -> pd.DataFrame:
         return _read_columns(path, table, labels)
     cells, _ = parse_label_cells(path, table.index, table[LABELS_COLUMN], labels)
     joined = [join_clean_labels(f"{path}, {clip}", found) for clip, found in zip(table.index, cells, strict=True)]
-    values = to_multi_hot(joined, labels, clips=[f"{path}: clip {clip!r}" for clip in table.index])
+    advice = "the submission has no scores of it, correct it or take it out"
+    values = to_multi_hot(joined, labels, clips=[f"{path}: clip {clip!r}" for clip in table.index], advice=advice)
     return pd.DataFrame(values, table.index, labels)
 
 
@@ -66,10 +67,10 @@ def _read_columns(path: Path, table: pd.DataFrame, labels: list[str]) -> pd.Data
 def add_submission_options(parser: ArgumentParser) -> None:
     """Which submission, and what is known of its clips."""
     parser.add_argument(
-        "--truth", type=str | None, help="CSV of the truth, or table of its events; by default the labels in clips.csv."
+        "--truth", type=str, help="CSV of the truth, or table of its events; by default the labels in clips.csv."
     )
-    parser.add_argument("--submission", type=str | None, help="CSV of the scores; by default the run's.")
-    parser.add_argument("--input", type=str | None, help="The recordings it is of, where they are of no dataset.")
+    parser.add_argument("--submission", type=str, help="CSV of the scores; by default the run's.")
+    parser.add_argument("--input", type=str, help="The recordings it is of, where they are of no dataset.")
 
 
 def submission_path(command: Command) -> Path:
@@ -115,7 +116,7 @@ def read_event_truth(path: Path, submission: Path, scores: ScoreTable) -> pd.Dat
             return None
     failed = submission.with_name(FAILED_NAME)
     unread = read_table(failed, ["clip"])["clip"].tolist() if failed.exists() else []
-    annotations = read_annotations(path, recordings=list(dict.fromkeys([*scores.clips, *unread])))
+    annotations = read_annotations(path, None, list(dict.fromkeys([*scores.clips, *unread])), TRUTH_HINT)
     if other := annotations.left_out:
         log_warning(f"{len(other)} files of {path} are no tables of events of these clips, the first {other[0].name!r}")
     return annotations.events[annotations.events["fname"].isin(scores.clips)]
@@ -191,7 +192,7 @@ def truth_of_clips(
     rows = table.loc[scores.clips]
     known = ((rows["labels"] != "") & (rows["label_quality"] == "curated")).to_numpy()
     truth = np.full_like(scores.values, np.nan)
-    truth[known] = to_multi_hot(rows["labels"][known], scores.labels, clips=rows.index[known])
+    truth[known] = to_multi_hot(rows["labels"][known], scores.labels, clips=rows.index[known], advice=TRAIN_AGAIN)
     return truth
 
 

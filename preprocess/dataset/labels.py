@@ -14,6 +14,8 @@ from core.errors import UserError
 SEPARATOR = ";"
 NEGATIVE = SEPARATOR
 """In the column `labels`, of a clip that is known to have none; '' is of one whose labels are not known."""
+TRAIN_AGAIN = "the networks do not know it, run make train again, or correct the label and run make features"
+"""Advice where a run's vocabulary lacks a label of the dataset."""
 COLUMN_NAMES = ("clip", "fname", "labels", "start_s", "end_s", "start_time", "end_time")
 """Names of other columns in CSVs with a column a label."""
 
@@ -88,10 +90,16 @@ def choose_vocabulary(
     return vocabulary
 
 
-def to_multi_hot(labels: Iterable[str], vocabulary: Sequence[str], *, clips: Iterable[str] | None = None) -> np.ndarray:
+def to_multi_hot(
+    labels: Iterable[str],
+    vocabulary: Sequence[str],
+    *,
+    clips: Iterable[str] | None = None,
+    advice: str = "correct the label, or add it to data.labels",
+) -> np.ndarray:
     """Multi-hot rows, float32 [n_clips, n_labels], of joined labels.
 
-    Raises UserError for a label that is not in the vocabulary, naming its clip where `clips` are given.
+    Raises UserError, with `advice`, for a label that is not in the vocabulary, naming its clip where `clips` are given.
     """
     joined = list(labels)
     names = [f"row {row}" for row in range(len(joined))] if clips is None else list(clips)
@@ -101,7 +109,6 @@ def to_multi_hot(labels: Iterable[str], vocabulary: Sequence[str], *, clips: Ite
         for label in split_labels(text):
             if label not in column:
                 known = ", ".join(vocabulary[:8]) + (", …" if len(vocabulary) > 8 else "")
-                advice = "correct the label, or add it to data.labels"
                 raise UserError(f"{names[row]} has label {label!r}, which is not in the vocabulary ({known}): {advice}")
             multi_hot[row, column[label]] = 1
     return multi_hot

@@ -10,7 +10,7 @@ import torch
 from predict.inference.dataset_clips import choose_oof_clips, predict_stored_clips
 from predict.inference.run_loader import TrainedRun
 from predict.output.summary import SubmissionSummary, summarise_scores
-from preprocess.dataset.labels import to_multi_hot
+from preprocess.dataset.labels import TRAIN_AGAIN, to_multi_hot
 from preprocess.store.reader import Store
 from recipe.cli import Command
 from train.evaluate.score_table import ScoreTable
@@ -45,6 +45,6 @@ def summarise_out_of_fold(
     predictions = predict_stored_clips(choose_oof_clips(clips, run), run, store, device, n_jobs)
     table = clips.set_index("clip").loc[list(predictions)]
     scores = ScoreTable(list(predictions), run.labels, np.stack([each.scores for each in predictions.values()]))
-    truth = to_multi_hot(table["labels"], run.labels, clips=table.index)
+    truth = to_multi_hot(table["labels"], run.labels, clips=table.index, advice=TRAIN_AGAIN)
     summary = summarise_scores(command, scores, truth)
     return OofSummary(summary, np.array(table["fold"]), np.array(table["label_quality"] != "curated"))

@@ -1,5 +1,6 @@
 """Clips cut from recordings, exact to the sample, at the recordings' own rates."""
 
+import io
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -71,8 +72,10 @@ def cut_recording(task: CutTask, limits: SandboxLimits) -> list[CutClip] | Decod
     try:
         for index, rate_hz, first, samples in read_isolated(cut_clips, *arguments, limits=limits):
             file = task.files[index]  # may be there, of an interrupted run with another length
+            encoded = io.BytesIO()  # libsndfile says nothing of a full disk
+            soundfile.write(encoded, to_words(samples), rate_hz, subtype="PCM_24", format=file.suffix[1:].upper())
             with atomic_write(file) as temporary:
-                soundfile.write(temporary, to_words(samples), rate_hz, subtype="PCM_24", format=file.suffix[1:].upper())
+                temporary.write_bytes(encoded.getvalue())
             found.append(CutClip(file, first / rate_hz, (first + len(samples)) / rate_hz))
     except DecodeError as error:
         return error

@@ -11,6 +11,7 @@ from core.errors import UserError
 from predict import calibrate, export, score, tune
 from predict.inference.run_loader import load_run
 from predict.run import main
+from preprocess.dataset.labels import write_vocabulary
 from recipe import Prediction
 from recipe.cli import parse_command
 from serve.run import add_options as serve_options
@@ -225,6 +226,20 @@ def test_what_is_missing_is_named_with_what_to_run(tiny_run: TinyRun) -> None:
     message = refusal_message(tiny_run)
     assert "features.h5" in message
     assert "make features" in message
+
+
+def test_labels_that_the_networks_do_not_know_are_told(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_run.set_test_labels("new")
+    write_vocabulary(tiny_run.run_paths.labels_csv, [*LABELS, "new"])
+    main(tiny_run.arguments)
+    assert "label 'new' is new, the networks give it no score (one of 1): run make train" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"label 'new'.*run make train again"):
+        score.main(tiny_run.arguments)
+    tiny_run.write_table(tiny_run.table.assign(labels="new"))
+    main(tiny_run.arguments)
+    for step in (score, tune, calibrate):
+        with pytest.raises(UserError, match=r"label 'new'.*run make train again"):
+            step.main(tiny_run.arguments)
 
 
 def test_a_store_of_other_features_is_refused(tiny_run: TinyRun) -> None:

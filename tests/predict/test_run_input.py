@@ -64,6 +64,12 @@ def test_recordings_score_as_the_same_clips_of_a_dataset(tiny_run: TinyRun, fiel
     assert pd.read_csv(folder / FAILED_NAME)["clip"].tolist() == ["broken.mp3"]
 
 
+def test_an_input_called_null_is_no_absent_input(tiny_run: TinyRun) -> None:
+    with pytest.raises(UserError, match="null is not there"):
+        main([*tiny_run.arguments, "--input", "null"])
+    assert not tiny_run.run_paths.submission_csv.exists()
+
+
 def test_what_was_read_in_part_is_told_also_from_the_cache(
     tiny_run: TinyRun, field: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

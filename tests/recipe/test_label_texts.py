@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import UserError
+from predict.output.ground_truth import add_submission_options
 from recipe.cli import parse_command
 
 WRITTEN = [
@@ -51,6 +52,12 @@ def test_labels_written_below_each_other_and_none_at_all(tmp_path: Path) -> None
     path.write_text("data:\n  labels:\n  - no\n  - 'yes'\n", encoding="utf-8")
     assert parse_command(["--recipe", str(path)], "test").recipe.data.labels == ["no", "yes"]
     assert parse_command(["--recipe", str(path), "--data.labels", "null"], "test").recipe.data.labels is None
+
+
+@pytest.mark.parametrize("text", ["null", "~", "no", "1"])
+def test_runs_and_files_are_named_as_they_are_written(text: str) -> None:
+    command = parse_command(["--name", text, "--run", text, "--input", text], "test", add_submission_options)
+    assert (command.run_paths.name, command.run_paths.run, command.options.input) == (text, text, text)
 
 
 def test_a_label_that_is_no_word_is_refused() -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import resource
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +18,11 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.keys import Keys
 
 from core.errors import UserError
+from core.sandbox import SandboxLimits
 from predict import run, tune
 from preprocess import features
 from report import review
+from report.verdicts.cutting import CutTask, cut_recording
 from tests.browser import check_looks, open_browser, wait_until
 from tests.make_commands import make
 from tests.predict.conftest import LABELS, TinyRun, make_tiny_run
@@ -206,6 +209,19 @@ def test_clips_of_an_interrupted_review_are_cut_anew(judged: tuple[list[str], Pa
     for clip in read_csv(folder / "clips.csv"):
         length_s = float(clip["end_s"]) - float(clip["start_s"])
         assert soundfile.info(folder / clip["clip"]).duration == pytest.approx(length_s, abs=1e-4)
+
+
+def test_a_clip_that_a_full_disk_cuts_short_is_not_kept(tmp_path: Path) -> None:
+    sound, clip = tmp_path / "sound.wav", tmp_path / "clip.flac"
+    soundfile.write(sound, np.random.default_rng(0).uniform(-0.5, 0.5, 16_000), 16_000)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            cut_recording(CutTask(sound, [0.5], [clip], 1.0, "mean"), SandboxLimits())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not clip.exists()
 
 
 def test_a_page_that_would_be_too_large_has_some_clips_and_says_so(

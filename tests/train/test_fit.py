@@ -247,6 +247,11 @@ def test_two_commands_do_not_train_one_run(cache: Path) -> None:
     assert not get_run_dir(cache).exists()
 
 
+def test_resume_and_restart_contradict_each_other(cache: Path) -> None:
+    with pytest.raises(UserError, match=r"--resume .* --restart .*: give one"):
+        fit(cache, "--resume", "--restart")
+
+
 def test_batches_of_one_clip_are_refused_where_nothing_could_be_normalised(cache: Path) -> None:
     options = ["--training.batch_size", "1", "--training.crop_seconds", "0.1", "--prediction.window_seconds", "0.1"]
     with pytest.raises(UserError, match=r"training\.batch_size = 1: network\.name = resnet18"):

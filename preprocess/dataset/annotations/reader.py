@@ -40,7 +40,10 @@ class Annotations:
 
 
 def read_annotations(
-    path: Path, columns: Mapping[str, str] | None = None, recordings: Collection[str] | None = None
+    path: Path,
+    columns: Mapping[str, str] | None = None,
+    recordings: Collection[str] | None = None,
+    hint: str = "name a table of events, or a folder of them, with data.table",
 ) -> Annotations:
     """The events of the table at `path`, or of all tables (.txt, .tsv, .csv) in or below the folder at `path`.
 
@@ -59,14 +62,14 @@ def read_annotations(
     """
     if unknown := sorted(set(columns or {}) - set(COLUMN_KEYS)):
         raise UserError(f"data.columns names {unknown[0]!r}: its keys are {', '.join(COLUMN_KEYS)}")
-    tables = _find_tables(path) if path.is_dir() else [path]
+    tables = _find_tables(path, hint) if path.is_dir() else [path]
     known = None if recordings is None else RecordingNames(recordings)
     events, named, left_out = list[Event](), dict[str, str](), list[Path]()
     for table in tables:
         fname = TABLE_SUFFIX.sub("", (table.relative_to(path) if table != path else Path(table.name)).as_posix())
         is_expected = table == path or bool(SELECTIONS_NAME.fullmatch(table.name) or (known and known.find(fname)))
         try:
-            rows = read_rows(table, "name a table of events, or a folder of them, with data.table", tabs_first=True)
+            rows = read_rows(table, hint, tabs_first=True)
         except UserError:
             if is_expected:
                 raise
@@ -90,11 +93,14 @@ def read_annotations(
     return Annotations(frame.astype(types), list(dict.fromkeys(fnames.values())), left_out)
 
 
-def _find_tables(folder: Path) -> list[Path]:
-    """Files below a folder that may be tables, sorted, without hidden ones. Raises UserError, and OSError."""
+def _find_tables(folder: Path, hint: str) -> list[Path]:
+    """Files below a folder that may be tables, sorted, without hidden ones.
+
+    Raises UserError with `hint`, and OSError.
+    """
     found = [path for path in list_files(folder) if TABLE_NAME.fullmatch(path.name)]
     if not found:
-        raise UserError(f"{folder} holds no table of events (.txt, .tsv, .csv): name one, or a folder, with data.table")
+        raise UserError(f"{folder} holds no table of events (.txt, .tsv, .csv): {hint}")
     return found
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from core.errors import UserError
-from predict.output.ground_truth import find_truth, match_names, read_truth
+from predict.output.ground_truth import find_truth, match_names, read_event_truth, read_truth
 from train.data.corrected_clips import CorrectedClips
 from train.evaluate.score_table import ScoreTable
 
@@ -85,6 +85,11 @@ def test_rows_that_do_not_match_are_named(tmp_path: Path, clips: str, named: str
     path.write_text("clip,labels\n" + "".join(f"{clip},rain\n" for clip in clips))
     with pytest.raises(UserError, match=named):
         find_truth(str(path), None, SCORES)
+
+
+def test_a_folder_without_tables_is_refused_by_the_name_of_the_option(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no table of events .*: TRUTH= names"):
+        read_event_truth(tmp_path, tmp_path / "submission.csv", SCORES)
 
 
 def clips_with(labels: list[str], label_quality: str = "curated") -> CorrectedClips:
