@@ -19,7 +19,7 @@ PY     := $(VENV)/bin/python
 # $(value X) and not $(X): a dollar in a folder's name is no variable of make.
 quoted  = '$(subst ','\'',$(1))'
 on_cluster = $(if $(SCHEDULER),--scheduler $(SCHEDULER))
-SCRIPT  = $(PY) -m $(1) --recipe recipes/$(RECIPE).yaml --run $(RUN) $(if $(value DATA),--data.folder $(call quoted,$(value DATA))) $(2) $(ARGS)
+SCRIPT  = $(PY) -m $(1) --recipe $(call quoted,recipes/$(RECIPE).yaml) --run $(call quoted,$(RUN)) $(if $(value DATA),--data.folder $(call quoted,$(value DATA))) $(2) $(ARGS)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -77,7 +77,7 @@ batch: setup  ## what networks are fed: clips before and after each augmentation
 	$(call SCRIPT,report.batch,--jobs $(JOBS))
 
 train: setup  ## features -> cache/RECIPE/runs/RUN (FOLDS=0,2 for some of the networks)
-	$(call SCRIPT,train.fit,--jobs $(JOBS) $(if $(FOLDS),--folds $(FOLDS)) $(on_cluster))
+	$(call SCRIPT,train.fit,--jobs $(JOBS) $(if $(FOLDS),--folds $(call quoted,$(FOLDS))) $(on_cluster))
 
 lr: setup  ## the learning-rate finder
 	$(call SCRIPT,train.find_lr)

@@ -77,7 +77,7 @@ def tune_and_write(run_dir: Path, run: TrainedRun, oof: OofPredictions, tuning: 
         values["tuned_on_other_folds"] = compute_metric(metric, truth, across)
         print(f"  {values['tuned_on_other_folds']:.4f}  each fold at thresholds tuned on the others: expect this")
     else:
-        print("  only one fold is trained: there is no estimate for other clips")
+        print("  these clips are of one fold: there is no estimate for other clips")
     details = {"metric": metric, "per_label": tuning.per_label, "clips": oof.description, **values}
     path = write_thresholds(run_dir, run.labels, tuned.values, prediction, details)
     if prediction.pooling == "vote_fraction":

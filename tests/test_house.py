@@ -312,15 +312,15 @@ def test_make_calls_the_script_of_each_target_with_its_variables() -> None:
         "serve": "--port 7",
     }
     options |= dict.fromkeys(("score", "inspect"), "--input in --truth true.csv")
-    variables = ["RECIPE=esc50", "RUN=r", "JOBS=3", "FOLDS=0,2", "RUNS=a b", "INPUT=in", "TRUTH=true.csv", "PORT=7"]
-    variables.append("TO=clip.wav")
+    variables = ["RECIPE=esc50", "RUN=my run", "JOBS=3", "FOLDS=0,2", "RUNS=a b", "INPUT=in", "TRUTH=true.csv"]
+    variables += ["PORT=7", "TO=clip.wav"]
     command = ["make", "-n", "-o", ".venv/.ready", *SCRIPTS, *variables, "ARGS=--x y"]
     printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     lines = {line.split()[2]: shlex.split(line)[1:] for line in printed.splitlines() if " -m " in line}
     for target, script in SCRIPTS.items():
         line = lines[script]
         expected = options.get(target, "") + ("" if target in WITHOUT_JOBS else " --jobs 3")
-        assert line[2:6] == ["--recipe", "recipes/esc50.yaml", "--run", "r"]
+        assert line[2:6] == ["--recipe", "recipes/esc50.yaml", "--run", "my run"]
         assert sorted(line[6:-2]) == sorted(expected.split()), line
         assert line[-2:] == ["--x", "y"]
 

@@ -17,6 +17,7 @@ from core.errors import UserError
 from core.parallel import run_parallel
 from core.paths import RunPaths
 from core.progress import progress_bar
+from core.resources import available_cores
 from predict.inference.run_loader import TrainedRun
 from predict.inference.tagger import ClipPrediction
 from preprocess.dataset.clip_table import DIGEST_COLUMN
@@ -182,7 +183,7 @@ def score_side_by_side(
     batches = [clips[start : start + BATCH_CLIPS] for start in range(0, len(clips), BATCH_CLIPS)]
 
     def score(batch: Sequence[Clip]) -> list[tuple[Clip, WindowScores]]:
-        torch.set_num_threads(max(1, n_jobs // n_threads))  # of this thread
+        torch.set_num_threads(max(1, min(n_jobs, available_cores()) // n_threads))  # of this thread
         with pool.take() as name:
             windows = scorers[name].score_clips([read(clip).to(name)] for clip in batch)
             return list(zip(batch, windows, strict=True))

@@ -233,7 +233,7 @@ def test_one_window_clips_are_told_and_mixtures_are_longer(
 def test_with_one_fold_nothing_is_said_of_other_clips(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(tiny_run.run_paths.run_dir / "fold1")
     main(tiny_run.arguments)
-    assert "only one fold is trained: there is no estimate" in capsys.readouterr().out
+    assert "these clips are of one fold: there is no estimate" in capsys.readouterr().out
     content = json.loads((tiny_run.run_paths.run_dir / "thresholds.json").read_text(encoding="utf-8"))
     assert "tuned_on_other_folds" not in content
 
