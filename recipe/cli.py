@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_loader
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_loader, set_parsing_settings
 
 from core.errors import UserError
 from core.paths import RunPaths
@@ -41,6 +41,7 @@ OLD_KEYS = {
 """Keys of earlier versions, and what became of them."""
 
 set_loader("yaml", load_recipe_yaml, (yaml.YAMLError,))
+set_parsing_settings(docstring_parse_attribute_docstrings=True)  # else --help leaves out what is said of a key
 ROOT = Path(__file__).parents[1]
 STEP_FLOORS = ("preprocess", "train", "predict", "report", "serve")
 STEP_OPTION = re.compile(r'\badd_argument\(\s*"(--\w+)"')
