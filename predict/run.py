@@ -58,7 +58,7 @@ from train.runs.run_folder import find_corrections
 
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--input", type=str | None, help="A recording or a folder of them, instead of the dataset.")
-    add_device_options(parser)
+    add_device_options(parser, "auto, cpu, cuda, or several: cuda:0,cuda:1.")
     parser.add_argument(
         "--scheduler", type=str | None, help="Score recordings of INPUT on the dask cluster of this address."
     )

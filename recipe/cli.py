@@ -65,9 +65,9 @@ def resolve_n_jobs(jobs: int) -> int:
     return jobs if jobs > 0 else available_cores()
 
 
-def add_device_options(parser: ArgumentParser) -> None:
-    """Add the options of scripts that run networks."""
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda or cuda:1.")
+def add_device_options(parser: ArgumentParser, devices: str = "auto, cpu, cuda or cuda:1.") -> None:
+    """Add the options of scripts that run networks; `devices` says what they may run on."""
+    parser.add_argument("--device", type=str, default="auto", help=devices)
     parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
 
 
