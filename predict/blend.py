@@ -13,7 +13,7 @@ from core.files import replace_files
 from core.paths import PREDICTION_NAMES, SUBMISSION_NAME, RunPaths
 from predict.decide.blend_weights import BLEND_FUNCTIONS, align_tables, blend_tables, cross_fit_blend, fit_weights
 from predict.output.ground_truth import read_oof_scores, truth_of_clips
-from predict.output.provenance import check_same_frames, why_stale, write_provenance
+from predict.output.provenance import check_same_frames, find_recipe_name, why_stale, write_provenance
 from predict.output.submission import align_to_sample, read_sample, write_submission
 from predict.output.summary import named_metrics
 from preprocess.dataset.clip_table import hash_frames_digests, read_clip_table
@@ -67,6 +67,8 @@ def fit_run_weights(command: Command, members: Sequence[RunPaths], by: str) -> n
     runs, recipe = [member.run for member in members], command.recipe
     for member in members:
         if not member.oof_csv.exists():
+            if (of := find_recipe_name(member.submission_csv)) not in (None, member.name):
+                raise UserError(f"--fit: run {member.run} is of recipe {of}, not {member.name}: leave --fit out")
             raise UserError(f"{member.oof_csv} is not there: run make train to its end, or leave --fit out")
     corrections = {member.run: find_corrections(member, recipe) for member in members}
     if len(set(corrections.values())) > 1:

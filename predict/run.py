@@ -58,7 +58,7 @@ from train.runs.run_folder import find_corrections
 
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--input", type=str, help="A recording or a folder of them, instead of the dataset.")
-    add_device_options(parser)
+    add_device_options(parser, "auto, cpu, cuda, or several: cuda:0,cuda:1.")
     parser.add_argument("--scheduler", type=str, help="Score recordings of INPUT on the dask cluster of this address.")
     parser.add_argument("--wide", action="store_true", help="Window table with a column a label.")
     parser.add_argument("--export", nargs="*", choices=list(FORMATS), default=[], help=f"Also as {', '.join(FORMATS)}.")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_loader
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, set_loader, set_parsing_settings
 
 from core.errors import UserError
 from core.paths import RunPaths
@@ -41,6 +41,7 @@ OLD_KEYS = {
 """Keys of earlier versions, and what became of them."""
 
 set_loader("yaml", load_recipe_yaml, (yaml.YAMLError,))
+set_parsing_settings(docstring_parse_attribute_docstrings=True)  # else --help leaves out what is said of a key
 ROOT = Path(__file__).parents[1]
 STEP_FLOORS = ("preprocess", "train", "predict", "report", "serve")
 STEP_OPTION = re.compile(r'\badd_argument\(\s*"(--\w+)"')
@@ -64,9 +65,9 @@ def resolve_n_jobs(jobs: int) -> int:
     return jobs if jobs > 0 else available_cores()
 
 
-def add_device_options(parser: ArgumentParser) -> None:
-    """Add the options of scripts that run networks."""
-    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda or cuda:1.")
+def add_device_options(parser: ArgumentParser, devices: str = "auto, cpu, cuda or cuda:1.") -> None:
+    """Add the options of scripts that run networks; `devices` says what they may run on."""
+    parser.add_argument("--device", type=str, default="auto", help=devices)
     parser.add_argument("--jobs", type=int, default=-1, help="Cores to keep busy; -1 is all.")
 
 

@@ -177,6 +177,14 @@ def test_every_key_of_a_recipe_is_described() -> None:
     assert not [key for key in keys if not _docstring_of(key)]
 
 
+def test_help_says_what_every_key_is(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_command(["--help"], "test")
+    said = " ".join(capsys.readouterr().out.split())
+    keys = [f"{name}.{key}" for name, section in SECTIONS.items() for key in section.__dataclass_fields__]
+    assert not [key for key in keys if " ".join(_docstring_of(key).split()) not in said]
+
+
 @cache
 def _section_documents() -> dict[str, dict[str, str]]:
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "recipe").glob("*.py")]

@@ -90,11 +90,7 @@ def train_run(command: Command, ranks: Ranks, devices: list[torch.device]) -> No
         choice: tuple[RunPaths, bool | None] | None = None
         if ranks.is_first:
             paths, finished = choice = choose_folder(run_paths, jobs_in, resume=options.resume, restart=options.restart)
-            if finished and paths == run_paths and is_reported(run_paths, recipe):
-                print(
-                    f"run {run_paths.run} is finished: {len(jobs_in(run_paths.run_dir))} networks of "
-                    f"{recipe.training.epochs} epochs in {run_paths.run_dir}; --restart trains them anew"
-                )
+            if finished and paths == run_paths and report_finished(run_paths, jobs_in(run_paths.run_dir)):
                 choice = None
             else:
                 start_run(paths, recipe, finished=bool(finished), folds=None if options.resume else fold_numbers)
@@ -104,7 +100,8 @@ def train_run(command: Command, ranks: Ranks, devices: list[torch.device]) -> No
         paths, finished = choice
         jobs = jobs_in(paths.run_dir)
         used_devices = devices[: len(jobs)] if device.type == "cpu" else devices  # here the frames are on no GPU
-        train_all(jobs, training_set, paths, options, used_devices, resume=finished is not None)
+        if not finished:
+            train_all(jobs, training_set, paths, options, used_devices, resume=finished is not None)
         if not ranks.is_first:
             return
         if paths != run_paths:
@@ -112,6 +109,17 @@ def train_run(command: Command, ranks: Ranks, devices: list[torch.device]) -> No
         report_folds(run_paths, recipe, training_set, device)
         for line in describe_epoch_choice(run_paths.run_dir, recipe.training.metric):
             print(line)
+
+
+def report_finished(run_paths: RunPaths, jobs: Sequence[FoldJob]) -> bool:
+    """Say that these networks are trained; whether the run's scores are there as well."""
+    recipe, folds = jobs[0].recipe, ", ".join(map(str, dict.fromkeys(job.fold for job in jobs)))
+    is_whole = is_reported(run_paths, recipe)
+    print(
+        f"run {run_paths.run} is finished{'' if is_whole else f' in folds {folds}'}: {len(jobs)} networks of "
+        f"{recipe.training.epochs} epochs in {run_paths.run_dir}; --restart trains them anew"
+    )
+    return is_whole
 
 
 def is_reported(run_paths: RunPaths, recipe: Recipe) -> bool:

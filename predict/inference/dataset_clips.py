@@ -45,7 +45,10 @@ def choose_clips(table: pd.DataFrame, run: TrainedRun) -> tuple[pd.DataFrame, st
         check_test_clips(test, table[table["split"] == "train"], run)
         return test, f"{len(test)} test clips, by the networks of {len(run.folds)} folds together"
     oof_clips = choose_oof_clips(table, run)
-    networks = "each by the networks that were not trained on its fold"
+    networks, training = "each by the networks that were not trained on its fold", table[table["split"] == "train"]
+    if folds := sorted(set(training["fold"]) - set(run.folds)):
+        n_left_out = len(training) - len(oof_clips)
+        networks += f"; {n_left_out} of folds {', '.join(map(str, folds))}, which have no network, are left out"
     return oof_clips, f"no test clips: {len(oof_clips)} training clips, {networks}"
 
 

@@ -47,9 +47,10 @@ def describe_trained(clips: Sequence[str]) -> str:
 
 def why_stale(run_paths: RunPaths, submission: Path, source: str | None = None) -> str:
     """Why a submission may not be the prediction of a run's networks, in words; '' if it is, or there are none."""
-    checkpoints = find_best_checkpoints(run_paths.run_dir)
-    if not checkpoints:  # a blend
-        return ""
+    checkpoints, recipe = find_best_checkpoints(run_paths.run_dir), find_recipe_name(submission)
+    if not checkpoints:  # a blend, or a run of another recipe, as make ensemble blends them
+        is_elsewhere = recipe not in (None, run_paths.name)
+        return why_stale(replace(run_paths, name=str(recipe)), submission, source) if is_elsewhere else ""
     if reason := why_foreign(run_paths, submission, source):
         return reason
     provenance = _read(submission)

@@ -1,5 +1,7 @@
 """make predict, by its command line: which clips, which networks, which files, and what it refuses."""
 
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,6 +96,14 @@ def test_seconds_trimmed_off_the_start_are_added_to_times(tiny_run: TinyRun) -> 
     windows = read(tiny_run, "windows.csv")
     last = windows[windows["clip"] == tiny_run.table["clip"].iloc[-1]]
     assert (last["start_s"].min(), last["end_s"].max()) == (0.05, 2.0)
+
+
+def test_clips_of_folds_without_a_network_are_counted(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_run.write_table(tiny_run.table[tiny_run.table["split"] == "train"])
+    shutil.rmtree(tiny_run.run_paths.run_dir / "fold1")
+    main(tiny_run.arguments)
+    line = "no test clips: 3 training clips, .*; 3 of folds 1, which have no network, are left out\n"
+    assert re.match(line, capsys.readouterr().out)
 
 
 def test_thresholds_of_the_run_decide(tiny_run: TinyRun) -> None:

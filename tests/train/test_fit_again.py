@@ -199,6 +199,17 @@ def test_a_run_trained_anew_keeps_its_networks_until_the_new_ones_are_whole(
     assert [path.name for path in run_dir.parent.iterdir() if path.name.startswith(".")] == [".recipe.lock"]
 
 
+def test_finished_folds_of_a_run_that_lacks_others_are_said_and_not_begun(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(cache, "--folds", "0,2", "--training.epochs", "1")
+    capsys.readouterr()
+    fit(cache, "--folds", "0,2", "--training.epochs", "1")
+    output = capsys.readouterr()
+    assert output.out.startswith("run recipe is finished in folds 0, 2: 2 networks of 1 epochs in ")
+    assert "oof.csv waits for folds 1" in output.out and "epoch/s" not in output.err
+
+
 def test_going_back_to_the_recipe_of_a_run_finds_it(
     cache: Path, finished: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,6 +83,8 @@ def read_annotations(
             continue
         events += parsed[0]
         named |= {name: where for name, where in parsed[1].items() if name not in named}
+    if left_out and not named:
+        raise UserError(f"{left_out[0]} has no columns of events, and no other table of {path} has: {ADVICE}")
     if known is not None:
         fnames = {name: known.require(name, where) for name, where in named.items()}
     else:

@@ -16,8 +16,9 @@ MAX_EARLY_S = 1e-3
 """Times are often written to the millisecond: an event may begin so much before its recording."""
 SCORED_LABEL = re.compile(r"(.*\S) (0\.\d{3}|1\.000)", re.DOTALL)
 ADVICE = (
-    "it is no Raven selection table, Audacity label track, DCASE TSV or Kaleidoscope CSV: name its columns with "
-    "data.columns, as {filename: file, start_s: begin, end_s: end, label: species}"
+    "it is no Raven selection table, Audacity label track, DCASE TSV or Kaleidoscope CSV: call its columns fname, "
+    "start_s, end_s and label, or name a dataset's with data.columns, as {filename: file, start_s: begin, end_s: end, "
+    "label: species}"
 )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import UserError
 from core.paths import RunPaths
 from predict import blend as blend_runs
 from predict import run, score
@@ -65,6 +66,20 @@ def test_a_submission_that_another_recipe_s_run_replaced_is_told_there_and_befor
     capsys.readouterr()
     run.main(predicted.arguments)
     assert "is of recipe 'other', which has a run of that name too, and is replaced" in capsys.readouterr().err
+
+
+def test_a_run_of_another_recipe_is_doubted_by_its_own_networks(
+    predicted: TinyRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As make ensemble blends them."""
+    blend = [*predicted.arguments, "--name", "other", "--run", "both", "--runs", "tiny"]
+    blend_runs.main(blend)
+    assert "warning" not in capsys.readouterr().err
+    predicted.write_network(fold=1, seed=1)
+    blend_runs.main(blend)
+    assert "was predicted by other networks than the run has now: run make predict" in capsys.readouterr().err
+    with pytest.raises(UserError, match="run tiny is of recipe tiny, not other: leave --fit out"):
+        blend_runs.main([*blend, "--fit"])
 
 
 def test_recordings_of_one_name_do_not_replace_each_other_unsaid(

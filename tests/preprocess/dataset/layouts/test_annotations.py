@@ -84,6 +84,11 @@ def test_sites_are_groups_that_folds_keep_whole(tmp_path: Path) -> None:
     assert_refused("annotations", tmp_path, "data.group_pattern", "no regular expression", group_pattern="(")
 
 
+def test_a_dataset_whose_tables_all_have_other_columns_is_refused_by_their_name(tmp_path: Path) -> None:
+    write_files(tmp_path, {"a.wav": "", "b.wav": "", "events.csv": "file,begin,end,species\na.wav,0,1,wren\n"})
+    assert_refused("annotations", tmp_path, "events.csv has no columns of events", "data.columns")
+
+
 def test_texts_that_are_no_tables_are_counted(tmp_path: Path) -> None:
     write_files(
         tmp_path, {"a.wav": "", "b.wav": "", "README.txt": "words", "events.csv": TABLE.replace("c.wav,,,\n", "")}
