@@ -37,8 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     clips_csv = run_paths.clips_csv
     if run_paths.run in runs or any(run_paths.run_dir.glob("fold*")):
         raise UserError(f"--run {run_paths.run} is a run of its own and would be replaced: name the blend, RUN=other")
-    if repeated := [run for run in runs if runs.count(run) > 1]:
-        raise UserError(f"RUNS= names {repeated[0]} more than once: name each once, --fit finds weights")
     members = [replace(run_paths, run=run) for run in runs]
     tables = align_tables(runs, [read_scores(member.submission_csv) for member in members])
     for member in members:

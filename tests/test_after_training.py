@@ -60,7 +60,8 @@ def test_calibrated_scores_are_tuned_predicted_and_handed_on(
     run_in_process(trained, "calibrate", calibrated, run="one")
     assert "calibration_error" in capsys.readouterr().out
     path = trained / "cache" / "demo" / "runs" / "one" / "calibration.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"temperature": 1.5}))  # too few clips to find one
+    fitted = {"temperature": 1.5, "unseen_clips": 5}  # too few clips are there to find one
+    path.write_text(json.dumps(json.loads(path.read_text()) | fitted))
     run_in_process(trained, "tune predict export", calibrated, run="one")
     printed = capsys.readouterr().out
     assert "labels decided at" in printed

@@ -175,7 +175,6 @@ def test_a_blend_keeps_the_sample_s_form(runs: TinyRun) -> None:
         (["--runs", "a", "other"], ["other has no scores of clip", "test10", "which a has"]),
         (["--runs", "a", "b", "--run", "b"], ["--run b"]),
         (["--runs", "a", "b", "--run", "tiny"], ["--run tiny", "RUN=other"]),
-        (["--runs", "a", "b", "a"], ["RUNS= names a more than once"]),
         (["--runs", "a", "bare", "--fit"], ["oof.csv", "make train"]),
     ],
 )

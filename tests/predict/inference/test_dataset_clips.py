@@ -137,10 +137,11 @@ def test_clips_that_are_not_in_the_store_have_failed_or_are_asked_for(tiny_run: 
             find_failed(unknown, store, tiny_run.run_paths)
 
 
-@pytest.mark.parametrize(("n_jobs", "n_threads"), [(1, 1), (2, 1), (6, 2)])
+@pytest.mark.parametrize(("n_jobs", "n_threads"), [(1, 1), (2, 1), (6, 2), (99, 3)])
 def test_threads_share_the_cores(
     tiny_run: TinyRun, n_jobs: int, n_threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(dataset_clips, "available_cores", lambda: 9)
     monkeypatch.setattr(dataset_clips, "MAX_THREADS", 3)
     monkeypatch.setattr(dataset_clips, "BATCH_CLIPS", 1)
     torch.set_num_threads(1)
