@@ -39,7 +39,7 @@ def write_scores(
 
 def read_scores(path: Path) -> ScoreTable:
     """Read a table of scores; its first column names the clips. Raises UserError that names the file and the error."""
-    table = read_table(path, hint="run make predict first, or name another run with RUN=")
+    table = read_table(path, hint="run make predict first, or name another run")
     clips, labels = table.iloc[:, 0].tolist(), table.columns[1:].tolist()
     if not clips or not labels:
         lacks = "no line below its header" if labels else f"no column but {table.columns[0]!r}"
