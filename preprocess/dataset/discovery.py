@@ -4,7 +4,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -146,20 +146,23 @@ def describe_left_out(folder: Path, left_out: Iterable[Path]) -> list[str]:
     ]
 
 
-def describe_unnamed(folder: Path, paths: Iterable[str]) -> list[str]:
+def describe_unnamed(folder: Path, paths: Collection[str]) -> list[str]:
     """A sentence on the files below `folder` that are called as recordings and are not among `paths`, if any.
 
-    Folders that cannot be listed are no error: they need not be the dataset's.
+    Folders that cannot be listed are no error, and links to folders are not followed: they need not be the dataset's.
     """
     unnamed = set[str]()
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         unnamed.update(f"{parent}/{name}" for name in names if AUDIO_NAME.fullmatch(name))
-    unnamed.difference_update(map(os.path.normpath, paths))
+    unnamed.difference_update(paths)
+    if unnamed:  # or named by way of a link, or of `..`
+        named = {os.path.realpath(path) for path in paths if "\0" not in path}
+        unnamed = {path for path in unnamed if os.path.realpath(path) not in named}
     if not unnamed:
         return []
     first = os.path.relpath(min(unnamed), folder)
-    return [f"no table names {len(unnamed)} recordings below {folder}, the first {first!r}: they are left out"]
+    return [f"{len(unnamed)} recordings below {folder} are in no table and are left out, the first {first!r}"]
 
 
 def _raise(error: OSError) -> None:

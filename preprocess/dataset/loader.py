@@ -73,7 +73,7 @@ def read_dataset(data: Data) -> Dataset:
             folders.append(require_utf8_name(expand_user(data.unlabelled, "data.unlabelled").absolute()))
             raw = _add_unlabelled(raw, folders[1])
         if data.layout in TABLE_LAYOUTS:
-            raw.warnings.extend(describe_unnamed(folder, raw.clips["path"]))
+            raw.warnings.extend(describe_unnamed(folder, raw.clips["path"].tolist()))
     except OSError as error:
         raise UserError(f"{error.filename} cannot be read ({error.strerror}): allow it, or move it away") from None
     try:

@@ -33,7 +33,7 @@ def read(data: Data, folder: Path) -> RawDataset:
         rows.append({"clip": name, "path": str(folder / name), "labels": labels.get(name, ""), "split": split})
     warnings = describe_left_out(folder, other_files)
     if unknown:
-        warnings.append(f"no table names {len(unknown)} recordings, the first {unknown[0]!r}: they are left out")
+        warnings.append(f"{len(unknown)} recordings are in no table and are left out, the first {unknown[0]!r}")
     if annotations.left_out:
         n_others, first = len(annotations.left_out), annotations.left_out[0].name
         warnings.append(f"{n_others} texts or tables have no columns of events and are left out, as {first!r}")

@@ -58,8 +58,15 @@ def test_recordings_that_no_table_names_are_told(
     assert read(layout, tmp_path, folds=2).warnings == []
     write_files(tmp_path, {unnamed: "", "z/z.mp3": ""})
     assert read(layout, tmp_path, folds=2).warnings == [
-        f"no table names 2 recordings below {tmp_path}, the first {unnamed!r}: they are left out"
+        f"2 recordings below {tmp_path} are in no table and are left out, the first {unnamed!r}"
     ]
+
+
+def test_recordings_named_by_way_of_a_link_are_in_the_table(tmp_path: Path) -> None:
+    write_files(tmp_path, {"set/a.wav": "", "set/b.wav": ""})
+    (tmp_path / "link").symlink_to("set")
+    write_files(tmp_path / "set", {"labels.csv": f"fname,labels\n{tmp_path}/set/a.wav,x\n../link/b.wav,y\n"})
+    assert read("csv", tmp_path / "link").warnings == []
 
 
 def test_esc10(real_sound: Callable[[str], Path]) -> None:

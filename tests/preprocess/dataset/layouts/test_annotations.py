@@ -57,7 +57,7 @@ def test_folders_of_splits_and_their_unknown_recordings(tmp_path: Path) -> None:
         ("train/b.wav", "train", 1),
         ("val/f.wav", "train", 0),
     ]
-    assert dataset.warnings == ["no table names 1 recordings, the first 'train/c.wav': they are left out"]
+    assert dataset.warnings == ["1 recordings are in no table and are left out, the first 'train/c.wav'"]
     write_files(tmp_path, {"loose.wav": ""})
     assert columns(read("annotations", tmp_path).table.query("split == 'test'"), "clip", "labels") == [
         ("loose.wav", ""),
