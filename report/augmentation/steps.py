@@ -42,15 +42,8 @@ class MarkedEvents(ClipEvents):
     mark_targets: Tensor
     """float32 [n_clips, n_marks]"""
 
-    def label_spans(
-        self,
-        rows: np.ndarray,
-        starts: np.ndarray,
-        n_frames: int,
-        lengths: np.ndarray,
-        variants: np.ndarray | None = None,
-    ) -> Tensor:
-        targets = super().label_spans(rows, starts, n_frames, lengths, variants)
+    def label_spans(self, rows: np.ndarray, *args: Any, **options: Any) -> Tensor:
+        targets = super().label_spans(rows, *args, **options)
         targets[:, -self.mark_targets.shape[1] :] = self.mark_targets[rows]
         return targets
 
