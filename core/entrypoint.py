@@ -43,7 +43,7 @@ from core.errors import UserError, is_out_of_memory
 MAX_OPEN_FILES = 1 << 16
 OUT_OF_MEMORY_ADVICE = "end what else fills it, or try fewer --jobs, smaller batches, shorter crops and windows"
 RESUME_ADVICE = "what was finished is kept, run the same command again to go on"
-RESTART_ADVICE = "run the same command again, which begins anew"
+RESTART_ADVICE = "the same command begins anew"
 
 
 def exit_with_error(message: str, status: int = 2) -> NoReturn:

@@ -118,10 +118,8 @@ def predict_dataset(command: Command, run: TrainedRun, devices: Sequence[torch.d
         failed = find_failed(wanted, store, run_paths)
         print(description)
         if others := sorted(set(clips.labels) ^ set(run.labels)):
-            known = (
-                "no more a label of the dataset" if others[0] in run.labels else "new, the networks give it no score"
-            )
-            log_warning(f"label {others[0]!r} is {known} (one of {len(others)}): run make train again")
+            change = "is gone from the dataset" if others[0] in run.labels else "is new, the networks give it no score"
+            log_warning(f"label {others[0]!r} {change} (one of {len(others)}): run make train again")
         n_jobs = resolve_n_jobs(command.options.jobs)
         clip_predictions = predict_stored_clips(wanted, run, store, devices[0], n_jobs, [str(each) for each in devices])
     sample = read_sample(run_paths.sample_csv) if (wanted["split"] == "test").all() else None
