@@ -47,7 +47,7 @@ $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
 demo: RECIPE = demo
 demo: DATA = cache/demo_audio
 demo: demo_audio features train  ## render instruments, then the whole road on them
-	@$(if $(value ARGS),,[ submissions/$(RUN)/report.html -nt cache/demo/runs/$(RUN)/oof.csv ] ||) \
+	@$(if $(value ARGS),,[ $(call quoted,submissions/$(RUN)/report.html) -nt $(call quoted,cache/demo/runs/$(RUN)/oof.csv) ] ||) \
 	$(MAKE) --no-print-directory tune predict inspect RECIPE=demo DATA=cache/demo_audio BRIEF=--brief
 	@echo
 	@echo "Eleven instruments, learnt one at a time and recognised several at once. Open or type:"
