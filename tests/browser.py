@@ -70,3 +70,8 @@ def wait_until(found: Callable[[], Any]) -> Any:
             return value
         time.sleep(0.1)
     return None
+
+
+def is_downloaded(path: Path) -> bool:
+    """Whether a download is there: Chrome may make the file before it has content. Waits for half a minute."""
+    return bool(wait_until(lambda: path.exists() and path.stat().st_size))

@@ -23,7 +23,7 @@ from predict import run, tune
 from preprocess import features
 from report import review
 from report.verdicts.cutting import CutTask, cut_recording
-from tests.browser import check_looks, open_browser, wait_until
+from tests.browser import check_looks, is_downloaded, open_browser, wait_until
 from tests.make_commands import make
 from tests.predict.conftest import LABELS, TinyRun, make_tiny_run
 
@@ -311,7 +311,7 @@ def test_clips_are_judged_by_keys_kept_and_downloaded(
     browser.refresh()
     assert script("document.querySelector('#progress').textContent") == "5 of 9 clips are judged."
     browser.find_element("id", "download").click()
-    assert wait_until((tmp_path / "verdicts.csv").exists)
+    assert is_downloaded(tmp_path / "verdicts.csv")
     given = [[row["clip"], row["label"], row["verdict"], row["other"]] for row in read_csv(tmp_path / "verdicts.csv")]
     said = [("yes", ""), ("no", ""), ("other", "new"), ("no", ""), None, ("yes", "")]
     assert given == [[*item, *each] for item, each in zip(items, said, strict=False) if each]

@@ -15,7 +15,7 @@ from core.csv_tables import read_table
 from core.errors import UserError
 from recipe import as_dict
 from report import training_report
-from tests.browser import check_looks, keep_screenshot, open_browser, wait_until
+from tests.browser import check_looks, is_downloaded, keep_screenshot, open_browser, wait_until
 from tests.predict.conftest import FEATURES, LABELS, TinyRun, make_tiny_run
 from train import fit
 from train.data.corrected_clips import read_corrected_clips
@@ -156,7 +156,7 @@ def download(script: Callable[..., Any], folder: Path) -> Path:
     path = folder / "corrections.csv"
     path.unlink(missing_ok=True)
     script("document.querySelector('.download').click()")
-    assert wait_until(path.exists)
+    assert is_downloaded(path)
     return path
 
 

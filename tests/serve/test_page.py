@@ -15,7 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from preprocess.dataset.label_names import IRMAS_NAMES
-from tests.browser import check_looks, keep_screenshot, open_browser, wait_until
+from tests.browser import check_looks, is_downloaded, keep_screenshot, open_browser, wait_until
 from tests.predict.conftest import LABELS, TinyRun
 from tests.serve.conftest import RunningServer, end, start
 
@@ -153,7 +153,7 @@ def test_what_is_answered_can_be_taken_away(
     for link in browser.find_elements(By.CSS_SELECTOR, ".downloads a"):
         link.click()
         name = link.get_attribute("download")
-        assert name and wait_until((tmp_path / name).exists)
+        assert name and is_downloaded(tmp_path / name)
         files.append((tmp_path / name).read_bytes().decode())
     table, answer, icons = files
     reply = server.tag(path.read_bytes(), name=path.name)[1]
