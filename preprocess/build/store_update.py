@@ -171,7 +171,8 @@ def build_store(dataset: Dataset, recipe: Recipe, run_paths: RunPaths, options: 
     write_results(dataset, features, row_sources, run_paths, with_store=not is_current)
     report_warnings((one.row for one in row_sources), planned, run_paths.warnings_csv)
     if is_current:
-        get_logger().info(f"nothing to do: {run_paths.store} is up to date ({n_clips} clips)")
+        outcome = "nothing new" if missing else "nothing to do"
+        get_logger().info(f"{outcome}: {run_paths.store} is up to date ({n_clips} clips)")
     else:
         hours, elapsed_s = sum(one.row.duration_s for one in row_sources) / 3600, time.monotonic() - began
         get_logger().info(f"wrote {run_paths.store}: {n_clips} clips, {hours:.2f} h of sound, in {elapsed_s:.1f} s")
