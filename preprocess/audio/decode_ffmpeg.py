@@ -10,6 +10,7 @@ import numpy as np
 from preprocess.audio.blocks import BLOCK_VALUES, Block, InvalidAudio, UnknownFormat
 from preprocess.audio.downmix import Downmix
 from preprocess.audio.ogg_links import FileSection, has_ogg_end
+from preprocess.audio.wav_header import MIN_OPEN_BYTES
 
 EXACT_FORMATS, EXACT_TOLERANCE_S = ("flac", "ogg"), 0.002
 """Formats whose times are counts of samples: any gap is damage."""
@@ -177,9 +178,11 @@ class _StreamDecoder:
             return duration_us / av.time_base if duration_us and len(self._container.streams) == 1 else None
         if self._format == "mp3":
             return _count_mp3_frames(self._section) * stream.codec_context.frame_size / stream.codec_context.sample_rate
-        if self._format == "caf" and stream.codec_context.name.startswith("pcm_"):
+        is_pcm = stream.codec_context.name.startswith("pcm_")
+        if (self._format == "caf" and is_pcm) or (self._format == "avi" and _is_riff_cut(self._section)):
             return float(stream.frames * stream.time_base)
-        return float(stream.duration * stream.time_base) if self._format == "flac" and stream.duration else None
+        is_exact = self._format == "flac" or (self._format == "mov" and is_pcm)
+        return float(stream.duration * stream.time_base) if is_exact and stream.duration else None
 
     def warnings(self) -> list[str]:
         """What could not be read, once all is decoded."""
@@ -222,6 +225,12 @@ def _count_mp3_frames(section: FileSection) -> int:
     at = max(frame.find(b"Xing"), frame.find(b"Info"))
     is_stated = at >= 0 and len(frame) >= at + 12 and frame[at + 7] & 1
     return max(0, int.from_bytes(frame[at + 8 : at + 12]) - MAX_FILLED_FRAMES) if is_stated else 0
+
+
+def _is_riff_cut(section: FileSection) -> bool:
+    """Whether a RIFF file has fewer bytes than it states; a size that was never filled in states none."""
+    n_bytes = int.from_bytes(section.read_at(4, 4), "little")
+    return n_bytes < MIN_OPEN_BYTES and not section.read_at(7 + n_bytes, 1)
 
 
 def _silence(n_samples: int, sample_rate_hz: int) -> Iterator[Block]:

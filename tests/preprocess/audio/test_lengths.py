@@ -224,6 +224,23 @@ def test_plain_samples_that_break_off_are_told(tmp_path: Path, form: str, subtyp
     assert warning.startswith(f"it breaks off at {len(sound) / 48_000:.2f} s")
 
 
+@pytest.mark.parametrize("form", ["avi", "mov"])
+def test_films_of_plain_samples_that_break_off_are_told(tmp_path: Path, form: str) -> None:
+    options = {"moov_size": "4096"} if form == "mov" else {}  # its header before its sound
+    content = encode_with_pyav(form, "pcm_s16le", noise(), **options)
+    assert read(content, tmp_path)[1] == []
+    sound, warnings = read(content[: len(content) // 2 + 7], tmp_path, 48_000)
+    assert len(sound) / 48_000 == pytest.approx(4, abs=0.1)
+    assert warnings == [f"it breaks off at {len(sound) / 48_000:.2f} s of 8.00 s"]
+
+
+def test_a_film_whose_length_was_never_filled_in_is_read_to_its_end(tmp_path: Path) -> None:
+    content = encode_with_pyav("avi", "pcm_s16le", noise())
+    for size in (bytes(4), b"\xff" * 4):
+        sound, warnings = read(content[:4] + size + content[8:], tmp_path, 48_000)
+        assert (len(sound), warnings) == (8 * 48_000, [])
+
+
 def test_what_a_program_that_writes_on_states_is_no_length(tmp_path: Path) -> None:
     content = encode("AIFF", tone(300), subtype="PCM_16")
     at = content.index(b"SSND") + 4
