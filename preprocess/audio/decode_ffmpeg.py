@@ -239,8 +239,11 @@ def _silence(n_samples: int, sample_rate_hz: int) -> Iterator[Block]:
 
 
 def _planes(frame: Any) -> tuple[np.ndarray, float]:
-    """A PyAV frame's samples [n_channels, n_samples], and what they are at full scale."""
-    values = frame.to_ndarray()
+    """A PyAV frame's samples [n_channels, n_samples], and what they are at full scale. Raises InvalidAudio."""
+    try:
+        values = frame.to_ndarray()
+    except ValueError:
+        raise InvalidAudio(f"its samples are of a type that cannot be read ({frame.format.name})") from None
     if not frame.format.is_planar:
         values = values.reshape(-1, len(frame.layout.channels)).T
     if values.dtype.kind == "u":

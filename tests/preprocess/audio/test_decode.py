@@ -168,6 +168,12 @@ def test_a_codec_that_nobody_knows_is_refused(tmp_path: Path) -> None:
     assert read_ffmpeg_header(str(tmp_path / "odd.wav")) is None
 
 
+def test_samples_that_pyav_cannot_hand_over_are_refused(tmp_path: Path) -> None:
+    write_with_pyav(tmp_path / "s64.wav", "wav", "pcm_s64le")
+    with pytest.raises(DecodeError, match=r"s64\.wav: its samples are of a type that cannot be read \(s64\)"):
+        decode(tmp_path / "s64.wav", SAMPLE_RATE_HZ)
+
+
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "loop.wav").symlink_to("loop.wav")
     os.mkfifo(tmp_path / "pipe.wav")
