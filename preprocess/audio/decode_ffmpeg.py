@@ -27,6 +27,8 @@ MATROSKA_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 """A stream's tag; programs may write others."""
 MAX_FILLED_FRAMES = 4
 """Frames that an encoder of MP3 adds, and decoders leave out."""
+MAX_PLANES = 7
+"""Of more, PyAV's to_ndarray reads beyond the last, and crashes."""
 TAG_BEGINNINGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN", b"3DI")
 """Of what stands before, between and behind the frames of MP3 and FLAC, and is no damage."""
 
@@ -240,6 +242,8 @@ def _silence(n_samples: int, sample_rate_hz: int) -> Iterator[Block]:
 
 def _planes(frame: Any) -> tuple[np.ndarray, float]:
     """A PyAV frame's samples [n_channels, n_samples], and what they are at full scale. Raises InvalidAudio."""
+    if frame.format.is_planar and len(frame.layout.channels) > MAX_PLANES:
+        (frame,) = av.AudioResampler(frame.format.packed).resample(frame)
     try:
         values = frame.to_ndarray()
     except ValueError:

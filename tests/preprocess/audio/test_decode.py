@@ -94,12 +94,14 @@ def test_what_soundfile_refuses_pyav_reads(tmp_path: Path, form: str, codec: str
     assert np.sqrt(np.mean(got[8_000:40_000] ** 2)) == pytest.approx(0.3 / np.sqrt(2), rel=0.03)
 
 
-@pytest.mark.parametrize("layout", ["mono", "stereo", "5.1"])
+@pytest.mark.parametrize(
+    ("layout", "n_channels"), [("mono", 1), ("stereo", 2), ("5.1", 6), ("7.1", 8), ("16 channels", 16)]
+)
 @pytest.mark.parametrize("form", ["u8", "s16", "s32", "flt", "dbl", "u8p", "s16p", "fltp"])
-def test_pyav_frames_are_averaged_at_full_scale_1(form: str, layout: str) -> None:
+def test_pyav_frames_are_averaged_at_full_scale_1(form: str, layout: str, n_channels: int) -> None:
     resampler = av.AudioResampler(format=form, layout=layout, rate=SAMPLE_RATE_HZ)
-    sound = tone(0.1, {"mono": 1, "stereo": 2, "5.1": 6}[layout]).astype(np.float32)
-    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound.T), "fltp", layout)
+    sound = tone(0.1, n_channels).astype(np.float32)
+    frame = av.AudioFrame.from_ndarray(sound.reshape(1, -1), "flt", layout)
     frame.sample_rate = SAMPLE_RATE_HZ
     frames = [*resampler.resample(frame), *resampler.resample(None)]
     got = np.concatenate([Downmix()(*_planes(one)) for one in frames])
