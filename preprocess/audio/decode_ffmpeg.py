@@ -111,6 +111,8 @@ class _StreamDecoder:
     def _packets(self) -> Iterator[Any]:
         try:
             yield from self._container.demux(self._stream)
+            if self._format == "mov" and (index := self._stream.index_entries):
+                self._is_cut = not self._section.read_at(index[-1].pos + index[-1].size - 1, 1)
         except (av.FFmpegError, OSError):
             self._is_cut = True
 
@@ -180,11 +182,10 @@ class _StreamDecoder:
             return duration_us / av.time_base if duration_us and len(self._container.streams) == 1 else None
         if self._format == "mp3":
             return _count_mp3_frames(self._section) * stream.codec_context.frame_size / stream.codec_context.sample_rate
-        is_pcm = stream.codec_context.name.startswith("pcm_")
-        if (self._format == "caf" and is_pcm) or (self._format == "avi" and _is_riff_cut(self._section)):
+        is_pcm_caf = self._format == "caf" and stream.codec_context.name.startswith("pcm_")
+        if is_pcm_caf or (self._format == "avi" and _is_riff_cut(self._section)):
             return float(stream.frames * stream.time_base)
-        is_exact = self._format == "flac" or (self._format == "mov" and is_pcm)
-        return float(stream.duration * stream.time_base) if is_exact and stream.duration else None
+        return float(stream.duration * stream.time_base) if self._format == "flac" and stream.duration else None
 
     def warnings(self) -> list[str]:
         """What could not be read, once all is decoded."""
