@@ -18,7 +18,7 @@ def encode_with_pyav(
     sample_rate_hz: int = 48_000,
     starts_s: Sequence[tuple[float, float]] = (),
     with_video: bool = False,
-    **options: str,
+    options: dict[str, str] | None = None,
 ) -> bytes:
     """A file of `sound` [n_samples] or [n_samples, n_channels], encoded.
 

@@ -234,7 +234,7 @@ def test_plain_samples_that_break_off_are_told(tmp_path: Path, form: str, subtyp
 )
 def test_films_that_break_off_are_told(tmp_path: Path, form: str, codec: str, warning: str) -> None:
     options = {} if form == "avi" else {"moov_size": "16384"}  # the header before the sound
-    content = encode_with_pyav(form, codec, noise(), **options)
+    content = encode_with_pyav(form, codec, noise(), options=options)
     assert read(content, tmp_path)[1] == []
     sound, warnings = read(content[: len(content) * 3 // 5 + 7], tmp_path, 48_000)
     assert 4 < len(sound) / 48_000 < 5
