@@ -18,15 +18,16 @@ def encode_with_pyav(
     sample_rate_hz: int = 48_000,
     starts_s: Sequence[tuple[float, float]] = (),
     with_video: bool = False,
+    options: dict[str, str] | None = None,
 ) -> bytes:
     """A file of `sound` [n_samples] or [n_samples, n_channels], encoded.
 
     `starts_s` are pairs: from the first second of the sound on, it is as much later as the second says. `with_video`
-    puts a film of two seconds beside it, from 0 s on.
+    puts a film of two seconds beside it, from 0 s on. `options` are FFmpeg's.
     """
     sound = sound.reshape(len(sound), -1).astype(np.float32)
     data = BytesIO()
-    with av.open(data, "w", format=form) as container:
+    with av.open(data, "w", format=form, options=options) as container:
         video: Any = None
         if with_video:
             video = container.add_stream("mpeg4", rate=10)

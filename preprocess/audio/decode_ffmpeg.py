@@ -10,6 +10,7 @@ import numpy as np
 from preprocess.audio.blocks import BLOCK_VALUES, Block, InvalidAudio, UnknownFormat
 from preprocess.audio.downmix import Downmix
 from preprocess.audio.ogg_links import FileSection, has_ogg_end
+from preprocess.audio.wav_header import MIN_OPEN_BYTES
 
 EXACT_FORMATS, EXACT_TOLERANCE_S = ("flac", "ogg"), 0.002
 """Formats whose times are counts of samples: any gap is damage."""
@@ -26,6 +27,8 @@ MATROSKA_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 """A stream's tag; programs may write others."""
 MAX_FILLED_FRAMES = 4
 """Frames that an encoder of MP3 adds, and decoders leave out."""
+MAX_PLANES = 7
+"""Of more, PyAV's to_ndarray reads beyond the last, and crashes."""
 TAG_BEGINNINGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN", b"3DI")
 """Of what stands before, between and behind the frames of MP3 and FLAC, and is no damage."""
 
@@ -108,6 +111,8 @@ class _StreamDecoder:
     def _packets(self) -> Iterator[Any]:
         try:
             yield from self._container.demux(self._stream)
+            if self._format == "mov" and (index := self._stream.index_entries):
+                self._is_cut = not self._section.read_at(index[-1].pos + index[-1].size - 1, 1)
         except (av.FFmpegError, OSError):
             self._is_cut = True
 
@@ -177,7 +182,8 @@ class _StreamDecoder:
             return duration_us / av.time_base if duration_us and len(self._container.streams) == 1 else None
         if self._format == "mp3":
             return _count_mp3_frames(self._section) * stream.codec_context.frame_size / stream.codec_context.sample_rate
-        if self._format == "caf" and stream.codec_context.name.startswith("pcm_"):
+        is_pcm_caf = self._format == "caf" and stream.codec_context.name.startswith("pcm_")
+        if is_pcm_caf or (self._format == "avi" and _is_riff_cut(self._section)):
             return float(stream.frames * stream.time_base)
         return float(stream.duration * stream.time_base) if self._format == "flac" and stream.duration else None
 
@@ -224,14 +230,25 @@ def _count_mp3_frames(section: FileSection) -> int:
     return max(0, int.from_bytes(frame[at + 8 : at + 12]) - MAX_FILLED_FRAMES) if is_stated else 0
 
 
+def _is_riff_cut(section: FileSection) -> bool:
+    """Whether a RIFF file has fewer bytes than it states; a size that was never filled in states none."""
+    n_bytes = int.from_bytes(section.read_at(4, 4), "little")
+    return n_bytes < MIN_OPEN_BYTES and not section.read_at(7 + n_bytes, 1)
+
+
 def _silence(n_samples: int, sample_rate_hz: int) -> Iterator[Block]:
     for start in range(0, n_samples, BLOCK_VALUES):
         yield sample_rate_hz, np.zeros(min(BLOCK_VALUES, n_samples - start), np.float32)
 
 
 def _planes(frame: Any) -> tuple[np.ndarray, float]:
-    """A PyAV frame's samples [n_channels, n_samples], and what they are at full scale."""
-    values = frame.to_ndarray()
+    """A PyAV frame's samples [n_channels, n_samples], and what they are at full scale. Raises InvalidAudio."""
+    if frame.format.is_planar and len(frame.layout.channels) > MAX_PLANES:
+        (frame,) = av.AudioResampler(frame.format.packed).resample(frame)
+    try:
+        values = frame.to_ndarray()
+    except ValueError:
+        raise InvalidAudio(f"its samples are of a type that cannot be read ({frame.format.name})") from None
     if not frame.format.is_planar:
         values = values.reshape(-1, len(frame.layout.channels)).T
     if values.dtype.kind == "u":

@@ -94,12 +94,14 @@ def test_what_soundfile_refuses_pyav_reads(tmp_path: Path, form: str, codec: str
     assert np.sqrt(np.mean(got[8_000:40_000] ** 2)) == pytest.approx(0.3 / np.sqrt(2), rel=0.03)
 
 
-@pytest.mark.parametrize("layout", ["mono", "stereo", "5.1"])
+@pytest.mark.parametrize(
+    ("layout", "n_channels"), [("mono", 1), ("stereo", 2), ("5.1", 6), ("7.1", 8), ("16 channels", 16)]
+)
 @pytest.mark.parametrize("form", ["u8", "s16", "s32", "flt", "dbl", "u8p", "s16p", "fltp"])
-def test_pyav_frames_are_averaged_at_full_scale_1(form: str, layout: str) -> None:
+def test_pyav_frames_are_averaged_at_full_scale_1(form: str, layout: str, n_channels: int) -> None:
     resampler = av.AudioResampler(format=form, layout=layout, rate=SAMPLE_RATE_HZ)
-    sound = tone(0.1, {"mono": 1, "stereo": 2, "5.1": 6}[layout]).astype(np.float32)
-    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound.T), "fltp", layout)
+    sound = tone(0.1, n_channels).astype(np.float32)
+    frame = av.AudioFrame.from_ndarray(sound.reshape(1, -1), "flt", layout)
     frame.sample_rate = SAMPLE_RATE_HZ
     frames = [*resampler.resample(frame), *resampler.resample(None)]
     got = np.concatenate([Downmix()(*_planes(one)) for one in frames])
@@ -166,6 +168,12 @@ def test_a_codec_that_nobody_knows_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DecodeError, match="neither soundfile nor PyAV can read it"):
         decode(tmp_path / "odd.wav", SAMPLE_RATE_HZ)
     assert read_ffmpeg_header(str(tmp_path / "odd.wav")) is None
+
+
+def test_samples_that_pyav_cannot_hand_over_are_refused(tmp_path: Path) -> None:
+    write_with_pyav(tmp_path / "s64.wav", "wav", "pcm_s64le")
+    with pytest.raises(DecodeError, match=r"s64\.wav: its samples are of a type that cannot be read \(s64\)"):
+        decode(tmp_path / "s64.wav", SAMPLE_RATE_HZ)
 
 
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:

@@ -224,6 +224,30 @@ def test_plain_samples_that_break_off_are_told(tmp_path: Path, form: str, subtyp
     assert warning.startswith(f"it breaks off at {len(sound) / 48_000:.2f} s")
 
 
+@pytest.mark.parametrize(
+    ("form", "codec", "warning"),
+    [
+        ("avi", "pcm_s16le", "it breaks off at {:.2f} s of 8.00 s"),
+        ("mov", "pcm_s16le", "cannot be read from {:.2f} s on"),
+        ("mp4", "libopus", "cannot be read from {:.2f} s on"),
+    ],
+)
+def test_films_that_break_off_are_told(tmp_path: Path, form: str, codec: str, warning: str) -> None:
+    options = {} if form == "avi" else {"moov_size": "16384"}  # the header before the sound
+    content = encode_with_pyav(form, codec, noise(), options=options)
+    assert read(content, tmp_path)[1] == []
+    sound, warnings = read(content[: len(content) * 3 // 5 + 7], tmp_path, 48_000)
+    assert 4 < len(sound) / 48_000 < 5
+    assert warnings == [warning.format(len(sound) / 48_000)]
+
+
+def test_a_film_whose_length_was_never_filled_in_is_read_to_its_end(tmp_path: Path) -> None:
+    content = encode_with_pyav("avi", "pcm_s16le", noise())
+    for size in (bytes(4), b"\xff" * 4):
+        sound, warnings = read(content[:4] + size + content[8:], tmp_path, 48_000)
+        assert (len(sound), warnings) == (8 * 48_000, [])
+
+
 def test_what_a_program_that_writes_on_states_is_no_length(tmp_path: Path) -> None:
     content = encode("AIFF", tone(300), subtype="PCM_16")
     at = content.index(b"SSND") + 4
