@@ -95,7 +95,7 @@ def parse_events(
         return None
     table = _Table(path, header, len(rows[0][1]), names_by_key, fname)
     for key in ("start_s", "label", *(["end_s"] if not table.has("duration_s") else [])):
-        if not table.has(key):
+        if rows[1:] and not table.has(key):
             names = " or ".join(names_by_key.get(key) or [key])
             shown = ", ".join(name.strip() for name in rows[0][1] if name.strip())
             raise UserError(f"{path} has no column {names}, only {shown}: name it in the header, or with data.columns")

@@ -137,6 +137,20 @@ def test_texts_that_are_no_tables_are_left_out_by_name(tmp_path: Path) -> None:
     assert len(found.events) == 1
 
 
+@pytest.mark.parametrize("columns", ["", "\tLabel\tBegin Path\tFile Offset (s)"])
+def test_a_header_alone_says_that_the_recording_has_no_event(tmp_path: Path, columns: str) -> None:
+    files = {"a.selections.txt": f"{RAVEN_HEADER}{columns}\n", "b.txt": "0\t1\tx\n", "all.csv": "fname,start_s\n"}
+    found = read_annotations(write_files(tmp_path, files), recordings=["a.wav", "b.wav"])
+    assert (found.fnames, found.events["fname"].tolist()) == (["a.wav", "b.wav"], ["b.wav"])
+
+
+def test_a_table_of_unknown_recordings_says_which_column_is_looked_for(tmp_path: Path) -> None:
+    path = write_files(tmp_path, {"all.csv": "audio,start_s,end_s,label\na.wav,0,1,x\n"}) / "all.csv"
+    with pytest.raises(UserError, match=r"all\.csv names no recordings, and there is no 'all' .* with data\.columns"):
+        events_of(path, recordings=["a.wav"])
+    assert events_of(path, columns={"filename": "audio"}, recordings=["a.wav"]) == [("a.wav", 0.0, 1.0, "x")]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
