@@ -91,6 +91,11 @@ def _add_unlabelled(raw: RawDataset, folder: Path) -> RawDataset:
     labelled, left_out = raw.clips.reindex(columns=COLUMNS, fill_value=""), list[Path]()
     known = {os.path.realpath(path) for path in labelled["path"]}
     paths = [path for path in find_audio_files(folder, left_out) if os.path.realpath(path) not in known]
+    if not paths:
+        raise UserError(
+            f"data.unlabelled: {folder} holds no recording that the dataset does not have already: move it out of "
+            "data.folder, name another, or leave it out"
+        )
     names = pd.Series([str(path.relative_to(folder)) for path in paths], dtype="str")
     names = names.mask(names.isin(labelled["clip"]), names.map(lambda name: f"{folder.name}/{name}"))
     rows = pd.DataFrame({"clip": names, "path": list(map(str, paths)), "label_quality": UNLABELLED}, dtype="str")
@@ -112,7 +117,8 @@ def _finish_dataset(raw: RawDataset, data: Data, folders: Sequence[Path]) -> Dat
         notes.append(note)
     if not any(os.path.lexists(path) for path in table["path"] if "\0" not in path):  # else each is a failed clip
         first = table["path"].iloc[0]
-        raise UserError(f"none of {len(table)} recordings is there (the first: {first}): check data.folder")
+        advice = "check data.folder, and that the table names recordings with their endings"
+        raise UserError(f"none of {len(table)} recordings is there (the first: {first}): {advice}")
     requested, requested_by = raw.vocabulary, raw.vocabulary_source
     if data.labels:
         requested, requested_by = [normalize_label(label) for label in data.labels], "data.labels"

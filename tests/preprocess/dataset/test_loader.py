@@ -128,6 +128,10 @@ def test_recordings_of_another_folder_are_unlabelled_and_in_every_fold(tmp_path:
     assert set(table["label_quality"].drop(added.index)) == {"curated"}
     with pytest.raises(UserError, match=r"nowhere is not there: set data\.unlabelled"):
         read("folders", dataset_dir, unlabelled=str(tmp_path / "nowhere"))
+    for inside in ("rain", "empty"):
+        (dataset_dir / inside).mkdir(exist_ok=True)
+        words = f"{dataset_dir / inside} holds no recording that the dataset does not have already", "move it out"
+        assert_refused("folders", dataset_dir, *words, unlabelled=str(dataset_dir / inside))
 
 
 def test_groups_of_unlabelled_recordings_are_matched_below_their_own_folder(tmp_path: Path) -> None:
