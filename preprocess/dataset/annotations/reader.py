@@ -84,8 +84,8 @@ def read_annotations(
             continue
         if known and not is_own and parsed[1].get(fname) == str(table):
             raise UserError(
-                f"{table} names no recordings, and there is no {fname!r} that it may be of: call its column of "
-                "recordings fname, or name it with data.columns, or name the table after its recording"
+                f"{table} names no recordings, and none is called {fname!r}: name their column with data.columns, or "
+                "the table after its recording, or a folder of such tables with data.table"
             )
         events += parsed[0]
         found = parsed[1] or ({fname: str(table)} if is_own else {})  # a header alone

@@ -146,7 +146,7 @@ def test_a_header_alone_says_that_the_recording_has_no_event(tmp_path: Path, col
 
 def test_a_table_of_unknown_recordings_says_which_column_is_looked_for(tmp_path: Path) -> None:
     path = write_files(tmp_path, {"all.csv": "audio,start_s,end_s,label\na.wav,0,1,x\n"}) / "all.csv"
-    with pytest.raises(UserError, match=r"all\.csv names no recordings, and there is no 'all' .* with data\.columns"):
+    with pytest.raises(UserError, match=r"all\.csv names no recordings, and none is called 'all': .* data\.columns"):
         events_of(path, recordings=["a.wav"])
     assert events_of(path, columns={"filename": "audio"}, recordings=["a.wav"]) == [("a.wav", 0.0, 1.0, "x")]
 
