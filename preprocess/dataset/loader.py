@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +163,7 @@ def _fill_defaults(clips: pd.DataFrame) -> pd.DataFrame:
 def _cut_test_share(table: pd.DataFrame, vocabulary: list[str], data: Data) -> str:
     """Give whole groups of curated clips split test, `data.test_share` of them to the nearest part; in words.
 
+    The parts are as few as make that share: few are of about the same size, also where groups are few.
     Noisy clips of these groups, and those without labels, are for nothing, and get split test too. Raises UserError
     where there are test clips.
     """
@@ -171,13 +173,13 @@ def _cut_test_share(table: pd.DataFrame, vocabulary: list[str], data: Data) -> s
         )
     curated = table[table["label_quality"] == "curated"]
     n_groups = curated["group"].nunique()
-    n_parts = min(MAX_TEST_PARTS, n_groups)
-    n_test = round(data.test_share * n_parts)
+    most_parts = min(MAX_TEST_PARTS, n_groups)
+    n_test, n_parts = Fraction(data.test_share).limit_denominator(max(1, most_parts)).as_integer_ratio()
     if not 0 < n_test < n_parts:
-        advice = f"set it to {1 / n_parts:.3g} to {1 - 1 / n_parts:.3g}" if n_parts > 1 else "set it to 0"
+        advice = f"set it to {1 / most_parts:.3g} to {1 - 1 / most_parts:.3g}" if most_parts > 1 else "set it to 0"
         raise UserError(
-            f"data.test_share = {data.test_share:g}: the {n_groups} groups of curated clips are cut into {n_parts} "
-            f"parts, of which this leaves none for testing or training; {advice}"
+            f"data.test_share = {data.test_share:g}: the {n_groups} groups of curated clips are cut into {most_parts} "
+            f"parts at most, of which this leaves none for testing or training; {advice}"
         )
     parts = assign_folds(to_multi_hot(curated["labels"], vocabulary), curated["group"].to_numpy(), n_parts, data.seed)
     tested = table["group"].isin(curated.loc[parts < n_test, "group"])
