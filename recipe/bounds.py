@@ -33,7 +33,7 @@ def _find_bounds(annotation: Any) -> Bounds | None:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a recipe; raises UserError for numbers out of bounds."""
+    """A part of a recipe; raises UserError for numbers out of bounds, and keys without the value that they need."""
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 (a ClassVar is among the fields of a dataclass)
 
@@ -41,6 +41,8 @@ class Section:
         section = type(self).__name__.lower()
         for name, annotation in get_type_hints(type(self), include_extras=True).items():
             bounds, value = _find_bounds(annotation), getattr(self, name)
+            if value is None and type(None) not in get_args(annotation):
+                raise UserError(f"{section}.{name} has no value: write one, or leave the key out")
             for number in value if isinstance(value, list | tuple) else [value]:
                 if bounds and isinstance(number, int | float) and not bounds.low <= number <= bounds.high:
                     raise UserError(f"{section}.{name} = {number}: must be {bounds}")

@@ -72,6 +72,8 @@ def check_rows(table: pd.DataFrame) -> None:
     if len(repeated := table.loc[table["clip"].duplicated(), "clip"]):
         name = repeated.iloc[0]
         first, second, *_ = table.loc[table["clip"] == name, "path"]
+        if first == second:
+            raise UserError(f"{name!r} stands in two rows: keep one, with all its labels, joined by {SEPARATOR!r}")
         raise UserError(f"two clips are named {name!r} ({first} and {second}): rename one or drop one")
     for clip, path, labels in table[["clip", "path", "labels"]].itertuples(index=False):
         if not clip.strip() or "\0" in clip:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,11 @@ def _add_unlabelled(raw: RawDataset, folder: Path) -> RawDataset:
     labelled, left_out = raw.clips.reindex(columns=COLUMNS, fill_value=""), list[Path]()
     known = {os.path.realpath(path) for path in labelled["path"]}
     paths = [path for path in find_audio_files(folder, left_out) if os.path.realpath(path) not in known]
+    if not paths:
+        raise UserError(
+            f"data.unlabelled: {folder} holds no recording that the dataset does not have already: move it out of "
+            "data.folder, name another, or leave it out"
+        )
     names = pd.Series([str(path.relative_to(folder)) for path in paths], dtype="str")
     names = names.mask(names.isin(labelled["clip"]), names.map(lambda name: f"{folder.name}/{name}"))
     rows = pd.DataFrame({"clip": names, "path": list(map(str, paths)), "label_quality": UNLABELLED}, dtype="str")
@@ -112,7 +118,8 @@ def _finish_dataset(raw: RawDataset, data: Data, folders: Sequence[Path]) -> Dat
         notes.append(note)
     if not any(os.path.lexists(path) for path in table["path"] if "\0" not in path):  # else each is a failed clip
         first = table["path"].iloc[0]
-        raise UserError(f"none of {len(table)} recordings is there (the first: {first}): check data.folder")
+        advice = "check data.folder, and that the table names recordings with their endings"
+        raise UserError(f"none of {len(table)} recordings is there (the first: {first}): {advice}")
     requested, requested_by = raw.vocabulary, raw.vocabulary_source
     if data.labels:
         requested, requested_by = [normalize_label(label) for label in data.labels], "data.labels"
@@ -156,6 +163,7 @@ def _fill_defaults(clips: pd.DataFrame) -> pd.DataFrame:
 def _cut_test_share(table: pd.DataFrame, vocabulary: list[str], data: Data) -> str:
     """Give whole groups of curated clips split test, `data.test_share` of them to the nearest part; in words.
 
+    The parts are as few as make that share: few are of about the same size, also where groups are few.
     Noisy clips of these groups, and those without labels, are for nothing, and get split test too. Raises UserError
     where there are test clips.
     """
@@ -165,13 +173,13 @@ def _cut_test_share(table: pd.DataFrame, vocabulary: list[str], data: Data) -> s
         )
     curated = table[table["label_quality"] == "curated"]
     n_groups = curated["group"].nunique()
-    n_parts = min(MAX_TEST_PARTS, n_groups)
-    n_test = round(data.test_share * n_parts)
+    most_parts = min(MAX_TEST_PARTS, n_groups)
+    n_test, n_parts = Fraction(data.test_share).limit_denominator(max(1, most_parts)).as_integer_ratio()
     if not 0 < n_test < n_parts:
-        advice = f"set it to {1 / n_parts:.3g} to {1 - 1 / n_parts:.3g}" if n_parts > 1 else "set it to 0"
+        advice = f"set it to {1 / most_parts:.3g} to {1 - 1 / most_parts:.3g}" if most_parts > 1 else "set it to 0"
         raise UserError(
-            f"data.test_share = {data.test_share:g}: the {n_groups} groups of curated clips are cut into {n_parts} "
-            f"parts, of which this leaves none for testing or training; {advice}"
+            f"data.test_share = {data.test_share:g}: the {n_groups} groups of curated clips are cut into {most_parts} "
+            f"parts at most, of which this leaves none for testing or training; {advice}"
         )
     parts = assign_folds(to_multi_hot(curated["labels"], vocabulary), curated["group"].to_numpy(), n_parts, data.seed)
     tested = table["group"].isin(curated.loc[parts < n_test, "group"])

@@ -67,7 +67,8 @@ def read_annotations(
     events, named, left_out = list[Event](), dict[str, str](), list[Path]()
     for table in tables:
         fname = TABLE_SUFFIX.sub("", (table.relative_to(path) if table != path else Path(table.name)).as_posix())
-        is_expected = table == path or bool(SELECTIONS_NAME.fullmatch(table.name) or (known and known.find(fname)))
+        is_own = bool(known and known.find(fname))
+        is_expected = table == path or is_own or bool(SELECTIONS_NAME.fullmatch(table.name))
         try:
             rows = read_rows(table, hint, tabs_first=True)
         except UserError:
@@ -81,8 +82,14 @@ def read_annotations(
         if parsed is None or not (rows or is_expected or known is None):
             left_out.append(table)
             continue
+        if known and not is_own and parsed[1].get(fname) == str(table):
+            raise UserError(
+                f"{table} names no recordings, and none is called {fname!r}: name their column with data.columns, or "
+                "the table after its recording, or a folder of such tables with data.table"
+            )
         events += parsed[0]
-        named |= {name: where for name, where in parsed[1].items() if name not in named}
+        found = parsed[1] or ({fname: str(table)} if is_own else {})  # a header alone
+        named |= {name: where for name, where in found.items() if name not in named}
     if left_out and not named:
         raise UserError(f"{left_out[0]} has no columns of events, and no other table of {path} has: {ADVICE}")
     if known is not None:

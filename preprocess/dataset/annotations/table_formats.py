@@ -14,7 +14,7 @@ COLUMN_KEYS = ("filename", "start_s", "end_s", "duration_s", "label", "score")
 """What a column may be for, in data.columns."""
 MAX_EARLY_S = 1e-3
 """Times are often written to the millisecond: an event may begin so much before its recording."""
-SCORED_LABEL = re.compile(r"(.*\S) (0\.\d{3}|1\.000)", re.DOTALL)
+SCORED_LABEL = re.compile(r"(.*\S)(?: (?=\d\.\d{3}\Z)|\t)(0?\.\d+|1\.0+)", re.DOTALL)
 ADVICE = (
     "it is no Raven selection table, Audacity label track, DCASE TSV or Kaleidoscope CSV: call its columns fname, "
     "start_s, end_s and label, or name a dataset's with data.columns, as {filename: file, start_s: begin, end_s: end, "
@@ -89,13 +89,13 @@ def parse_events(
         return [], {fname: str(path)}
     if _is_label_track(rows[0][1]):
         return list(_parse_label_track(path, rows, fname)), {fname: str(path)}
-    header = {name.strip().lower(): column for column, name in reversed(list(enumerate(rows[0][1])))}
+    header = {_fold_name(name): column for column, name in reversed(list(enumerate(rows[0][1])))}
     names_by_key = _find_format(header, columns)
     if names_by_key is None:
         return None
     table = _Table(path, header, len(rows[0][1]), names_by_key, fname)
     for key in ("start_s", "label", *(["end_s"] if not table.has("duration_s") else [])):
-        if not table.has(key):
+        if rows[1:] and not table.has(key):
             names = " or ".join(names_by_key.get(key) or [key])
             shown = ", ".join(name.strip() for name in rows[0][1] if name.strip())
             raise UserError(f"{path} has no column {names}, only {shown}: name it in the header, or with data.columns")
@@ -108,12 +108,17 @@ def parse_events(
     return [event for where, row in table.drop_views(cells) for event in table.parse_row(where, row)], named
 
 
+def _fold_name(name: str) -> str:
+    """A column's name in lower case, without the asterisk that Kaleidoscope puts behind some."""
+    return name.strip().rstrip("*").lower()
+
+
 def _find_format(header: Mapping[str, int], columns: Mapping[str, str]) -> dict[str, tuple[str, ...]] | None:
     """The names of a table's columns by key: those of `columns`, before those of the format that the header is of."""
     named = {key: (name,) for key, name in columns.items()}
     if "start_s" in columns:
-        is_named = any(name.strip().lower() in header for name in columns.values())
-        is_raven = columns["start_s"].strip().lower() == RAVEN
+        is_named = any(_fold_name(name) in header for name in columns.values())
+        is_raven = _fold_name(columns["start_s"]) == RAVEN
         return FORMATS[RAVEN if is_raven else "start_s"] | named if is_named else None
     return next((names | named for marker, names in FORMATS.items() if marker in header), None)
 
@@ -126,7 +131,7 @@ class _Table:
     ) -> None:
         self._path, self._fname, self._n_columns = path, fname, n_columns
         self._columns = {
-            key: [header[name.strip().lower()] for name in each if name.strip().lower() in header]
+            key: [header[_fold_name(name)] for name in each if _fold_name(name) in header]
             for key, each in names.items()
         }
 
@@ -202,17 +207,18 @@ def _is_label_track(row: Sequence[str]) -> bool:
 def _parse_label_track(path: Path, rows: Iterable[tuple[int, list[str]]], fname: str) -> Iterator[Event]:
     r"""The events of lines `start\tend\tlabel`; a line `\\tlow\thigh` below one has its frequencies.
 
-    A score of three decimals that ends a label, as make predict writes it, is no part of the label.
+    A score of three decimals that ends a label, as make predict writes it, is no part of the label, nor is one in a
+    field of its own, as BirdNET writes it.
     """
     for line, row in rows:
         if row[0].strip() == "\\":
             continue
         where, cells = f"{path} line {line}", [*map(str.strip, row), "", ""]
         start_s, end_s = (parse_number(where, name, cell) for name, cell in zip(("begin", "end"), cells, strict=False))
-        label = " ".join(filter(None, cells[2:]))
-        scored = SCORED_LABEL.fullmatch(label)
-        score = float(scored[2]) if scored else math.nan
-        yield from make_events(where, fname, start_s, end_s, scored[1] if scored else label, score)
+        text = "\t".join(filter(None, cells[2:]))
+        scored = SCORED_LABEL.fullmatch(text)
+        label, score = (scored[1], float(scored[2])) if scored else (text, math.nan)
+        yield from make_events(where, fname, start_s, end_s, label.replace("\t", " "), score)
 
 
 def make_events(where: str, fname: str, start_s: float, end_s: float, label: str, score: float) -> list[Event]:

@@ -71,6 +71,17 @@ def test_label_tracks_of_audacity(tmp_path: Path) -> None:
     assert found.events["score"].tolist()[2] == 0.873
 
 
+def test_label_tracks_of_birdnet_have_the_score_in_a_field_of_its_own(tmp_path: Path) -> None:
+    track = "0.0\t3.0\tTurdus merula, Blackbird\t0.9876\n3.0\t6.0\tTurdus merula, Blackbird\t1.0000\n6\t9\tx 0.1234\n"
+    write_files(tmp_path, {"a.BirdNET.results.txt": track})
+    assert events_of(tmp_path) == [
+        ("a", 0.0, 3.0, "Turdus merula, Blackbird"),
+        ("a", 3.0, 6.0, "Turdus merula, Blackbird"),
+        ("a", 6.0, 9.0, "x 0.1234"),
+    ]
+    assert read_annotations(tmp_path).events["score"].tolist()[:2] == [0.9876, 1.0]
+
+
 def test_tables_of_dcase_kaleidoscope_and_own_columns_say_the_same(tmp_path: Path) -> None:
     files = {
         "dcase.tsv": (
@@ -79,6 +90,10 @@ def test_tables_of_dcase_kaleidoscope_and_own_columns_say_the_same(tmp_path: Pat
         "kaleidoscope.csv": (
             "INDIR,FOLDER,IN FILE,CHANNEL,OFFSET,DURATION,AUTO ID,MANUAL ID\n"
             "D:\\x,,a.wav,0,0.5,0.75,Cat,Speech\nD:\\x,,b.wav,0,0,0.5,Dog,\nD:\\x,,c.wav,0,,,,\n"
+        ),
+        "clusters.csv": (
+            "FOLDER,IN FILE*,OFFSET,DURATION,TOP1MATCH*,TOP1DIST,MANUAL ID*\n"
+            ",a.wav,0.5,0.75,Cat,1,Speech\n,b.wav,0,0.5,Dog,1,\n,c.wav,,,,,\n"
         ),
         "own.csv": "file;begin;end;species\na.wav;0,5;1,25;Speech\nb.wav;0;0,5;Dog\nc.wav;;;\n",
         "ours.csv": 'clip,start_s,end_s,label,score\n"a.wav",0.5,1.25,Speech,0.5\nb.wav,0,0.5,Dog,1\nc.wav,,,,\n',
@@ -120,6 +135,20 @@ def test_texts_that_are_no_tables_are_left_out_by_name(tmp_path: Path) -> None:
     found = read_annotations(tmp_path, recordings=["a.wav"])
     assert [path.name for path in found.left_out] == ["LICENSE.txt", "README.txt", "meta.csv"]
     assert len(found.events) == 1
+
+
+@pytest.mark.parametrize("columns", ["", "\tLabel\tBegin Path\tFile Offset (s)"])
+def test_a_header_alone_says_that_the_recording_has_no_event(tmp_path: Path, columns: str) -> None:
+    files = {"a.selections.txt": f"{RAVEN_HEADER}{columns}\n", "b.txt": "0\t1\tx\n", "all.csv": "fname,start_s\n"}
+    found = read_annotations(write_files(tmp_path, files), recordings=["a.wav", "b.wav"])
+    assert (found.fnames, found.events["fname"].tolist()) == (["a.wav", "b.wav"], ["b.wav"])
+
+
+def test_a_table_of_unknown_recordings_says_which_column_is_looked_for(tmp_path: Path) -> None:
+    path = write_files(tmp_path, {"all.csv": "audio,start_s,end_s,label\na.wav,0,1,x\n"}) / "all.csv"
+    with pytest.raises(UserError, match=r"all\.csv names no recordings, and none is called 'all': .* data\.columns"):
+        events_of(path, recordings=["a.wav"])
+    assert events_of(path, columns={"filename": "audio"}, recordings=["a.wav"]) == [("a.wav", 0.0, 1.0, "x")]
 
 
 @pytest.mark.parametrize(

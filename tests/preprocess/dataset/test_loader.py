@@ -107,9 +107,16 @@ def test_a_test_share_is_whole_groups_of_every_label(tmp_path: Path) -> None:
     again = read("csv", tmp_path, test_share=0.25, folds=5).table
     assert again.loc[again["split"] == "test", "clip"].tolist() == test["clip"].tolist(), "whatever the folds"
     for share in (0.02, 0.99):
-        words = f"data.test_share = {share}: the 60 groups of curated clips are cut into 20 parts", "0.05 to 0.95"
+        words = f"data.test_share = {share}: the 60 groups of curated clips are cut into 20 parts at", "0.05 to 0.95"
         assert_refused("csv", tmp_path, *words, test_share=share)
     assert (read("csv", tmp_path, test_share=0.05).table["split"] == "test").sum() == 6
+
+
+@pytest.mark.parametrize(("n_clips", "share", "n_test"), [(24, 0.25, 6), (30, 0.2, 6), (4, 0.2, 1), (39, 1 / 3, 13)])
+def test_a_test_share_of_few_clips_is_that_share(tmp_path: Path, n_clips: int, share: float, n_test: int) -> None:
+    rows = [f"{number},{'xy'[number % 2]}" for number in range(n_clips)]
+    write_files(tmp_path, {"labels.csv": "\n".join(["fname,labels", *rows]), "0": ""})
+    assert (read("csv", tmp_path, test_share=share).table["split"] == "test").sum() == n_test
 
 
 def test_a_test_share_is_for_datasets_without_test_clips(tmp_path: Path) -> None:
@@ -128,6 +135,10 @@ def test_recordings_of_another_folder_are_unlabelled_and_in_every_fold(tmp_path:
     assert set(table["label_quality"].drop(added.index)) == {"curated"}
     with pytest.raises(UserError, match=r"nowhere is not there: set data\.unlabelled"):
         read("folders", dataset_dir, unlabelled=str(tmp_path / "nowhere"))
+    for inside in ("rain", "empty"):
+        (dataset_dir / inside).mkdir(exist_ok=True)
+        words = f"{dataset_dir / inside} holds no recording that the dataset does not have already", "move it out"
+        assert_refused("folders", dataset_dir, *words, unlabelled=str(dataset_dir / inside))
 
 
 def test_groups_of_unlabelled_recordings_are_matched_below_their_own_folder(tmp_path: Path) -> None:

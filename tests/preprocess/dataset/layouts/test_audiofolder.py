@@ -41,6 +41,32 @@ def test_a_table_a_split(tmp_path: Path) -> None:
     assert set(table["fold"].iloc[[0, 1, 2]]) <= {-1, 1, 2, 0}
 
 
+def test_one_table_beside_the_folders_of_splits(tmp_path: Path) -> None:
+    rows = [f"train/{n}.wav,{'xy'[n % 2]}," for n in range(4)] + [
+        "validation/0.wav,x,",
+        "test/0.wav,y,",
+        "test/1.wav,,",
+    ]
+    table = "\n".join(["file_name,label,split", *rows, "test/2.wav,x,train"])
+    clips = read("audiofolder", write_files(tmp_path, {"metadata.csv": table, "test/0.wav": ""})).table.set_index(
+        "clip"
+    )
+    assert clips["split"].tolist() == ["train"] * 5 + ["test"] * 2 + ["train"]
+    assert clips.loc[["validation/0.wav", "test/0.wav"], "fold"].tolist() == [0, -1]
+    assert clips.loc["test/0.wav", "labels"] == "y"
+
+
+def test_labels_of_all_tables_are_joined_alike(tmp_path: Path) -> None:
+    files = {
+        "train/metadata.csv": 'file_name,labels\na.wav,"x, y"\nb.wav,x\nc.wav,y\n',
+        "validation/metadata.csv": 'file_name,labels\na.wav,"x, y"\n',
+        "train/a.wav": "",
+    }
+    dataset = read("audiofolder", write_files(tmp_path, files))
+    assert dataset.table["labels"].tolist() == ["x;y", "x", "y", "x;y"]
+    assert dataset.notes == [f"{tmp_path}: labels are joined by ',': 'x, y' is read as several"]
+
+
 @pytest.mark.parametrize(
     ("files", "words"),
     [

@@ -80,7 +80,7 @@ def test_csv_beside_the_recordings(tmp_path: Path) -> None:
     [
         ("fname,label\na,x\n", ["labels.csv", "no column labels"]),
         ("fname,labels\n", ["empty"]),
-        ("fname,labels\na,x\nb,x\na,y\n", ["two clips", "'a'"]),
+        ("fname,labels\na,x\nb,x\na,y\n", ["'a' stands in two rows", "joined by ';'"]),
         ("fname,labels,fold\na,x,0\nb,y,\n", ["b", "fold ''"]),
         ("fname,labels,fold\na,x,0\nb,y,-1\n", ["b", "'-1'", "whole number"]),
         (f"fname,labels,fold\na,x,0\nb,y,{'9' * 30}\n", ["b", "at most nine digits"]),
@@ -106,7 +106,7 @@ def test_a_missing_table_is_named_with_the_key_that_changes_it(tmp_path: Path) -
 
 def test_a_recording_that_is_missing_stays_but_not_if_all_are(tmp_path: Path) -> None:
     table = {"labels.csv": "fname,labels\na,x\nb,y\n"}
-    assert_refused("csv", write_files(tmp_path, table), "none of 2 recordings", str(tmp_path / "a"), "data.folder")
+    assert_refused("csv", write_files(tmp_path, table), "none of 2 recordings", f"{tmp_path}/a)", "endings")
     assert list(read("csv", write_files(tmp_path, {"b": ""})).table["clip"]) == ["a", "b"]
 
 
