@@ -3,7 +3,7 @@
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,9 @@ class ClipMedia:
         known = [clip for clip in clips if clip in self.paths]
         for clip in set(clips) - set(known):
             yield clip, DecodeError(clip, "the dataset has no recording of this name")
-        paths, features = [str(self.paths[clip].absolute()) for clip in known], None if self.store else self.features
-        with closing(read_each(read_preview, paths, features, n_jobs=n_jobs, limits=self.limits)) as results:
+        paths = [str(self.paths[clip].absolute()) for clip in known]
+        read = partial(read_preview, has_frames=not self.store)
+        with closing(read_each(read, paths, self.features, n_jobs=n_jobs, limits=self.limits)) as results:
             for number, result in results:
                 yield known[number], result
 
