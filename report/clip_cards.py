@@ -67,6 +67,17 @@ class ClipMedia:
         row = self._stored.rows.get(clip) if self._stored else None
         return None if row is None or not self.store else float(self.store.duration_s[row])
 
+    def picture_style(self, clip: str, frames: Frames) -> str:
+        """CSS that puts the picture of a stored clip where its frames lie in the recording, whose ends may be cut off."""
+        row = self._stored.rows.get(clip) if self._stored else None
+        if row is None or not self.store:
+            return ""
+        start_s, duration_s = float(self.store.start_s[row]), float(self.store.duration_s[row])
+        length_s = len(frames) / self.store.frames_per_second
+        if not start_s and length_s >= duration_s:
+            return ""
+        return f"margin-left:{100 * start_s / duration_s:.2f}%;width:{100 * length_s / duration_s:.2f}%"
+
 
 def build_clip_cards(
     summary: SubmissionSummary,
@@ -100,6 +111,7 @@ def build_clip_cards(
                 "row": index,
                 "reasons": chosen[index],
                 "picture": None if frames is None else picture_uri(spectrogram(frames, clip_media.features)),
+                "picture_style": "" if frames is None else clip_media.picture_style(clip, frames),
                 "duration_s": duration_s,
                 "window_times": times,
                 "audio": audio_uri(preview.mp3) if isinstance(preview, Preview) else None,

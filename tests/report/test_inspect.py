@@ -149,6 +149,15 @@ def test_players_have_the_channel_that_pictures_show(tmp_path: Path) -> None:
         assert np.sqrt(np.mean(sound**2)) == pytest.approx(0.5 / np.sqrt(2), abs=0.02)
 
 
+def test_the_picture_of_a_trimmed_clip_lies_where_its_sound_is(tiny_run: TinyRun) -> None:
+    tiny_run.write_store(start_s=0.05)
+    run.main(tiny_run.arguments)
+    main(tiny_run.arguments)
+    page = Page((tiny_run.run_paths.submission_dir / "report.html").read_text(encoding="utf-8"))
+    of_two_s = next(image for image in page.all("img") if image["alt"] == 'Spectrogram of test11 <b>"é"</b>.wav')
+    assert of_two_s["style"] == "margin-left:2.50%;width:98.12%"  # 157 frames, 80 a second
+
+
 def test_recordings_that_are_gone_leave_the_picture(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
     run.main(tiny_run.arguments)
     for path in tiny_run.table["path"]:
