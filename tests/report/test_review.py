@@ -337,6 +337,19 @@ def test_clips_are_judged_by_keys_kept_and_downloaded(
     check_looks(browser, "review")
 
 
+def test_another_label_may_be_called_by_its_name(judged: tuple[list[str], Path], browser: webdriver.Chrome) -> None:
+    arguments, folder = judged
+    review.main([*arguments, "--clips", "1", "--data.label_names", "{low: deep tone}"])
+    browser.get((folder / "review.html").as_uri())
+    assert browser.execute_script("return current().label") == LABELS[2]
+    press(browser, "o", *"deep tone", Keys.ENTER)
+    assert browser.execute_script("return current().label") == "low"
+    press(browser, "o", *"deep tone", Keys.ENTER)
+    given = browser.execute_script("return given().map(each => [each.verdict, each.other])")
+    assert given == [["other", "low"], ["yes", ""]]
+    browser.execute_script("localStorage.clear()")
+
+
 def test_the_real_command_names_its_folder(reviewed: tuple[TinyRun, Path, list[str]]) -> None:
     tiny_run, field, _ = reviewed
     root = tiny_run.run_paths.cache.parent
