@@ -68,7 +68,7 @@ class ClipMedia:
         return None if row is None or not self.store else float(self.store.duration_s[row])
 
     def picture_style(self, clip: str, frames: Frames) -> str:
-        """CSS that puts the picture of a stored clip where its frames lie in the recording, whose ends may be cut off."""
+        """CSS that puts a stored clip's picture where its frames lie in the recording, whose ends may be cut off."""
         row = self._stored.rows.get(clip) if self._stored else None
         if row is None or not self.store:
             return ""
