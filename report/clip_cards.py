@@ -128,10 +128,10 @@ def window_strips(windows: pd.DataFrame, labels: list[str]) -> tuple[dict[str, l
 
     A score that is not known is None.
     """
-    table = windows.reset_index()
-    since_s = table["start_s"] - table["start_s"].min()  # where few scores were kept, neighbouring rows are far apart
+    rows = windows.reset_index()
+    since_s = rows["start_s"] - rows["start_s"].min()  # where few scores were kept, neighbouring rows are far apart
     share = (since_s / since_s.max() * MAX_WINDOWS).fillna(0).astype(int).clip(upper=MAX_WINDOWS - 1)
-    table = table.groupby(share if len(table) > MAX_WINDOWS else table.index)
+    table = rows.groupby(share if len(rows) > MAX_WINDOWS else rows.index)
     times = {"start_s": table["start_s"].min().tolist(), "end_s": table["end_s"].max().tolist()}
     scores = [[None if np.isnan(score) else round(score, 3) for score in table[label].max()] for label in labels]
     return times, scores
