@@ -3,7 +3,7 @@
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,9 @@ class ClipMedia:
         known = [clip for clip in clips if clip in self.paths]
         for clip in set(clips) - set(known):
             yield clip, DecodeError(clip, "the dataset has no recording of this name")
-        paths, features = [str(self.paths[clip].absolute()) for clip in known], None if self.store else self.features
-        with closing(read_each(read_preview, paths, features, n_jobs=n_jobs, limits=self.limits)) as results:
+        paths = [str(self.paths[clip].absolute()) for clip in known]
+        read = partial(read_preview, has_frames=not self.store)
+        with closing(read_each(read, paths, self.features, n_jobs=n_jobs, limits=self.limits)) as results:
             for number, result in results:
                 yield known[number], result
 
@@ -65,6 +66,17 @@ class ClipMedia:
         """Length of a clip in the store; others are not decoded to their end."""
         row = self._stored.rows.get(clip) if self._stored else None
         return None if row is None or not self.store else float(self.store.duration_s[row])
+
+    def picture_style(self, clip: str, frames: Frames) -> str:
+        """CSS that puts a stored clip's picture where its frames lie in the recording, whose ends may be cut off."""
+        row = self._stored.rows.get(clip) if self._stored else None
+        if row is None or not self.store:
+            return ""
+        start_s, duration_s = float(self.store.start_s[row]), float(self.store.duration_s[row])
+        length_s = len(frames) / self.store.frames_per_second
+        if not start_s and length_s >= duration_s:
+            return ""
+        return f"margin-left:{100 * start_s / duration_s:.2f}%;width:{100 * length_s / duration_s:.2f}%"
 
 
 def build_clip_cards(
@@ -99,6 +111,7 @@ def build_clip_cards(
                 "row": index,
                 "reasons": chosen[index],
                 "picture": None if frames is None else picture_uri(spectrogram(frames, clip_media.features)),
+                "picture_style": "" if frames is None else clip_media.picture_style(clip, frames),
                 "duration_s": duration_s,
                 "window_times": times,
                 "audio": audio_uri(preview.mp3) if isinstance(preview, Preview) else None,
@@ -115,8 +128,10 @@ def window_strips(windows: pd.DataFrame, labels: list[str]) -> tuple[dict[str, l
 
     A score that is not known is None.
     """
-    groups = np.arange(len(windows)) * min(len(windows), MAX_WINDOWS) // max(1, len(windows))
-    table = windows.reset_index().groupby(groups)
+    rows = windows.reset_index()
+    since_s = rows["start_s"] - rows["start_s"].min()  # where few scores were kept, neighbouring rows are far apart
+    share = (since_s / since_s.max() * MAX_WINDOWS).fillna(0).astype(int).clip(upper=MAX_WINDOWS - 1)
+    table = rows.groupby(share if len(rows) > MAX_WINDOWS else rows.index)
     times = {"start_s": table["start_s"].min().tolist(), "end_s": table["end_s"].max().tolist()}
     scores = [[None if np.isnan(score) else round(score, 3) for score in table[label].max()] for label in labels]
     return times, scores

@@ -21,6 +21,7 @@ from predict.output.ground_truth import submission_of_run
 from predict.output.provenance import warn_if_predicted_otherwise
 from preprocess.audio.blocks import DecodeError
 from preprocess.audio.isolated import decoder_limits
+from preprocess.dataset.labels import join_labels
 from recipe.cli import Command, parse_command, resolve_n_jobs
 from report.verdicts import clip_choice, clips_table, judging_page, precision, verdict_table
 from report.verdicts.cutting import CutTask, cut_all
@@ -99,8 +100,7 @@ def add_new_clips(
             "make predict where it had one"
         )
     chosen = clip_choice.choose_detections(wanted, options.choose, options.clips, options.seed)
-    others = clip_choice.find_other_labels(chosen, detections, decided_from(command, labels))
-    new = clips_table.add_clips(clips, chosen, others, options.format)
+    new = clips_table.add_clips(clips, chosen, options.format)
     longest_s = (chosen["window_end_s"] - chosen["window_start_s"]).max() if len(chosen) else 1
     seconds = float(options.seconds or longest_s)
     recordings = find_input_files(Path(options.input)) if len(new) else {}
@@ -124,6 +124,8 @@ def add_new_clips(
             places[result.file.relative_to(folder).as_posix()] = (result.start_s, result.end_s)
     new = new[new["clip"].isin(places)]
     new = new.assign(**{name: [places[clip][k] for clip in new["clip"]] for k, name in enumerate(PLACE[1:])})
+    others = clip_choice.find_other_labels(new, detections, decided_from(command, labels))
+    new = new.assign(other_labels=[join_labels(each) for each in others])
     table = pd.concat([clips, new], ignore_index=True)[clips_table.COLUMNS] if len(clips) else new[clips_table.COLUMNS]
     table = clips_table.with_scores(table, detections)
     if table.empty:

@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         metric_names=METRIC_NAMES,
         **scores,
         **describe_cards(cards, found),
-        **describe_corrections(clips.corrections, oof),
+        **describe_corrections(clips.corrections, oof, has_events=run_paths.events_csv.exists()),
         **describe_decisions(oof.curated, run_paths.run_dir, run),
         **describe_network(run, store.n_bins),
         one_label=run.activation == "softmax",
@@ -137,12 +137,15 @@ def describe_cards(cards: list[dict[str, Any]], found: dict[int, ClipToCheck]) -
     }
 
 
-def describe_corrections(corrections: str | None, oof: OofSummary) -> dict[str, Any]:
-    """What corrections.csv is made of: labels with their names, and the rows of earlier corrections."""
+def describe_corrections(corrections: str | None, oof: OofSummary, *, has_events: bool) -> dict[str, Any]:
+    """What corrections.csv is made of: labels with their names, and the rows of earlier corrections.
+
+    Clips with events have the labels of these, so that they can be dropped alone.
+    """
     columns = ["clip", "labels"]
     earlier = read_table(Path(corrections), columns)[columns].to_numpy().tolist() if corrections else []
     return {
-        "can_correct": DROP not in oof.clips.labels,
+        "decisions": [] if DROP in oof.clips.labels else ["keep", *([] if has_events else ["relabel"]), "drop"],
         "vocabulary": list(zip(oof.clips.labels, oof.clips.label_names, strict=True)),
         "earlier": earlier,
     }

@@ -34,7 +34,7 @@ class ClipAnalysis:
 def analyse_clip(path: str, features: Features) -> ClipAnalysis:
     """Read and analyse a recording; `features` are those of spectrograms. Raises DecodeError."""
     samples = read_beginning(path, features.sample_rate_hz, ANALYSIS_S, features.channel)
-    mp3 = encode_mp3(read_beginning(path, MP3_RATE_HZ, ANALYSIS_S))
+    mp3 = encode_mp3(read_beginning(path, MP3_RATE_HZ, ANALYSIS_S, features.channel))
     return ClipAnalysis(mp3, samples, compute_frames(samples, features), *compute_centroid(samples, features))
 
 

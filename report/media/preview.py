@@ -31,16 +31,16 @@ class Preview:
     """The first PICTURE_S as networks get them, [n_frames, n_bins]."""
 
 
-def read_preview(path: str, features: Features | None, audio_s: float = AUDIO_S) -> Preview:
-    """The preview of a recording; without `features` it has no frames. Raises DecodeError."""
-    mp3 = encode_mp3(read_beginning(path, MP3_RATE_HZ, audio_s))
-    if features is None:
+def read_preview(path: str, features: Features, audio_s: float = AUDIO_S, *, has_frames: bool = True) -> Preview:
+    """The preview of a recording, of `features.channel`. Raises DecodeError."""
+    mp3 = encode_mp3(read_beginning(path, MP3_RATE_HZ, audio_s, features.channel))
+    if not has_frames:
         return Preview(mp3)
     samples = read_beginning(path, features.sample_rate_hz, PICTURE_S, features.channel)
     return Preview(mp3, compute_frames(samples, features))
 
 
-def read_beginning(path: str, sample_rate_hz: int, max_s: float, channel: str | int = "mean") -> np.ndarray:
+def read_beginning(path: str, sample_rate_hz: int, max_s: float, channel: str | int) -> np.ndarray:
     """The first `max_s` seconds of a recording, float32 [n_samples]."""
     blocks = decode_blocks(path, sample_rate_hz, channel)
     return np.concatenate(list(take_samples(blocks, round(max_s * sample_rate_hz))))

@@ -3,7 +3,8 @@ for (const button of document.querySelectorAll("button[data-saliency]")) button.
   const card = button.closest("article"), on = button.getAttribute("aria-pressed") !== "true";
   for (const other of card.querySelectorAll("button[data-saliency]")) other.setAttribute("aria-pressed", String(on && other === button));
   card.querySelector(".saliency")?.remove();
-  if (on) card.querySelector(".picture").append(Object.assign(new Image(), { className: "saliency", src: button.dataset.saliency, alt: `Saliency map of ${button.title}` }));
+  const picture = card.querySelector(".picture");
+  if (on) picture.append(Object.assign(new Image(), { className: "saliency", style: picture.querySelector("img").style.cssText, src: button.dataset.saliency, alt: `Saliency map of ${button.title}` }));
 });
 document.addEventListener("play", event => {
   for (const player of document.querySelectorAll("audio")) if (player !== event.target) player.pause();

@@ -4,17 +4,21 @@ function placeIn(element, event) {
   return (event.clientX - box.left) / box.width;
 }
 
-/* Windows overlap: each is drawn from halfway to the one before to halfway to the next. A score may be null: unknown. */
+/* Windows overlap: each is drawn from halfway to the one before to halfway to the next, as far as it reaches. A score may be null: unknown. */
 function stripOf(name, windows, scores, seconds, play) {
   const strip = document.createElement("div"), canvas = Object.assign(document.createElement("canvas"), { width: 1000, height: 1 });
-  const n = scores.length, duration = seconds || 1, middle = k => (windows.start_s[k] + windows.end_s[k]) / 2, ends = scores.map((_, k) => k < n - 1 ? (middle(k) + middle(k + 1)) / 2 : duration);
+  const n = scores.length, duration = seconds || 1, middle = k => (windows.start_s[k] + windows.end_s[k]) / 2, halfway = k => (middle(k - 1) + middle(k)) / 2;
+  const spans = scores.map((_, k) => [
+    k ? Math.max(windows.start_s[k], Math.min(halfway(k), windows.end_s[k - 1])) : windows.start_s[k],
+    k < n - 1 ? Math.min(windows.end_s[k], Math.max(halfway(k + 1), windows.start_s[k + 1])) : windows.end_s[k],
+  ]);
   const say = k => `${windows.start_s[k].toFixed(1)} to ${windows.end_s[k].toFixed(1)} s: ${scores[k]?.toFixed(3) ?? "score not kept"}`;
   const paint = canvas.getContext("2d");
   paint.fillStyle = getComputedStyle(document.documentElement).getPropertyValue("--accent");
   scores.forEach((score, k) => {
-    const from = k ? ends[k - 1] : 0;
+    const [from, to] = spans[k];
     paint.globalAlpha = score ?? 0;
-    paint.fillRect(1000 * from / duration, 0, 1000 * (ends[k] - from) / duration, 1);
+    paint.fillRect(1000 * from / duration, 0, 1000 * (to - from) / duration, 1);
   });
   let chosen = Math.max(0, scores.indexOf(Math.max(...scores)));
   const choose = k => {
@@ -28,8 +32,8 @@ function stripOf(name, windows, scores, seconds, play) {
   for (const key in attributes) strip.setAttribute(key, attributes[key]);
   if (n) choose(chosen);
   strip.addEventListener("mousemove", event => {
-    const second = placeIn(strip, event) * duration;
-    if (n) strip.title = say(Math.max(ends.findIndex(end => second <= end), 0));
+    const second = placeIn(strip, event) * duration, k = spans.findIndex(([from, to]) => from <= second && second <= to);
+    strip.title = k < 0 ? "no window here" : say(k);
   });
   strip.addEventListener("click", event => play(placeIn(strip, event) * duration));
   strip.addEventListener("keydown", event => {

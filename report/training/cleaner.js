@@ -57,7 +57,7 @@ for (const card of cards.filter(card => card.querySelector(".decision"))) {
   card.addEventListener("keydown", event => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("select")) return;
     const key = event.key.toLowerCase(), player = card.querySelector("audio");
-    const decision = { k: "keep", r: "relabel", d: "drop" }[key];
+    const decision = [...card.querySelectorAll(".decision button")].map(button => button.dataset.decision).find(name => name[0] === key);
     if (key === "p" && player) player.paused ? player.play() : player.pause();
     if (decision) decide(card, decision);
     if (decisionOf(card) === "relabel" && decision) choices.querySelector("input").focus();

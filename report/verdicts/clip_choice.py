@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from predict.output.detections import TIME_RESOLUTION_S
 from predict.output.submission import WINDOW_COLUMNS, iter_windows
 from report.verdicts.clips_table import KEY_COLUMNS, with_scores
 
@@ -67,9 +68,14 @@ def _without_overlaps(ordered: pd.DataFrame, most: int) -> pd.DataFrame:
     return ordered.iloc[kept]
 
 
-def find_other_labels(chosen: pd.DataFrame, detections: pd.DataFrame, thresholds: dict[str, float]) -> list[list[str]]:
-    """For each row of `chosen`, the other labels of its window that score from their threshold on."""
+def find_other_labels(clips: pd.DataFrame, detections: pd.DataFrame, thresholds: dict[str, float]) -> list[list[str]]:
+    """For each of `clips`, the other labels that score from their threshold on in its window, or in one within it."""
     decided = detections[detections["score"] >= detections["label"].map(thresholds).astype("float64")]
-    by_window = decided.groupby(KEY_COLUMNS[:3])["label"].agg(list).to_dict()
-    rows = chosen[[*KEY_COLUMNS[:3], "label"]].itertuples(index=False, name=None)
-    return [[other for other in by_window.get(tuple(window), ()) if other != label] for *window, label in rows]
+    by_recording, found = dict(iter(decided.groupby("recording"))), list[list[str]]()
+    first_s = clips[["start_s", "window_start_s"]].min(axis=1) - TIME_RESOLUTION_S
+    last_s = clips[["end_s", "window_end_s"]].max(axis=1) + TIME_RESOLUTION_S
+    for recording, label, first, last in zip(clips["recording"], clips["label"], first_s, last_s, strict=True):
+        windows = by_recording.get(recording, decided.iloc[:0])
+        is_inside = (windows["window_start_s"] >= first) & (windows["window_end_s"] <= last)
+        found.append([other for other in windows.loc[is_inside, "label"].unique() if other != label])
+    return found

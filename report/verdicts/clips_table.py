@@ -9,7 +9,6 @@ import pandas as pd
 
 from core.csv_tables import read_table, write_table
 from core.errors import UserError
-from preprocess.dataset.labels import join_labels
 
 CLIPS_NAME = "clips.csv"
 KEY_COLUMNS = ["recording", "window_start_s", "window_end_s", "label"]
@@ -52,12 +51,11 @@ def write_clips(folder: Path, clips: pd.DataFrame) -> None:
     write_table(folder / CLIPS_NAME, COLUMNS, texts.itertuples(index=False, name=None))
 
 
-def add_clips(clips: pd.DataFrame, chosen: pd.DataFrame, other_labels: list[list[str]], suffix: str) -> pd.DataFrame:
+def add_clips(clips: pd.DataFrame, chosen: pd.DataFrame, suffix: str) -> pd.DataFrame:
     """The rows of `chosen` that `clips` has not, with their files' names, but not yet where they are cut."""
-    rows = chosen.assign(other_labels=[join_labels(labels) for labels in other_labels])
     known = set(clips[KEY_COLUMNS].itertuples(index=False, name=None))
     # With .loc, because an empty list without it chooses columns: none.
-    rows = rows.loc[[key not in known for key in rows[KEY_COLUMNS].itertuples(index=False, name=None)]]
+    rows = chosen.loc[[key not in known for key in chosen[KEY_COLUMNS].itertuples(index=False, name=None)]]
     names = [name_clip(str(a), b, c, suffix) for a, b, c in rows[KEY_COLUMNS[:3]].itertuples(index=False, name=None)]
     return rows.assign(clip=names)
 

@@ -77,7 +77,9 @@ function press(verdict) {
 for (const button of document.querySelectorAll("[data-verdict]")) button.addEventListener("click", () => press(button.dataset.verdict));
 form.addEventListener("submit", event => {
   event.preventDefault();
-  const other = form.elements.other.value.trim(), problem = form.querySelector("[role=alert]");
+  const typed = form.elements.other.value.trim(), problem = form.querySelector("[role=alert]");
+  const options = [...find("#vocabulary").options], named = options.filter(option => option.text === typed);
+  const other = named.length === 1 && !options.some(option => option.value === typed) ? named[0].value : typed;  // the label of that name
   problem.textContent = other.includes(";") ? "A label holds no ; sign." : "";
   if (problem.textContent || !other) return;
   other === current().label ? judge("yes") : judge("other", other);

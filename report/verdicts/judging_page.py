@@ -4,6 +4,7 @@ from core.entrypoint import log_warning
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,12 @@ def write_judging_page(
 def read_items(command: Command, folder: Path, clips: pd.DataFrame, n_jobs: int) -> list[dict[str, Any]]:
     """What the page has of the first of `clips`, as many as MAX_MEDIA_BYTES hold."""
     seconds, limits = float((clips["end_s"] - clips["start_s"]).max()), decoder_limits(command.recipe.data)
+    features = replace(command.recipe.features, channel="mean")  # of the one that clips have
     items, n_bytes, rows = list[dict[str, Any]](), 0, list(clips.itertuples(index=False))
     with progress_bar(len(rows), "page", "clip") as bar:
         for start in range(0, len(rows), BATCH_CLIPS):
             batch = rows[start : start + BATCH_CLIPS]
-            arguments = [str((folder / str(row.clip)).absolute()) for row in batch], command.recipe.features, seconds
+            arguments = [str((folder / str(row.clip)).absolute()) for row in batch], features, seconds
             read = dict[int, Preview | DecodeError]()
             with closing(read_each(read_preview, *arguments, n_jobs=n_jobs, limits=limits)) as previews:
                 for index, preview in previews:
@@ -81,7 +83,7 @@ def read_items(command: Command, folder: Path, clips: pd.DataFrame, n_jobs: int)
                     log_warning(f"the page is without a clip that cannot be read: {preview}")
                     continue
                 assert preview.frames is not None
-                picture = spectrogram(preview.frames, command.recipe.features)
+                picture = spectrogram(preview.frames, features)
                 media = {"audio": audio_uri(preview.mp3), "picture": picture_uri(picture)}
                 n_bytes += sum(map(len, media.values()))
                 if n_bytes > MAX_MEDIA_BYTES:

@@ -16,6 +16,7 @@ from PIL import Image
 from core.errors import UserError
 from predict import run, score
 from recipe import as_dict
+from report.dataset.clip_analysis import analyse_clip
 from report.inspect import main
 from report.media.data_uris import HEIGHT, WIDTH, picture_uri
 from report.media.preview import read_preview
@@ -137,6 +138,24 @@ def test_previews_have_the_same_top_db_floor_as_network_inputs(tiny_run: TinyRun
     assert frames is not None
     np.testing.assert_allclose(frames, np.maximum(raw, raw.max() - 20), atol=1e-2)
     assert raw.min() < raw.max() - 20
+
+
+def test_players_have_the_channel_that_pictures_show(tmp_path: Path) -> None:
+    path, tone = str(tmp_path / "stereo.wav"), 0.5 * np.sin(np.arange(16_000))
+    soundfile.write(path, np.stack([-tone, tone], 1), 16_000)
+    features = replace(FEATURES, sample_rate_hz=16_000, channel=1)
+    for found in (read_preview(path, features), analyse_clip(path, features)):
+        sound, _ = soundfile.read(io.BytesIO(found.mp3))
+        assert np.sqrt(np.mean(sound**2)) == pytest.approx(0.5 / np.sqrt(2), abs=0.02)
+
+
+def test_the_picture_of_a_trimmed_clip_lies_where_its_sound_is(tiny_run: TinyRun) -> None:
+    tiny_run.write_store(start_s=0.05)
+    run.main(tiny_run.arguments)
+    main(tiny_run.arguments)
+    page = Page((tiny_run.run_paths.submission_dir / "report.html").read_text(encoding="utf-8"))
+    of_two_s = next(image for image in page.all("img") if image["alt"] == 'Spectrogram of test11 <b>"é"</b>.wav')
+    assert of_two_s["style"] == "margin-left:2.50%;width:98.12%"  # 157 frames, 80 a second
 
 
 def test_recordings_that_are_gone_leave_the_picture(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from selenium import webdriver
@@ -106,6 +107,17 @@ def test_strips_draw_the_scores_of_windows(browser: webdriver.Chrome, page_run: 
         columns = (1000 * (its["start_s"] + its["end_s"]) / 2 / 2.0).astype(int)  # the clip has 2 seconds
         assert len(its) == 8
         assert [drawn[4 * column + 3] / 255 for column in columns] == pytest.approx(its["score"].tolist(), abs=0.01)
+
+
+def test_a_strip_shows_nothing_where_there_is_no_window(script: Callable[..., Any]) -> None:
+    windows = {"start_s": [10, 12, 50], "end_s": [13, 15, 53]}
+    strip = "stripOf('low', arguments[0], [1, 0.6, 0.8], 60, () => {})"
+    pixels = "querySelector('canvas').getContext('2d').getImageData(0, 0, 1000, 1).data"
+    opacity = np.array(script(f"[...{strip}.{pixels}]", windows))[3::4] / 255
+    seconds = (np.arange(1000) + 0.5) * 60 / 1000
+    expected = np.select([(seconds > a) & (seconds < b) for a, b in [(10, 12.5), (12.5, 15), (50, 53)]], [1, 0.6, 0.8])
+    is_edge = np.isin(np.arange(1000), [round(1000 * edge / 60 - 0.5) for edge in (10, 12.5, 15, 50, 53)])
+    assert opacity[~is_edge] == pytest.approx(expected[~is_edge], abs=0.01)
 
 
 def test_a_strip_plays_from_where_a_click_or_keys_say(script: Callable[..., Any], longest: WebElement) -> None:

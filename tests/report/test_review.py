@@ -92,6 +92,18 @@ def test_clips_are_the_samples_about_detections(
     assert (folder / "review.html").stat().st_size < 15_000_000
 
 
+def test_clips_of_one_channel_are_on_the_page(reviewed: tuple[TinyRun, Path, list[str]], tmp_path: Path) -> None:
+    tiny_run, field = reviewed[0], tmp_path / "stereo"
+    field.mkdir()
+    sound = 0.3 * np.random.default_rng(0).standard_normal(3 * RATE_HZ)
+    soundfile.write(field / "a.wav", np.stack([-sound, sound], 1), RATE_HZ)
+    arguments = [*tiny_run.arguments, "--input", str(field), "--jobs", "1", "--features.channel", "1"]
+    run.main(arguments)
+    review.main([*arguments, "--clips", "1", "--min_score", "0"])
+    page = (tiny_run.run_paths.input_dir(field) / "review" / "review.html").read_text(encoding="utf-8")
+    assert page.count('"audio": ') == len(LABELS)
+
+
 def test_verdicts_become_precision_thresholds_and_training_data(
     judged: tuple[list[str], Path],
     reviewed: tuple[TinyRun, Path, list[str]],
@@ -323,6 +335,19 @@ def test_clips_are_judged_by_keys_kept_and_downloaded(
     browser.refresh()
     assert script("document.querySelector('#progress').textContent") == "5 of 9 clips are judged."
     check_looks(browser, "review")
+
+
+def test_another_label_may_be_called_by_its_name(judged: tuple[list[str], Path], browser: webdriver.Chrome) -> None:
+    arguments, folder = judged
+    review.main([*arguments, "--clips", "1", "--data.label_names", "{low: deep tone}"])
+    browser.get((folder / "review.html").as_uri())
+    assert browser.execute_script("return current().label") == LABELS[2]
+    press(browser, "o", *"deep tone", Keys.ENTER)
+    assert browser.execute_script("return current().label") == "low"
+    press(browser, "o", *"deep tone", Keys.ENTER)
+    given = browser.execute_script("return given().map(each => [each.verdict, each.other])")
+    assert given == [["other", "low"], ["yes", ""]]
+    browser.execute_script("localStorage.clear()")
 
 
 def test_the_real_command_names_its_folder(reviewed: tuple[TinyRun, Path, list[str]]) -> None:

@@ -212,6 +212,24 @@ def test_decisions_become_corrections_that_training_takes(
     assert again == {clips[0]: "drop", clips[1]: relabelled, card.get_attribute("data-clip"): "drop"}
 
 
+def test_clips_with_events_cannot_be_relabelled(
+    trained: TinyRun, page: Path, browser: webdriver.Chrome, script: Callable[..., Any]
+) -> None:
+    events = trained.table.assign(start_s=0.0, end_s=1.0).rename(columns={"labels": "label"})
+    events[["clip", "start_s", "end_s", "label"]].to_csv(trained.run_paths.events_csv, index=False)
+    try:
+        training_report.main([*trained.arguments, "--device", "cpu", "--jobs", "1"])
+    finally:
+        trained.run_paths.events_csv.unlink()
+    browser.get(page.as_uri())
+    decisions = "[...document.querySelectorAll('.decision button')].map(each => each.textContent)"
+    assert set(script(decisions)) == {"keep", "drop"}
+    card = browser.find_element("css selector", "article[data-clip]")
+    card.send_keys("k", "r")
+    assert script("arguments[0].querySelector('[data-decision=keep]').ariaPressed", card) == "true"
+    assert "mend the tables of events" in script("document.querySelector('#clips').textContent")
+
+
 def test_a_run_that_was_not_trained_says_what_to_run(trained: TinyRun) -> None:
     with pytest.raises(UserError, match="run make train first"):
         training_report.main([*trained.arguments, "--run", "other"])

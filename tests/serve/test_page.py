@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -169,9 +170,11 @@ def test_what_is_answered_can_be_taken_away(
 
 
 def test_the_spectrogram_shows_the_sound_and_moves_with_it(
-    browser: webdriver.Chrome, script: Callable[..., Any], tiny_run: TinyRun
+    browser: webdriver.Chrome, script: Callable[..., Any], tiny_run: TinyRun, tmp_path: Path
 ) -> None:
-    choose(browser, tiny_run.table["path"].iloc[11])  # a tone of 2,700 Hz
+    tone, rate_hz = soundfile.read(tiny_run.table["path"].iloc[11])  # of 2,700 Hz
+    soundfile.write(tmp_path / "cafe\u0301 แมว?.wav", np.stack([0 * tone, tone], 1), rate_hz)
+    choose(browser, str(tmp_path / "cafe\u0301 แมว?.wav"))
     assert wait_until(lambda: script("document.querySelector('.spectrogram')?.hidden === false"))
     column = script(
         "[...document.querySelector('.spectrogram canvas').getContext('2d').getImageData(250, 0, 1, 160).data]"
@@ -179,6 +182,7 @@ def test_the_spectrogram_shows_the_sound_and_moves_with_it(
     brightest = max(range(160), key=lambda y: sum(column[4 * y : 4 * y + 3]))
     mel_share = np.log10(1 + 2_700 / 700) / np.log10(1 + 8_000 / 700)
     assert 1 - brightest / 160 == pytest.approx(mel_share, abs=0.03)
+    assert script("document.querySelector('.downloads a').download") == "cafe\u0301 แมว_.wav.csv"
     slider = browser.find_element(By.CSS_SELECTOR, ".spectrogram")
     assert slider.get_attribute("aria-valuemax") == "2"
     slider.send_keys(Keys.ARROW_RIGHT)

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from core.errors import UserError
+from report.verdicts.clip_choice import find_other_labels
 from report.verdicts.verdict_table import read_verdicts, training_rows
 
 CLIPS = pd.DataFrame(
@@ -56,3 +57,15 @@ def test_a_clip_judged_twice_is_refused_where_the_verdicts_differ(tmp_path: Path
     assert len(read(tmp_path, [VERDICTS[0], VERDICTS[0]])) == 1
     with pytest.raises(UserError, match="judges clip '1' twice, and differently"):
         read(tmp_path, [VERDICTS[0], ("1", "a", "no", "")])
+
+
+def test_other_labels_are_of_the_window_and_of_all_windows_within_a_longer_clip() -> None:
+    found = [("r", 0, "b"), ("r", 3, "a"), ("r", 3, "c"), ("r", 6, "d"), ("r", 9, "e"), ("s", 3, "f")]
+    rows = [(recording, start_s, start_s + 3.0, label, 0.6) for recording, start_s, label in found]
+    columns = ["recording", "window_start_s", "window_end_s", "label", "score"]
+    detections = pd.DataFrame([*rows, ("r", 3.0, 6.0, "g", 0.4)], columns=columns)
+    thresholds = dict.fromkeys("abcdefg", 0.5)
+    places = pd.DataFrame({"start_s": [4.0, 3.0, 0.5], "end_s": [5.0, 6.0, 9.5]})  # shorter, as long, longer
+    clips = pd.concat([detections.iloc[[1, 1, 1]].reset_index(drop=True), places], axis=1)
+    assert find_other_labels(clips, detections, thresholds) == [["c"], ["c"], ["c", "d"]]
+    assert find_other_labels(clips.iloc[:0], detections, thresholds) == []
