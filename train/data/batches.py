@@ -35,8 +35,8 @@ class Batches:
     """One epoch of batches; iterating again draws another epoch from the generators.
 
     Each curated clip comes once, with `noisy_rate` noisy clips for each of them, in random order; more of the same fill
-    up the last batch. Where no clip is curated, the noisy ones come once each. With `balance` as many are drawn, those
-    of rare labels more often.
+    up the last batch. Where no clip is curated, the noisy ones come once each. With `balance` as many curated clips and
+    as many noisy ones are drawn, those of rare labels among them more often.
     """
 
     def __init__(
@@ -73,7 +73,6 @@ class Batches:
         self._targets = torch.cat([targets.float(), noisy[:, None].float()], 1).to(frame_bank.device)
         curated, self._noisy = (torch.nonzero(chosen).flatten().to(frame_bank.device) for chosen in (~noisy, noisy))
         self._curated = curated if len(curated) else self._noisy
-        self._weights = balance_weights(targets, training.balance).to(frame_bank.device)
         self._n_noisy = round(training.noisy_rate * len(curated)) if len(self._noisy) else 0
 
     def __len__(self) -> int:
@@ -123,9 +122,12 @@ class Batches:
 
     def _draw_order(self) -> Tensor:
         """[steps, batch_size] int64: the clips of each step, as indices of the rows."""
-        clips = torch.cat([self._curated, self._draw(self._noisy, self._n_noisy)])
-        n_drawn = len(self) * self._training.batch_size
-        order = torch.cat([self._draw(clips, len(clips)), self._draw(clips, n_drawn - len(clips))])
+        curated, noisy, n_drawn = self._curated, self._noisy, len(self) * self._training.batch_size
+        if self._training.balance:
+            clips = torch.cat([self._balance(curated, len(curated)), self._balance(noisy, self._n_noisy)])
+        else:
+            clips = torch.cat([curated, self._draw(noisy, self._n_noisy)])
+        order = torch.cat([self._shuffle(clips), self._draw(clips, n_drawn - len(clips))])
         if self._frame_bank.from_file and self._buffer_steps < len(self):
             buffers = self._by_extents(order).split(self._buffer_steps * self._training.batch_size)
             order = torch.cat([self._shuffle(buffer) for buffer in buffers])
@@ -150,18 +152,18 @@ class Batches:
         return values[torch.randperm(len(values), generator=self._generators["order"], device=values.device)]
 
     def _draw(self, clips: Tensor, number: int) -> Tensor:
-        """`number` of `clips` in random order, none twice before all came; with `balance`, as their weights say,
-        up or down to a whole number.
-        """
-        generator = self._generators["order"]
-        if self._training.balance and len(clips):
-            bounds = self._weights[clips].cumsum(0)
-            offset = torch.rand(1, generator=generator, dtype=bounds.dtype, device=clips.device)
-            places = (torch.arange(number, device=clips.device) + offset) * (bounds[-1] / max(number, 1))
-            drawn = clips[torch.searchsorted(bounds, places, right=True).clamp(max=len(clips) - 1)]
-            return self._shuffle(drawn)
+        """`number` of `clips` in random order, none twice before all came."""
         permutations = [self._shuffle(clips) for _ in range(0, number, max(len(clips), 1))]
         return torch.cat([clips[:0], *permutations])[:number]
+
+    def _balance(self, clips: Tensor, number: int) -> Tensor:
+        """`number` of `clips`, each as often as its weight says, up or down to a whole number."""
+        if not number:
+            return clips[:0]
+        bounds = balance_weights(self._targets[clips, :-1], self._training.balance).cumsum(0)
+        offset = torch.rand(1, generator=self._generators["order"], dtype=bounds.dtype, device=clips.device)
+        places = (torch.arange(number, device=clips.device) + offset) * (bounds[-1] / number)
+        return clips[torch.searchsorted(bounds, places, right=True).clamp(max=len(clips) - 1)]
 
 
 def balance_weights(targets: Tensor, balance: float) -> Tensor:

@@ -85,18 +85,18 @@ class ClipEvents:
         """Where spans of `n_frames` without any part of an event begin: int64 [n, 3] of a row, and the first and the
         last start. `lengths` are those of all rows of the bank; one shorter than a span has one start, 0.
         """
-        found = list[np.ndarray]()
-        for row in rows:
-            first, last = np.searchsorted(self.rows, [row, row + 1])
-            length = max(int(lengths[row]), n_frames)
-            begins = np.concatenate([[0.0], np.maximum.accumulate(self.ends[first:last])])
-            ends = np.concatenate([self.starts[first:last], [float(length)]])
-            low, high = np.ceil(begins).astype(np.int64), np.floor(ends).astype(np.int64) - n_frames
-            if last > first and lengths[row] < n_frames:
-                continue
-            free = high >= low
-            found.append(np.column_stack([np.full(free.sum(), row), low[free], high[free]]))
-        return np.concatenate([np.empty((0, 3), np.int64), *found])
+        chosen = np.isin(self.rows, rows)
+        # A stretch without events begins with its row, or behind an event and all before it.
+        behind = pd.Series(self.ends[chosen]).groupby(self.rows[chosen]).cummax()
+        row_of = np.concatenate([rows, self.rows[chosen]]).astype(np.int64)
+        order = row_of.argsort(kind="stable")
+        row_of, begins = row_of[order], np.concatenate([np.zeros(len(rows)), behind])[order]
+        ends = np.append(np.concatenate([np.zeros(len(rows)), self.starts[chosen]])[order][1:], 0.0)
+        is_last = np.append(row_of[1:] != row_of[:-1], True)[: len(ends)]
+        ends = np.where(is_last, lengths[row_of].clip(min=n_frames), ends)
+        low, high = np.ceil(begins).astype(np.int64), np.floor(ends).astype(np.int64) - n_frames
+        is_free = (high >= low) & ((lengths[row_of] >= n_frames) | ~np.isin(row_of, self.rows))
+        return np.column_stack([row_of, low, high])[is_free]
 
     def content_of(self, rows: np.ndarray) -> bytes:
         """What a digest of the events of some rows is made of."""

@@ -59,7 +59,8 @@ def iter_chunks(
     def make_chunk(starts: np.ndarray) -> WindowChunk:
         nonlocal kept, first_kept
         first = max(int(starts[0]) - margin, 0) // alignment * alignment
-        frames = torch.cat(kept)[first - first_kept :]
+        whole = kept[0] if len(kept) == 1 else torch.cat(kept)  # a long clip in one block is not copied at each chunk
+        frames = whole[first - first_kept :]
         kept, first_kept = [frames], first
         return WindowChunk(starts, first, frames[: int(starts[-1]) + window + margin - first])
 

@@ -29,7 +29,7 @@ def check_jobs(jobs: Sequence[FoldJob]) -> None:
         )
     for job in jobs:
         job.training_set.validation_rows(job.fold)
-    first, *others = {job.fold: job for job in jobs}.values()  # all seeds of a fold start from the same weights
+    first, *others = {job.fold: job for job in jobs}.values()  # a fold's seeds start from networks of one run
     first.check_input_shapes(create_train_state(first).network)
     if training.start_from:
         for job in others:

@@ -130,17 +130,17 @@ def check_leakage(
 
 
 def load_pretrained_weights(network: AudioNetwork, labels: list[str], path: Path, other: Checkpoint) -> str:
-    """Load the trunk and the modulation units of another run's network, and its head where the labels are the same.
+    """Load the filters, the trunk and the modulation units of another run's network, and the head of the same labels.
 
     The statistics of the frames stay. Returns what was loaded, in words. Raises UserError for another architecture.
     """
     same_labels = other.labels == labels
     own = network.state_dict()
-    loaded_parts = ("trunk.", "modulation.", "head.") if same_labels else ("trunk.", "modulation.")
-    transferred = {name: value for name, value in other.network.items() if name.startswith(loaded_parts)}
+    loaded_parts = ["filterbank.filters.", "filterbank.gain", "trunk.", "modulation.", *["head."] * same_labels]
     # Every weight of a part that is loaded must come from the other network.
-    parts = {name.partition(".")[0] + "." for name in transferred} | {"trunk."}
-    expected = {name for name in own if name.startswith(tuple(parts))}
+    parts = tuple(each for each in loaded_parts if any(name.startswith(each) for name in other.network))
+    transferred = {name: value for name, value in other.network.items() if name.startswith(parts)}
+    expected = {name for name in own if name.startswith((*parts, "trunk."))}
     if expected != transferred.keys() or any(own[name].shape != value.shape for name, value in transferred.items()):
         raise UserError(
             f"training.start_from = {path}: its network ({get_section(other.recipe, 'network').get('name')}) is "

@@ -343,9 +343,19 @@ def test_clips_of_rare_labels_are_drawn_more_often(balance: float) -> None:
     assert torch.equal(torch.bincount(rows_of(*again), minlength=20), counts[0])
 
 
-def test_balance_counts_noisy_clips_among_themselves_and_none_is_no_problem() -> None:
-    training = replace(PLAIN, batch_size=6, balance=1.0)
-    noisy = torch.tensor([False] * 6 + [True] * 6)
-    rows = rows_of(*batches_of(numbered(12), range(12), torch.eye(2)[[0, 1] * 6], training, 1, noisy=noisy))
-    assert ((rows < 6).sum(), (rows >= 6).sum()) == (6, 6)
-    assert len(rows_of(*batches_of(numbered(6), range(6), torch.eye(6), replace(training, noisy_rate=0.0), 1))) == 6
+@pytest.mark.parametrize("batch_size", [10, 60, 128])
+def test_balance_is_among_curated_and_among_noisy_clips(batch_size: int) -> None:
+    """Noisy clips come at their rate, and of both, and of what fills the last batch, labels are drawn alike."""
+    targets = torch.eye(2)[[0] * 32 + [1] * 8 + [0] * 360 + [1] * 40]
+    noisy = torch.arange(440) >= 40
+    training = replace(PLAIN, batch_size=batch_size, balance=1.0, noisy_rate=2.0)
+    batches = batches_of(numbered(440), range(440), targets, training, 1, noisy=noisy)
+    rows = torch.cat([rows_of(*batches)[:120] for _ in range(50)])
+    assert int(noisy[rows].sum()) == 50 * 80
+    for some in (rows[noisy[rows]], rows[~noisy[rows]], rows_of(*batches)):
+        assert float(targets[some, 1].mean()) == pytest.approx(0.5, abs=0.1 if batch_size == 128 else 0.01)
+
+
+def test_a_balance_of_curated_clips_alone() -> None:
+    training = replace(PLAIN, batch_size=6, balance=1.0, noisy_rate=0.0)
+    assert len(rows_of(*batches_of(numbered(6), range(6), torch.eye(6), training, 1))) == 6

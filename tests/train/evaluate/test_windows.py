@@ -136,3 +136,10 @@ def test_a_long_clip_takes_no_more_memory() -> None:
     lengths = [len(chunk.frames) for chunk in iter_chunks(blocks, 40, 20, margin=40)]
     assert len(lengths) > 70
     assert max(lengths) <= 64 * 20 + 3 * 40
+
+
+def test_a_long_clip_in_one_block_is_not_copied_for_each_chunk() -> None:
+    clip = torch.zeros(5_000, 1)
+    chunks = list(iter_chunks([clip], 40, 20, margin=40))
+    assert len(chunks) == 4
+    assert {chunk.frames.untyped_storage().data_ptr() for chunk in chunks} == {clip.untyped_storage().data_ptr()}

@@ -19,7 +19,8 @@ from train.runs.run_folder import find_fold_checkpoints
 
 def make(seed: int, n_labels: int = 2, **network: Any) -> tuple[Recipe, AudioNetwork]:
     torch.manual_seed(seed)
-    recipe = Recipe(features=Features(n_bins=8), network=Network(**network))
+    kind: Any = {"kind": "waveform", "storage": "int16"} if network.get("filterbank_bins") else {}
+    recipe = Recipe(features=Features(n_bins=8, **kind), network=Network(**network))
     return recipe, build_network_from_recipe(recipe, 8, n_labels, -50.0 - seed, 10.0)
 
 
@@ -70,6 +71,20 @@ def test_modulation_units_may_be_put_beside_a_trunk_that_had_none(tmp_path: Path
     other, (_, network) = save(path, ["a", "b"]), make(2, 3, modulation_units=4)
     assert "the head is new" in load_pretrained_weights(network, ["a", "b", "c"], path, load_checkpoint(path))
     assert torch.equal(network.trunk.state_dict()["0.0.weight"], other.trunk.state_dict()["0.0.weight"])
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], ["a", "b", "c"]])
+def test_a_trained_filterbank_comes_with_the_trunk_that_was_trained_on_it(tmp_path: Path, labels: list[str]) -> None:
+    path = tmp_path / "best.pt"
+    recipe, other = make(1, filterbank_bins=8)
+    assert other.filterbank
+    nn.init.normal_(other.filterbank.filters.weight)
+    save_checkpoint(path, Checkpoint(other.state_dict(), as_dict(recipe), ["a", "b"], 8, 10.0, 0, 0, 1, 0.5))
+    network = make(2, len(labels), filterbank_bins=8)[1]
+    load_pretrained_weights(network, labels, path, load_checkpoint(path))
+    assert network.filterbank
+    assert torch.equal(network.filterbank.filters.weight, other.filterbank.filters.weight)
+    assert float(network.filterbank.mean) == -52.0, "of its own recordings"
 
 
 def test_a_run_gives_the_networks_of_the_same_fold_which_never_saw_its_clips(tmp_path: Path) -> None:
