@@ -48,6 +48,8 @@ class Thresholds:
 
     values: np.ndarray
     source: str
+    is_fitted: bool = False
+    """Whether they are those of the run's file."""
 
     def decide(self, scores: np.ndarray) -> np.ndarray:
         """Boolean [n_clips, n_labels] from probabilities of that shape: a label is present from its threshold on."""
@@ -144,7 +146,7 @@ def read_thresholds(run_dir: Path, labels: list[str], prediction: Prediction) ->
     if content is None:
         return Thresholds(np.full(len(labels), DEFAULT_THRESHOLD, np.float32), source)
     values = [_read_fraction(source, content["thresholds"], label) for label in labels]
-    return Thresholds(np.array(values, np.float32), source)
+    return Thresholds(np.array(values, np.float32), source, is_fitted=True)
 
 
 def with_window_threshold(run_dir: Path, prediction: Prediction) -> Prediction:
