@@ -105,7 +105,9 @@ def source_name(source: str | None) -> str | None:
 
 
 def _read(submission: Path) -> dict[str, Any] | None:
-    """What is known of a submission; None if nothing is."""
+    """What is known of a submission; None if nothing is, or it is not there."""
+    if not submission.exists():
+        return None
     try:
         return read_params(submission.with_name(PROVENANCE_NAME), {"recipe": str, "digest": str}, "make predict")
     except UserError:

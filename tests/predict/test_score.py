@@ -149,8 +149,11 @@ def test_a_submission_of_other_clips_is_refused(tiny_run: TinyRun, scored: tuple
 
 
 def test_a_missing_submission_says_what_to_run(tiny_run: TinyRun) -> None:
-    with pytest.raises(UserError, match=r"tiny/submission\.csv.*make predict"):
-        main(tiny_run.arguments)
+    run.main(tiny_run.arguments)
+    for path in (tiny_run.run_paths.submission_csv, tiny_run.run_paths.submission_dir / "provenance.json"):
+        path.unlink()  # it was moved away to hand it in
+        with pytest.raises(UserError, match=r"tiny/submission\.csv.*make predict"):
+            main(tiny_run.arguments)
 
 
 WINDOW_SCORES = [
