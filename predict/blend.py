@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{weight:.3f}  {run}")
     values = blend_tables([table.values for table in tables], by, weights)
     blended, sample = ScoreTable(tables[0].clips, tables[0].labels, values), read_sample(run_paths.sample_csv)
-    if sample and sample.clips == blended.clips:
+    if sample and set(sample.clips) == set(blended.clips):
         blended, _ = align_to_sample(blended, sample)
     else:
         sample = None

@@ -89,17 +89,17 @@ def write_export(folder: Path, command: Command, run: TrainedRun) -> None:
     recipe = as_dict(run.recipe) | {"prediction": as_dict(run.prediction)}
     (folder / RECIPE_NAME).write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8")
     write_vocabulary(folder / LABELS_NAME, run.labels)
-    tuned, calibration = (command.run_paths.run_dir / name for name in (THRESHOLDS_NAME, CALIBRATION_NAME))
-    is_tuned = read_thresholds(tuned.parent, run.labels, run.prediction).source == str(tuned)
-    if is_tuned:
-        shutil.copy(tuned, folder)
+    fitted, calibration = (command.run_paths.run_dir / name for name in (THRESHOLDS_NAME, CALIBRATION_NAME))
+    is_fitted = read_thresholds(fitted.parent, run.labels, run.prediction).is_fitted
+    if is_fitted:
+        shutil.copy(fitted, folder)
     if calibration.exists():
         shutil.copy(calibration, folder)
-    (folder / CARD_NAME).write_text(write_card(command, run, is_tuned=is_tuned), encoding="utf-8")
+    (folder / CARD_NAME).write_text(write_card(command, run, is_fitted=is_fitted), encoding="utf-8")
 
 
-def write_card(command: Command, run: TrainedRun, *, is_tuned: bool) -> str:
-    """The model card, in Markdown; `is_tuned` says whether thresholds lie beside it."""
+def write_card(command: Command, run: TrainedRun, *, is_fitted: bool) -> str:
+    """The model card, in Markdown; `is_fitted` says whether thresholds lie beside it."""
     run_paths = command.run_paths
     clips = read_corrected_clips(run_paths, find_corrections(run_paths, command.recipe))
     window, hop = window_and_hop_frames(run.prediction, run.frames_per_second)
@@ -112,7 +112,7 @@ def write_card(command: Command, run: TrainedRun, *, is_tuned: bool) -> str:
         hop_frames=hop,
         sample_windows=find_sample_windows(run),
         why_no_samples=why_no_samples(run.recipe.features),
-        is_tuned=is_tuned,
+        is_fitted=is_fitted,
         scores=describe_scores(run.prediction),
         views={f"prediction.{key}": json.dumps(value) for key, value in views.items()},
         calibration=read_params(run_paths.run_dir / CALIBRATION_NAME, CALIBRATION_KINDS, "make calibrate"),

@@ -104,7 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     warn_if_unfinished(run_dir, run.recipe.training.epochs)
     submission = submission_path(command)
     if reason := why_foreign(run_paths, submission, source_name(options.input)):
-        log_warning(f"{submission} {reason}, and is replaced with what lies beside it: another RUN= leaves it alone")
+        advice = f"to keep it, stop this command and move {submission.parent} elsewhere"
+        log_warning(f"{submission} {reason}, and is replaced with what lies beside it: {advice}")
     results = predict_input(command, run, devices) if options.input else predict_dataset(command, run, devices)
     write_results(command, run, results, submission.parent)
 

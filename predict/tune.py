@@ -10,7 +10,7 @@ import numpy as np
 from jsonargparse import ArgumentParser
 
 from core.device import pick_device
-from predict.decide.fitted_params import write_thresholds
+from predict.decide.fitted_params import min_clip_score, write_thresholds
 from predict.decide.threshold_search import (
     METRICS,
     ScoresAtThreshold,
@@ -65,9 +65,12 @@ def tune_and_write(run_dir: Path, run: TrainedRun, oof: OofPredictions, tuning: 
     scores_at, truth, metric = pool_at_thresholds(oof, run.prediction), oof.truth, tuning.metric
     tuned = search_with_window_threshold(scores_at, truth, metric, per_label=tuning.per_label)
     prediction = replace(run.prediction, window_threshold=tuned.window_threshold)
+    by_default = oof.pool_scores(run.prediction) >= min_clip_score(DEFAULT_THRESHOLD, run.prediction)
+    # At a threshold below all votes make predict would give the label to clips without any, whose scores are -1 here.
+    thresholds = np.maximum(tuned.values, TIE_BREAK_WEIGHT if prediction.pooling == "vote_fraction" else 0)
     values = {
-        "default": compute_metric(metric, truth, oof.pool_scores(run.prediction) >= DEFAULT_THRESHOLD),
-        "tuned": compute_metric(metric, truth, scores_at[tuned.window_threshold] >= tuned.values),
+        "default": compute_metric(metric, truth, by_default),
+        "tuned": compute_metric(metric, truth, scores_at[tuned.window_threshold] >= thresholds),
     }
     print(f"{metric} on {oof.description}")
     print(f"  {values['default']:.4f}  at {DEFAULT_THRESHOLD} for every label")
@@ -79,10 +82,10 @@ def tune_and_write(run_dir: Path, run: TrainedRun, oof: OofPredictions, tuning: 
     else:
         print("  these clips are of one fold: there is no estimate for other clips")
     details = {"metric": metric, "per_label": tuning.per_label, "clips": oof.description, **values}
-    path = write_thresholds(run_dir, run.labels, tuned.values, prediction, details)
+    path = write_thresholds(run_dir, run.labels, thresholds, prediction, details)
     if prediction.pooling == "vote_fraction":
         print(f"windows count above {prediction.window_threshold}; thresholds are for the share of windows that count:")
-    print(f"thresholds from {tuned.values.min():.3f} to {tuned.values.max():.3f}: {path}")
+    print(f"thresholds from {thresholds.min():.3f} to {thresholds.max():.3f}: {path}")
 
 
 def pool_at_thresholds(oof: OofPredictions, prediction: Prediction) -> ScoresAtThreshold:

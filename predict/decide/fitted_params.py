@@ -48,6 +48,8 @@ class Thresholds:
 
     values: np.ndarray
     source: str
+    is_fitted: bool = False
+    """Whether they are those of the run's file."""
 
     def decide(self, scores: np.ndarray) -> np.ndarray:
         """Boolean [n_clips, n_labels] from probabilities of that shape: a label is present from its threshold on."""
@@ -59,6 +61,11 @@ def window_min_scores(thresholds: Thresholds, prediction: Prediction) -> np.ndar
     if prediction.pooling == "vote_fraction":  # thresholds are for shares of windows
         return np.nextafter(np.float32(prediction.count_above()), np.float32(1))
     return thresholds.values
+
+
+def min_clip_score(threshold: float, prediction: Prediction) -> float:
+    """The lowest score of a clip that has a label at a threshold: a share of windows that is just it is enough."""
+    return threshold * (1 - TIE_BREAK_WEIGHT) if prediction.pooling == "vote_fraction" else threshold
 
 
 def read_params(path: Path, kinds: Mapping[str, type | UnionType], command: str) -> dict[str, Any] | None:
@@ -134,17 +141,16 @@ def read_temperatures(run_dir: Path, prediction: Prediction) -> Temperatures:
 def read_thresholds(run_dir: Path, labels: list[str], prediction: Prediction) -> Thresholds:
     """The thresholds: the recipe's, or those that were tuned for this prediction, or 0.5. Raises UserError."""
     key, fixed = prediction.fixed_threshold()
-    if fixed is not None:
-        path = run_dir / THRESHOLDS_NAME
+    if fixed is None:
+        content, source = _read_tuned(run_dir, prediction)
+    else:
+        content, path = None, run_dir / THRESHOLDS_NAME
         source = f"{fixed:g} by {key}" + (f", not {path}" if path.exists() else "")
-        if prediction.pooling == "vote_fraction":  # a share that is just the threshold is enough
-            fixed *= 1 - TIE_BREAK_WEIGHT
-        return Thresholds(np.full(len(labels), fixed, np.float32), source)
-    content, source = _read_tuned(run_dir, prediction)
     if content is None:
-        return Thresholds(np.full(len(labels), DEFAULT_THRESHOLD, np.float32), source)
+        value = min_clip_score(DEFAULT_THRESHOLD if fixed is None else fixed, prediction)
+        return Thresholds(np.full(len(labels), value, np.float32), source)
     values = [_read_fraction(source, content["thresholds"], label) for label in labels]
-    return Thresholds(np.array(values, np.float32), source)
+    return Thresholds(np.array(values, np.float32), source, is_fitted=True)
 
 
 def with_window_threshold(run_dir: Path, prediction: Prediction) -> Prediction:

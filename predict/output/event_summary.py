@@ -64,7 +64,10 @@ def summarise_events(command: Command, summary: SubmissionSummary, path: Path) -
         for clip, rows in windows.items()
     ]
     is_filtered = np.isnan(scores).any() or len(windows) < len(clips)
-    note = f"scores that {table} lacks (--min_score, --top_labels) count as 0, and windows without any are not counted"
+    note = (
+        f"scores that {table} lacks (--min_score, --top_labels) count as 0; windows without any are not counted, and "
+        "events on either side of them may count as one"
+    )
     found = find_events(windows, min_scores)
     return EventSummary(
         len(scores),

@@ -84,19 +84,17 @@ def submission_of_run(run_paths: RunPaths, source: str | None) -> Path:
     return run_paths.input_dir(Path(source)) / SUBMISSION_NAME if source else run_paths.submission_csv
 
 
-def find_truth(truth_csv: str | None, clips: CorrectedClips | None, scores: ScoreTable) -> np.ndarray:
-    """The truth of a submission [n_clips, n_labels], NaN in the rows of clips of which nothing is known.
+def find_truth(path: Path, submission: Path, scores: ScoreTable) -> np.ndarray:
+    """The truth of the clips of `scores` [n_clips, n_labels], by a truth table.
 
-    It is a truth table with exactly the submission's clips, or failing one the table of clips. Raises UserError that
-    names the first clip in only one of the two.
+    It may also have recordings that could not be read. Raises UserError that names the first other clip in only one of
+    the two.
     """
-    if not truth_csv:
-        return truth_of_clips(clips, scores) if clips else np.full_like(scores.values, np.nan)
-    truth = read_truth(Path(truth_csv), scores.labels)
-    truth.index = pd.Index(match_names(truth.index.tolist(), scores.clips))
+    truth, unread = read_truth(path, scores.labels), read_unread(submission)
+    truth.index = pd.Index(match_names(truth.index.tolist(), list(dict.fromkeys([*scores.clips, *unread]))))
     for names, others, fault in (
-        (scores.clips, truth.index, f"of the submission has no row in {truth_csv}"),
-        (truth.index, scores.clips, f"of {truth_csv} has no row in the submission"),
+        (scores.clips, truth.index, f"of the submission has no row in {path}"),
+        (truth.index, [*scores.clips, *unread], f"of {path} has no row in the submission"),
     ):
         if absent := sorted(set(names) - set(others)):
             raise UserError(f"clip {absent[0]!r} {fault} (one of {len(absent)}): give the truth of the clips predicted")
@@ -107,19 +105,23 @@ def read_event_truth(path: Path, submission: Path, scores: ScoreTable) -> pd.Dat
     """The events of a truth in time: a row an event, with fname (a clip of `scores`), start_s, end_s and label.
 
     It is a table of events or a folder of such, as preprocess.dataset.annotations reads them; None if it is a table of
-    clips. Events of recordings that could not be read, which failed.csv beside `submission` names, are left out. Raises
-    UserError for one that neither has.
+    clips. Events of recordings that could not be read are left out. Raises UserError for one that is not known.
     """
     if not path.is_dir():
         rows = read_rows(path, TRUTH_HINT, tabs_first=True)
         if not rows or parse_events(path, rows, path.stem, {}) is None:
             return None
-    failed = submission.with_name(FAILED_NAME)
-    unread = read_table(failed, ["clip"])["clip"].tolist() if failed.exists() else []
-    annotations = read_annotations(path, None, list(dict.fromkeys([*scores.clips, *unread])), TRUTH_HINT)
+    recordings = list(dict.fromkeys([*scores.clips, *read_unread(submission)]))
+    annotations = read_annotations(path, None, recordings, TRUTH_HINT)
     if other := annotations.left_out:
         log_warning(f"{len(other)} files of {path} are no tables of events of these clips, the first {other[0].name!r}")
     return annotations.events[annotations.events["fname"].isin(scores.clips)]
+
+
+def read_unread(submission: Path) -> list[str]:
+    """The recordings that could not be read, which failed.csv beside a submission names."""
+    failed = submission.with_name(FAILED_NAME)
+    return read_table(failed, ["clip"])["clip"].tolist() if failed.exists() else []
 
 
 def truth_of_events(events: pd.DataFrame, scores: ScoreTable) -> np.ndarray:
@@ -182,7 +184,7 @@ NAME_FORMS = (
 def truth_of_clips(
     clips: CorrectedClips, scores: ScoreTable, advice: str = "it is another dataset's, give TRUTH="
 ) -> np.ndarray:
-    """The curated labels that the table of clips has for the clips of `scores`, as `find_truth`.
+    """The curated labels that the table of clips has for the clips of `scores`, as `find_truth`; NaN where it has none.
 
     Raises UserError, with `advice`, for a clip that is not in the table.
     """

@@ -10,8 +10,14 @@ from typing import Any
 
 from core.errors import UserError
 from core.files import hash_files
-from core.paths import PROVENANCE_NAME, RunPaths
-from predict.decide.fitted_params import changed_keys, read_params, with_window_threshold, write_params
+from core.paths import DECISIONS_NAME, PROVENANCE_NAME, RunPaths
+from predict.decide.fitted_params import (
+    changed_keys,
+    read_params,
+    read_thresholds,
+    with_window_threshold,
+    write_params,
+)
 from preprocess.dataset.clip_table import hash_frames_digests, read_clip_table
 from recipe.cli import Command
 from train.evaluate.score_table import read_scores
@@ -25,7 +31,9 @@ def write_provenance(submission: Path, recipe: str, details: dict[str, Any]) -> 
 
 
 def warn_if_predicted_otherwise(command: Command, path: Path) -> None:
-    """Warn of a submission that is not by the run's networks, or by other keys of `prediction` than the recipe's."""
+    """Warn of a submission that is not by the run's networks, or by other keys of `prediction` than the recipe's, and
+    of labels that were decided at other thresholds than the run's.
+    """
     stale = why_stale(command.run_paths, path, source_name(command.options.input))
     if stale and not command.options.submission:  # which may be any run's
         log_warning(f"{path} {stale}: run make predict again")
@@ -35,6 +43,11 @@ def warn_if_predicted_otherwise(command: Command, path: Path) -> None:
     prediction = with_window_threshold(command.run_paths.run_dir, command.recipe.prediction)
     if provenance and (keys := changed_keys(provenance, prediction)):
         log_warning(f"{path} was predicted with {keys}: give the same ARGS, or these decisions are not its own")
+    elif provenance and isinstance(decided := provenance.get("thresholds"), dict):
+        now = read_thresholds(command.run_paths.run_dir, list(decided), prediction)
+        if list(decided.values()) != now.values.tolist():
+            table = path.with_name(DECISIONS_NAME)
+            log_warning(f"{table} was decided at other thresholds than {now.source}: run make predict again")
 
 
 def describe_trained(clips: Sequence[str]) -> str:
@@ -105,7 +118,9 @@ def source_name(source: str | None) -> str | None:
 
 
 def _read(submission: Path) -> dict[str, Any] | None:
-    """What is known of a submission; None if nothing is."""
+    """What is known of a submission; None if nothing is, or it is not there."""
+    if not submission.exists():
+        return None
     try:
         return read_params(submission.with_name(PROVENANCE_NAME), {"recipe": str, "digest": str}, "make predict")
     except UserError:

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from predict.decide.fitted_params import Thresholds, read_thresholds
-from predict.output.ground_truth import find_truth, read_event_truth, truth_of_events
+from predict.output.ground_truth import find_truth, read_event_truth, truth_of_clips, truth_of_events
 from predict.output.provenance import check_same_frames, warn_if_predicted_otherwise
 from preprocess.dataset.annotations.event_table import read_event_table
 from preprocess.dataset.label_names import name_labels
@@ -94,11 +94,11 @@ def summarise_submission(command: Command, path: Path) -> SubmissionSummary:
         scores = scores.without(clips.dropped)
     if options.truth:
         events = read_event_truth(Path(options.truth), path, scores)
-        truth = find_truth(options.truth, None, scores) if events is None else truth_of_events(events, scores)
+        truth = find_truth(Path(options.truth), path, scores) if events is None else truth_of_events(events, scores)
     else:
         table = read_event_table(run_paths.events_csv) if clips else None
         events = None if table is None else table[table["clip"].isin(scores.clips)].rename(columns={"clip": "fname"})
-        truth = find_truth(None, clips, scores)
+        truth = truth_of_clips(clips, scores) if clips else np.full_like(scores.values, np.nan)
     return replace(summarise_scores(command, scores, truth), events=events)
 
 

@@ -162,10 +162,11 @@ def test_clips_that_are_gone_since_training_are_told(runs: TinyRun) -> None:
 
 
 def test_a_blend_keeps_the_sample_s_form(runs: TinyRun) -> None:
-    clips = read_scores(submission_csv(runs, "a")).clips
+    clips = read_scores(submission_csv(runs, "a")).clips[::-1]
     pd.DataFrame({"fname": clips} | dict.fromkeys(LABELS, 0)).to_csv(runs.run_paths.sample_csv, index=False)
     main([*runs.arguments, "--run", "both", "--runs", "a", "b"])
     assert submission_csv(runs, "both").read_text().startswith("fname,")
+    assert read_scores(submission_csv(runs, "both")).clips == clips
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from core.errors import UserError
 from predict import calibrate, export, run, tune
+from predict.decide.fitted_params import write_thresholds
 from predict.inference.run_loader import load_run
 from predict.inference.tagger import Tagger
 from predict.model_export.onnx import write_onnx
@@ -211,6 +212,17 @@ def test_clips_that_are_gone_since_training_are_told(tiny_run: TinyRun, monkeypa
     tiny_run.write_table(tiny_run.table.iloc[1:])
     with pytest.raises(UserError, match=r"'train0 .* is not in .*oof\.csv is of other clips, run make train again"):
         export.main(tiny_run.arguments)
+
+
+def test_thresholds_of_reviewed_clips_are_handed_on(tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    skip_onnx(monkeypatch)
+    prediction = Prediction(window_seconds=0.5, hop_seconds=0.25)
+    values = np.array([0.25, 0.5, 0.75], np.float32)
+    path = write_thresholds(tiny_run.run_paths.run_dir, LABELS, values, prediction, {"reviewed": 30, "precision": 0.9})
+    export.main(tiny_run.arguments)
+    folder = tiny_run.run_paths.model_dir
+    assert (folder / "thresholds.json").read_bytes() == path.read_bytes()
+    assert "`thresholds.json`" in (folder / "README.md").read_text(encoding="utf-8")
 
 
 def test_thresholds_for_another_prediction_stay_behind(tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,6 +141,18 @@ def test_a_submission_predicted_otherwise_is_told(tiny_run: TinyRun, capsys: pyt
     assert "was predicted with" not in capsys.readouterr().err
 
 
+def test_labels_decided_at_other_thresholds_are_told(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
+    tiny_run.set_test_labels("low")
+    run.main(tiny_run.arguments)
+    thresholds = {"thresholds": dict.fromkeys(LABELS, 0.2)}
+    (tiny_run.run_paths.run_dir / "thresholds.json").write_text(json.dumps(thresholds), encoding="utf-8")
+    main(tiny_run.arguments)
+    assert "tiny/labels.csv was decided at other thresholds than" in capsys.readouterr().err
+    run.main(tiny_run.arguments)
+    main(tiny_run.arguments)
+    assert "was decided at" not in capsys.readouterr().err
+
+
 def test_a_submission_of_other_clips_is_refused(tiny_run: TinyRun, scored: tuple[np.ndarray, np.ndarray, Path]) -> None:
     path = scored[2]
     path.write_text("fname,labels\n0.wav,low\nelsewhere.wav,low\n", encoding="utf-8")
@@ -149,8 +161,11 @@ def test_a_submission_of_other_clips_is_refused(tiny_run: TinyRun, scored: tuple
 
 
 def test_a_missing_submission_says_what_to_run(tiny_run: TinyRun) -> None:
-    with pytest.raises(UserError, match=r"tiny/submission\.csv.*make predict"):
-        main(tiny_run.arguments)
+    run.main(tiny_run.arguments)
+    for path in (tiny_run.run_paths.submission_csv, tiny_run.run_paths.submission_dir / "provenance.json"):
+        path.unlink()  # it was moved away to hand it in
+        with pytest.raises(UserError, match=r"tiny/submission\.csv.*make predict"):
+            main(tiny_run.arguments)
 
 
 WINDOW_SCORES = [

@@ -14,9 +14,10 @@ from predict import calibrate, export, run, score
 from predict.decide.fitted_params import read_thresholds
 from predict.decide.threshold_search import search_with_window_threshold
 from predict.inference.oof_predictions import OofPredictions
+from predict.inference.run_loader import load_run
 from predict.inference.tagger import ClipPrediction
-from predict.tune import main, pool_at_thresholds
-from recipe import Network, Prediction
+from predict.tune import main, pool_at_thresholds, tune_and_write
+from recipe import Network, Prediction, Tuning
 from report import inspect
 from tests.predict.conftest import LABELS, TinyRun, skip_onnx
 
@@ -116,6 +117,21 @@ def test_no_threshold_gives_a_label_for_which_no_window_votes() -> None:
     assert 1e-3 < threshold[0] < 0.9
 
 
+def test_a_threshold_that_is_written_spares_clips_without_votes(tiny_run: TinyRun) -> None:
+    """More clips vote than thresholds are tried, so that the best of these lies below all votes."""
+    votes = np.stack([np.linspace(0.6, 0.9, 1200), np.full(1200, 0.1)], axis=1).astype(np.float32)
+    windows = [*votes[:, :, None], *np.full((2, 2, 1), 0.1, np.float32)]
+    times = np.arange(2.0), np.arange(1.0, 3.0)
+    predictions = [ClipPrediction(*times, clip, clip.mean(0), 9.0) for clip in windows]
+    truth = np.array([[1]] * 1201 + [[0]], np.float32)
+    oof = OofPredictions(predictions, truth, np.zeros(len(truth), np.int64), "sigmoid", "clips")
+    prediction = replace(PREDICTION, pooling="vote_fraction", window_threshold=0.5)
+    trained = replace(load_run(tiny_run.run_paths.run_dir, prediction), labels=["voted"])
+    tune_and_write(tiny_run.run_paths.run_dir, trained, oof, Tuning(metric="hamming"))
+    decide = read_thresholds(tiny_run.run_paths.run_dir, ["voted"], prediction).decide
+    assert decide(oof.pool_scores(prediction))[:, 0].tolist() == [True] * 1200 + [False] * 2
+
+
 def test_a_window_threshold_that_is_given_comes_before_the_tuned_one(
     tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,7 +148,8 @@ def test_a_window_threshold_that_is_given_comes_before_the_tuned_one(
         assert (f"({path} is for prediction.window_threshold {tuned}: run make tune)" in line) is not is_tuned
         provenance = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
         assert provenance["prediction"]["window_threshold"] == in_force
-        assert (set(provenance["thresholds"].values()) == {0.5}) is not is_tuned
+        by_default = [pytest.approx(0.4995, abs=1e-6)] * len(LABELS)
+        assert (list(provenance["thresholds"].values()) == by_default) is not is_tuned
         windows = pd.read_csv(folder / "windows.csv")
         fractions = (windows["score"] > in_force).groupby([windows["clip"], windows["label"]]).mean()
         submission = pd.read_csv(folder / "submission.csv").melt("clip", var_name="label").set_index(["clip", "label"])

@@ -144,7 +144,7 @@ class RecordingNames:
         if found:
             raise UserError(f"{where}: {name!r} may be {found[0]} or {found[1]}: name it with its folder and ending")
         raise UserError(
-            f"{where}: there is no recording {name!r} in the dataset's folder: mend the name, or take it out"
+            f"{where}: there is no recording {name!r} in the dataset or the prediction: mend the name, or take it out"
         )
 
 

@@ -19,6 +19,9 @@ def test_a_run_without_thresholds_decides_at_a_half(tmp_path: Path) -> None:
     thresholds = read_thresholds(tmp_path, LABELS, Prediction())
     assert thresholds.values.tolist() == [0.5, 0.5]
     assert thresholds.decide(np.array([[0.5, 0.49]], np.float32)).tolist() == [[True, False]]
+    votes = read_thresholds(tmp_path, LABELS, Prediction(pooling="vote_fraction"))
+    half = 0.999 * 0.5 + 0.001 * 0.3  # half of the windows, and a mean of 0.3
+    assert votes.decide(np.array([[half, 0.4994]], np.float32)).tolist() == [[True, False]]
 
 
 def test_thresholds_read_back_in_the_order_of_the_labels(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from core.errors import UserError
-from predict.output.ground_truth import find_truth, match_names, read_event_truth, read_truth
+from predict.output.ground_truth import find_truth, match_names, read_event_truth, read_truth, truth_of_clips
 from train.data.corrected_clips import CorrectedClips
 from train.evaluate.score_table import ScoreTable
 
@@ -84,7 +84,14 @@ def test_rows_that_do_not_match_are_named(tmp_path: Path, clips: str, named: str
     path = tmp_path / "truth.csv"
     path.write_text("clip,labels\n" + "".join(f"{clip},rain\n" for clip in clips))
     with pytest.raises(UserError, match=named):
-        find_truth(str(path), None, SCORES)
+        find_truth(path, tmp_path / "submission.csv", SCORES)
+
+
+def test_recordings_that_could_not_be_read_may_be_in_a_truth_table(tmp_path: Path) -> None:
+    (tmp_path / "failed.csv").write_text("clip,reason\nx/9.wav,the file is empty\n")
+    path = tmp_path / "truth.csv"
+    path.write_text("clip,labels\n9,rain\n3,\n1,rain;cat\n2,'Dog, big'\n".replace("'", '"'))
+    np.testing.assert_array_equal(find_truth(path, tmp_path / "submission.csv", SCORES), EXPECTED)
 
 
 def test_a_folder_without_tables_is_refused_by_the_name_of_the_option(tmp_path: Path) -> None:
@@ -108,18 +115,17 @@ def clips_with(labels: list[str], label_quality: str = "curated") -> CorrectedCl
 
 def test_the_table_of_clips_is_the_truth_of_curated_clips() -> None:
     clips = clips_with(["rain;cat", "cat", "cat", "rain", ""], label_quality="noisy")
-    np.testing.assert_array_equal(find_truth(None, clips, SCORES), [[1, 0, 1], [np.nan] * 3, [0, 0, 1]])
+    np.testing.assert_array_equal(truth_of_clips(clips, SCORES), [[1, 0, 1], [np.nan] * 3, [0, 0, 1]])
 
 
 def test_unlabelled_clips_have_no_truth() -> None:
-    for clips in (clips_with(["rain", "cat", "cat", "rain", ""]), None):
-        assert np.isnan(find_truth(None, clips, ScoreTable(["5"], LABELS, np.zeros((1, 3), np.float32)))).all()
+    clips = clips_with(["rain", "cat", "cat", "rain", ""])
+    assert np.isnan(truth_of_clips(clips, ScoreTable(["5"], LABELS, np.zeros((1, 3), np.float32)))).all()
 
 
 def test_another_dataset_s_submission_is_refused() -> None:
     with pytest.raises(UserError, match="'9'"):
-        find_truth(
-            None,
+        truth_of_clips(
             clips_with(["rain", "cat", "cat", "rain", ""]),
             ScoreTable(["9"], LABELS, np.zeros((1, 3), np.float32)),
         )

@@ -96,6 +96,7 @@ def test_recordings_of_one_name_do_not_replace_each_other_unsaid(
         lines.append([line for line in capsys.readouterr().err.splitlines() if "warning" in line])
     assert lines[:2] == [[], []]
     assert f"tiny/inputs/field/submission.csv is of {sources[0]}, and is replaced" in lines[2][0]
+    assert lines[2][0].endswith(f"move {predicted.run_paths.input_dir(sources[0])} elsewhere")
     truth = tmp_path / "truth.csv"
     truth.write_text("fname,labels\nfield.wav,low\n", encoding="utf-8")
     for source, is_doubted in zip(sources, (True, False), strict=True):
