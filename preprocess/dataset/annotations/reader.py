@@ -92,10 +92,10 @@ def read_annotations(
         named |= {name: where for name, where in found.items() if name not in named}
     if left_out and not named:
         raise UserError(f"{left_out[0]} has no columns of events, and no other table of {path} has: {ADVICE}")
-    if known is not None:
-        fnames = {name: known.require(name, where) for name, where in named.items()}
-    else:
-        fnames = {name: normalize_label(name).replace("\\", "/") for name in named}
+    fnames = {
+        name: known.require(name, where) if known else normalize_label(name).replace("\\", "/")
+        for name, where in named.items()
+    }
     resolved = [event._replace(fname=fnames[event.fname]) for event in events]
     frame = pd.DataFrame(resolved, columns=list(Event._fields))
     types = {"fname": "str", "start_s": "float64", "end_s": "float64", "label": "str", "score": "float64"}
