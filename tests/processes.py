@@ -45,6 +45,11 @@ def is_running(process: psutil.Process) -> bool:
         return False
 
 
+def running_children() -> list[psutil.Process]:
+    """The children of this process that have not ended."""
+    return [child for child in psutil.Process().children() if is_running(child)]
+
+
 def all_ended(processes: list[psutil.Process]) -> bool:
     """Whether they have, within DEATH_S."""
     deadline = time.monotonic() + DEATH_S

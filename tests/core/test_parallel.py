@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import NoReturn
 
-import psutil
 import pytest
 
 from core.errors import UserError
 from core.parallel import run_parallel, run_sandboxed
 from core.sandbox import Cancelled, SandboxError, SandboxLimits, run_isolated
 from tests.core import sandbox_tasks as tasks
+from tests.processes import running_children
 
 LIMITS = SandboxLimits()
 MAX_CANCEL_S = 2.0
@@ -44,10 +44,6 @@ def isolated_length(number: int) -> int:
 
 def hang(_: int) -> list[str]:
     return list(run_isolated(tasks.hang, limits=LIMITS))
-
-
-def living_children() -> list[psutil.Process]:
-    return [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
 
 
 def works_again(n_jobs: int) -> bool:
@@ -107,7 +103,7 @@ def test_tasks_are_made_as_they_are_wanted(n_jobs: int) -> None:
 @both
 def test_tasks_run_in_sandboxes(n_jobs: int) -> None:
     assert works_again(n_jobs)
-    assert len(living_children()) <= n_jobs + 3  # those of the tests before wait as well
+    assert len(running_children()) <= n_jobs + 3  # those of the tests before wait as well
 
 
 @both
@@ -128,7 +124,7 @@ def test_an_exception_of_a_task_reaches_the_reader_and_ends_the_others(n_jobs: i
     with pytest.raises(type(error), match=str(error)):
         list(run_parallel(fail_beside_hanging, range(10), n_jobs))
     assert time.monotonic() - began < 10
-    assert not living_children()
+    assert not running_children()
     assert works_again(n_jobs)
 
 
@@ -162,7 +158,7 @@ def test_ctrl_c_ends_tasks_that_hang(n_jobs: int, n_good: int) -> None:
         list(run_parallel(lambda number: hang(number) if number >= n_good else [], range(10), n_jobs))
     assert time.monotonic() - began < CTRL_C_AFTER_S + MAX_CANCEL_S
     interrupt.join()
-    assert not living_children()
+    assert not running_children()
     assert works_again(n_jobs)
 
 
@@ -174,7 +170,7 @@ def test_a_reader_that_stops_ends_the_rest(n_jobs: int) -> None:
         assert next(results) == []
         time.sleep(0.3)  # so that the others hang
     assert time.monotonic() - began < 0.3 + MAX_CANCEL_S
-    assert not living_children()
+    assert not running_children()
     assert works_again(n_jobs)
 
 
@@ -187,7 +183,7 @@ def test_an_interrupt_of_the_reader_s_own_work_ends_the_rest() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         read()
-    assert not living_children()
+    assert not running_children()
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.ENOENT, errno.EROFS])

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
 import pytest
 import soundfile
 
@@ -24,6 +23,7 @@ from serve.inference_service import DECODERS_PER_CORE, ENDED, InferenceService
 from serve.run import add_options, build_service
 from tests.predict.conftest import LABELS, TinyRun, make_tiny_run
 from tests.predict.test_run import change_weight
+from tests.processes import running_children
 
 
 def open_service(tiny_run: TinyRun, *keys: str) -> InferenceService:
@@ -118,11 +118,6 @@ def good(tiny_run: TinyRun) -> Path:
     return Path(tiny_run.table["path"].iloc[11])
 
 
-def decoders() -> list[psutil.Process]:
-    """Those that have not ended."""
-    return [each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE]
-
-
 async def wait_until(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -183,14 +178,14 @@ def test_requests_that_are_cancelled_end_their_decoders_and_cost_the_next_nothin
 
     async def ask() -> None:
         expected = await service.tag("good", good)
-        idle = len(decoders())
+        idle = len(running_children())
         cancelled = [asyncio.create_task(service.tag("hangs", hangs)) for _ in range(4)]
         next_one = asyncio.create_task(service.tag("good", good))
-        await wait_until(lambda: len(decoders()) >= idle + 3)
+        await wait_until(lambda: len(running_children()) >= idle + 3)
         for task in cancelled:
             task.cancel()
         began = time.monotonic()
-        await wait_until(lambda: len(decoders()) <= idle + 1)
+        await wait_until(lambda: len(running_children()) <= idle + 1)
         assert time.monotonic() - began < 1
         assert (await next_one) == expected
         for task in cancelled:
@@ -208,10 +203,10 @@ def test_a_long_recording_that_is_cancelled_is_not_scored_to_its_end(
 
     async def ask() -> None:
         task = await begin(service.tag("long", path))
-        assert len(decoders()) == 1
+        assert len(running_children()) == 1
         task.cancel()
         began = time.monotonic()
-        await wait_until(lambda: not decoders())
+        await wait_until(lambda: not running_children())
         assert time.monotonic() - began < 1
         assert (await service.tag("good", good)).duration_s == 2
 
@@ -235,7 +230,7 @@ def test_few_decoders_serve_many_recordings(tiny_run: TinyRun, tmp_path: Path) -
         requests = [asyncio.create_task(service.tag("noise", path)) for _ in range(8)]
         most = 0
         while not all(each.done() for each in requests):
-            most = max(most, len(decoders()))
+            most = max(most, len(running_children()))
             await asyncio.sleep(0.01)
         assert all(each.result().duration_s == 4 for each in requests)
         return most
@@ -254,7 +249,7 @@ def test_a_service_that_has_ended_refuses(service: InferenceService, tmp_path: P
         began = time.monotonic()
         service.__exit__()
         assert time.monotonic() - began < 1
-        assert not decoders()
+        assert not running_children()
         for request in (under_way, service.tag("good", good)):
             with pytest.raises(UserError, match=ENDED):
                 await request
