@@ -37,7 +37,9 @@ from train.runs.run_folder import (
 
 def add_options(parser: ArgumentParser) -> None:
     parser.add_argument("--folds", type=str, default="all", help="Folds to train: all, or numbers as 0,2.")
-    parser.add_argument("--resume", action="store_true", help="Go on where the run was interrupted, or stop.")
+    parser.add_argument(
+        "--resume", action="store_true", help="Go on where the run was interrupted; refused if that was other training."
+    )
     parser.add_argument(
         "--restart", action="store_true", help="Train anew; the run's networks stay until the new ones are whole."
     )
