@@ -1,5 +1,6 @@
 """Offline copies of a clip's sound: shifted in pitch, stretched in time, with noise, reverberation or echoes."""
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
@@ -108,7 +109,9 @@ def _map_segments(
     tail = np.zeros(0, np.float32)
     for segment, is_last in _segments(sound, n_samples, n_shared):
         padded = np.pad(segment, (0, max(0, MIN_SEGMENT_SAMPLES - len(segment))))
-        transformed = transform(padded)[: max(1, round(len(segment) / rate))]
+        with warnings.catch_warnings():  # librosa 1.0 warns of arguments that it passes itself, and at times of casts
+            warnings.simplefilter("ignore")
+            transformed = transform(padded)[: max(1, round(len(segment) / rate))]
         if len(tail):
             transformed[:n_fade] = transformed[:n_fade] * rise + tail * (1 - rise)
         n_whole = len(transformed) if is_last else len(transformed) - n_fade

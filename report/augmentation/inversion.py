@@ -1,5 +1,8 @@
 """Sound from frames, by Griffin-Lim: what a page plays of what a network gets."""
 
+from importlib.metadata import version
+from typing import Any
+
 import numpy as np
 import soxr
 
@@ -29,6 +32,7 @@ def invert_frames(frames: Frames, features: Features) -> Samples:
         return frames.ravel()
     import librosa  # takes seconds, in each process once
 
+    seed: dict[str, Any] = {"random_state" if version("librosa") < "1" else "rng": 0}
     bins = frames.T[np.arange(features.n_bins) * frames.shape[1] // features.n_bins]
     if features.kind in ("cqt", "cqt_chroma"):
         is_chroma = features.kind == "cqt_chroma"
@@ -39,7 +43,7 @@ def invert_frames(frames: Frames, features: Features) -> Samples:
             hop_length=features.hop_length,
             fmin=CHROMA_HZ if is_chroma else features.fmin_hz,
             bins_per_octave=features.n_bins if is_chroma else features.bins_per_octave,
-            random_state=0,
+            **seed,
         )
         return sound * (CHROMA_PEAK / max(np.abs(sound).max(), 1e-9)) if is_chroma else sound
     spectrum = _mel_to_stft(bins, features) if features.kind == "logmel" else _resized_to_stft(bins, features)
@@ -50,7 +54,7 @@ def invert_frames(frames: Frames, features: Features) -> Samples:
             hop_length=features.hop_length,
             n_fft=features.n_fft,
             center=features.center,
-            random_state=0,
+            **seed,
         )
     )
 
