@@ -43,7 +43,7 @@ def naive_precision(truth: np.ndarray, scores: np.ndarray, clip: int, label: int
 
 def test_lwlrap_is_scikit_learns_ranking_precision_weighted_by_labels(case: Case) -> None:
     truth, scores = case
-    expected = reference.label_ranking_average_precision_score(truth, scores, sample_weight=truth.sum(1))
+    expected = reference.label_ranking_average_precision_score(truth, scores.astype(float), sample_weight=truth.sum(1))
     assert metrics.lwlrap(*tensors(case)) == pytest.approx(expected, abs=1e-12)
 
 
