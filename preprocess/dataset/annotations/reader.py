@@ -96,8 +96,7 @@ def read_annotations(
         name: known.require(name, where) if known else normalize_label(name).replace("\\", "/")
         for name, where in named.items()
     }
-    resolved = [event._replace(fname=fnames[event.fname]) for event in events]
-    frame = pd.DataFrame(resolved, columns=list(Event._fields))
+    frame = pd.DataFrame([event._replace(fname=fnames[event.fname]) for event in events], columns=list(Event._fields))
     types = {"fname": "str", "start_s": "float64", "end_s": "float64", "label": "str", "score": "float64"}
     return Annotations(frame.astype(types), list(dict.fromkeys(fnames.values())), left_out)
 
