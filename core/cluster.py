@@ -8,7 +8,7 @@ import platform
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -66,9 +66,10 @@ def run_on_cluster(function: Callable[[Task], Result], tasks: Iterable[Task], ad
                     checked_s = time.monotonic()
                 time.sleep(POLL_S)
         except BaseException as error:
-            if client.status == "running":
-                client.cancel(list(finished.futures))
-                client.run(_end_tasks, token, on_error="ignore")
+            with suppress(OSError):  # a lost connection, which a client may learn of here
+                if client.status == "running":
+                    client.cancel(list(finished.futures))
+                    client.run(_end_tasks, token, on_error="ignore")
             if not isinstance(error, KilledWorker):
                 raise
             raise UserError(
@@ -78,14 +79,14 @@ def run_on_cluster(function: Callable[[Task], Result], tasks: Iterable[Task], ad
 
 
 def _take_results(ready: deque["Future[Result]"]) -> Iterator[Result]:
-    """Yield results of finished tasks and remove them, up to one that is computed again, for it was lost with a worker.
+    """Yield results of finished tasks and remove them, up to one that is not there.
 
-    Raises what a task raised.
+    It was lost with its worker and is computed again, or the connection is lost. Raises what a task raised.
     """
     while ready:
         try:
             result = ready[0].result(timeout=CHECK_WORKERS_S)
-        except TimeoutError:
+        except OSError:  # TimeoutError is one
             if ready[0].status == "error":
                 raise
             return
@@ -180,6 +181,8 @@ def _check_workers(client: "Client") -> None:
         by_worker = client.run(describe_installation)
     except ImportError as error:
         raise UserError(f"a worker cannot import the project ({error}); {START_HINT}") from None
+    except OSError as error:
+        raise UserError(f"workers could not be asked for their versions ({error}); run the same command again") from None
     for worker, theirs in by_worker.items():
         _check_worker(worker, theirs, ours)
 

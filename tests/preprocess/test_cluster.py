@@ -36,6 +36,31 @@ def test_a_scheduler_that_dies_is_said_in_a_line(cluster: Cluster) -> None:
         list(results)
 
 
+def test_an_early_end_is_no_error_where_the_scheduler_just_died(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.cluster.CONNECT_TIMEOUT_S", 3)
+    results = run_parallel(slow_square, range(40), 1, cluster.address)
+    next(results)
+    cluster.scheduler.kill()
+    cluster.scheduler.wait()
+    with pytest.raises(KeyboardInterrupt):
+        results.throw(KeyboardInterrupt())
+
+
+def test_a_scheduler_that_dies_before_the_first_task_is_said_in_a_line(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end_scheduler(*_: object, **__: object) -> None:
+        cluster.scheduler.kill()
+        cluster.scheduler.wait()
+
+    monkeypatch.setattr("core.cluster.CONNECT_TIMEOUT_S", 3)
+    monkeypatch.setattr("distributed.Client.wait_for_workers", end_scheduler)
+    with pytest.raises(UserError, match="workers could not be asked for their versions|the connection is lost"):
+        list(run_parallel(slow_square, range(2), 1, cluster.address))
+
+
 def test_an_address_without_a_scheduler_is_said_in_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.cluster.CONNECT_TIMEOUT_S", 1)
     with pytest.raises(UserError, match=r"tcp://127\.0\.0\.1:9: no dask scheduler can be reached there"):
