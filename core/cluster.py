@@ -58,7 +58,7 @@ def run_on_cluster(function: Callable[[Task], Result], tasks: Iterable[Task], ad
                     yield result
                     n_results += 1
                 if n_results < len(waiting) and (client.status != "running" or (not ready and finished.is_empty())):
-                    raise connection_lost(address)
+                    raise _connection_lost(address)
                 if time.monotonic() - checked_s > CHECK_WORKERS_S:
                     had_workers, has_workers = has_workers, bool(client.scheduler_info()["workers"])
                     if had_workers and not has_workers:
@@ -150,14 +150,16 @@ def connect(address: str) -> Iterator["Client"]:
             client.wait_for_workers(1, timeout=WORKER_TIMEOUT_S)
         except TimeoutError:
             raise UserError(f"--scheduler {address}: no worker within {WORKER_TIMEOUT_S} s; {START_HINT}") from None
+        except OSError:
+            raise _connection_lost(address) from None
         try:
             _check_workers(client)
             yield client
         except (FutureCancelledError, CommClosedError):
-            raise connection_lost(address) from None
+            raise _connection_lost(address) from None
 
 
-def connection_lost(address: str) -> UserError:
+def _connection_lost(address: str) -> UserError:
     """The error to raise where a scheduler is gone before all tasks are done."""
     return UserError(
         f"--scheduler {address}: the connection is lost; what was finished is kept, run the same command again"
@@ -182,7 +184,7 @@ def _check_workers(client: "Client") -> None:
     except ImportError as error:
         raise UserError(f"a worker cannot import the project ({error}); {START_HINT}") from None
     except OSError as error:
-        raise UserError(f"workers could not be asked for their versions ({error}); run the same command again") from None
+        raise UserError(f"no worker's versions can be asked for ({error}); run the same command again") from None
     for worker, theirs in by_worker.items():
         _check_worker(worker, theirs, ours)
 
