@@ -20,6 +20,8 @@ UNTIMED_FORMATS = ("mp3", "aac", "ac3", "eac3", "dts", "truehd", "mpc", "amr", "
 """Formats without times; FFmpeg counts frames."""
 MAX_GAP_S = 3600.0
 """A longer gap is another clock, as where a broadcast is cut; broadcasts' own formats restart theirs more often."""
+MAX_SILENCE_RATIO = 100
+"""Gaps of more than an hour in all, and of more than so many times the sound, are a damaged header's."""
 BROADCAST_FORMATS, MAX_BROADCAST_GAP_S = ("mpegts", "mpeg"), 10.0
 ZERO_BASED_FORMATS = ("mov", "matroska")
 """Formats whose times count from the beginning of the presentation; in others the first time of all streams is zero."""
@@ -88,7 +90,7 @@ class _StreamDecoder:
         self._unknown_s: float | None = None
         """Where frames without times begin."""
         self._gaps, self._errors, self._jumps = list[tuple[float, float]](), list[float](), list[float]()
-        self._is_cut = False
+        self._sound_s, self._silence_s, self._is_cut = 0.0, 0.0, False
 
     def blocks(self) -> Iterator[Block]:
         """Decode all. Call it once."""
@@ -128,6 +130,7 @@ class _StreamDecoder:
             self.position_s += gap_s
         frame.pts = None  # the queue would refuse what does not follow
         self._fifo.write(frame)
+        self._sound_s += frame.samples / frame.sample_rate
         self.position_s += frame.samples / frame.sample_rate
         if self._fifo.samples * len(frame.layout.channels) >= BLOCK_VALUES:
             yield from self._flush()
@@ -147,6 +150,9 @@ class _StreamDecoder:
             return 0.0
         if self._clock_s is None:
             lead_s = self._find_lead_s(time_s, packet)
+            if lead_s >= MAX_GAP_S:
+                self._jumps.append(self.position_s)
+                lead_s = 0.0
             self._clock_s = time_s - lead_s - self.position_s
             return lead_s if lead_s * frame.sample_rate >= 1 else 0.0
         lag_s, unknown_s = time_s - self._clock_s - self.position_s, self._unknown_s
@@ -155,8 +161,11 @@ class _StreamDecoder:
         is_exact = is_exact or self.position_s in self._errors[-1:]
         if abs(lag_s) < (EXACT_TOLERANCE_S if is_exact else TOLERANCE_S):
             return 0.0
-        if 0 < lag_s < (MAX_BROADCAST_GAP_S if self._format in BROADCAST_FORMATS else MAX_GAP_S):
+        max_silence_s = MAX_GAP_S + MAX_SILENCE_RATIO * self._sound_s
+        max_gap_s = MAX_BROADCAST_GAP_S if self._format in BROADCAST_FORMATS else max_silence_s - self._silence_s
+        if 0 < lag_s < min(max_gap_s, MAX_GAP_S):
             self._gaps.append((self.position_s if unknown_s is None else unknown_s, lag_s))
+            self._silence_s += lag_s
             return lag_s
         self._jumps.append(self.position_s)
         self._clock_s += lag_s
@@ -193,10 +202,10 @@ class _StreamDecoder:
         if middle := [at_s for at_s in self._errors if at_s < end_s]:
             parts.append(f"damaged at {middle[0]:.2f} s" + _and_more(len(middle) - 1, "places"))
         if self._gaps:
-            (at_s, gap_s), more_s = self._gaps[0], sum(gap_s for _, gap_s in self._gaps)
+            at_s, gap_s = self._gaps[0]
             parts.append(
                 f"no sound from {at_s:.2f} to {at_s + gap_s:.2f} s, which is read as silence"
-                + _and_more(len(self._gaps) - 1, f"gaps, {more_s:.2f} s in all")
+                + _and_more(len(self._gaps) - 1, f"gaps, {self._silence_s:.2f} s in all")
             )
         if self._jumps:
             parts.append(f"its times jump at {self._jumps[0]:.2f} s" + _and_more(len(self._jumps) - 1, "places"))

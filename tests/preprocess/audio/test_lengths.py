@@ -324,6 +324,23 @@ def test_times_are_the_files_own(tmp_path: Path, form: str, codec: str, with_vid
     assert f"no sound from {start_s + 1:.0f}" in warnings[0]
 
 
+def test_wrong_times_do_not_make_days_of_silence(tmp_path: Path) -> None:
+    content = encode("CAF", tone(300))
+    path, warnings = tmp_path / "recording", list[str]()
+    path.write_bytes(content[:40] + struct.pack(">I", 3_041_281) + content[44:8_192])  # samples a packet: 190 s
+    n_samples = sum(map(len, decode_blocks(path, SAMPLE_RATE_HZ, warnings=warnings)))
+    sound_s = (8_192 - 4_096) / 2 / SAMPLE_RATE_HZ
+    assert 3400 < n_samples / SAMPLE_RATE_HZ <= 3600 + 101 * sound_s
+    assert "its times jump at 3421" in warnings[1]
+
+
+def test_sound_that_starts_two_hours_late_is_on_another_clock(tmp_path: Path) -> None:
+    content = encode_with_pyav("matroska", "aac", tone(300, 1, 48_000), starts_s=[(0, 7200)], with_video=True)
+    got, warnings = read(content, tmp_path)
+    assert len(got) / SAMPLE_RATE_HZ == pytest.approx(1, abs=0.06)
+    assert "its times jump at 0.00 s" in warnings[0]
+
+
 @pytest.mark.parametrize(("form", "codec"), [pair for pair in VIDEO_FORMS if pair[0] != "webm"])
 def test_sound_beside_a_film_is_not_shifted(tmp_path: Path, form: str, codec: str) -> None:
     sound = np.zeros(96_000, np.float32)
