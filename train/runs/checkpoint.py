@@ -67,8 +67,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint whole or not at all."""
     buffer = BytesIO()  # given a path, torch raises a RuntimeError where the disk is full
     torch.save({each.name: getattr(checkpoint, each.name) for each in fields(checkpoint)}, buffer)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+    with atomic_write(path) as temporary, buffer.getbuffer() as content:  # closed, else 3.13 complains after an error
+        temporary.write_bytes(content)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
