@@ -4,6 +4,7 @@ from core.entrypoint import log_warning
 
 import hashlib
 import logging
+import pickle
 import platform
 import time
 from collections import deque
@@ -13,7 +14,7 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.errors import UserError
 from core.sandbox import cancel_sandboxes
@@ -41,13 +42,13 @@ def run_on_cluster(function: Callable[[Task], Result], tasks: Iterable[Task], ad
     workers. Raises UserError as `connect` does, and where each worker that runs a task dies.
     """
     with connect(address) as client:
+        import cloudpickle
         from distributed import as_completed
         from distributed.scheduler import KilledWorker
 
-        waiting, token = list(tasks), token_hex(8)
-        futures = client.map(
-            _run_task, waiting, function=function, token=token, installation=describe_installation(), pure=False
-        )
+        waiting, token = [cloudpickle.dumps(task) for task in tasks], token_hex(8)
+        common: dict[str, Any] = {"function": cloudpickle.dumps(function), "installation": describe_installation()}
+        futures = client.map(_run_task, waiting, token=token, **common, pure=False)
         finished, n_results, checked_s, has_workers = as_completed(futures, loop=client.loop), 0, time.monotonic(), True
         del futures  # a result stays in a worker's memory as long as its future is there
         ready = deque["Future[Result]"]()
@@ -94,17 +95,18 @@ def _take_results(ready: deque["Future[Result]"]) -> Iterator[Result]:
         yield result
 
 
-def _run_task(task: Task, function: Callable[[Task], Result], token: str, installation: dict[str, str]) -> Result:
+def _run_task(task: bytes, function: bytes, token: str, installation: dict[str, str]) -> Any:
     """Run a task in a worker, for the command of `token`.
 
-    Raises UserError where this worker, which may have come late, has other versions than the command's `installation`.
+    Both are pickled: a scheduler unpickles arguments, and would import PyTorch for them. Raises UserError where this
+    worker, which may have come late, has other versions than the command's `installation`.
     """
     from distributed import get_worker
 
     _check_worker(get_worker().address, _describe_installation_once(), installation)
     _commands.append(token)
     try:
-        return function(task)
+        return pickle.loads(function)(pickle.loads(task))
     finally:
         _commands.remove(token)
 

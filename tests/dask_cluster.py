@@ -10,6 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.forked_python import ForkedPython
+
 ROOT = Path(__file__).parents[1]
 pytest.importorskip("distributed")
 
@@ -22,7 +24,7 @@ class Cluster:
         self.scheduler = self._start("dask_scheduler", "--port", "0", "--host", "127.0.0.1")
         while not self.file.exists():
             time.sleep(0.05)
-        self.worker_options, self.workers = worker_options, list[subprocess.Popen[bytes]]()
+        self.worker_options, self.workers = worker_options, list[subprocess.Popen[str]]()
         for _ in range(2):
             self.add_worker()
         self.address = self.file.read_text().split('"address": "')[1].split('"')[0]
@@ -30,11 +32,15 @@ class Cluster:
     def add_worker(self) -> None:
         self.workers.append(self._start("dask_worker", "--nthreads", "1", *self.worker_options))
 
-    def _start(self, module: str, *options: str) -> subprocess.Popen[bytes]:
+    def _start(self, module: str, *options: str) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", f"distributed.cli.{module}", *options, "--no-dashboard"]
         environment = os.environ | {"PYTHONPATH": str(ROOT), "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s"}
-        return subprocess.Popen(
-            [*command, "--scheduler-file", str(self.file)], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
+        return ForkedPython(
+            [*command, "--scheduler-file", str(self.file)],
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            stderr=subprocess.DEVNULL,
         )
 
     def sandboxes(self) -> list[psutil.Process]:

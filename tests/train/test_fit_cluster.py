@@ -2,12 +2,14 @@
 
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
+from distributed import Client
 
 from tests.dask_cluster import Cluster, cluster
 from tests.train.factories import ROOT, fit, get_run_dir, start_training, wait_for, write_training_dataset
@@ -47,6 +49,8 @@ def test_a_cluster_of_which_a_worker_dies_trains_the_same_networks(
     printed, complaints = process.communicate()
     assert process.returncode == 0, complaints
     assert printed.count("is trained") == 3
+    with Client(cluster.address) as client:
+        assert "train" not in client.run_on_scheduler(lambda: [*sys.modules])  # nor PyTorch by it: gigabytes
     assert_same_run(undisturbed, cache)
 
 
