@@ -10,11 +10,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from core.errors import UserError
 from core.sandbox import cancel_sandboxes
@@ -47,8 +47,11 @@ def run_on_cluster(function: Callable[[Task], Result], tasks: Iterable[Task], ad
         from distributed.scheduler import KilledWorker
 
         waiting, token = [cloudpickle.dumps(task) for task in tasks], token_hex(8)
-        common: dict[str, Any] = {"function": cloudpickle.dumps(function), "installation": describe_installation()}
-        futures = client.map(_run_task, waiting, token=token, **common, pure=False)
+        run = cloudpickle.dumps(
+            partial(_run_task, function=function, token=token, installation=describe_installation())
+        )
+        # The scheduler unpickles what it deals: these bytes do not have it import the project, which it may lack.
+        futures = client.map(lambda task, run: pickle.loads(run)(pickle.loads(task)), waiting, run=run, pure=False)
         finished, n_results, checked_s, has_workers = as_completed(futures, loop=client.loop), 0, time.monotonic(), True
         del futures  # a result stays in a worker's memory as long as its future is there
         ready = deque["Future[Result]"]()
@@ -95,18 +98,17 @@ def _take_results(ready: deque["Future[Result]"]) -> Iterator[Result]:
         yield result
 
 
-def _run_task(task: bytes, function: bytes, token: str, installation: dict[str, str]) -> Any:
+def _run_task(task: Task, function: Callable[[Task], Result], token: str, installation: dict[str, str]) -> Result:
     """Run a task in a worker, for the command of `token`.
 
-    Both are pickled: a scheduler unpickles arguments, and would import PyTorch for them. Raises UserError where this
-    worker, which may have come late, has other versions than the command's `installation`.
+    Raises UserError where this worker, which may have come late, has other versions than the command's `installation`.
     """
     from distributed import get_worker
 
-    _check_worker(get_worker().address, _describe_installation_once(), installation)
+    _check_versions(f"worker {get_worker().address}", _describe_installation_once(), installation)
     _commands.append(token)
     try:
-        return pickle.loads(function)(pickle.loads(task))
+        return function(task)
     finally:
         _commands.remove(token)
 
@@ -182,19 +184,21 @@ def _check_workers(client: "Client") -> None:
     """Raise UserError that names a worker with other versions than this process has, or without the project."""
     ours = describe_installation()
     try:
+        python = client.run_on_scheduler(platform.python_version)
         by_worker = client.run(describe_installation)
     except ImportError as error:
         raise UserError(f"a worker cannot import the project ({error}); {START_HINT}") from None
     except OSError as error:
         raise UserError(f"no worker's versions can be asked for ({error}); run the same command again") from None
+    _check_versions("the scheduler", {"python": python}, {"python": ours["python"]})
     for worker, theirs in by_worker.items():
-        _check_worker(worker, theirs, ours)
+        _check_versions(f"worker {worker}", theirs, ours)
 
 
-def _check_worker(worker: str, theirs: dict[str, str], ours: dict[str, str]) -> None:
+def _check_versions(where: str, theirs: dict[str, str], ours: dict[str, str]) -> None:
     differing = [f"{name} {theirs.get(name)} (here {own})" for name, own in ours.items() if theirs.get(name) != own]
     if differing:
-        raise UserError(f"worker {worker} has {', '.join(differing)}: install the same there")
+        raise UserError(f"{where} has {', '.join(differing)}: install the same there")
 
 
 _describe_installation_once = cache(describe_installation)

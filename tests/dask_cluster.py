@@ -21,7 +21,7 @@ class Cluster:
 
     def __init__(self, folder: Path, worker_options: Sequence[str] = ("--no-nanny",)) -> None:
         self.file = folder / "scheduler.json"
-        self.scheduler = self._start("dask_scheduler", "--port", "0", "--host", "127.0.0.1")
+        self.scheduler = self._start("dask_scheduler", "--port", "0", "--host", "127.0.0.1", cwd=folder)
         while not self.file.exists():
             time.sleep(0.05)
         self.worker_options, self.workers = worker_options, list[subprocess.Popen[str]]()
@@ -30,15 +30,17 @@ class Cluster:
         self.address = self.file.read_text().split('"address": "')[1].split('"')[0]
 
     def add_worker(self) -> None:
-        self.workers.append(self._start("dask_worker", "--nthreads", "1", *self.worker_options))
+        options = ("--nthreads", "1", *self.worker_options)
+        self.workers.append(self._start("dask_worker", *options, cwd=ROOT, PYTHONPATH=str(ROOT)))
 
-    def _start(self, module: str, *options: str) -> subprocess.Popen[str]:
+    def _start(self, module: str, *options: str, cwd: Path, **environment: str) -> subprocess.Popen[str]:
+        """As `dask` and `make worker` start them: a scheduler does not find the project."""
         command = [sys.executable, "-m", f"distributed.cli.{module}", *options, "--no-dashboard"]
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s"}
+        without = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         return ForkedPython(
             [*command, "--scheduler-file", str(self.file)],
-            cwd=ROOT,
-            env=environment,
+            cwd=cwd,
+            env=without | environment | {"DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "3s"},
             text=True,
             stderr=subprocess.DEVNULL,
         )

@@ -82,6 +82,12 @@ def test_other_versions_on_a_worker_are_named(cluster: Cluster, monkeypatch: pyt
         list(run_parallel(slow_square, range(2), 1, cluster.address))
 
 
+def test_another_python_of_the_scheduler_is_named(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distributed.Client.run_on_scheduler", lambda *_: "3.8.1")
+    with pytest.raises(UserError, match=r"the scheduler has python 3\.8\.1 \(here 3\.\d+\.\d+\): install the same"):
+        list(run_parallel(slow_square, range(2), 1, cluster.address))
+
+
 def test_a_task_that_ends_each_worker_is_said_in_a_line(nanny_cluster: Cluster) -> None:
     with pytest.raises(UserError, match=r"4 workers died, each while it ran the same task, the last at tcp://"):
         list(run_parallel(end_process, range(1), 1, nanny_cluster.address))
