@@ -28,7 +28,7 @@ from train.loop.distributed import Ranks
 from train.loop.preflight import check_jobs
 from train.runs.checkpoint import load_checkpoint
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "--"]
 MIN_LWLRAP, MAX_VAL_LOSS = 0.9, 0.15
 """Of fold 0 by these options. Lwlrap is 1.0 by one process (ten seeds), 0.92 to 1.0 by two (three seeds). The loss is
 0.01 to 0.03 by one (three seeds), 0.04 by two (two seeds); by one with batches of 4 that are normalised in halves,
@@ -104,7 +104,7 @@ def test_a_run_by_two_processes_is_one_run_and_goes_on_after_a_kill(
         rank.kill()
         rank.communicate()
     assert load_checkpoint(fold_dir / "last.pt").epoch < 24
-    torchrun = [*TORCHRUN, *fit_command(killed, *options, "--resume")]
+    torchrun = [*TORCHRUN, *fit_command(killed, *options, "--resume", "--run", "recipe")]
     resumed = subprocess.Popen(torchrun, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     for processes in ([resumed], start_ranks(*fit_command(cache, *options))):
         printed, complaints = finish(processes)
