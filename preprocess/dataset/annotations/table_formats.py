@@ -14,6 +14,8 @@ COLUMN_KEYS = ("filename", "start_s", "end_s", "duration_s", "label", "score")
 """What a column may be for, in data.columns."""
 MAX_EARLY_S = 1e-3
 """Times are often written to the millisecond: an event may begin so much before its recording."""
+NO_DETECTION = "nocall"
+"""What BirdNET writes for a label in the table of a recording in which it detects nothing."""
 SCORED_LABEL = re.compile(r"(.*\S)(?: (?=\d\.\d{3}\Z)|\t)(0?\.\d+|1\.0+)", re.DOTALL)
 ADVICE = (
     "it is no Raven selection table, Audacity label track, DCASE TSV or Kaleidoscope CSV: call its columns fname, "
@@ -175,7 +177,7 @@ class _Table:
         return (self.cell(row, "selection"), self.fname(row), self.cell(row, "start_s"), self.cell(row, "end_s"))
 
     def parse_row(self, where: str, row: Sequence[str]) -> Iterator[Event]:
-        """The events of a row, one a label; none where it has nothing but the recording's name. Raises UserError."""
+        """The events of a row, one a label; none where it says that there is none. Raises UserError."""
         texts = {key: self.cell(row, key) for key in ("start_s", "end_s", "duration_s", "label", "score")}
         if not any(texts.values()) and self.has("filename"):
             return
@@ -222,7 +224,12 @@ def _parse_label_track(path: Path, rows: Iterable[tuple[int, list[str]]], fname:
 
 
 def make_events(where: str, fname: str, start_s: float, end_s: float, label: str, score: float) -> list[Event]:
-    """One event a label of `label`, which `;` joins. Raises UserError for times or labels that cannot be."""
+    """One event a label of `label`, which `;` joins; none for NO_DETECTION.
+
+    Raises UserError for times or labels that cannot be.
+    """
+    if label == NO_DETECTION:
+        return []
     if start_s < -MAX_EARLY_S:
         raise UserError(f"{where}: the event begins at {start_s:g} s, before the recording: mend it")
     if end_s < start_s:

@@ -82,6 +82,14 @@ def test_label_tracks_of_birdnet_have_the_score_in_a_field_of_its_own(tmp_path: 
     assert read_annotations(tmp_path).events["score"].tolist()[:2] == [0.9876, 1.0]
 
 
+def test_where_birdnet_detects_nothing_there_is_no_event(tmp_path: Path) -> None:
+    header = f"{RAVEN_HEADER}\tCommon Name\tSpecies Code\tConfidence\tBegin Path\tFile Offset (s)\n"
+    row = "1\tSpectrogram 1\t1\t0\t3\t0\t15000\tnocall\tnocall\t1.0\t/x/a.wav\t0\n"
+    files = {"a.BirdNET.selection.table.txt": header + row, "b.BirdNET.results.txt": "0\t3\tnocall\t1.0\n"}
+    found = read_annotations(write_files(tmp_path, files), recordings=["a.wav", "b.wav"])
+    assert (found.fnames, len(found.events)) == (["a.wav", "b.wav"], 0)
+
+
 def test_tables_of_dcase_kaleidoscope_and_own_columns_say_the_same(tmp_path: Path) -> None:
     files = {
         "dcase.tsv": (
