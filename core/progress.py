@@ -11,16 +11,18 @@ LINE_FORMAT = "{desc}: {n_fmt}/{total_fmt}{unit}s, {rate_noinv_fmt}, {elapsed} e
 
 
 class ProgressLines(tqdm):
-    """Prints a line at most every LINE_INTERVAL_S, and one at the end."""
+    """Prints a line at most every LINE_INTERVAL_S, and one at the end, each of them once."""
 
     def __init__(self, **options: Any) -> None:
         self.printed_s = time.monotonic()
+        self.printed: tuple[object, object] | None = None
         # leave=False: close() then displays an empty message.
         super().__init__(**options, leave=False, bar_format=LINE_FORMAT, smoothing=0, miniters=1)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        if msg == "" or time.monotonic() - self.printed_s >= LINE_INTERVAL_S:
-            self.printed_s = time.monotonic()
+        now_s, state = time.monotonic(), (self.n, self.postfix)
+        if state != self.printed and (msg == "" or now_s - self.printed_s >= LINE_INTERVAL_S):
+            self.printed_s, self.printed = now_s, state
             print(self, file=self.fp, flush=True)
 
     def clear(self, nolock: bool = False) -> None:
