@@ -177,7 +177,7 @@ class _Table:
         return (self.cell(row, "selection"), self.fname(row), self.cell(row, "start_s"), self.cell(row, "end_s"))
 
     def parse_row(self, where: str, row: Sequence[str]) -> Iterator[Event]:
-        """The events of a row, one a label; none where it says that there is none. Raises UserError."""
+        """The events of a row, one a label; none where the row says that there is none. Raises UserError."""
         texts = {key: self.cell(row, key) for key in ("start_s", "end_s", "duration_s", "label", "score")}
         if not any(texts.values()) and self.has("filename"):
             return
