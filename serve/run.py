@@ -26,7 +26,8 @@ from core.errors import UserError
 from predict.decide.fitted_params import read_thresholds, with_window_threshold
 from predict.inference.run_loader import load_run, warn_if_unfinished
 from preprocess.audio.isolated import decoder_limits
-from preprocess.dataset.label_names import name_labels
+from preprocess.dataset.discovery import normalize_label
+from preprocess.dataset.label_names import describe_unknown_labels, name_labels
 from recipe.cli import Command, add_device_options, parse_command, resolve_n_jobs
 from serve.access import AccessRules
 from serve.app import LOGGER, Limits, build_app
@@ -73,6 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rules = AccessRules(options.host, options.allow_origin)
         app = build_app(service, describe_server(command, service), limits, rules)
         host, port = server_socket.getsockname()[:2]
+        for warning in describe_unknown_labels(service.run.labels, command.recipe.data):
+            LOGGER.warning(warning)
         LOGGER.info("%d labels, decided at %s; Ctrl-C ends it", len(service.run.labels), service.thresholds.source)
         LOGGER.info("the page: http://%s:%d", f"[{host}]" if ":" in host else host, port)
         serve(app, server_socket, max_connections)
@@ -88,7 +91,7 @@ def describe_server(command: Command, service: InferenceService) -> ServerInfo:
         labels=run.labels,
         thresholds=dict(zip(run.labels, map(float, service.thresholds.values), strict=True)),
         label_names=name_labels(run.labels, data),
-        label_icons=data.label_icons or {},
+        label_icons={normalize_label(label): icon for label, icon in (data.label_icons or {}).items()},
         networks=run.digest,
         n_networks=len(run.networks),
         trained_on=date.fromtimestamp(saved_s).isoformat(),

@@ -23,6 +23,7 @@ from preprocess.dataset.discovery import (
 )
 from preprocess.dataset.folds import assign_folds
 from preprocess.dataset.groups import match_groups
+from preprocess.dataset.label_names import describe_unknown_labels
 from preprocess.dataset.labels import NEGATIVE, choose_vocabulary, to_multi_hot
 from preprocess.dataset.layouts import annotations, audiofolder, csv, esc50, folders, fsdkaggle2019, irmas, notes
 from preprocess.dataset.splits import SPLIT_NAMES
@@ -125,6 +126,7 @@ def _finish_dataset(raw: RawDataset, data: Data, folders: Sequence[Path]) -> Dat
         requested, requested_by = [normalize_label(label) for label in data.labels], "data.labels"
     sample_columns = None if raw.sample is None else list(raw.sample.columns[1:])
     vocabulary = choose_vocabulary(table, requested, sample_columns, requested_by)
+    raw.warnings.extend(describe_unknown_labels(vocabulary, data))
     n_negatives = int((table["labels"] == NEGATIVE).sum())
     notes += [f"{n_negatives} clips have no label and are negatives"] if n_negatives else []
     if len(vocabulary) < 2 and not n_negatives and raw.events is None:

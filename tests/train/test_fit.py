@@ -252,6 +252,12 @@ def test_resume_and_restart_contradict_each_other(cache: Path) -> None:
         fit(cache, "--resume", "--restart")
 
 
+def test_resume_of_a_run_that_is_not_there_is_refused(cache: Path) -> None:
+    with pytest.raises(UserError, match=r"--resume: there is no run .*runs/recipe: correct --run, or train without"):
+        fit(cache, "--resume")
+    assert not get_run_dir(cache).exists()
+
+
 def test_batches_of_one_clip_are_refused_where_nothing_could_be_normalised(cache: Path) -> None:
     options = ["--training.batch_size", "1", "--training.crop_seconds", "0.1", "--prediction.window_seconds", "0.1"]
     with pytest.raises(UserError, match=r"training\.batch_size = 1: network\.name = resnet18"):

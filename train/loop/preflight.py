@@ -89,6 +89,8 @@ def choose_folder(
             obstacle = error
             if resume and paths is run_paths:
                 raise
+    if resume and not run_paths.run_dir.exists():
+        raise UserError(f"--resume: there is no run {run_paths.run_dir}: correct --run, or train without --resume")
     if find_best_checkpoints(beside.run_dir):
         set_aside(beside.run_dir, run_paths.run, f"what was trained anew of run {run_paths.run}")
     shutil.rmtree(beside.run_dir, ignore_errors=True)

@@ -7,6 +7,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from core.errors import UserError
+from preprocess.dataset.label_names import name_labels
 from preprocess.dataset.loader import READERS, read_dataset
 from recipe import Data
 from tests.preprocess.dataset_factories import assert_refused, read, write_files
@@ -182,3 +183,21 @@ def test_labels_in_time_and_recordings_without_labels_do_not_go_together(tmp_pat
     folder, more = write_files(tmp_path / "set", files), write_files(tmp_path / "more", {"c.wav": ""})
     assert read("annotations", folder).events is not None
     assert_refused("annotations", folder, "data.unlabelled", "labels in time", unlabelled=str(more))
+
+
+def test_names_of_labels_that_are_not_there_are_told(tmp_path: Path) -> None:
+    write_files(tmp_path, dict.fromkeys(["bass/a.wav", "bass/b.wav", "cafe\u0301/c.wav", "cafe\u0301/d.wav"], ""))
+    names = {"bass": "double bass", "cafe\u0301": "coffee house"}
+    dataset = read("folders", tmp_path, folds=2, label_names=names, label_icons={"caf\u00e9": "☕"})
+    assert dataset.warnings == []
+    assert name_labels(dataset.vocabulary, Data(label_names=names)) == {
+        "bass": "double bass",
+        "caf\u00e9": "coffee house",
+    }
+    dataset = read(
+        "folders", tmp_path, folds=2, label_names=names | {"base": "double bass"}, label_icons={"x": "", "y": ""}
+    )
+    assert dataset.warnings == [
+        "data.label_names names 'base': no such label here; correct it, or leave it out",
+        "data.label_icons names 'x' and 1 more: no such label here; correct it, or leave it out",
+    ]
