@@ -113,7 +113,7 @@ score: setup  ## score submissions/RUN/submission.csv (TRUTH=file.csv or a table
 	$(call SCRIPT,predict.score,$(if $(value TRUTH),--truth $(call quoted,$(value TRUTH))) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
 
 inspect: setup  ## a summary of the result, and submissions/RUN/report.html (AGAINST=other_run for both side by side)
-	$(call SCRIPT,report.inspect,--jobs $(JOBS) $(BRIEF) $(if $(AGAINST),--against $(AGAINST)) $(if $(value TRUTH),--truth $(call quoted,$(value TRUTH))) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
+	$(call SCRIPT,report.inspect,--jobs $(JOBS) $(BRIEF) $(if $(value AGAINST),--against $(call quoted,$(value AGAINST))) $(if $(value TRUTH),--truth $(call quoted,$(value TRUTH))) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
 
 review: setup  ## clips of detections in INPUT to listen to and judge; then precision by score, thresholds, training data
 	$(call SCRIPT,report.review,--jobs $(JOBS) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))

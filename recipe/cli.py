@@ -44,6 +44,8 @@ set_loader("yaml", load_recipe_yaml, (yaml.YAMLError,))
 set_parsing_settings(docstring_parse_attribute_docstrings=True)  # else --help leaves out what is said of a key
 ROOT = Path(__file__).parents[1]
 STEP_FLOORS = ("preprocess", "train", "predict", "report", "serve")
+PATH_OPTIONS = ("input", "truth", "to", "submission", "out")
+"""In these ~ is the home folder; the shell replaces it neither in quotes nor, in zsh, in INPUT=~/x."""
 STEP_OPTION = re.compile(r'\badd_argument\(\s*"(--\w+)"')
 
 AddOptions = Callable[[ArgumentParser], Any]
@@ -105,6 +107,9 @@ def parse_command(arguments: Sequence[str] | None, description: str, add_options
     for key, value in (("--name", name), ("--run", run)):
         if not value or value.startswith(".") or set(value) & set("/\\\0\n"):
             raise UserError(f"{key} {value!r} cannot name a folder: use letters, digits, '-' and '_'")
+    for key in PATH_OPTIONS:
+        if parts.get(key):
+            parts[key] = os.path.expanduser(parts[key])  # noqa: PTH111 (an option is text)
     recipe = Recipe(name=name, **{section: parts[section] for section in SECTIONS})
     return Command(recipe, RunPaths(Path(parts.cache), Path(parts.submissions), name, run), parts)
 

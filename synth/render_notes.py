@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--takes", type=PositiveInt, help="How often an instrument plays all notes; chords: how many.")
     options = parse_options(parser, arguments)
     for name in options.sets:
-        render_set(options.folder / name, name, options.seed, options.takes or SETS[name][0], options.jobs)
+        render_set(options.folder.expanduser() / name, name, options.seed, options.takes or SETS[name][0], options.jobs)
 
 
 if __name__ == "__main__":

@@ -303,10 +303,10 @@ def test_make_help_lists_every_target() -> None:
 
 def test_make_quotes_folders_and_files() -> None:
     folder = 'Bob\'s $(x) $HOME "field" recordings #1$'
-    variables = [f"{name}={folder}" for name in ("DATA", "INPUT", "TRUTH", "TO")]
-    command = ["make", "-n", "-o", ".venv/.ready", "predict", "score", "similar", *variables]
+    variables = [f"{name}={folder}" for name in ("DATA", "INPUT", "TRUTH", "TO", "AGAINST")]
+    command = ["make", "-n", "-o", ".venv/.ready", "predict", "score", "similar", "inspect", *variables]
     lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert [shlex.split(line).count(folder) for line in lines if " -m " in line] == [2, 3, 3]
+    assert [shlex.split(line).count(folder) for line in lines if " -m " in line] == [2, 3, 3, 4]
 
 
 def test_make_calls_the_script_of_each_target_with_its_variables() -> None:

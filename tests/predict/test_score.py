@@ -65,6 +65,14 @@ def test_metrics_equal_scikit_learn_s(
         assert cells[5:] == [f"{precision:.3f}", f"{f1:.3f}"]
 
 
+def test_a_path_may_begin_at_the_home_folder(
+    tiny_run: TinyRun, scored: tuple[np.ndarray, np.ndarray, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = scored[2]
+    monkeypatch.setenv("HOME", str(path.parent))
+    main([*tiny_run.arguments, f"--truth=~/{path.name}"])
+
+
 def test_the_table_of_clips_is_the_truth_when_none_is_given(
     tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]
 ) -> None:
