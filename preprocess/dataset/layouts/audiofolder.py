@@ -9,7 +9,7 @@ from core.errors import UserError
 from preprocess.dataset.clip_table import OPTIONAL
 from preprocess.dataset.discovery import RawDataset, find_recording, list_subfolders, normalize_label
 from preprocess.dataset.label_cells import join_label_cells
-from preprocess.dataset.splits import SPLIT_NAMES, find_split_folders
+from preprocess.dataset.splits import SPLIT_NAMES, splits_of
 from recipe import Data
 
 METADATA = "metadata.csv"
@@ -20,7 +20,7 @@ def read(data: Data, folder: Path) -> RawDataset:
     """List the rows of each metadata.csv, as HuggingFace's datasets read them: `file_name`, and `label` or `labels`.
 
     A table in a folder that is named as a split is of that split; test rows need no label. Folders that a table beside
-    them names, train/, validation/ and test/, are splits where it names no other folder.
+    them names, train/, validation/ and test/, are splits where it names no other folder but the background's.
     """
     tables = [path for path in (folder, *list_subfolders(folder)) if (path / METADATA).exists()]
     if not tables:
@@ -28,7 +28,7 @@ def read(data: Data, folder: Path) -> RawDataset:
             f"{folder} has no {METADATA}, nor has a folder in it: layout audiofolder expects one; folders of classes "
             "are layout folders"
         )
-    parts, cells = list[pd.DataFrame](), list[str]()
+    parts, cells, warnings = list[pd.DataFrame](), list[str](), list[str]()
     for place in tables:
         path = place / METADATA
         table = read_table(path, ["file_name"])
@@ -37,13 +37,14 @@ def read(data: Data, folder: Path) -> RawDataset:
         if column is None and split != "test":
             raise UserError(f"{path} has no column label or labels: name one of {', '.join(table.columns)} so")
         cells += table[column].tolist() if column else [""] * len(table)
-        clips = table.filter(OPTIONAL).map(normalize_label)
+        clips = table.filter(OPTIONAL).map(normalize_label).reindex(columns=OPTIONAL, fill_value="")
         clips["path"] = [find_recording(place, name) for name in table["file_name"]]
+        clips["clip"] = names = [recording.removeprefix(f"{folder}/") for recording in clips["path"]]
+        if place == folder:
+            by_folder, warnings = splits_of(list(map(Path, names)), data.background)
+            clips["split"] = clips["split"].where(clips["split"] != "", by_folder)
         parts.append(clips.assign(split=split) if split else clips)
-    clips = pd.concat(parts, ignore_index=True).fillna("").reindex(columns=["path", *OPTIONAL], fill_value="")
-    clips["clip"] = names = [recording.removeprefix(f"{folder}/") for recording in clips["path"]]
+    clips = pd.concat(parts, ignore_index=True)
+    names = clips["clip"].tolist()
     clips["labels"], note = join_label_cells(folder, names, cells, data.labels or ())  # all tables join them alike
-    splits = find_split_folders(map(Path, names))
-    by_folder = [splits.get(Path(name).parts[0], "") for name in names]
-    clips["split"] = clips["split"].where(clips["split"] != "", by_folder)
-    return RawDataset(clips, notes=[note] if note else [])
+    return RawDataset(clips, warnings=warnings, notes=[note] if note else [])

@@ -8,13 +8,14 @@ import pandas as pd
 from core.errors import UserError
 from preprocess.dataset.discovery import RawDataset, describe_left_out, find_audio_files, join_clean_labels
 from preprocess.dataset.groups import GROUP
-from preprocess.dataset.splits import find_split_folders
+from preprocess.dataset.splits import splits_of
 from recipe import Data
 
 
 def read(data: Data, folder: Path) -> RawDataset:
     """List recordings whose path below the folder matches the pattern somewhere; its groups, or all that matches, are
-    the labels, but the group named `group`. Folders train/, val/ and test/ are splits where there is no other folder.
+    the labels, but the group named `group`. Folders train/, val/ and test/ are splits where there is no
+    other folder but the background's.
     """
     try:
         pattern = re.compile(data.label_pattern or "")
@@ -22,25 +23,24 @@ def read(data: Data, folder: Path) -> RawDataset:
         raise UserError(f"data.label_pattern = {data.label_pattern!r} is no regular expression: {error}") from None
     other_files = list[Path]()
     names = [file.relative_to(folder) for file in find_audio_files(folder, other_files)]
-    splits = find_split_folders(names)
+    splits, warnings = splits_of(names, data.background)
     rows, unmatched = list[dict[str, str]](), list[str]()
-    for name in names:
-        split = splits.get(name.parts[0], "")
+    for name, split in zip(names, splits, strict=True):
         found = pattern.search(name.as_posix())
-        if not found and split != "test":
+        labels = join_clean_labels(name, _labels_of(found)) if found else ""
+        if not labels and split != "test":
             unmatched.append(str(name))
             continue
-        labels = join_clean_labels(name, _labels_of(found)) if found else ""
         group = found.groupdict().get(GROUP) if found else ""
         place = {"clip": str(name), "path": str(folder / name), "split": split}
         rows.append(place | {"labels": labels, GROUP: group or ""})
     if unmatched and not rows:
         first = f"the first is {unmatched[0]!r}"
-        raise UserError(f"data.label_pattern = {data.label_pattern!r} matches no recording, {first}: mend it")
-    warnings = describe_left_out(folder, other_files)
+        raise UserError(f"data.label_pattern = {data.label_pattern!r} gives no recording a label, {first}: mend it")
+    warnings += describe_left_out(folder, other_files)
     if unmatched:
-        others = f"{len(unmatched)} recording(s) do not match data.label_pattern and are left out, as {unmatched[:1]}"
-        warnings.append(others)
+        others = f"{len(unmatched)} recording(s) have no label by data.label_pattern and are left out"
+        warnings.append(f"{others}, as {unmatched[:1]}")
     return RawDataset(pd.DataFrame(rows, dtype="str"), warnings=warnings)
 
 

@@ -16,7 +16,7 @@ from preprocess.dataset.discovery import (
 )
 from preprocess.dataset.labels import NEGATIVE
 from preprocess.dataset.layouts import file_names
-from preprocess.dataset.splits import SPLIT_NAMES
+from preprocess.dataset.splits import SPLIT_NAMES, find_split_folders
 from recipe import Data
 
 MARKER_FILES = {"meta/esc50.csv": "esc50", "train_curated.csv": "fsdkaggle2019", "IRMAS-TrainingData": "irmas"}
@@ -36,10 +36,13 @@ def read(data: Data, folder: Path) -> RawDataset:
             raise UserError(f"{folder} holds {marker}, so its folders are no classes: set data.layout to {layout}")
     if not (classes := list_subfolders(folder)):
         raise UserError(f"{folder} has no folders: layout folders expects one a class, named by its label")
-    if not (splits := find_splits(classes)):
-        rows, warnings = _list_classes(folder, classes, data.background)
-        return RawDataset(pd.DataFrame(rows, dtype="str"), warnings=warnings + _describe_loose(folder))
-    rows, warnings = list[dict[str, str]](), _describe_loose(folder)
+    splits, warnings = _find_splits(folder, classes, data.background)
+    outside = [path for path in classes if path.name == data.background] if splits else classes
+    rows, class_warnings = _list_classes(folder, outside, data.background)
+    warnings += class_warnings + _describe_loose(folder)
+    if not splits:
+        return RawDataset(pd.DataFrame(rows, dtype="str"), warnings=warnings)
+    rows = [row | {"split": "train"} for row in rows]
     for split_folder, split in splits.items():
         split_rows, split_warnings = _list_classes(folder, list_subfolders(split_folder), data.background)
         if split == "test":
@@ -54,13 +57,13 @@ def read(data: Data, folder: Path) -> RawDataset:
     return RawDataset(pd.DataFrame(rows, dtype="str"), warnings=warnings, notes=notes)
 
 
-def find_splits(folders: Sequence[Path]) -> dict[Path, str]:
-    """The split of each folder with recordings, if all are named as splits and a training one holds classes."""
-    splits = {path: SPLIT_NAMES.get(path.name.lower(), "") for path in folders}
-    if not any(split == "train" and list_subfolders(path) for path, split in splits.items()):
-        return {}
-    splits = {path: split for path, split in splits.items() if find_audio_files(path)}
-    return splits if len(splits) > 1 and all(splits.values()) else {}
+def _find_splits(folder: Path, folders: Sequence[Path], background: str) -> tuple[dict[Path, str], list[str]]:
+    """The splits of `find_split_folders`, of folders with recordings, if a training one holds classes; and warnings."""
+    if not any(SPLIT_NAMES.get(path.name.lower()) == "train" and list_subfolders(path) for path in folders):
+        return {}, []
+    names = [file.relative_to(folder) for path in folders for file in find_audio_files(path)]
+    splits, warnings = find_split_folders(names, background)
+    return {folder / name: split for name, split in splits.items()}, warnings
 
 
 def _list_classes(folder: Path, classes: Iterable[Path], background: str) -> tuple[list[dict[str, str]], list[str]]:

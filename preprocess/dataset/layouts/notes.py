@@ -8,9 +8,9 @@ import pandas as pd
 from core.errors import UserError
 from preprocess.dataset.discovery import RawDataset, describe_left_out, find_audio_files
 from preprocess.dataset.labels import join_labels, split_labels
+from preprocess.dataset.splits import splits_of
 from recipe import Data
 
-SPLITS = ("train", "test")
 PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 """The labels of pitch classes, by sharps, so that A# and Bb are one."""
 NOTE = re.compile(r"([A-Ga-g])([#♯sb♭]?)(-?\d{1,2})?")
@@ -20,26 +20,25 @@ ACCIDENTALS = {"": 0, "#": 1, "♯": 1, "s": 1, "b": -1, "♭": -1}
 def read(data: Data, folder: Path) -> RawDataset:
     """List notes: the part of a name before its first '_', joined by '+', flats written as sharps.
 
-    Folders train/ and test/, if both exist, are the splits; recordings of one folder below, an instrument's, are
-    one group. With data.note_octaves false the labels are pitch classes. The vocabulary rises from C.
-    Raises UserError for a training clip that names no note.
+    Folders train/, val/ and test/ are splits where there is no other folder but the background's; recordings of one
+    folder below, an instrument's, are one group. With data.note_octaves false the labels are pitch classes. The
+    vocabulary rises from C. Raises UserError for a training clip that names no note.
     """
-    has_splits = all((folder / split).is_dir() for split in SPLITS)
     left_out = list[Path]()
     names = [file.relative_to(folder) for file in find_audio_files(folder, left_out)]
+    splits, warnings = splits_of(names, data.background)
     rows = [
-        {"clip": str(name), "path": str(folder / name), **_parse_name(name, has_splits, data.note_octaves)}
-        for name in names
+        {"clip": str(name), "path": str(folder / name), **_parse_name(name, split, data.note_octaves)}
+        for name, split in zip(names, splits, strict=True)
     ]
     labels = {label for row in rows if row["split"] != "test" for label in split_labels(row["labels"])}
-    warnings = describe_left_out(folder, left_out)
+    warnings += describe_left_out(folder, left_out)
     return RawDataset(pd.DataFrame(rows, dtype="str"), sorted(labels, key=note_sort_key) or None, warnings=warnings)
 
 
-def _parse_name(name: Path, has_splits: bool, octave: bool) -> dict[str, str]:
+def _parse_name(name: Path, split: str, octave: bool) -> dict[str, str]:
     """Labels, split and group of a recording, by its path within the dataset; '' for unknown ones."""
-    split = name.parts[0] if has_splits and name.parts[0] in SPLITS else ""
-    folders = name.parts[1 if split else 0 : -1]
+    folders = name.parts[1 if split in ("train", "test") else 0 : -1]  # an instrument may be in val/ and train/
     notes = [normalize_note(note, octave=octave) for note in name.stem.partition("_")[0].split("+")]
     known = [note for note in notes if note]
     if len(known) < len(notes) and split != "test":

@@ -64,6 +64,13 @@ def test_folders_of_splits_and_their_unknown_recordings(tmp_path: Path) -> None:
         ("test/d.wav", "robin;wren"),
         ("test/e.wav", ""),
     ]
+    write_files(tmp_path, {"_background/g.wav": "", "_background/g.txt": ""})
+    assert columns(read("annotations", tmp_path).table.query("labels == ';'"), "clip", "split") == [
+        ("_background/g.wav", "train")
+    ]
+    write_files(tmp_path, {"more/h.wav": ""})
+    (warning,) = read("annotations", tmp_path).warnings
+    assert warning.startswith("folders test, train, val are not read as splits, for 'more' is beside them")
 
 
 def test_one_label_is_enough_where_recordings_have_it_in_part(tmp_path: Path) -> None:

@@ -31,9 +31,11 @@ def test_a_table_a_split(tmp_path: Path) -> None:
         "train/metadata.csv": "file_name,labels\na.wav,\"['x', 'y']\"\nb.wav,\"['y']\"\nc.wav,\"['x']\"\n",
         "validation/metadata.csv": "file_name,labels\na.wav,x\n",
         "test/metadata.csv": "file_name,text\na.wav,who knows\n",
+        "more/metadata.csv": "file_name,label\nd.wav,y\n",
         "train/a.wav": "",
     }
     dataset = read("audiofolder", write_files(tmp_path, files), folds=3)
+    assert not dataset.warnings
     table = dataset.table.set_index("clip")
     assert table.loc["train/a.wav", "labels"] == "x;y"
     assert table.loc[["validation/a.wav", "test/a.wav"], "split"].tolist() == ["train", "test"]
@@ -54,6 +56,9 @@ def test_one_table_beside_the_folders_of_splits(tmp_path: Path) -> None:
     assert clips["split"].tolist() == ["train"] * 5 + ["test"] * 2 + ["train"]
     assert clips.loc[["validation/0.wav", "test/0.wav"], "fold"].tolist() == [0, -1]
     assert clips.loc["test/0.wav", "labels"] == "y"
+    write_files(tmp_path, {"metadata.csv": table.replace("test/2", "more/2")})
+    warning = read("audiofolder", tmp_path).warnings[0]
+    assert warning.startswith("folders test, train, validation are not read as splits, for 'more' is beside them")
 
 
 def test_labels_of_all_tables_are_joined_alike(tmp_path: Path) -> None:

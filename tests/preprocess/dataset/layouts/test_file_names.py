@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.preprocess.dataset_factories import assert_refused, columns, read, write_files
 
 
@@ -15,7 +17,22 @@ def test_labels_and_sources_are_parts_of_names(tmp_path: Path) -> None:
         ("s2/dog_1.wav", "dog", "s2"),
         ("s2/dog_2.wav", "dog", "s2"),
     ]
-    assert dataset.warnings == ["1 recording(s) do not match data.label_pattern and are left out, as ['notes 3.wav']"]
+    assert dataset.warnings == [
+        "1 recording(s) have no label by data.label_pattern and are left out, as ['notes 3.wav']"
+    ]
+
+
+@pytest.mark.parametrize("folder", ["", "train/"])
+def test_recordings_for_which_the_pattern_s_groups_are_empty_are_told(tmp_path: Path, folder: str) -> None:
+    names = [f"{folder}{name}.wav" for name in ("dog_1", "dog_2", "cat_1", "cat_2", "7")]
+    write_files(tmp_path, dict.fromkeys([*names, "test/dog_3.wav", "test/8.wav"] if folder else names, ""))
+    dataset = read("folders", tmp_path, label_pattern=r"(?:^|/)(?:([a-z]+)_)?\d+\.wav$")
+    assert dataset.warnings == [
+        f"1 recording(s) have no label by data.label_pattern and are left out, as ['{folder}7.wav']"
+    ]
+    expected = [("test/8.wav", ""), ("test/dog_3.wav", "dog")] if folder else []
+    assert columns(dataset.table[dataset.table["split"] == "test"], "clip", "labels") == expected
+    assert dataset.table["labels"].value_counts()["cat"] == 2
 
 
 def test_a_pattern_without_groups_and_splits(tmp_path: Path) -> None:
@@ -23,10 +40,12 @@ def test_a_pattern_without_groups_and_splits(tmp_path: Path) -> None:
     table = read("folders", write_files(tmp_path, dict.fromkeys(names, "")), label_pattern="dog|cat").table
     assert columns(table[table["split"] == "test"], "clip", "labels") == [("test/9.wav", ""), ("test/dog1.wav", "dog")]
     assert table["labels"].value_counts().to_dict() == {"dog": 3, "cat": 2, "": 1}
+    dataset = read("folders", write_files(tmp_path, {"more/cat3.wav": ""}), label_pattern="dog|cat")
+    assert dataset.warnings[0].startswith("folders test, train are not read as splits, for 'more' is beside them")
 
 
 def test_a_pattern_that_is_none_or_matches_nothing(tmp_path: Path) -> None:
     write_files(tmp_path, {"a/1.wav": ""})
     assert_refused("folders", tmp_path, "data.label_pattern = '('", "no regular expression", label_pattern="(")
-    words = "data.label_pattern = '[xyz]{9}' matches no recording", "'a/1.wav'"
+    words = "data.label_pattern = '[xyz]{9}' gives no recording a label", "'a/1.wav'"
     assert_refused("folders", tmp_path, *words, label_pattern="[xyz]{9}")

@@ -92,6 +92,21 @@ def test_classes_named_as_splits_are_classes(tmp_path: Path) -> None:
         dataset = read("folders", write_files(tmp_path / name, files))
         assert {"train", "test"} <= set(dataset.vocabulary)
         assert set(dataset.table["split"]) == {"train"}
+        advice = "move 'plane' into one of them, or elsewhere"
+        expected = [f"folders test, train are not read as splits, for 'plane' is beside them: {advice}"]
+        assert dataset.warnings == (expected if name == "one more" else [])
+
+
+def test_the_background_s_folder_may_stand_beside_those_of_splits(tmp_path: Path) -> None:
+    names = [f"{split}/{label}/{number}.wav" for split in ("train", "test") for label in "ab" for number in "12"]
+    write_files(tmp_path, dict.fromkeys([*names, "_background/x/1.wav", "_background/2.wav"], ""))
+    dataset = read("folders", tmp_path)
+    assert (dataset.vocabulary, dataset.warnings) == (["a", "b"], [])
+    assert columns(dataset.table, "clip", "labels", "split")[:2] == [
+        ("_background/2.wav", ";", "train"),
+        ("_background/x/1.wav", ";", "train"),
+    ]
+    assert set(dataset.table.loc[dataset.table["split"] == "test", "clip"]) == set(names[4:])
 
 
 @pytest.mark.parametrize("splits", [("",), ("train/", "test/")])

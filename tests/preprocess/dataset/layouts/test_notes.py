@@ -45,6 +45,18 @@ def test_instruments_are_groups_and_stay_in_one_fold(tmp_path: Path) -> None:
     assert (training.groupby("group")["fold"].nunique() == 1).all()
 
 
+def test_splits_are_named_as_in_other_layouts(tmp_path: Path) -> None:
+    names = [f"{split}/p/{note}.wav" for split in ("Train", "val", "Test") for note in ("A3", "B3")]
+    dataset = read("notes", write_files(tmp_path, dict.fromkeys(names, "")))
+    assert columns(dataset.table, "clip", "split", "fold", "group")[::2] == [
+        ("Test/p/A3.wav", "test", -1, "p"),
+        ("Train/p/A3.wav", "train", 1, "p"),
+        ("val/p/A3.wav", "train", 0, "val/p"),
+    ]
+    (warning,) = read("notes", write_files(tmp_path, {"more/A3.wav": ""})).warnings
+    assert warning.startswith("folders Test, Train, val are not read as splits, for 'more' is beside them")
+
+
 def test_folders_named_train_alone_are_no_splits(tmp_path: Path) -> None:
     dataset = read("notes", write_files(tmp_path, dict.fromkeys(["train/A3_1.wav", "x/A3_1.wav", "x/B3_1.wav"], "")))
     assert set(dataset.table["split"]) == {"train"}
