@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from io import FileIO
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,8 +14,8 @@ MIN_YEAR, MAX_YEAR = 1990, 2099
 """Years beyond these are of clocks that were never set."""
 HEX_RANGE = range(0x58683680, 0x7FFFFFFF)
 """Seconds since 1970 that are a file's name, from 2017 on, when the first AudioMoths were sold."""
-MAX_CHUNKS, MAX_CHUNK_BYTES = 256, 1 << 16
-"""Of a header, and of a chunk of text: longer ones are not read."""
+MAX_CHUNK_BYTES = 1 << 16
+"""Of a chunk of text: longer ones are not read."""
 
 ZONE = r"(?P<zone>Z(?![A-Za-z])|[+-]\d{2}:?\d{2})?"
 HEX_NAME = re.compile(r"[0-9A-F]{8}")
@@ -51,7 +50,7 @@ def find_start_time(file: BinaryIO, name: str) -> datetime | None:
     """
     found, head = dict[bytes, datetime](), file.read(12)
     is_wav = head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:] == b"WAVE"
-    for chunk, start, size, _ in islice(iter_chunks(file, 12), MAX_CHUNKS if is_wav else 0):
+    for chunk, start, size, _ in iter_chunks(file, 12) if is_wav else ():
         parse = PARSERS.get(chunk)
         if parse and chunk not in found and size <= MAX_CHUNK_BYTES:
             file.seek(start)
@@ -94,7 +93,7 @@ def parse_info_list(content: bytes) -> datetime | None:
     """The time in the comment of AudioMoths: `Recorded at 16:30:00 10/04/2020 (UTC+1) by AudioMoth …`."""
     if content[:4] != b"INFO":
         return None
-    for name, start, size, _ in islice(iter_chunks(io.BytesIO(content), 4), MAX_CHUNKS):
+    for name, start, size, _ in iter_chunks(io.BytesIO(content), 4):
         found = AUDIOMOTH_COMMENT.match(content[start : start + size].decode("ascii", "replace"))
         if name == b"ICMT" and found and start + size <= len(content):
             zone = _make_zone(found["hours"] or "+0", found["minutes"] or "00") if found["utc"] else None

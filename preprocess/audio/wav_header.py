@@ -18,6 +18,8 @@ MIN_OPEN_BYTES = 0x7FFF0000
 """Sizes from here on are what recorders write that have not ended, where the file is smaller."""
 MIN_UNSTATED_BYTES = 4096
 """Fewer bytes behind the stated sound are not taken for sound."""
+MAX_CHUNKS = 256
+"""Of a header: zeros are chunks of no bytes, and there may be millions."""
 CHUNK_ID = re.compile(rb"[A-Za-z][A-Za-z0-9 _-]{3}")
 N_PROBES, PROBE_BYTES = 32, 1 << 14
 """Places of a file, and bytes at each, that show in which bits of a word its samples are."""
@@ -33,6 +35,8 @@ class WavLayout:
     word_bytes: int
     """Bytes of a channel's sample."""
     valid_bits: int
+    is_wide: bool
+    """Whether words have more bytes than the bits that the header gives them need."""
     start: int
     stop: int
     """First byte of the sound, and the one behind its last."""
@@ -76,9 +80,9 @@ def read_wav_layout(file: FileIO) -> WavLayout | None:
 
 
 def iter_chunks(file: BinaryIO, at: int) -> Iterator[tuple[bytes, int, int, bool]]:
-    """Yield name, start and size of each RIFF chunk from `at` on, and whether the pads of those before it are there."""
+    """Yield name, start and size of RIFF chunks from `at` on, and whether the pads of those before each are there."""
     is_padded = True
-    while True:
+    for _ in range(MAX_CHUNKS):
         file.seek(at)
         header = file.read(8)
         if len(header) < 8:
@@ -112,7 +116,9 @@ def _parse_format(content: bytes) -> WavLayout | None:
     if (tag == IEEE_FLOAT and word_bytes not in (4, 8)) or (tag == PCM and word_bytes > 4):
         return None
     is_regular = align == n_channels * word_bytes and (tag == IEEE_FLOAT or valid_bits == 8 * word_bytes)
-    return WavLayout(sample_rate_hz, n_channels, tag, word_bytes, valid_bits, 0, 0, is_regular)
+    return WavLayout(
+        sample_rate_hz, n_channels, tag, word_bytes, valid_bits, word_bytes > (bits + 7) // 8, 0, 0, is_regular
+    )
 
 
 def _find_end(file: FileIO, layout: WavLayout, stated: int, n_bytes: int, is_regular: bool) -> WavLayout:
@@ -186,7 +192,8 @@ def _parse_words(content: bytes, layout: WavLayout) -> tuple[npt.NDArray[np.gene
 def _missing_shift(file: FileIO, layout: WavLayout) -> int:
     """By how many bits samples are to be shifted up that are in the low bits of their words.
 
-    The standard has them in the high bits, and zeros below. Recorders write both, and headers do not tell which.
+    The standard has them in the high bits, and zeros below. Recorders write both, and headers do not tell which. Where
+    the bits do not either, the standard holds for words that are as wide as the header says.
     """
     spare_bits = 8 * layout.word_bytes - layout.valid_bits
     if layout.tag != PCM or layout.word_bytes == 1 or not spare_bits:
@@ -202,4 +209,4 @@ def _missing_shift(file: FileIO, layout: WavLayout) -> int:
         largest = max(largest, int(values.max(initial=0)), -1 - int(values.min(initial=0)))
         any_low = any_low or bool((values & ((1 << spare_bits) - 1)).any())
     fits_low_bits = largest < 1 << (layout.valid_bits - 1)
-    return spare_bits if fits_low_bits and (any_low or spare_bits >= 8) else 0
+    return spare_bits if fits_low_bits and (any_low or layout.is_wide) else 0

@@ -1,6 +1,7 @@
 """WAV files whose headers mislead: read as they sound, or refused in a line."""
 
 import struct
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from preprocess.audio.blocks import DecodeError
 from preprocess.audio.decode import decode_blocks
+from preprocess.audio.wav_header import read_wav_layout
 from preprocess.frames.framing import Samples
 
 SAMPLE_RATE_HZ = 16_000
@@ -99,6 +101,13 @@ def test_no_sound_is_no_sound(tmp_path: Path) -> None:
             read(content, tmp_path)
 
 
+def test_zeros_behind_the_header_are_not_searched_to_the_end(tmp_path: Path) -> None:
+    (tmp_path / "sound.wav").write_bytes(riff(bytes(1 << 16)))
+    with FileIO(tmp_path / "sound.wav") as file:
+        assert read_wav_layout(file) is None
+        assert file.tell() < 1 << 12
+
+
 def words(bits: int, level: float = 1.0) -> np.ndarray:
     return np.round(level * TONE * 2 ** (bits - 1)).astype("<i4")
 
@@ -134,6 +143,12 @@ def test_samples_in_wider_words_have_their_level(tmp_path: Path, header: bytes, 
     sound, warnings = read(riff(header, chunk(b"data", data)), tmp_path)
     np.testing.assert_allclose(sound, TONE, atol=1e-4)
     assert not warnings
+
+
+def test_quiet_samples_of_the_standard_are_not_taken_for_samples_in_low_bits(tmp_path: Path) -> None:
+    data = (words(24, 0.001) << 8).tobytes()
+    sound, _ = read(riff(extensible(32, 24, 4), chunk(b"data", data)), tmp_path)
+    np.testing.assert_allclose(sound, 0.001 * TONE, atol=2.0**-24)
 
 
 def test_silence_at_the_beginning_does_not_hide_where_the_bits_are(tmp_path: Path) -> None:
