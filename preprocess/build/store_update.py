@@ -134,7 +134,10 @@ def warn_of_empty_bands(features: Features) -> None:
 
 
 def build_store(dataset: Dataset, recipe: Recipe, run_paths: RunPaths, options: Namespace) -> list[Failure]:
-    """Bring store and tables up to date. Returns the recordings that cannot be read, tried now or unchanged since."""
+    """Bring store and tables up to date. Returns the recordings that cannot be read, tried now or unchanged since.
+
+    The store stays as it is where more than `max_failures` of the clips, some of its own among them, may be read again.
+    """
     began, features = time.monotonic(), recipe.features
     planned = plan_clips(dataset, features)
     reusable = ReusableRows(features, planned)
@@ -159,6 +162,13 @@ def build_store(dataset: Dataset, recipe: Recipe, run_paths: RunPaths, options: 
             f"{len(changed)} of {len(planned)} recordings changed while they were read and are left out, "
             f"the first {changed[0]!r}: run the same command again"
         )
+    unreachable = {one.clip for one in failures if not one.source}
+    n_finished = len(unreachable & {row.clip for row in stored})
+    if n_finished and len(unreachable) > options.max_failures * len(planned):
+        get_logger().warning(
+            f"{run_paths.store} stays as it is, with the frames of {n_finished} recordings that cannot be read now"
+        )
+        return failures
     row_sources = reusable.ordered_row_sources()
     if not row_sources:
         raise UserError(f"none of the {len(planned)} recordings could be read; see {run_paths.failed_csv}")

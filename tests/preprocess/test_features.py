@@ -156,6 +156,29 @@ def test_unreadable_recordings_are_reported_once_and_tried_when_they_change(
     assert same_bytes_as_clean(recordings)
 
 
+def test_frames_of_recordings_that_are_away_for_a_while_are_kept(
+    recordings: Path, computed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cats = sorted((recordings / "cat").iterdir())
+    (recordings.parent / "disk").mkdir()
+    for path in cats:
+        path.rename(recordings.parent / "disk" / path.name)
+        path.symlink_to(recordings.parent / "disk" / path.name)
+    make(recordings)
+    before = {name: store_path(recordings).with_name(name).read_bytes() for name in ("features.h5", "clips.csv")}
+    soundfile.write(recordings / "dog" / "new.wav", np.random.default_rng(99).uniform(-1, 1, 5_000), 16_000)
+    (recordings.parent / "disk").rename(recordings.parent / "away")
+    assert make(recordings) == 1
+    said = f"features.h5 stays as it is, with the frames of {len(cats)} recordings that cannot be read now"
+    assert said in capsys.readouterr().err
+    assert before == {name: store_path(recordings).with_name(name).read_bytes() for name in before}
+    computed.clear()
+    (recordings.parent / "away").rename(recordings.parent / "disk")
+    assert make(recordings) == 0
+    assert computed == []
+    assert same_bytes_as_clean(recordings)
+
+
 def read_sources(folder: Path) -> dict[str, str]:
     """The column `source` of failed.csv by clip."""
     table = pd.read_csv(store_path(folder).with_name("failed.csv"), keep_default_na=False)
