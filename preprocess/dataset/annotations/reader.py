@@ -11,7 +11,7 @@ import pandas as pd
 from core.csv_tables import read_rows
 from core.errors import UserError
 from preprocess.dataset.annotations.table_formats import ADVICE, COLUMN_KEYS, Event, parse_events
-from preprocess.dataset.discovery import list_files, normalize_label
+from preprocess.dataset.discovery import AUDIO_NAME, list_files, normalize_label
 
 TABLE_NAME = re.compile(r"[^.].*\.(txt|tsv|csv)", re.IGNORECASE | re.DOTALL)
 """Names of files that may be tables of events."""
@@ -37,6 +37,8 @@ class Annotations:
     has none for them."""
     left_out: list[Path] = field(default_factory=list)
     """Texts and tables of a folder that are no tables of events."""
+    warnings: list[str] = field(default_factory=list)
+    """Tables whose times may be wrong, a sentence each."""
 
 
 def read_annotations(
@@ -64,7 +66,7 @@ def read_annotations(
         raise UserError(f"data.columns names {unknown[0]!r}: its keys are {', '.join(COLUMN_KEYS)}")
     tables = _find_tables(path, hint) if path.is_dir() else [path]
     known = None if recordings is None else RecordingNames(recordings)
-    events, named, left_out = list[Event](), dict[str, str](), list[Path]()
+    events, named, left_out, warnings = list[Event](), dict[str, str](), list[Path](), list[str]()
     for table in tables:
         fname = TABLE_SUFFIX.sub("", (table.relative_to(path) if table != path else Path(table.name)).as_posix())
         is_own = bool(known and known.find(fname))
@@ -88,6 +90,7 @@ def read_annotations(
                 "the table after its recording, or a folder of such tables with data.table"
             )
         events += parsed[0]
+        warnings += parsed[2]
         found = parsed[1] or ({fname: str(table)} if is_own else {})  # a header alone
         named |= {name: where for name, where in found.items() if name not in named}
     if left_out and not named:
@@ -98,7 +101,7 @@ def read_annotations(
     }
     frame = pd.DataFrame([event._replace(fname=fnames[event.fname]) for event in events], columns=list(Event._fields))
     types = {"fname": "str", "start_s": "float64", "end_s": "float64", "label": "str", "score": "float64"}
-    return Annotations(frame.astype(types), list(dict.fromkeys(fnames.values())), left_out)
+    return Annotations(frame.astype(types), list(dict.fromkeys(fnames.values())), left_out, warnings)
 
 
 def _find_tables(folder: Path, hint: str) -> list[Path]:
@@ -120,7 +123,7 @@ class RecordingNames:
         self._by_end: dict[tuple[str, ...], list[str]] = defaultdict(list)
         self._whole: dict[tuple[str, ...], list[str]] = defaultdict(list)
         for recording in recordings:
-            for parts in _forms(recording):
+            for parts in _forms(recording, any_ending=True):
                 self._whole[parts].append(recording)
                 for first in range(len(parts)):
                     self._by_end[parts[first:]].append(recording)
@@ -147,7 +150,8 @@ class RecordingNames:
         )
 
 
-def _forms(name: str) -> Sequence[tuple[str, ...]]:
-    """The parts of a path, with and without the ending of its last."""
+def _forms(name: str, *, any_ending: bool = False) -> Sequence[tuple[str, ...]]:
+    """The parts of a path, with and without the ending of its last, which is one of recordings or `any_ending`."""
     path = PurePosixPath(normalize_label(name).replace("\\", "/"))
-    return [path.parts, path.with_suffix("").parts] if path.name and path.suffix else [path.parts]
+    has_ending = path.suffix and (any_ending or AUDIO_NAME.fullmatch(path.name))
+    return [path.parts, path.with_suffix("").parts] if has_ending else [path.parts]

@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,16 +82,17 @@ COLUMN_KEYS and what is one format's own. The first column of a key that is ther
 
 def parse_events(
     path: Path, rows: Sequence[tuple[int, list[str]]], fname: str, columns: Mapping[str, str]
-) -> tuple[list[Event], dict[str, str]] | None:
-    """The events of a table, and each recording that it names by its first line; None if it is no table of events.
+) -> tuple[list[Event], dict[str, str], list[str]] | None:
+    """The events of a table, each recording that it names by its first line, and warnings; None if it has no events'
+    columns.
 
     `rows` are of core.csv_tables.read_rows. `fname` is the recording of a table that names none; it is named even by an
     empty table. `columns` are the table's own names for COLUMN_KEYS. Raises UserError that names the file and the line.
     """
     if not rows:
-        return [], {fname: str(path)}
+        return [], {fname: str(path)}, []
     if _is_label_track(rows[0][1]):
-        return list(_parse_label_track(path, rows, fname)), {fname: str(path)}
+        return list(_parse_label_track(path, rows, fname)), {fname: str(path)}, []
     header = {_fold_name(name): column for column, name in reversed(list(enumerate(rows[0][1])))}
     names_by_key = _find_format(header, columns)
     if names_by_key is None:
@@ -107,7 +109,8 @@ def parse_events(
         if not table.fname(row):
             raise UserError(f"{where} names no recording: name it, or take the line out")
         named.setdefault(table.fname(row), where)
-    return [event for where, row in table.drop_views(cells) for event in table.parse_row(where, row)], named
+    warnings = table.describe_offsets(cells) if len(named) > 1 and "file_offset_s" in names_by_key else []
+    return [event for where, row in table.drop_views(cells) for event in table.parse_row(where, row)], named, warnings
 
 
 def _fold_name(name: str) -> str:
@@ -172,6 +175,15 @@ class _Table:
             if (label or place not in labelled) and (*place, label) not in seen:
                 seen.add((*place, label))
                 yield where, row
+
+    def describe_offsets(self, rows: Iterable[tuple[str, list[str]]]) -> list[str]:
+        """A sentence on the first row of Raven whose time may count from the beginning of another recording."""
+        found = (where for where, row in rows if self.cell(row, "start_s") and not self.cell(row, "file_offset_s"))
+        return [
+            f"{where}: Begin Time (s) is read as of its own recording, but Raven counts from the first of several: "
+            "save the table with the column File Offset (s)"
+            for where in islice(found, 1)
+        ]
 
     def _place(self, row: Sequence[str]) -> tuple[str, ...]:
         return (self.cell(row, "selection"), self.fname(row), self.cell(row, "start_s"), self.cell(row, "end_s"))

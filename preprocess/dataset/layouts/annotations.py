@@ -31,7 +31,7 @@ def read(data: Data, folder: Path) -> RawDataset:
             unknown.append(name)
             continue
         rows.append({"clip": name, "path": str(folder / name), "labels": labels.get(name, ""), "split": split})
-    warnings += describe_left_out(folder, other_files)
+    warnings += annotations.warnings + describe_left_out(folder, other_files)
     if unknown:
         warnings.append(f"{len(unknown)} recordings are in no table and are left out, the first {unknown[0]!r}")
     if annotations.left_out:

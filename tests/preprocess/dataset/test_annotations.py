@@ -57,6 +57,17 @@ def test_a_table_of_raven_over_several_recordings_counts_from_each_one_s_beginni
     assert events_of(path)[0][0] == "D:/field/site1/a.wav"
 
 
+def test_a_table_of_raven_over_several_recordings_without_their_offsets_is_told(tmp_path: Path) -> None:
+    header, rows = "Selection\tBegin Time (s)\tEnd Time (s)\tBegin File\tSpecies", ["1\t2\t3\ta.wav\twren"]
+    path = write_files(tmp_path, {"all.txt": "\n".join([header, *rows, *rows])}) / "all.txt"
+    assert read_annotations(path).warnings == []
+    rows.append("2\t61\t62\tb.wav\twren")
+    for column, cells in (("", ["", ""]), ("\tFile Offset (s)", ["\t2", "\t"])):
+        lines = [row + cell for row, cell in zip(rows, cells, strict=True)]
+        (warning,) = read_annotations(write_files(tmp_path, {"all.txt": "\n".join([header + column, *lines])})).warnings
+        assert warning.startswith(f"{path} line {3 if column else 2}: Begin Time (s) is read as of its own recording")
+
+
 def test_label_tracks_of_audacity(tmp_path: Path) -> None:
     track = "0.500000\t1.250000\twren\n\\\t1000.0\t8000.0\n2,5\t2,5\tclick, loud\n3.0\t4.0\tgreat tit 0.873\n"
     write_files(tmp_path, {"a.txt": track, "b.wav.txt": "", "c.txt": "1.0\t2.0\tAlarm 12.500\n"})
@@ -135,6 +146,20 @@ def test_a_table_of_raven_whose_columns_are_named_is_one_of_raven(tmp_path: Path
     write_files(tmp_path, {"all.txt": header + "".join(rows)})
     named = {"start_s": "Begin Time (s)", "end_s": "End Time (s)", "label": "Call"}
     assert events_of(tmp_path / "all.txt", columns=named) == [("b.wav", 1.0, 2.0, "song")]
+
+
+def test_a_table_that_merely_begins_as_a_recording_s_name_is_not_its_own(tmp_path: Path) -> None:
+    recordings = ["a.wav", "2024.wav", "x.y.wav", "site.xyz"]
+    files = {"a.txt": "0\t1\tx\n", "a.readme.txt": "words", "x.y.txt": "0\t1\tx\n", "site.txt": "0\t1\tx\n"}
+    found = read_annotations(write_files(tmp_path, files), recordings=recordings)
+    assert (found.fnames, [path.name for path in found.left_out]) == (
+        ["a.wav", "site.xyz", "x.y.wav"],
+        ["a.readme.txt"],
+    )
+    for name in ("a.old.txt", "2024.01.txt"):
+        write_files(tmp_path / name, files | {name: "0\t1\ty\n"})
+        with pytest.raises(UserError, match=rf"{name} names no recordings, and none is called '{name[:-4]}'"):
+            read_annotations(tmp_path / name, recordings=recordings)
 
 
 def test_texts_that_are_no_tables_are_left_out_by_name(tmp_path: Path) -> None:

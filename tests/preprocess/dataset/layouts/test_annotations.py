@@ -19,7 +19,7 @@ def test_recordings_have_the_labels_of_their_events(tmp_path: Path) -> None:
         ("c.wav", ";", "train"),
         ("d.wav", "", "test"),
     ]
-    assert dataset.events is not None
+    assert dataset.events is not None and dataset.warnings == []
     assert columns(dataset.events, "clip", "start_s", "label")[1] == ("a.wav", 2.0, "robin")
     assert dataset.notes == [
         "4 events in 2 of 4 recordings; no table names 1 of them: they are predicted and not trained on",
