@@ -1,5 +1,6 @@
 """The table of clips: one row a recording, the only thing later steps know of a dataset."""
 
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -75,6 +76,10 @@ def check_rows(table: pd.DataFrame) -> None:
         if first == second:
             raise UserError(f"{name!r} stands in two rows: keep one, with all its labels, joined by {SEPARATOR!r}")
         raise UserError(f"two clips are named {name!r} ({first} and {second}): rename one or drop one")
+    paths = table["path"].map(os.path.normpath)
+    if len(repeated := table.loc[paths.duplicated(keep=False), "clip"]):
+        first, second, *_ = table.loc[paths == paths[repeated.index[0]], "clip"]
+        raise UserError(f"{first!r} and {second!r} are one recording: keep one row, with all its labels")
     for clip, path, labels in table[["clip", "path", "labels"]].itertuples(index=False):
         if not clip.strip() or "\0" in clip:
             raise UserError(f"clip {clip!r} ({path!r}) has no name, or one with a zero byte: name it")
