@@ -78,7 +78,7 @@ def _parse_list(where: str, text: str) -> list[str]:
         values = ast.literal_eval(NUMPY_GAP.sub(", ", text))
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # TypeError: a set of lists
         values = [part.strip(" '\"") for part in text[1:-1].split(",")]
-    labels = list(values) if isinstance(values, list | tuple | set) else None
-    if labels is None or not all(isinstance(label, str | int | float) for label in labels):
+    labels = sorted(values, key=str) if isinstance(values, set) else values  # whose order is another in each process
+    if not isinstance(labels, list | tuple) or not all(isinstance(label, str | int | float) for label in labels):
         raise UserError(f"{where}: labels {text} are no list of words: {ADVICE}")
     return [name for label in labels if (name := normalize_label(str(label)))]

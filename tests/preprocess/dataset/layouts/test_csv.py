@@ -153,6 +153,7 @@ def test_fewer_groups_than_folds_say_the_number_that_works(
         (["\"['rain' 'wind']\"", "['rain']", "rain"], "rain;wind", "are read as lists"),
         (['"[""rain, heavy"", ""wind""]"', "wind", "x"], "rain, heavy;wind", "are read as lists"),
         (['"[rain, wind]"', "[wind]", "[x]"], "rain;wind", "are read as lists"),
+        (["\"{'wind', 'rain', 'bird', 'frog'}\"", "wind", "x"], "bird;frog;rain;wind", "are read as lists"),
         (["[{[rain]}]", "[wind]", "[x]"], "{[rain]}", "are read as lists"),
     ],
 )
