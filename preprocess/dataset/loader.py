@@ -138,7 +138,8 @@ def _finish_dataset(raw: RawDataset, data: Data, folders: Sequence[Path]) -> Dat
     folds[training] = _choose_folds(table[training], vocabulary, data, data.folds)
     table["fold"] = folds
     check_clip_table(table)
-    return Dataset(table, vocabulary, raw.sample, raw.warnings, notes, folders[0], raw.events)
+    warnings = [line.encode(errors="backslashreplace").decode() for line in raw.warnings]  # of names that are not UTF-8
+    return Dataset(table, vocabulary, raw.sample, warnings, notes, folders[0], raw.events)
 
 
 def _fill_defaults(clips: pd.DataFrame) -> pd.DataFrame:
@@ -187,6 +188,8 @@ def _cut_test_share(table: pd.DataFrame, vocabulary: list[str], data: Data) -> s
     tested = table["group"].isin(curated.loc[parts < n_test, "group"])
     table.loc[tested, "split"], table.loc[tested, "fold"] = "test", ""
     table.loc[tested & (table["label_quality"] == UNLABELLED), "label_quality"] = "noisy"
+    if (table.loc[table["split"] == "train", "fold"] == VAL_FOLD).all():
+        raise UserError(f"data.test_share = {data.test_share:g} leaves none but validation clips to train on: lower it")
     return f"{int(tested.sum())} of {len(table)} clips are test clips (data.test_share)"
 
 

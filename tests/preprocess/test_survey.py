@@ -1,6 +1,7 @@
 """`make survey`: a small set with warnings, surveyed as users do, the same for one and two jobs."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two classes of four clips; one clip copied into the other class, one file that is no sound."""
+    """Two classes of four clips; one clip copied into the other class, a file without sound, one of no known ending."""
     random = np.random.default_rng(0)
     for label in ("low", "high"):
         (tmp_path / "set" / label).mkdir(parents=True)
@@ -29,6 +30,7 @@ def folder(tmp_path: Path) -> Path:
     copied = soundfile.read(tmp_path / "set" / "low" / "low0.wav")
     soundfile.write(tmp_path / "set" / "high" / "copy.flac", *copied)
     (tmp_path / "set" / "low" / "broken.wav").write_bytes(b"<html>")
+    (tmp_path / "set" / os.fsdecode(b"low/a.t\xe9l")).touch()
     return tmp_path / "set"
 
 
@@ -57,6 +59,9 @@ def test_survey_of_a_small_set_for_one_and_two_jobs(
     assert stats["duplicates"] == [["high/copy.flac", "low/low0.wav"]]
     assert [one["clip"] for one in stats["unreadable"]] == ["low/broken.wav"]
     assert "broken.wav" in printed.out
+    assert stats["warnings"] == [
+        f"1 files below {folder} are no recordings, by name and content, and are left out (.t\\udce9l 1)"
+    ]
     assert "high/copy.flac (high) = low/low0.wav (low)" in printed.out
 
 

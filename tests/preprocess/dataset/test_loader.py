@@ -120,6 +120,14 @@ def test_a_test_share_of_few_clips_is_that_share(tmp_path: Path, n_clips: int, s
     assert (read("csv", tmp_path, test_share=share).table["split"] == "test").sum() == n_test
 
 
+def test_a_test_share_that_leaves_validation_clips_alone_is_refused(tmp_path: Path) -> None:
+    rows = [f"{number},{'xy'[number % 2]},{'val' if number < 10 else 'train'}" for number in range(12)]
+    write_files(tmp_path, {"labels.csv": "\n".join(["fname,labels,split", *rows]), "0": ""})
+    assert_refused(
+        "csv", tmp_path, "data.test_share = 0.5 leaves none but validation clips", "lower it", test_share=0.5
+    )
+
+
 def test_a_test_share_is_for_datasets_without_test_clips(tmp_path: Path) -> None:
     write_files(tmp_path, {"labels.csv": "fname,labels\na,x\nb,y\nc,\n", "a": ""})
     assert_refused("csv", tmp_path, "data.test_share", "test clips of its own", test_share=0.5)
