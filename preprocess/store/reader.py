@@ -124,17 +124,16 @@ def open_store(path: Path, features: Features | None = None) -> Iterator[Store]:
     with path.open("rb", buffering=0) as raw:
         try:
             with h5py.File(path, "r", locking=False) as file:  # it never changes; some file systems have no locks
-                _check_schema(path, file, frames_at)
+                _check_schema(path, file)
                 if features:
                     check_features(path, json.loads(file.attrs["features"]), str(file.attrs["fingerprint"]), features)
                 store = Store(path, file, frames_at, raw)
-                _check_tables(store, file["frames"].shape)
         except (OSError, KeyError, ValueError, TypeError, AttributeError, RecursionError):
             raise CorruptStore(path, "its tables are of another kind") from None
         yield store
 
 
-def _check_schema(path: Path, file: h5py.File, frames_at: int) -> None:
+def _check_schema(path: Path, file: h5py.File) -> None:
     """Raise CorruptStore for a file that is no store of this schema, or whose tables lie in other files."""
     if file.userblock_size != HEADER_BYTES or file.attrs.get("schema") != SCHEMA:
         raise CorruptStore(path, f"it is no feature store of schema {SCHEMA}")
@@ -142,18 +141,3 @@ def _check_schema(path: Path, file: h5py.File, frames_at: int) -> None:
         table = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
         if not isinstance(table, h5py.Dataset) or table.external or table.is_virtual:
             raise CorruptStore(path, f"its {name} are not in the file itself")
-    frames = file["frames"]
-    if frames.size and frames.id.get_offset() != frames_at:
-        raise CorruptStore(path, "its frames are not where they were written")
-
-
-def _check_tables(store: Store, shape: tuple[int, ...]) -> None:
-    """Raise CorruptStore where the rows, which were written as they are, do not fit each other or the frames."""
-    columns = (store.clips, store.variants, store.digests, store.sources, store.start_s, store.duration_s)
-    lengths = np.diff(store.offsets)
-    fits = len(shape) == 2 and {len(column) for column in columns} == {len(lengths)} and (lengths >= 0).all()
-    if not fits or store.offsets[0] != 0 or store.offsets[-1] != shape[0]:
-        raise CorruptStore(store.path, "its rows do not fit its frames")
-    numbers = [store.frames_per_second, store.scale, store.offset]
-    if not np.isfinite(numbers).all() or store.frames_per_second <= 0 or store.dtype.kind not in "fiu":
-        raise CorruptStore(store.path, "its frames have no rate or scale")
