@@ -50,4 +50,4 @@ def install() -> None:
     for module in (decode, decode_soundfile):
         module.BLOCK_VALUES = SMALL_VALUES  # type: ignore[attr-defined]
     framing.BATCH_VALUES = SMALL_VALUES
-    frame_stream.BLOCK_VALUES = 1 << 9
+    frame_stream.BLOCK_VALUES = 1 << 9  # type: ignore[attr-defined]

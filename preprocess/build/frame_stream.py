@@ -4,15 +4,12 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from preprocess.audio.blocks import merge_blocks
+from preprocess.audio.blocks import BLOCK_VALUES, merge_blocks
 from preprocess.audio.clip_audio import ClipAudio
 from preprocess.frames import get_transform
 from preprocess.store.encoding import encoding_for, quantise
 from preprocess.store.schema import EncodedFrames
 from recipe import Features
-
-BLOCK_VALUES = 1 << 18
-"""Values of a block: 30 s of 64 frames a second and 128 bins."""
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def _leads_back(path: Path) -> bool:
     if not path.is_symlink():
         return False
     target, around = os.path.realpath(path), {os.path.realpath(each) for each in path.parents}
-    return any(target == each or Path(target) in Path(each).parents for each in around)
+    return any(Path(each).is_relative_to(target) for each in around)
 
 
 def is_recording(path: Path) -> bool:
