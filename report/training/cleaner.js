@@ -68,10 +68,7 @@ for (const card of cards.filter(card => card.querySelector(".decision"))) {
   });
 }
 download.addEventListener("click", () => {
-  const text = [["clip", "labels"], ...corrections()].map(row => row.map(field => `"${field.replaceAll('"', '""')}"`).join(",") + "\n").join("");
-  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: "corrections.csv" });
-  link.click();
-  URL.revokeObjectURL(link.href);
+  downloadCsv("corrections.csv", [["clip", "labels"], ...corrections()]);
   isSaved = true;
 });
 addEventListener("beforeunload", event => { if (!isSaved) event.preventDefault(); });

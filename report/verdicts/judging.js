@@ -4,13 +4,15 @@ const earlier = new Map(EARLIER.map(([clip, label, verdict, other]) => [keyOf(cl
 const find = selector => document.querySelector(selector), player = find("audio"), form = find("form"), filter = find("#filter");
 let memory = [], isStored = true, isSaved = true, at = 0;
 
-// Another tab may have judged meanwhile: what is stored is read again each time. A verdict that is older than the file gives way to it.
-function given() {
+// Another tab may have judged meanwhile, also clips that are not of this page: what is stored is read again each time, and all of it stays.
+function stored() {
   let log = memory;
   try { log = JSON.parse(localStorage.getItem(STORAGE)) ?? memory; } catch { isStored = false; }
-  if (!Array.isArray(log)) log = [];
-  return log.filter(each => each && known.has(keyOf(each.clip, each.label)) && !(earlier.has(keyOf(each.clip, each.label)) && each.at <= EARLIER_AT));
+  return Array.isArray(log) ? log : [];
 }
+// A verdict that is older than the file gives way to it.
+const counts = each => each && known.has(keyOf(each.clip, each.label)) && !(earlier.has(keyOf(each.clip, each.label)) && each.at <= EARLIER_AT);
+const given = () => stored().filter(counts);
 function keep(log) {
   [memory, isSaved] = [log, false];
   try { localStorage.setItem(STORAGE, JSON.stringify(log)); } catch { isStored = false; }
@@ -50,15 +52,16 @@ function move(step) {
 }
 function judge(verdict, other = "") {
   const { clip, label } = current();
-  keep([...given(), { clip, label, verdict, other, at: Date.now() }]);
+  keep([...stored(), { clip, label, verdict, other, at: Date.now() }]);
   const items = shown(), all = verdicts(), isOpen = item => !all.has(keyOf(item.clip, item.label));
   const next = items.findIndex((item, k) => k > at && isOpen(item)), first = items.findIndex(isOpen);
   at = next >= 0 ? next : first >= 0 ? first : at;
   show(true);
 }
 function undo() {
-  const log = given(), last = log.pop();
-  if (!last) return;
+  const log = stored(), k = log.findLastIndex(counts);
+  if (k < 0) return;
+  const [last] = log.splice(k, 1);
   keep(log);
   const place = () => shown().findIndex(item => item.clip === last.clip && item.label === last.label);
   if (place() < 0) filter.value = "";
@@ -95,10 +98,7 @@ document.addEventListener("keydown", event => {
 });
 find("#download").addEventListener("click", () => {
   const rows = [...verdicts().values()].map(({ clip, label, verdict, other }) => [clip, label, verdict, other ?? ""]);
-  const text = [["clip", "label", "verdict", "other"], ...rows].map(row => row.map(field => `"${field.replaceAll('"', '""')}"`).join(",") + "\n").join("");
-  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(new Blob([text], { type: "text/csv" })), download: "verdicts.csv" });
-  link.click();
-  URL.revokeObjectURL(link.href);
+  downloadCsv("verdicts.csv", [["clip", "label", "verdict", "other"], ...rows]);
   isSaved = true;
 });
 addEventListener("beforeunload", event => { if (!isStored && !isSaved) event.preventDefault(); });

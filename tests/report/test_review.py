@@ -337,6 +337,37 @@ def test_clips_are_judged_by_keys_kept_and_downloaded(
     check_looks(browser, "review")
 
 
+def test_a_page_of_fewer_clips_and_a_newer_file_keep_all_that_is_stored(
+    judged: tuple[list[str], Path], browser: webdriver.Chrome
+) -> None:
+    arguments, folder = judged
+
+    def log(line: str = "0") -> list[list[str]]:
+        browser.execute_script(line)
+        stored = browser.execute_script("return JSON.parse(localStorage.getItem(STORAGE))")
+        return [[each["clip"], each["label"], each["verdict"]] for each in stored]
+
+    review.main([*arguments, "--clips", "1"])
+    (folder / "review.html").rename(folder / "older.html")
+    review.main([*arguments, "--clips", "3"])
+    browser.get((folder / "review.html").as_uri())
+    old, new = read_csv(folder / "clips.csv")[0], read_csv(folder / "clips.csv")[-1]
+    at = f"at = ITEMS.findIndex(item => item.clip === {json.dumps(new['clip'])} && item.label === '{new['label']}')"
+    of_new = [[new["clip"], new["label"], "no"]]
+    assert log(f"{at}; judge('no')") == of_new
+    browser.get((folder / "older.html").as_uri())
+    first = browser.execute_script("return [current().clip, current().label]")
+    assert log("judge('yes')") == [*of_new, [*first, "yes"]]
+    assert log("undo()") == log("undo()") == of_new
+    write_verdicts(folder / "verdicts.csv", [(row["clip"], row["label"], "yes", "") for row in (old, new)])
+    review.main([*arguments, "--clips", "3"])  # of a file that is newer than the verdicts
+    browser.get((folder / "review.html").as_uri())
+    assert browser.execute_script("return [...verdicts().values()].map(each => each.verdict)") == ["yes", "yes"]
+    assert browser.find_element("id", "undo").get_attribute("disabled")
+    assert [each[2] for each in log("at = 0; judge('no')")] == ["no", "no"]
+    browser.execute_script("localStorage.clear()")
+
+
 def test_another_label_may_be_called_by_its_name(judged: tuple[list[str], Path], browser: webdriver.Chrome) -> None:
     arguments, folder = judged
     review.main([*arguments, "--clips", "1", "--data.label_names", "{low: deep tone}"])
