@@ -62,10 +62,12 @@ class ClipMedia:
             return self._stored.read(clip).numpy() if clip in self._stored.rows else None
         return preview.frames if isinstance(preview, Preview) else None
 
-    def duration_s(self, clip: str) -> float | None:
-        """Length of a clip in the store; others are not decoded to their end."""
+    def duration_s(self, clip: str, preview: Preview | DecodeError) -> float | None:
+        """Length of a clip in the store, or of a recording that its preview read to its end."""
         row = self._stored.rows.get(clip) if self._stored else None
-        return None if row is None or not self.store else float(self.store.duration_s[row])
+        if row is not None and self.store:
+            return float(self.store.duration_s[row])
+        return preview.duration_s if isinstance(preview, Preview) else None
 
     def picture_style(self, clip: str, frames: Frames) -> str:
         """CSS that puts a stored clip's picture where its frames lie in the recording, whose ends may be cut off."""
@@ -100,11 +102,10 @@ def build_clip_cards(
             if mapper and frames is not None:
                 maps = mapper.saliency(clip, torch.from_numpy(frames), [label["label"] for label in labels])
                 labels = [label | {"saliency": saliency_uri(each)} for label, each in zip(labels, maps, strict=True)]
-            times, duration_s = None, clip_media.duration_s(clip)
+            times, duration_s = None, clip_media.duration_s(clip, preview)
             if windows and clip in windows:
                 times, strips = window_strips(windows[clip], [label["label"] for label in labels])
                 labels = [label | {"strip": strip} for label, strip in zip(labels, strips, strict=True)]
-                duration_s = max(times["end_s"]) if duration_s is None else duration_s
             labels = [label | {"label": names[label["label"]]} for label in labels]
             cards[clip] = {
                 "clip": clip,
@@ -114,6 +115,7 @@ def build_clip_cards(
                 "picture_style": "" if frames is None else clip_media.picture_style(clip, frames),
                 "duration_s": duration_s,
                 "window_times": times,
+                "strip_s": max([duration_s or 0, *times["end_s"]]) if times else None,
                 "audio": audio_uri(preview.mp3) if isinstance(preview, Preview) else None,
                 "no_sound": preview.reason if isinstance(preview, DecodeError) else None,
                 "has_truth": bool(summary.has_truth[index]),

@@ -29,6 +29,8 @@ class Preview:
     """Its beginning, in a format that every browser plays."""
     frames: Frames | None = None
     """The first PICTURE_S as networks get them, [n_frames, n_bins]."""
+    duration_s: float | None = None
+    """Length of the recording; None where it was not read to its end."""
 
 
 def read_preview(path: str, features: Features, audio_s: float = AUDIO_S, *, has_frames: bool = True) -> Preview:
@@ -37,7 +39,8 @@ def read_preview(path: str, features: Features, audio_s: float = AUDIO_S, *, has
     if not has_frames:
         return Preview(mp3)
     samples = read_beginning(path, features.sample_rate_hz, PICTURE_S, features.channel)
-    return Preview(mp3, compute_frames(samples, features))
+    is_whole = len(samples) < round(PICTURE_S * features.sample_rate_hz)
+    return Preview(mp3, compute_frames(samples, features), len(samples) / features.sample_rate_hz if is_whole else None)
 
 
 def read_beginning(path: str, sample_rate_hz: int, max_s: float, channel: str | int) -> np.ndarray:

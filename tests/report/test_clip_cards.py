@@ -1,10 +1,18 @@
-"""Strips of a clip's windows: as they are, or the highest of neighbours in long recordings."""
+"""Strips of a clip's windows: as they are, or the highest of neighbours in long recordings; and a clip's length."""
+
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
-from report.clip_cards import MAX_WINDOWS, window_strips
+from core.sandbox import SandboxLimits
+from predict.decide.fitted_params import Thresholds
+from predict.output.summary import SubmissionSummary
+from recipe import Features
+from report.clip_cards import MAX_WINDOWS, ClipMedia, build_clip_cards, window_strips
+from report.media.preview import read_preview
 
 
 def make_windows(n_windows: int) -> pd.DataFrame:
@@ -38,3 +46,24 @@ def test_windows_far_apart_are_not_joined() -> None:
     assert lengths_s.max() <= 40 + 2
     assert lengths_s.sum() == pytest.approx(3 * 150, abs=50)
     assert rising[-1] == pytest.approx((8_000 + 149) / (40 * MAX_WINDOWS - 1), abs=0.001)
+
+
+@pytest.mark.parametrize(("picture_s", "duration_s", "strip_s"), [(60.0, 30.0, 30.0), (20.0, None, 4.0)])
+def test_a_recording_of_which_few_windows_are_kept_has_its_own_length_or_none(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    picture_s: float,
+    duration_s: float | None,
+    strip_s: float,
+) -> None:
+    monkeypatch.setattr("report.media.preview.PICTURE_S", picture_s)
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 30 * 8_000), 8_000)
+    preview = read_preview(str(tmp_path / "a.wav"), Features(sample_rate_hz=8_000))
+    monkeypatch.setattr("report.clip_cards.read_each", lambda *_, **__: (each for each in [(0, preview)]))
+    windows = make_windows(3).iloc[2:]  # from 2 to 4 s
+    scores, unknown = np.array([[0.1, 0.0]], np.float32), np.full((1, 2), np.nan, np.float32)
+    thresholds = Thresholds(np.array([0.5, 0.5], np.float32), "a file")
+    summary = SubmissionSummary(["a.wav"], ["rising", "unknown"], scores, thresholds, unknown)
+    media = ClipMedia({"a.wav": tmp_path / "a.wav"}, Features(sample_rate_hz=8_000), SandboxLimits())
+    (card,) = build_clip_cards(summary, {0: ["example"]}, media, None, 1, {"a.wav": windows})
+    assert (card["duration_s"], card["strip_s"]) == (duration_s, strip_s)
