@@ -12,8 +12,9 @@ import pandas as pd
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import PositiveInt
 
+from core.csv_tables import read_table
 from core.errors import UserError
-from core.paths import REPORT_NAME, SUBMISSION_NAME, WINDOWS_NAME
+from core.paths import FAILED_NAME, REPORT_NAME, SUBMISSION_NAME, WARNINGS_NAME, WINDOWS_NAME
 from predict.decide.fitted_params import window_min_scores, with_window_threshold
 from predict.inference.recordings import find_input_files
 from predict.inference.run_loader import load_run
@@ -54,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     n_jobs = resolve_n_jobs(options.jobs)
     summary = summarise_submission(command, path)
     source = summary.thresholds.source
-    print(f"{path}: {len(summary.clips)} clips, {len(summary.labels)} labels, decided at {source}\n")
+    unread = describe_unread(path)
+    print(f"{path}: {len(summary.clips)} clips, {len(summary.labels)} labels, decided at {source}")
+    print(f"{unread}\n" if unread else "")
     print((summaries.format_key_metrics if options.brief else summaries.format_summary)(summary))
     title, against = page_title(command, path), None
     if options.against:
@@ -75,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         against,
         PICTURE_S if options.input else None,
         find_activity(command, path, summary),
+        unread,
     )
     print(f"\nthe page: {page}")
     if failed := [card for card in cards if card["no_sound"]]:
@@ -143,6 +147,18 @@ def find_activity(command: Command, path: Path, summary: SubmissionSummary) -> A
         return None
 
 
+def describe_unread(path: Path) -> str:
+    """How many recordings of the submission at `path` make predict could not read, or only in part; '' with none."""
+    faults = {FAILED_NAME: "could not be read", WARNINGS_NAME: "were read in part or look odd"}
+    tables = {path.with_name(name): fault for name, fault in faults.items() if path.name == SUBMISSION_NAME}
+    found = [
+        f"Recordings that {fault}: {len(read_table(table, ['clip']))} ({table.name})."
+        for table, fault in tables.items()
+        if table.exists()
+    ]
+    return " ".join(found)
+
+
 def page_title(command: Command, path: Path) -> str:
     """The run, and the recordings of no dataset; or the file that `--submission` names."""
     if command.options.submission:
@@ -158,6 +174,7 @@ def write_report(
     against: Comparison | None,
     picture_s: float | None,
     activity: Activity | None,
+    unread: str,
 ) -> None:
     """Render the template into one file that needs no other; pictures show whole clips, or `picture_s` of them."""
     matrix = summaries.confusion_matrix(summary)
@@ -169,6 +186,7 @@ def write_report(
         TEMPLATE,
         title=title,
         summary=summary,
+        unread=unread,
         has_truth=bool(summary.has_truth.any()),
         against=against,
         activity=activity.as_json(summary.label_names) if activity else None,

@@ -243,6 +243,30 @@ def test_recordings_of_no_dataset_have_a_page_too(
     assert "2 clips of known labels" in capsys.readouterr().out
 
 
+def test_recordings_that_were_not_read_are_counted_in_the_terminal_and_on_the_page(
+    tiny_run: TinyRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    field = tmp_path / "field"
+    field.mkdir()
+    sound = Path(shutil.copy(tiny_run.table["path"].iloc[8], field / "whole.wav")).read_bytes()
+    (field / "half.wav").write_bytes(sound[: len(sound) // 2])
+    for name in ("a.wav", "b.wav"):
+        (field / name).write_bytes(b"no sound")
+    arguments = [*tiny_run.arguments, *FEATURE_KEYS, "--input", str(field), "--jobs", "1", "--no_maps", "--brief"]
+    run.main(arguments[:-2])
+    main(arguments)
+    told = (
+        "Recordings that could not be read: 2 (failed.csv). "
+        "Recordings that were read in part or look odd: 1 (warnings.csv)."
+    )
+    assert told in capsys.readouterr().out
+    folder = tiny_run.run_paths.input_dir(field)
+    assert told in Page((folder / "report.html").read_text(encoding="utf-8")).text
+    shutil.copy(folder / "submission.csv", folder / "mine.csv")
+    main([*arguments, "--submission", str(folder / "mine.csv")])  # which may be of other recordings
+    assert "Recordings that" not in capsys.readouterr().out
+
+
 def test_a_missing_submission_says_what_to_run(tiny_run: TinyRun) -> None:
     with pytest.raises(UserError, match="make predict"):
         main(tiny_run.arguments)
