@@ -18,7 +18,7 @@ from predict.decide.fitted_params import Thresholds, window_min_scores
 from predict.inference.recordings import score_recording
 from predict.inference.run_loader import TrainedRun
 from predict.inference.score_cache import RecordingScores
-from predict.output.detections import DetectionFilter, detect
+from predict.output.detections import DetectionFilter, detect, has_duration
 from serve.scoring_queue import ScoringQueue
 from train.evaluate.window_scorer import WindowScores
 from train.evaluate.windows import WindowChunk
@@ -152,7 +152,7 @@ class InferenceService:
         prediction = self._tagger.pool_clip(scores.windows, scores.start_s, scores.duration_s)
         labels, decided = self.run.labels, self.thresholds.decide(prediction.scores)
         filters = DetectionFilter(window_min_scores(self.thresholds, self.run.prediction), merge=True)
-
+        shown = has_duration(prediction)
         detections = [one.rounded() for one in detect(prediction, labels, filters)]
 
         def by_label(values: np.ndarray) -> dict[str, Any]:
@@ -166,8 +166,8 @@ class InferenceService:
             detections=[LabelSpan(one.start_s, one.end_s, one.label, one.score) for one in detections],
             warning=scores.warning,
             windows=WindowTable(
-                start_s=np.round(prediction.start_s, 3).tolist(),
-                end_s=np.round(prediction.end_s, 3).tolist(),
-                scores=by_label(prediction.windows.T),
+                start_s=np.round(prediction.start_s[shown], 3).tolist(),
+                end_s=np.round(prediction.end_s[shown], 3).tolist(),
+                scores=by_label(prediction.windows[shown].T),
             ),
         )

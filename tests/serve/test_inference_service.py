@@ -17,6 +17,7 @@ from core.errors import UserError
 from core.sandbox import cancel_sandboxes
 from predict import run
 from predict.decide.fitted_params import write_thresholds
+from predict.inference.score_cache import RecordingScores
 from preprocess.audio.blocks import DecodeError
 from recipe.cli import parse_command
 from serve.inference_service import DECODERS_PER_CORE, ENDED, InferenceService
@@ -24,6 +25,7 @@ from serve.run import add_options, build_service
 from tests.predict.conftest import LABELS, TinyRun, make_tiny_run
 from tests.predict.test_run import change_weight
 from tests.processes import running_children
+from train.evaluate.window_scorer import WindowScores
 
 
 def open_service(tiny_run: TinyRun, *keys: str) -> InferenceService:
@@ -91,6 +93,17 @@ def test_a_response_says_what_could_not_be_read(tiny_run: TinyRun, tmp_path: Pat
         whole, cut = (asyncio.run(service.tag(name, tmp_path / name)) for name in ("whole.flac", "cut.flac"))
     assert whole.warning == ""
     assert cut.warning == f"it breaks off at {cut.duration_s:.2f} s of 8.00 s"
+
+
+def test_windows_in_added_silence_are_left_out_as_in_tables(tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    windows = WindowScores(np.arange(0, 200, 40), np.full((5, 3), 0.5, np.float32))  # at 80 frames a second
+    padded = RecordingScores(windows, -1.0, 0.4, "")
+    monkeypatch.setattr(InferenceService, "_score", lambda *_: padded)
+    with open_service(tiny_run) as service:
+        response = asyncio.run(service.tag("short", Path("short.wav")))
+    assert response.windows
+    assert (response.windows.start_s, response.windows.end_s) == ([0.0], [0.4])
+    assert {len(scores) for scores in response.windows.scores.values()} == {1}
 
 
 def test_what_is_longer_than_allowed_is_refused_as_soon_as_it_is_known(tiny_run: TinyRun, tmp_path: Path) -> None:

@@ -193,6 +193,26 @@ def test_the_spectrogram_shows_the_sound_and_moves_with_it(
     keep_screenshot(browser, "serve_answer")
 
 
+def test_a_card_says_what_was_not_read_and_why_there_is_no_spectrogram(
+    browser: webdriver.Chrome, script: Callable[..., Any], tmp_path: Path
+) -> None:
+    sound = np.random.default_rng(0).uniform(-0.1, 0.1, 8 * 8_000)
+    soundfile.write(tmp_path / "cut.flac", sound, 8_000)
+    content = (tmp_path / "cut.flac").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(content[: len(content) // 2])
+    choose(browser, tmp_path / "cut.flac")
+    notes = "[...document.querySelectorAll('article .note')].map(each => each.textContent)"
+    assert wait_until(lambda: script(notes))[0].startswith("To be checked: it breaks off at ")
+    card = "document.querySelector('article')"
+    for given, why in [
+        ("new Blob(['no sound']), 1", "this browser cannot read the recording"),
+        ("new Blob(['no sound']), 901", "the recording is longer than 15 minutes"),
+        ("{ size: 51 * 1048576 }, 1", "the recording is larger than 50 MB"),
+    ]:
+        script(f"drawSpectrogram({card}, {given})")
+        assert f"There is no spectrogram: {why}." in script(notes)
+
+
 def test_labels_have_their_names_and_icons(browser: webdriver.Chrome, tiny_run: TinyRun) -> None:
     names = ["--data.label_names", "{low: double bass}", "--data.label_icons", "{low: cello, 'mid, dle': 🥁}"]
     server = start(tiny_run, *names)
