@@ -1,17 +1,22 @@
 """Who may ask: names of this server, pages of which origins; and the headers that keep answers from other pages."""
 
+import re
 import socket
 from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from core.errors import UserError
 from serve.places import is_loopback
 
+ORIGIN = re.compile(r"https?://[^\s/?#@*]+")
+DEFAULT_PORTS = {"http": 80, "https": 443}
+"""Which browsers leave out."""
 LOADS_NOTHING = "default-src 'none'; frame-ancestors 'none'"
 POLICIES = {
     "/": "script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; media-src blob:; img-src data:; "
@@ -30,7 +35,10 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class AccessRules:
-    """The names under which a server that listens at `host` is asked, and origins of other pages that may ask."""
+    """The names under which a server that listens at `host` is asked, and origins of other pages that may ask.
+
+    Origins are as `normalize_origin` returns them.
+    """
 
     host: str
     allowed_origins: Collection[str] = ()
@@ -40,7 +48,7 @@ class AccessRules:
         host, origin = headers.get("host", ""), headers.get("origin")
         if not self._knows(host):
             return 400, f"this server has another name than {host[:100]!r}"
-        if origin is not None and origin not in self.allowed_origins and urlsplit_host(origin) != host.lower():
+        if origin is not None and origin not in self.allowed_origins and split_url(origin).netloc != host.lower():
             return 403, f"pages of {origin[:100]!r} may not ask: start the server with --allow_origin"
         return None
 
@@ -49,22 +57,30 @@ class AccessRules:
 
         A page of another site can have its own name resolve to this machine, but not an address.
         """
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            return False
-        names = {self.host.lower(), *(urlsplit(origin).hostname for origin in self.allowed_origins)}
+        name = split_url(f"//{host}").hostname or ""
+        names = {self.host.lower(), *(split_url(origin).hostname for origin in self.allowed_origins)}
         if name in names or is_loopback(name):
             return True
         return is_any_address(self.host) and (is_address(name) or name == socket.gethostname().lower())
 
 
-def urlsplit_host(origin: str) -> str:
-    """Name and port of an origin; empty where it has none."""
+def split_url(url: str) -> SplitResult:
+    """The parts of a URL in small letters, which are all empty where it is none."""
     try:
-        return urlsplit(origin).netloc.lower()
+        parts = urlsplit(url.lower())
+        return parts if parts.port != 0 else urlsplit("")  # where it is no number, this raises
     except ValueError:
-        return ""
+        return urlsplit("")
+
+
+def normalize_origin(origin: str) -> str:
+    """A page's scheme, name and port as browsers send them. Raises UserError where it is none."""
+    parts = split_url(origin)
+    if not (ORIGIN.fullmatch(origin) and parts.hostname):
+        raise UserError(f"--allow_origin {origin}: give scheme, name and port of a page, as https://example.org:8443")
+    name = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    port = "" if parts.port in (None, DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
+    return f"{parts.scheme}://{name}{port}"
 
 
 def is_address(name: str) -> bool:

@@ -3,7 +3,6 @@
 from core.entrypoint import MAX_OPEN_FILES, run_script
 
 import logging
-import re
 import resource
 import signal
 import socket
@@ -11,7 +10,6 @@ import sys
 from collections.abc import Sequence
 from datetime import date
 from functools import partial
-from io import TextIOWrapper
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,7 +27,7 @@ from preprocess.audio.isolated import decoder_limits
 from preprocess.dataset.discovery import normalize_label
 from preprocess.dataset.label_names import describe_unknown_labels, name_labels
 from recipe.cli import Command, add_device_options, parse_command, resolve_n_jobs
-from serve.access import AccessRules
+from serve.access import AccessRules, normalize_origin
 from serve.app import LOGGER, Limits, build_app
 from serve.connections import BoundedProtocol
 from serve.inference_service import InferenceService
@@ -38,7 +36,6 @@ from train.runs.run_folder import find_best_checkpoints
 
 Port = restricted_number_type("Port", int, [(">=", 0), ("<=", 65_535)])
 Minutes = restricted_number_type("Minutes", float, [(">", 0), ("<=", 7 * 24 * 60)])
-ORIGIN = re.compile(r"https?://[^\s/?#@*]+")
 FILES_PER_RECORDING = 6
 """Its upload, its decoder's pipes, and those while the decoder is started."""
 MAX_CONNECTIONS, ACCEPTED_AT_ONCE = 512, 4
@@ -63,15 +60,10 @@ def add_options(parser: ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     command = parse_command(arguments, "Serve the networks of a run over HTTP.", add_options)
     options = command.options
-    for origin in options.allow_origin:
-        if not ORIGIN.fullmatch(origin):
-            raise UserError(
-                f"--allow_origin {origin}: give scheme, name and port of a page, as https://example.org:8443"
-            )
+    rules = AccessRules(options.host, list(map(normalize_origin, options.allow_origin)))
     with bind_socket(options.host, options.port) as server_socket, build_service(command) as service:
         log_to_stdout()
         limits, max_connections = plan_limits(options.max_mb, options.max_pending)
-        rules = AccessRules(options.host, options.allow_origin)
         app = build_app(service, describe_server(command, service), limits, rules)
         host, port = server_socket.getsockname()[:2]
         for warning in describe_unknown_labels(service.run.labels, command.recipe.data):
@@ -114,9 +106,7 @@ def plan_limits(max_mb: int, max_pending: int) -> tuple[Limits, int]:
 
 
 def log_to_stdout() -> None:
-    """Have the server's logger write lines on standard output, with escapes for what its encoding lacks."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    """Have the server's logger write lines on standard output."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_EscapingFormatter())
     LOGGER.addHandler(handler)

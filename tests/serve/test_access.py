@@ -8,7 +8,7 @@ import pytest
 from starlette.datastructures import Headers
 
 from core.errors import UserError
-from serve.access import AccessRules
+from serve.access import AccessRules, normalize_origin
 from serve.run import main
 from tests.predict.conftest import TinyRun
 from tests.serve.conftest import RunningServer, end, start
@@ -66,6 +66,22 @@ def test_pages_of_other_origins_may_not_ask(origin: str, status: int | None) -> 
     rules = AccessRules("127.0.0.1", ["https://allowed.example"])
     refusal = rules.find_refusal(Headers({"host": "localhost:8000", "origin": origin}))
     assert (refusal and refusal[0]) == status
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ("https://Example.org", "https://example.org"),
+        ("https://example.org:443", "https://example.org"),
+        ("http://example.org:80", "http://example.org"),
+        ("http://example.org:443", "http://example.org:443"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+    ],
+)
+def test_an_origin_is_that_which_browsers_send(given: str, sent: str) -> None:
+    rules = AccessRules("127.0.0.1", [normalize_origin(given)])
+    assert rules.allowed_origins == [sent]
+    assert rules.find_refusal(Headers({"host": "localhost:8000", "origin": sent})) is None
 
 
 def ask(server: RunningServer, method: str, path: str, headers: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
@@ -129,7 +145,19 @@ def test_names_of_recordings_forge_no_line_of_the_log(tiny_run: TinyRun) -> None
     assert lines[4] == "ended"
 
 
-@pytest.mark.parametrize("origin", ["*", "example.org", "https://example.org/", "file://x", "https://a@b"])
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "*",
+        "example.org",
+        "https://example.org/",
+        "file://x",
+        "https://a@b",
+        "https://[::1",
+        "https://a:b",
+        "https://:80",
+    ],
+)
 def test_an_origin_that_is_none_is_refused(tiny_run: TinyRun, origin: str) -> None:
     with pytest.raises(UserError, match="allow_origin"):
         main([*tiny_run.arguments, "--allow_origin", origin])
