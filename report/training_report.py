@@ -14,6 +14,7 @@ from jsonargparse.typing import PositiveInt
 
 from core.csv_tables import read_table
 from core.device import pick_device
+from core.errors import UserError
 from core.paths import THRESHOLDS_NAME, TRAINING_REPORT_NAME
 from predict.decide.fitted_params import with_window_threshold
 from predict.inference.run_loader import TrainedRun, load_run, warn_if_unfinished
@@ -154,10 +155,15 @@ def describe_corrections(corrections: str | None, oof: OofSummary, *, has_events
 def describe_decisions(summary: SubmissionSummary, run_dir: Path, run: TrainedRun) -> dict[str, Any]:
     """Calibration, but for shares of windows, and charts of it and of thresholds."""
     is_share = run.prediction.pooling == "vote_fraction"
-    measured = {} if is_share else measure_calibration(summary, run_dir, run.activation)
-    reliability = None if is_share else chart_reliability(measured)
+    measured, gap = dict[str, dict[str, Any]](), ""
+    try:
+        measured = {} if is_share else measure_calibration(summary, run_dir, run.activation, run.prediction)
+    except UserError as error:
+        gap = f"There are no figures of calibration: {error}."
+    reliability = chart_reliability(measured) if measured else None
     is_tuned = summary.thresholds.source == str(run_dir / THRESHOLDS_NAME)
-    return {"is_tuned": is_tuned, "calibration": measured, "decision_charts": [reliability, chart_thresholds(summary)]}
+    charts = [reliability, chart_thresholds(summary)]
+    return {"is_tuned": is_tuned, "calibration": measured, "calibration_gap": gap, "decision_charts": charts}
 
 
 def describe_network(run: TrainedRun, n_bins: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """How far scores may be trusted as probabilities, and what decisions at each threshold would score."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ import pandas as pd
 
 from core.paths import CALIBRATION_NAME
 from predict.decide.calibration import BIN_COLUMNS, calibration_error, log_loss, reliability_bins
-from predict.decide.fitted_params import read_params
+from predict.decide.fitted_params import read_params, read_temperatures
 from predict.decide.threshold_search import METRICS, count_decisions
 from predict.output.summary import METRIC_NAMES, SubmissionSummary
+from recipe import Prediction
 from report.media.charts import Chart, Line, VerticalLine, make_chart, pick_colour
 from train.networks.factory import Activation
 
@@ -18,10 +20,16 @@ UNIT = (0.0, 1.0)
 N_THRESHOLDS = 101
 
 
-def measure_calibration(summary: SubmissionSummary, run_dir: Path, activation: Activation) -> dict[str, dict[str, Any]]:
-    """Calibration error, log loss and reliability bins: before and after, as make calibrate wrote them, or as it is."""
+def measure_calibration(
+    summary: SubmissionSummary, run_dir: Path, activation: Activation, prediction: Prediction
+) -> dict[str, dict[str, Any]]:
+    """Calibration error, log loss and reliability bins: before and after, as make calibrate wrote them, or as it is.
+
+    Raises UserError where make calibrate wrote those of another prediction.
+    """
     content = read_params(run_dir / CALIBRATION_NAME, {"before": dict, "after": dict}, "make calibrate")
     if content:
+        read_temperatures(run_dir, replace(prediction, calibrate=True))
         return {"before calibration": content["before"], "after calibration": content["after"]}
     bins = reliability_bins(summary.truth, summary.scores, activation)
     measures = {

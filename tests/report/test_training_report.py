@@ -13,6 +13,7 @@ from selenium.webdriver.common.keys import Keys
 
 from core.csv_tables import read_table
 from core.errors import UserError
+from predict.decide.fitted_params import write_params
 from recipe import as_dict
 from report import training_report
 from tests.browser import check_looks, is_downloaded, keep_screenshot, open_browser, wait_until
@@ -228,6 +229,18 @@ def test_clips_with_events_cannot_be_relabelled(
     card.send_keys("k", "r")
     assert script("arguments[0].querySelector('[data-decision=keep]').ariaPressed", card) == "true"
     assert "mend the tables of events" in script("document.querySelector('#clips').textContent")
+
+
+def test_calibration_of_another_prediction_is_left_out_and_said_to_be(trained: TinyRun, page: Path) -> None:
+    path = trained.run_paths.run_dir / "calibration.json"
+    measures = {"calibration_error": 0.125, "log_loss": 1.0, "reliability": []}
+    fitted = {"temperature": 1.0, "fold_temperature": 1.0, "prediction": {"pooling": "mean"}}
+    write_params(path, {"before": measures, "after": measures, **fitted})
+    training_report.main([*trained.arguments, "--device", "cpu", "--jobs", "1", "--prediction.pooling", "max"])
+    html = page.read_text(encoding="utf-8")
+    path.unlink()
+    assert f"There are no figures of calibration: {path} is for prediction.pooling mean: run make calibrate" in html
+    assert "0.1250" not in html
 
 
 def test_a_run_that_was_not_trained_says_what_to_run(trained: TinyRun) -> None:

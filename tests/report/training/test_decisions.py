@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.errors import UserError
 from predict.decide.fitted_params import Thresholds, write_params
 from predict.decide.threshold_search import compute_metric
 from predict.output.summary import SubmissionSummary
+from recipe import Prediction, as_dict
 from report.training.decisions import chart_reliability, chart_thresholds, measure_calibration
 
 RANDOM = np.random.default_rng(0)
@@ -38,11 +40,12 @@ def test_curves_over_thresholds_are_the_metrics_of_decisions() -> None:
 
 
 def test_reliability_is_of_today_s_scores_or_what_make_calibrate_wrote(tmp_path: Path) -> None:
-    (today,) = measure_calibration(summarise(0.5, 0.5, 0.5), tmp_path, "sigmoid").values()
+    (today,) = measure_calibration(summarise(0.5, 0.5, 0.5), tmp_path, "sigmoid", Prediction()).values()
     assert sum(each["count"] for each in today["reliability"]) == SCORES.size
     after = {**today, "calibration_error": 0.125}
-    write_params(tmp_path / "calibration.json", {"before": today, "after": after})
-    measured = measure_calibration(summarise(0.5, 0.5, 0.5), tmp_path, "sigmoid")
+    fitted = {"temperature": 1.5, "fold_temperature": 1.2, "prediction": as_dict(Prediction())}
+    write_params(tmp_path / "calibration.json", {"before": today, "after": after, **fitted})
+    measured = measure_calibration(summarise(0.5, 0.5, 0.5), tmp_path, "sigmoid", Prediction(threshold=0.4))
     assert measured["after calibration"]["calibration_error"] == 0.125
     chart = chart_reliability(measured)
     assert chart
@@ -50,3 +53,5 @@ def test_reliability_is_of_today_s_scores_or_what_make_calibrate_wrote(tmp_path:
     assert list(chart.lines[0].points) == [
         (each["mean_predicted"], each["fraction_positive"]) for each in today["reliability"]
     ]
+    with pytest.raises(UserError, match=r"calibration.json is for prediction.pooling mean: run make calibrate again"):
+        measure_calibration(summarise(0.5, 0.5, 0.5), tmp_path, "sigmoid", Prediction(pooling="max"))
