@@ -51,7 +51,7 @@ def _dataset_values(name: str, runs: Sequence[RunSummary]) -> dict[str, Any]:
     tables = {
         "scores": score_table(runs),
         "seeds": seed_table(runs),
-        "differences": difference_table(runs).rename_axis("key").reset_index(),
+        "differences": difference_table(runs).rename_axis("key").reset_index(allow_duplicates=True),
     }
     colours = {run.name: pick_colour(number) for number, run in enumerate(runs)}
     charts = [

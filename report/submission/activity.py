@@ -1,5 +1,6 @@
 """When labels are detected: windows above their label's threshold, by date and hour of the recordings' own clocks."""
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,8 +50,8 @@ def read_activity(path: Path, labels: Sequence[str], min_scores: np.ndarray | fl
 
     `min_scores` [n_labels], or one for all: from here on a window's score is a detection.
     """
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        if TIME_COLUMNS[0] not in lines.readline():
+    with path.open(encoding="utf-8", errors="replace", newline="") as lines:
+        if next(csv.reader(lines), [])[-2:] != TIME_COLUMNS:  # a label may hold their names
             return None
     thresholds = dict(zip(labels, np.broadcast_to(min_scores, len(labels)).tolist(), strict=True))
     parts = []

@@ -105,6 +105,15 @@ def test_a_run_without_scores_says_why(tmp_path: Path) -> None:
     assert set(score_table(read_runs(dataset))["run"]) == set(gaps)
 
 
+def test_a_run_may_have_the_name_of_a_column(tmp_path: Path) -> None:
+    dataset = make_dataset(tmp_path)
+    make_run(dataset, "key", RIGHT)
+    make_run(dataset, "run", RIGHT, epochs=3)
+    compare_runs.main(["--cache", str(tmp_path)])
+    page = (tmp_path / "runs.html").read_text()
+    assert '<td dir="auto">training.epochs</td><td dir="auto">2</td><td dir="auto">3</td>' in page
+
+
 def test_a_cache_without_runs_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no runs: run make train first"):
         compare_runs.main(["--cache", str(tmp_path)])

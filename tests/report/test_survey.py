@@ -169,7 +169,7 @@ def test_clips_with_one_checked_label_come_first_and_each_is_shown_once() -> Non
         ("a1", "a", 0, "curated"),
         ("a2", "a", 1, "curated"),
     ]
-    ranked = rank_clips(make_table([*rows, ("negative", ";", 0, "curated"), ("unknown", "", -1, "curated")]), seed=3)
+    ranked = rank_clips(make_table([*rows, ("negative", ";", 0, "curated"), ("unknown", "", -1, "curated")]), 2**33)
     assert {label: sorted(clips[:2]) for label, clips in ranked.items()} == {"a": ["a1", "a2"], "b": ["ab"]}
     assert ranked["a"][2:] == ["ab", "noisy"]
     assert deal_clips(ranked, 3, without=()) == {"a": ranked["a"][:2], "b": ["ab"]}

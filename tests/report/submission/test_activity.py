@@ -117,6 +117,11 @@ def test_labels_that_are_not_to_choose_from_are_counted() -> None:
     assert "the 40 of 49 labels that are detected most often" in html
 
 
+def test_a_label_that_holds_the_name_of_a_column_is_none(tmp_path: Path) -> None:
+    (tmp_path / "windows.csv").write_text("clip,start_s,end_s,bark,restart_time\nx,0,1,0.5,0.9\n")
+    assert read_activity(tmp_path / "windows.csv", ["bark", "restart_time"], 0.5) is None
+
+
 def test_a_submission_without_times_has_no_section(tiny_run: TinyRun) -> None:
     run.main(tiny_run.arguments)
     folder = tiny_run.run_paths.submission_dir
