@@ -99,7 +99,7 @@ def add_new_clips(
             f"no window of {folder.parent / WINDOWS_NAME} scores {options.min_score:g}: lower --min_score, and that of "
             "make predict where it had one"
         )
-    chosen = clip_choice.choose_detections(wanted, options.choose, options.clips, options.seed)
+    chosen = clip_choice.choose_detections(wanted, options.choose, options.clips, options.seed, clips)
     new = clips_table.add_clips(clips, chosen, options.format)
     longest_s = (chosen["window_end_s"] - chosen["window_start_s"]).max() if len(chosen) else 1
     seconds = float(options.seconds or longest_s)
@@ -124,10 +124,12 @@ def add_new_clips(
             places[result.file.relative_to(folder).as_posix()] = (result.start_s, result.end_s)
     new = new[new["clip"].isin(places)]
     new = new.assign(**{name: [places[clip][k] for clip in new["clip"]] for k, name in enumerate(PLACE[1:])})
-    others = clip_choice.find_other_labels(new, detections, decided_from(command, labels))
-    new = new.assign(other_labels=[join_labels(each) for each in others])
+    new = new.assign(other_labels="")
     table = pd.concat([clips, new], ignore_index=True)[clips_table.COLUMNS] if len(clips) else new[clips_table.COLUMNS]
     table = clips_table.with_scores(table, detections)
+    others = clip_choice.find_other_labels(table, detections, decided_from(command, labels))
+    found = pd.Series([join_labels(each) for each in others], table.index, dtype="object")
+    table["other_labels"] = found.where(table["score"].notna(), table["other_labels"])
     if table.empty:
         raise UserError(f"none of the recordings of {options.input} can be read: there is nothing to review")
     clips_table.write_clips(folder, table)
@@ -163,7 +165,7 @@ def use_verdicts(
     print(f"training data: {path}, {len(training)} clips, {n_negatives} of them negatives")
     if n_left_out:
         log_warning(f"{n_left_out} clips may hold another label that nobody has judged: they are no negatives")
-    if not any(row[3] for row in training):
+    if training and not any(row[3] for row in training):
         log_warning("folds would share recordings, which are too few: scores out of fold will be too good")
     if command.options.precision is not None:
         set_thresholds(command, judged, detections, labels)

@@ -32,14 +32,17 @@ def read_detections(path: Path, labels: Sequence[str], min_score: float, known: 
     return read_detections(path, labels, lowest, known) if lowest < min_score else found
 
 
-def choose_detections(detections: pd.DataFrame, how: Choice, n_clips: int, seed: int) -> pd.DataFrame:
-    """At most `n_clips` rows of each label, which do not overlap; deterministic in `seed`.
+def choose_detections(
+    detections: pd.DataFrame, how: Choice, n_clips: int, seed: int, known: pd.DataFrame
+) -> pd.DataFrame:
+    """At most `n_clips` rows of each label, which overlap neither each other nor others of `known`.
 
     `top` are those of the highest scores; `random` ones are drawn; `spread` draws from `n_clips` equal ranges between
-    the label's lowest and highest score in turn, so that each range of scores is judged as often.
+    the label's lowest and highest score in turn, so that each range of scores is judged as often. Equal seeds
+    choose equal rows.
     """
     chosen = []
-    for _, group in sorted(detections.groupby("label"), key=lambda item: str(item[0])):
+    for label, group in sorted(detections.groupby("label"), key=lambda item: str(item[0])):
         random = np.random.default_rng(seed)
         shuffled = group.sort_values(KEY_COLUMNS).iloc[random.permutation(len(group))]
         if how == "top":
@@ -50,17 +53,20 @@ def choose_detections(detections: pd.DataFrame, how: Choice, n_clips: int, seed:
             turn = place.groupby(place).cumcount()
             range_order = place.map(dict(enumerate(random.permutation(n_clips).tolist())))
             shuffled = shuffled.iloc[np.lexsort((range_order, turn))]
-        chosen.append(_without_overlaps(shuffled, n_clips))
+        chosen.append(_without_overlaps(shuffled, n_clips, known[known["label"] == label]))
     return pd.concat(chosen, ignore_index=True) if chosen else detections.iloc[:0]
 
 
-def _without_overlaps(ordered: pd.DataFrame, most: int) -> pd.DataFrame:
-    """The first `most` windows of one label of which none lies over another."""
+def _without_overlaps(ordered: pd.DataFrame, most: int, known: pd.DataFrame) -> pd.DataFrame:
+    """The first `most` windows of one label of which none lies over another, or over another of `known`."""
     kept: list[int] = []
     spans: dict[str, list[tuple[float, float]]] = {}
+    for recording, start_s, end_s in known[KEY_COLUMNS[:3]].itertuples(index=False, name=None):
+        spans.setdefault(recording, []).append((start_s, end_s))
     for row, (recording, start_s, end_s) in enumerate(ordered[KEY_COLUMNS[:3]].itertuples(index=False, name=None)):
         of_recording = spans.setdefault(recording, [])
-        if all(end_s <= start or start_s >= end for start, end in of_recording):
+        is_known = (start_s, end_s) in of_recording
+        if is_known or all(end_s <= start or start_s >= end for start, end in of_recording):
             of_recording.append((start_s, end_s))
             kept.append(row)
         if len(kept) == most:

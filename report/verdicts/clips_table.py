@@ -15,7 +15,8 @@ KEY_COLUMNS = ["recording", "window_start_s", "window_end_s", "label"]
 """Which detection a row is of."""
 NUMBERS = ["start_s", "end_s", "window_start_s", "window_end_s", "score"]
 COLUMNS = ["clip", "label", "score", "recording", "start_s", "end_s", "window_start_s", "window_end_s", "other_labels"]
-"""`score` as of the latest prediction, empty where it has no such window; `other_labels` are decided there too."""
+"""`score` as of the latest prediction, empty where it has no such window; `other_labels` are decided there too, by the
+last prediction that has the window."""
 MAX_STEM = 60
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from core.progress import progress_bar
@@ -40,16 +41,21 @@ def write_judging_page(
     names = name_labels(labels, command.recipe.data)
     judged = set() if verdicts is None else set(verdicts[["clip", "label"]].itertuples(index=False, name=None))
     is_judged = [key in judged for key in clips[["clip", "label"]].itertuples(index=False, name=None)]
-    shuffled = clips.assign(is_judged=is_judged).sample(frac=1, random_state=command.options.seed)
+    random = np.random.default_rng(command.options.seed)
+    shuffled = clips.assign(is_judged=is_judged).sample(frac=1, random_state=random)
     turn = shuffled.groupby(["is_judged", "label"]).cumcount()
     ordered = shuffled.assign(turn=turn).sort_values(["is_judged", "turn"], kind="stable")
-    items = sorted(read_items(command, folder, ordered, n_jobs), key=lambda item: str(item["label"]))
+    items, n_unreadable = read_items(command, folder, ordered, n_jobs)
+    items.sort(key=lambda item: str(item["label"]))
+    n_without_room = len(clips) - len(items) - n_unreadable
     write_page(
         folder / PAGE_NAME,
         TEMPLATE,
         title=f"{command.run_paths.run}, {folder.parent.name}",
         folder=str(folder),
         n_clips=len(clips),
+        n_unreadable=n_unreadable,
+        n_without_room=n_without_room,
         items=[item | {"name": names.get(item["label"], item["label"])} for item in items],
         show_scores=command.options.show_scores,
         vocabulary=labels,
@@ -59,15 +65,15 @@ def write_judging_page(
         earlier_at=int(verdicts_at * 1000),
         review_id=review_id(folder),
     )
-    some = f", {len(items)} of {len(clips)} clips: more would make it too large" if len(items) < len(clips) else ""
+    some = f", {len(items)} of {len(clips)} clips: more would make it too large" if n_without_room else ""
     print(f"listen and judge: {folder / PAGE_NAME}{some}")
 
 
-def read_items(command: Command, folder: Path, clips: pd.DataFrame, n_jobs: int) -> list[dict[str, Any]]:
-    """What the page has of the first of `clips`, as many as MAX_MEDIA_BYTES hold."""
+def read_items(command: Command, folder: Path, clips: pd.DataFrame, n_jobs: int) -> tuple[list[dict[str, Any]], int]:
+    """What the page has of the first of `clips`, as many as MAX_MEDIA_BYTES hold, and how many cannot be read."""
     seconds, limits = float((clips["end_s"] - clips["start_s"]).max()), decoder_limits(command.recipe.data)
     features = replace(command.recipe.features, channel="mean")  # of the one that clips have
-    items, n_bytes, rows = list[dict[str, Any]](), 0, list(clips.itertuples(index=False))
+    items, n_bytes, n_unreadable, rows = list[dict[str, Any]](), 0, 0, list(clips.itertuples(index=False))
     with progress_bar(len(rows), "page", "clip") as bar:
         for start in range(0, len(rows), BATCH_CLIPS):
             batch = rows[start : start + BATCH_CLIPS]
@@ -81,14 +87,15 @@ def read_items(command: Command, folder: Path, clips: pd.DataFrame, n_jobs: int)
                 preview = read[index]
                 if isinstance(preview, DecodeError):
                     log_warning(f"the page is without a clip that cannot be read: {preview}")
+                    n_unreadable += 1
                     continue
                 assert preview.frames is not None
                 picture = spectrogram(preview.frames, features)
                 media = {"audio": audio_uri(preview.mp3), "picture": picture_uri(picture)}
                 n_bytes += sum(map(len, media.values()))
                 if n_bytes > MAX_MEDIA_BYTES:
-                    return items
+                    return items, n_unreadable
                 score = f"{row.score:.3f}"  # nan of a window that the latest prediction has not
                 shown = {"score": score} if command.options.show_scores and score != "nan" else {}
                 items.append({"clip": row.clip, "label": row.label, **media, **shown})
-    return items
+    return items, n_unreadable

@@ -28,17 +28,19 @@ class ThresholdChoice:
 
     label: str
     threshold: float | None
-    """1 where no judged score is good enough; None where there are too few verdicts."""
+    """1 where no score is good enough; None where there are too few verdicts."""
     n_judged: int
     n_right_above: int
     n_judged_above: int
+    is_reached: bool = True
+    """Whether some score is good enough."""
 
     def describe(self) -> str:
         """The label, its threshold, and what was judged from there on."""
         if self.threshold is None:
             return f"{self.label}: {self.n_judged} verdicts, too few (it takes {MIN_VERDICTS}): unchanged"
-        if self.threshold == 1:
-            return f"{self.label}: no score is good enough, the label is given no more"
+        if not self.is_reached:
+            return f"{self.label}: no score is good enough, from now on only one of exactly 1 gives the label"
         above = f"{self.n_right_above} of {self.n_judged_above} clips judged from there on are right"
         return f"{self.label}: {self.threshold:.4g}, {above}"
 
@@ -99,11 +101,12 @@ def choose_threshold(label: str, judged: pd.DataFrame, all_scores: np.ndarray, p
     were not drawn in proportion. No threshold is below the lowest judged score.
     """
     scores, is_right = judged["score"].to_numpy(), judged["is_right"].to_numpy(bool)
-    threshold = None
+    threshold, is_reached = None, True
     if len(judged) >= MIN_VERDICTS:
         falling, counts = (each[::-1] for each in np.unique(all_scores[all_scores >= scores.min()], return_counts=True))
         right = np.cumsum(counts * probability_right(scores, is_right, falling)) / np.cumsum(counts)
         enough = np.flatnonzero(right >= precision - 1e-9)
-        threshold = float(falling[enough[-1]]) if len(enough) else 1.0
+        is_reached = len(enough) > 0
+        threshold = float(falling[enough[-1]]) if is_reached else 1.0
     above = is_right[scores >= threshold] if threshold is not None else is_right
-    return ThresholdChoice(label, threshold, len(judged), int(above.sum()), len(above))
+    return ThresholdChoice(label, threshold, len(judged), int(above.sum()), len(above), is_reached)

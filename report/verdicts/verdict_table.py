@@ -49,11 +49,10 @@ def training_rows(verdicts: pd.DataFrame, clips: pd.DataFrame, n_folds: int) -> 
     """Rows of TRAINING_COLUMNS for the judged clips, and the number of those that are left out.
 
     A clip has the labels that are said to be there; with none it is a negative. It is left out where the networks find
-    another label in it that nobody has judged: it may be there. A group is a recording, or empty with fewer recordings
-    than `n_folds`.
+    another label in it that nobody has judged: it may be there. A group is a recording, or empty where these clips are
+    of fewer recordings than `n_folds`.
     """
     table = clips.merge(verdicts, on=["clip", "label"])
-    is_grouped = table["recording"].nunique() >= n_folds
     rows, n_left_out = list[tuple[str, ...]](), 0
     for clip, group in table.groupby("clip", sort=False):
         present = group.loc[group["verdict"] == "yes", "label"].tolist() + group["other"][group["other"] != ""].tolist()
@@ -61,8 +60,9 @@ def training_rows(verdicts: pd.DataFrame, clips: pd.DataFrame, n_folds: int) -> 
         if not present and unjudged:
             n_left_out += 1
             continue
-        recording = str(group["recording"].iloc[0]) if is_grouped else ""
-        rows.append((str(clip), join_labels(present), "train", recording))
+        rows.append((str(clip), join_labels(present), "train", str(group["recording"].iloc[0])))
+    if len({row[3] for row in rows}) < n_folds:
+        rows = [(*row[:3], "") for row in rows]
     return rows, n_left_out
 
 

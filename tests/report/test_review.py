@@ -242,12 +242,56 @@ def test_a_page_that_would_be_too_large_has_some_clips_and_says_so(
     arguments, folder = judged
     monkeypatch.setattr("report.verdicts.judging_page.MAX_MEDIA_BYTES", 150_000)
     review.main(arguments)
-    (n_shown,) = re.findall(r"review.html, (\d+) of 36 clips", capsys.readouterr().out)
+    (n_shown,) = re.findall(r"review.html, (\d+) of 36 clips: more would", capsys.readouterr().out)
     assert 3 <= int(n_shown) < 36
     page = (folder / "review.html").read_text(encoding="utf-8")
     assert len(page) < 150_000 + 40_000
     assert f"{n_shown} of 36 clips to judge" in page
     assert page.count('"audio": ') == int(n_shown)
+
+
+def test_a_clip_that_cannot_be_read_is_not_said_to_be_too_large(
+    judged: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, folder = judged
+    arguments = [*arguments, "--clips", "1", "--seed", "5000000000"]
+    review.main(arguments)
+    (folder / read_csv(folder / "clips.csv")[0]["clip"]).write_bytes(b"no sound")
+    capsys.readouterr()
+    review.main(arguments)
+    assert "too large" not in capsys.readouterr().out
+    page = (folder / "review.html").read_text(encoding="utf-8")
+    assert "of 3 clips to judge" in page
+    assert "Clips that cannot be read: " in page
+    assert "too large" not in page
+
+
+def test_other_labels_are_those_of_the_latest_prediction(
+    judged: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, folder = judged
+    arguments = [*arguments, "--clips", "1", "--seconds", "0.5", "--labels", LABELS[0]]
+    windows_csv = folder.parent / "windows.csv"
+    text = windows_csv.read_text()
+    table = pd.read_csv(windows_csv, dtype={"start_s": "str", "end_s": "str"})
+    is_first, found = table["label"] == LABELS[0], []
+    try:
+        for scores in (0.1, 0.9):
+            table.assign(score=table["score"].where(is_first, scores)).to_csv(windows_csv, index=False)
+            review.main(arguments)
+            (clip,) = read_csv(folder / "clips.csv")
+            found.append(clip["other_labels"])
+        table[~is_first].to_csv(windows_csv, index=False)  # in which its window has no score
+        write_verdicts(folder / "verdicts.csv", [(clip["clip"], clip["label"], "no", "")])
+        capsys.readouterr()
+        review.main([*arguments[:-1], LABELS[1]])
+    finally:
+        windows_csv.write_text(text)
+    assert found == ["", ";".join(LABELS[1:])]
+    assert read_csv(folder / "clips.csv")[0]["other_labels"] == found[1]
+    said = capsys.readouterr().err
+    assert "1 clips may hold another label that nobody has judged" in said
+    assert "folds would share recordings" not in said  # of no clip
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ def simulate(seed: int, n_judged: int = 40) -> tuple[np.ndarray, np.ndarray, pd.
     probable = 1 / (1 + np.exp(-(1.6 * log_odds + 0.3)))
     detections = pd.DataFrame({"label": "a", "score": scores, "recording": "r", "window_start_s": np.arange(4_000.0)})
     detections["window_end_s"] = detections["window_start_s"] + 1
-    judged = choose_detections(detections, "spread", n_judged, seed)
+    judged = choose_detections(detections, "spread", n_judged, seed, detections.iloc[:0])
     rows = judged["window_start_s"].astype(int).to_numpy()
     return scores, probable, judged.assign(is_right=random.random(len(rows)) < probable[rows])
 
@@ -77,6 +77,11 @@ def test_thresholds_where_verdicts_are_few_alike_or_against_the_score() -> None:
     backwards = verdicts([True] * 9 + [False])
     assert choose_threshold("a", backwards, scores, 0.9).threshold == pytest.approx(0.2)
     assert choose_threshold("a", backwards, scores, 0.95).threshold == 1
+    none = choose_threshold("a", verdicts([False] * 12), np.linspace(0.2, 1, 12), 0.9)
+    assert none.describe() == "a: no score is good enough, from now on only one of exactly 1 gives the label"
+    judged = pd.DataFrame({"score": [0.5] * 10 + [1.0] * 10, "is_right": [False] * 10 + [True] * 10})
+    reached = choose_threshold("a", judged, judged["score"].to_numpy(), 0.9)
+    assert reached.describe() == "a: 1, 10 of 10 clips judged from there on are right"
     parted = choose_threshold("a", verdicts([False] * 5 + [True] * 5), scores, 0.9)
     assert parted.threshold is not None
     assert 0.3 < parted.threshold < 0.7
@@ -90,10 +95,15 @@ def test_detections_are_chosen_by_score_without_overlaps(how: str) -> None:
         {"recording": np.repeat(["x", "y"], 400), "window_start_s": starts, "window_end_s": starts + 1}
     )
     both = pd.concat([table.assign(label=label, score=random.beta(0.5, 4, 800)) for label in "ab"])
-    chosen = choose_detections(both, how, 12, 3)  # type: ignore[arg-type]
+    chosen = choose_detections(both, how, 12, 3, both.iloc[:0])  # type: ignore[arg-type]
     assert chosen["label"].value_counts().to_dict() == {"a": 12, "b": 12}
     shuffled = both.sample(frac=1, random_state=1)
-    pd.testing.assert_frame_equal(chosen, choose_detections(shuffled, how, 12, 3))  # type: ignore[arg-type]
+    again = choose_detections(shuffled, how, 12, 3, both.iloc[:0])  # type: ignore[arg-type]
+    pd.testing.assert_frame_equal(chosen, again)
+    pd.testing.assert_frame_equal(chosen, choose_detections(both, how, 12, 3, chosen))  # type: ignore[arg-type]
+    others = choose_detections(both, how, 12, 4, chosen)  # type: ignore[arg-type]
+    for _, group in pd.concat([chosen, others]).drop_duplicates().groupby(["label", "recording"]):
+        assert (np.diff(np.sort(group["window_start_s"])) >= 1).all()
     for (label, _), group in chosen.groupby(["label", "recording"]):
         assert (np.diff(np.sort(group["window_start_s"])) >= 1).all(), label
     scores = chosen.loc[chosen["label"] == "a", "score"]
