@@ -28,7 +28,7 @@ from recipe.cli import Command, parse_command, resolve_n_jobs
 from report import summary as summaries
 from report.clip_cards import ClipMedia, build_clip_cards
 from report.html_pages import write_page
-from report.media.data_uris import limit_media
+from report.media.data_uris import limit_media, warn_of_silence
 from report.media.preview import AUDIO_S, PICTURE_S
 from report.media.saliency import SaliencyMapper
 from report.submission.activity import Activity, read_activity
@@ -81,9 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         unread,
     )
     print(f"\nthe page: {page}")
-    if failed := [card for card in cards if card["no_sound"]]:
-        first = f"the first {failed[0]['clip']}: {failed[0]['no_sound']}"
-        log_warning(f"{len(failed)} of the page's {len(cards)} clips have no sound, {first}")
+    warn_of_silence(cards)
 
 
 @contextmanager
@@ -124,8 +122,7 @@ def open_saliency_mapper(command: Command, labels: list[str]) -> SaliencyMapper 
 
 def read_clip_windows(path: Path, summary: SubmissionSummary, rows: Collection[int]) -> dict[str, pd.DataFrame]:
     """The windows of clips of the submission at `path`, where they were kept; a warning if they cannot be read."""
-    table = path.with_name(WINDOWS_NAME)
-    if path.name != SUBMISSION_NAME or not table.exists():  # scores by another program; a blend
+    if not (table := find_beside(path, WINDOWS_NAME)):  # as of a blend
         return {}
     try:
         return read_windows(table, {summary.clips[row] for row in rows}, summary.labels)
@@ -136,8 +133,7 @@ def read_clip_windows(path: Path, summary: SubmissionSummary, rows: Collection[i
 
 def find_activity(command: Command, path: Path, summary: SubmissionSummary) -> Activity | None:
     """When labels are detected in the submission at `path`; None where it is not known when recordings began."""
-    table = path.with_name(WINDOWS_NAME)
-    if path.name != SUBMISSION_NAME or not table.exists():
+    if not (table := find_beside(path, WINDOWS_NAME)):
         return None
     prediction = with_window_threshold(command.run_paths.run_dir, command.recipe.prediction)
     try:
@@ -147,16 +143,20 @@ def find_activity(command: Command, path: Path, summary: SubmissionSummary) -> A
         return None
 
 
+def find_beside(path: Path, name: str) -> Path | None:
+    """A table that make predict wrote with the submission at `path`; None beside scores by another program."""
+    table = path.with_name(name)
+    return table if path.name == SUBMISSION_NAME and table.exists() else None
+
+
 def describe_unread(path: Path) -> str:
     """How many recordings of the submission at `path` make predict could not read, or only in part; '' with none."""
     faults = {FAILED_NAME: "could not be read", WARNINGS_NAME: "were read in part or look odd"}
-    tables = {path.with_name(name): fault for name, fault in faults.items() if path.name == SUBMISSION_NAME}
-    found = [
-        f"Recordings that {fault}: {len(read_table(table, ['clip']))} ({table.name})."
-        for table, fault in tables.items()
-        if table.exists()
-    ]
-    return " ".join(found)
+    return " ".join(
+        f"Recordings that {fault}: {len(read_table(table, ['clip']))} ({name})."
+        for name, fault in faults.items()
+        if (table := find_beside(path, name))
+    )
 
 
 def page_title(command: Command, path: Path) -> str:

@@ -1,6 +1,6 @@
 """SCRIPT make survey: a page of a dataset, from what preprocess.survey measured and some of its recordings."""
 
-from core.entrypoint import log_warning, run_script
+from core.entrypoint import run_script
 
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -23,7 +23,7 @@ from report.dataset.clip_analysis import ANALYSIS_S
 from report.dataset.clip_choice import choose_sets, deal_clips, rank_clips
 from report.dataset.spectra import histogram_chart, spectrum_charts
 from report.html_pages import write_page
-from report.media.data_uris import limit_media
+from report.media.data_uris import limit_media, warn_of_silence
 from report.media.spectrogram import spectrogram_features
 
 TEMPLATE = Path(__file__).parent / "dataset" / "page.html.j2"
@@ -95,9 +95,7 @@ def describe_clips(
     spectra |= read_spectra(others, table, features, n_jobs, limits)
     by_label = {label: [spectra[clip] for clip in clips if clip in spectra] for label, clips in averaged.items()}
     charts = spectrum_charts(by_label, features)
-    if failed := [card for card in cards.values() if not card["audio"]]:
-        first = f"the first {failed[0]['clip']}: {failed[0]['no_sound']}"
-        log_warning(f"{len(failed)} of the page's {len(cards)} clips could not be read again, {first}")
+    warn_of_silence(list(cards.values()))
     return {
         "n_limited": limit_media(cards[clip] for clip in shown),
         "sets": [(each, [cards[clip] for clip in each.clips]) for each in sets],

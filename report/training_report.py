@@ -1,6 +1,6 @@
 """SCRIPT make report: a trained run by its out-of-fold clips, as one self-contained HTML page."""
 
-from core.entrypoint import log_warning, run_script
+from core.entrypoint import run_script
 
 from collections import Counter
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from recipe.cli import add_device_options, parse_command, resolve_n_jobs
 from report import summary as summaries
 from report.clip_cards import ClipMedia, build_clip_cards
 from report.html_pages import write_page
-from report.media.data_uris import limit_media
+from report.media.data_uris import limit_media, warn_of_silence
 from report.media.preview import AUDIO_S
 from report.media.saliency import SaliencyMapper
 from report.training.clip_map import make_clip_map
@@ -91,9 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         clip_map=clip_map,
     )
     print(f"the page: {page}")
-    if silent := [card for card in cards if card["no_sound"]]:
-        first = f"the first {silent[0]['clip']}: {silent[0]['no_sound']}"
-        log_warning(f"{len(silent)} of the page's {len(cards)} clips have no sound, {first}")
+    warn_of_silence(cards)
 
 
 def build_cards(

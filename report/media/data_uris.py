@@ -1,7 +1,9 @@
 """A clip's picture and sound as data URIs, so that one HTML file holds them."""
 
+from core.entrypoint import log_warning
+
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -66,6 +68,13 @@ def limit_media(cards: Iterable[dict[str, Any]]) -> int:
             card |= dict.fromkeys(media) | {"no_sound": "left out, for the page would be too large"}
             n_limited += 1
     return n_limited
+
+
+def warn_of_silence(cards: Sequence[dict[str, Any]]) -> None:
+    """Warn of cards without sound: how many there are, and why the first has none."""
+    if silent := [card for card in cards if card.get("no_sound")]:
+        first = f"the first {silent[0]['clip']}: {silent[0]['no_sound']}"
+        log_warning(f"{len(silent)} of the page's {len(cards)} clips have no sound, {first}")
 
 
 def png_uri(image: Image.Image) -> str:

@@ -93,11 +93,11 @@ def project(embeddings: np.ndarray) -> tuple[list[tuple[float, float]], tuple[fl
     """
     from sklearn.decomposition import PCA  # it takes a second to import
 
-    centered = embeddings.astype(np.float64) - embeddings.mean(0, dtype=np.float64)
-    if not centered.any():
+    values = embeddings.astype(np.float64)
+    if not np.ptp(values, axis=0).any():
         return [(SIZE / 2, SIZE / 2)] * len(embeddings), (0.0, 0.0)
-    pca = PCA(2, svd_solver="full").fit(centered)
-    components = pca.transform(centered)
+    pca = PCA(2, svd_solver="full")
+    components = pca.fit_transform(values)
     middle, span = (components.max(0) + components.min(0)) / 2, np.ptp(components, axis=0).max()
     places = SIZE / 2 + (components - middle) / span * (SIZE - 2 * MARGIN) * (1, -1)
     first, second = pca.explained_variance_ratio_.tolist()

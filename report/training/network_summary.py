@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision.utils import make_grid
 
 from report.media.data_uris import picture_uri, png_uri
 from train.networks.factory import AudioNetwork
@@ -105,12 +106,8 @@ def respond(filters: np.ndarray) -> np.ndarray:
 
 def tile(filters: np.ndarray) -> np.ndarray:
     """RGBA uint8 [height, width, 4]: filters [n_filters, n_bins, n_frames] in rows, transparent lines between them."""
-    n_filters, height, width = filters.shape
     reach = np.abs(filters).max(axis=(1, 2), keepdims=True) + 1e-12
     colours = matplotlib.colormaps["RdBu_r"]((filters[:, ::-1] / reach + 1) / 2, bytes=True)
-    n_columns = min(TILE_COLUMNS, n_filters)
-    n_rows = -(-n_filters // n_columns)
-    tiles = np.zeros((n_rows * n_columns, height + 1, width + 1, 4), np.uint8)
-    tiles[:n_filters, :-1, :-1] = colours
-    rows = tiles.reshape(n_rows, n_columns, height + 1, width + 1, 4).swapaxes(1, 2)
-    return rows.reshape(n_rows * (height + 1), n_columns * (width + 1), 4)[:-1, :-1]
+    grid = make_grid(torch.from_numpy(colours).permute(0, 3, 1, 2), TILE_COLUMNS, padding=1)
+    inner = grid[:, 1:-1, 1:-1] if len(filters) > 1 else grid  # a single one has no frame
+    return inner.permute(1, 2, 0).numpy()

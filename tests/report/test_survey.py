@@ -122,7 +122,7 @@ def test_chroma_and_a_recording_that_broke_since(surveyed: Path, capsys: pytest.
     assert html.count('alt="Chroma of ') == 12
     assert html.count("no sound: neither soundfile nor PyAV can read it") == 1
     assert "1 of the page&#39;s" not in html
-    assert "1 of the page's 13 clips could not be read again, the first 3 <i>'é'.wav" in capsys.readouterr().err
+    assert "1 of the page's 13 clips have no sound, the first 3 <i>'é'.wav" in capsys.readouterr().err
 
 
 def test_a_waveform_has_log_mel_pictures_and_the_page_is_bounded(

@@ -56,3 +56,4 @@ def test_tiles_lie_row_by_row_with_low_bins_below() -> None:
     assert tiles.shape == (2 * 4 - 1, 16 * 3 - 1, 4)
     red = np.argwhere((tiles[..., 0] > 80) & (tiles[..., 2] < 60))
     assert red.tolist() == [[6, 1]]
+    assert tile(filters[:1]).shape == (3, 2, 4)
