@@ -123,8 +123,8 @@ def add_new_clips(
         else:
             places[result.file.relative_to(folder).as_posix()] = (result.start_s, result.end_s)
     new = new[new["clip"].isin(places)]
-    new = new.assign(**{name: [places[clip][k] for clip in new["clip"]] for k, name in enumerate(PLACE[1:])})
-    new = new.assign(other_labels="")
+    spans = {name: [places[clip][k] for clip in new["clip"]] for k, name in enumerate(PLACE[1:])}
+    new = new.assign(**spans, other_labels="")
     table = pd.concat([clips, new], ignore_index=True)[clips_table.COLUMNS] if len(clips) else new[clips_table.COLUMNS]
     table = clips_table.with_scores(table, detections)
     others = clip_choice.find_other_labels(table, detections, decided_from(command, labels))

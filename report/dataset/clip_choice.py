@@ -3,7 +3,6 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from preprocess.dataset.labels import split_labels
@@ -52,7 +51,7 @@ def choose_sets(stats: DatasetStatistics, table: pd.DataFrame, n_clips: int) -> 
 
 def rank_clips(table: pd.DataFrame, seed: int) -> dict[str, list[str]]:
     """The clips of each label in random order: curated ones first, and first of all those with no other label."""
-    shuffled = table.sample(frac=1, random_state=np.random.default_rng(seed))
+    shuffled = table.sample(frac=1, random_state=seed % 2**32)  # pandas takes no more
     labels = shuffled["labels"].map(split_labels)
     ranked = shuffled.assign(labels=labels, n_labels=labels.map(len)).sort_values(
         ["label_quality", "n_labels"], kind="stable"

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from core.progress import progress_bar
@@ -41,8 +40,8 @@ def write_judging_page(
     names = name_labels(labels, command.recipe.data)
     judged = set() if verdicts is None else set(verdicts[["clip", "label"]].itertuples(index=False, name=None))
     is_judged = [key in judged for key in clips[["clip", "label"]].itertuples(index=False, name=None)]
-    random = np.random.default_rng(command.options.seed)
-    shuffled = clips.assign(is_judged=is_judged).sample(frac=1, random_state=random)
+    seed = command.options.seed % 2**32  # pandas takes no more
+    shuffled = clips.assign(is_judged=is_judged).sample(frac=1, random_state=seed)
     turn = shuffled.groupby(["is_judged", "label"]).cumcount()
     ordered = shuffled.assign(turn=turn).sort_values(["is_judged", "turn"], kind="stable")
     items, n_unreadable = read_items(command, folder, ordered, n_jobs)
