@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         run_name = f"{step}_{options.epochs}epochs"
         run_paths = replace(command.run_paths, run=run_name)
         disable_argument = [f"--training.{name}_probability", "0"] if name else []
-        train([*base, *train_arguments, "--resume", "--run", run_name, *disable_argument])
+        train([*base, *train_arguments, "--run", run_name, *disable_argument])
         m_ap, f1 = score(run_paths, command.recipe, options)
         print(f"{step:<28} mAP {m_ap:.4f}  macro F1 {f1:.4f}", flush=True)
 

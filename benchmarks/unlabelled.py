@@ -48,13 +48,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     make_features(common)
     accuracies: dict[str, list[float]] = {name: [] for name in TEACHERS}
     for seed in options.seeds:
+        suffix = f"_{options.epochs}epochs_seed{seed}"
         for name, teacher in TEACHERS.items():
             n_epochs = options.epochs if teacher else options.epochs * (1 + N_UNLABELLED)
             keys = ["--training.epochs", str(n_epochs), "--training.seed", str(seed)]
             if teacher:
-                keys += ["--training.teacher", str(runs / f"{teacher}_seed{seed}")]
+                keys += ["--training.teacher", str(runs / f"{teacher}{suffix}")]
                 keys += ["--training.noisy_rate", str(N_UNLABELLED)]
-            oof_csv = runs / f"{name}_seed{seed}" / "oof.csv"
+            oof_csv = runs / f"{name}{suffix}" / "oof.csv"
             if not oof_csv.exists():
                 train([*common, "--run", oof_csv.parent.name, *keys])
             scores = read_scores(oof_csv)
