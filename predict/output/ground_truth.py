@@ -2,8 +2,9 @@
 
 from core.entrypoint import log_warning
 
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from jsonargparse import ArgumentParser
 from core.csv_tables import read_rows, read_table
 from core.errors import UserError
 from core.paths import FAILED_NAME, SUBMISSION_NAME, RunPaths
-from preprocess.dataset.annotations.reader import read_annotations
+from preprocess.dataset.annotations.reader import RecordingNames, read_annotations
 from preprocess.dataset.annotations.table_formats import parse_events
 from preprocess.dataset.clip_table import DIGEST_COLUMN
 from preprocess.dataset.discovery import join_clean_labels, normalize_label
@@ -134,51 +135,13 @@ def truth_of_events(events: pd.DataFrame, scores: ScoreTable) -> np.ndarray:
 def match_names(names: Sequence[str], clips: Sequence[str]) -> list[str]:
     """The clip that each name means, or else the name itself.
 
-    A table of another program may name clips in another form of Unicode, without their folder or without their ending.
-    A form that two clips or two names share matches neither.
+    A table of another program may name clips in another form of Unicode, without their folder, or without or with
+    another ending. A name that may mean two clips, and names that mean the same one, mean none.
     """
-    matched: dict[str, str] = {}
-    for form_of_name, form_of_clip in NAME_FORMS:
-        free_names = _by_form(set(names) - matched.keys(), form_of_name)
-        free_clips = _by_form(set(clips) - set(matched.values()), form_of_clip)
-        matched |= {free_names[form]: free_clips[form] for form in free_names.keys() & free_clips.keys()}
-    return [matched.get(name, name) for name in names]
-
-
-def _by_form(names: Iterable[str], form_of: Callable[[str], str]) -> dict[str, str]:
-    """Names by a form that no other of them has."""
-    names_by_form: dict[str, list[str]] = {}
-    for name in names:
-        names_by_form.setdefault(form_of(name), []).append(name)
-    return {form: same[0] for form, same in names_by_form.items() if len(same) == 1}
-
-
-def _path(name: str) -> str:
-    return normalize_label(name).replace("\\", "/")
-
-
-def _path_without_suffix(name: str) -> str:
-    return str(PurePosixPath(_path(name)).with_suffix("")) if PurePosixPath(_path(name)).name else name
-
-
-def _file(name: str) -> str:
-    return PurePosixPath(_path(name)).name
-
-
-def _stem(name: str) -> str:
-    return PurePosixPath(_path(name)).stem
-
-
-NAME_FORMS = (
-    (str, str),
-    (_path, _path),
-    (_path, _path_without_suffix),
-    (_path_without_suffix, _path_without_suffix),
-    (_file, _file),
-    (_file, _stem),
-    (_stem, _stem),
-)
-"""Forms in which a name of a truth table and a clip are the same, the surest first."""
+    known = RecordingNames(clips)
+    found = {name: clips_found[0] for name in names if len(clips_found := known.find(name)) == 1}
+    n_names = Counter(found.values())
+    return [found[name] if name in found and n_names[found[name]] == 1 else name for name in names]
 
 
 def truth_of_clips(

@@ -66,7 +66,6 @@ def test_a_truth_table_that_cannot_be_used_is_refused(tmp_path: Path, text: str,
         (["x/a", "y/a"], ["x/a.wav", "y/a.wav"]),
         (["01 - a. b", "c"], ["01 - a. b.wav", "c.flac"]),
         (["a.mp3", "b.mp3"], ["x/a.wav", "x/b.wav"]),
-        (["a.wav", "a"], ["a.wav", "a.flac"]),
     ],
 )
 def test_names_match_in_the_forms_of_other_programs(names: list[str], clips: list[str]) -> None:
@@ -76,7 +75,19 @@ def test_names_match_in_the_forms_of_other_programs(names: list[str], clips: lis
 
 def test_names_that_may_mean_two_clips_mean_none() -> None:
     assert match_names(["a.wav", "b"], ["x/a.wav", "y/a.wav", "b.wav", "b.flac"]) == ["a.wav", "b"]
-    assert match_names(["x/a.wav", "z/a.wav"], ["y/a.wav"]) == ["x/a.wav", "z/a.wav"]
+    assert match_names(["a.wav", "a"], ["a.wav", "a.flac"]) == ["a.wav", "a"]
+    assert match_names(["x/a.wav", "z/a.wav"], ["a.wav"]) == ["x/a.wav", "z/a.wav"]
+
+
+@pytest.mark.parametrize(
+    ("names", "clips"),
+    [
+        (["siteB/1.wav", "siteB/2.flac"], ["siteA/1.wav", "siteA/2.wav"]),
+        (["A_20240501.0600", "A_20240501.0800"], ["A_20240501.0600", "A_20240501.0700"]),
+    ],
+)
+def test_names_of_other_recordings_mean_none(names: list[str], clips: list[str]) -> None:
+    assert match_names(names, clips) == names
 
 
 @pytest.mark.parametrize(("clips", "named"), [("123x", "'x'"), ("12", "'3'")])
