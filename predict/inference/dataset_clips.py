@@ -72,6 +72,9 @@ def check_test_clips(test: pd.DataFrame, training: pd.DataFrame, run: TrainedRun
 def choose_oof_clips(table: pd.DataFrame, run: TrainedRun) -> pd.DataFrame:
     """The training clips of the run's folds. Raises UserError where none could be read, where networks were trained on
     one of their own fold, under this name or another, and where recordings were replaced since.
+
+    `table` has all clips that count, whatever their labels: frames that a clip of another fold has too are a copy in
+    the dataset, of which make survey tells, and are let pass though that fold's networks were trained on them.
     """
     training = table[table["split"] == "train"]
     oof_clips = training[training["fold"].isin(run.folds)]

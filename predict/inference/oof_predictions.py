@@ -8,6 +8,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from core.errors import UserError
 from core.paths import RunPaths
 from predict.decide.calibration import apply_temperature
 from predict.inference.dataset_clips import StoredClips, choose_oof_clips, predict_stored_clips, score_side_by_side
@@ -92,7 +93,15 @@ def predict_mixtures(
 
 
 def _curated_clips(run_paths: RunPaths, run: TrainedRun, store: Store, corrections: str | None) -> pd.DataFrame:
-    """The stored training clips with checked labels, in folds that some network was not trained on."""
-    table = read_corrected_clips(run_paths, corrections, store).table
-    clips = choose_oof_clips(table[table["label_quality"] == "curated"], run)
-    return clips[clips["clip"].isin(store.clips)]
+    """The stored training clips with checked labels, in folds that some network was not trained on.
+
+    Raises UserError as choose_oof_clips does, and where there are none.
+    """
+    clips = choose_oof_clips(read_corrected_clips(run_paths, corrections, store).table, run)
+    curated = clips[(clips["label_quality"] == "curated") & clips["clip"].isin(store.clips)]
+    if curated.empty:
+        raise UserError(
+            f"no training clip with checked labels that could be read is in the run's folds {sorted(run.folds)}: "
+            "run make features, look into its failed.csv, and run make train"
+        )
+    return curated

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -17,9 +18,12 @@ from predict.inference.oof_predictions import OofPredictions
 from predict.inference.run_loader import load_run
 from predict.inference.tagger import ClipPrediction
 from predict.tune import main, pool_at_thresholds, tune_and_write
+from preprocess.dataset.clip_table import read_clip_table
 from recipe import Network, Prediction, Tuning
 from report import inspect
 from tests.predict.conftest import LABELS, TinyRun, skip_onnx
+from train.runs.checkpoint import load_checkpoint, save_checkpoint
+from train.runs.seen_clips import hash_frames
 
 PREDICTION = Prediction(window_seconds=0.5, hop_seconds=0.25)
 
@@ -262,8 +266,33 @@ def test_a_fold_of_which_nothing_could_be_read_is_left_out(
     tiny_run.write_store(unreadable=list(folds.index[folds == 1]))
     main([*tiny_run.arguments, "--mixtures", "4"])
     assert "4 mixtures" in capsys.readouterr().out
-    tiny_run.write_store(unreadable=list(folds.index[folds >= 0]))
-    for command in (main, calibrate.main):
-        for options in ([], ["--mixtures", "4"]):
-            with pytest.raises(UserError, match=r"no training clip that could be read is in the run's folds \[0, 1\]"):
-                command([*tiny_run.arguments, *options])
+    quality = ["curated"] * 2 + ["noisy"] * 4 + ["curated"] * 6
+    for n_unreadable, which in ((6, ""), (2, "with checked labels ")):
+        tiny_run.write_table(tiny_run.table.assign(label_quality=quality))
+        tiny_run.write_store(unreadable=list(folds.index[:n_unreadable]))
+        for command in (main, calibrate.main):
+            for options in ([], ["--mixtures", "4"]):
+                match = rf"no training clip {which}that could be read is in the run's folds \[0, 1\]"
+                with pytest.raises(UserError, match=match):
+                    command([*tiny_run.arguments, *options])
+
+
+@pytest.mark.parametrize("command", [main, calibrate.main])
+def test_a_copy_with_unchecked_labels_in_another_fold_is_let_pass_as_predict_does(
+    tiny_run: TinyRun, command: Callable[[list[str]], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(tiny_run.table["path"].iloc[0], tiny_run.table["path"].iloc[3])
+    tiny_run.write_store()
+    tiny_run.write_table(tiny_run.table.assign(label_quality=["curated"] * 3 + ["noisy"] + ["curated"] * 8))
+    table = read_clip_table(tiny_run.run_paths.clips_csv)
+    assert table["frames_digest"].iloc[0] == table["frames_digest"].iloc[3]
+    for fold in (0, 1):
+        path, rows = tiny_run.run_paths.run_dir / f"fold{fold}" / "best.pt", table[table["fold"] == 1 - fold]
+        hashes = hash_frames(rows["clip"], rows["frames_digest"])
+        save_checkpoint(path, replace(load_checkpoint(path), seen_clips=hashes[:, 0], trained_frames=hashes))
+    command(tiny_run.arguments)
+    assert "5 out-of-fold clips" in capsys.readouterr().out
+    table.loc[[3, 5], "fold"] = 0, 0  # which leaves no clip of that name, or of those frames, in another fold
+    tiny_run.write_table(table)
+    with pytest.raises(UserError, match="is in fold 0 now, whose networks were trained on it"):
+        command(tiny_run.arguments)
