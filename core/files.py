@@ -1,13 +1,18 @@
 """Files that appear under their final name whole or not at all."""
 
+import fcntl
 import filecmp
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+NEW_PREFIX = ".new-"
+"""Of the folders of `replace_files`."""
 
 
 def fsync_path(path: Path) -> None:
@@ -57,13 +62,14 @@ def replace_files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
     an exception, and where all files are as they were, `folder` is not touched.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as new:
-        temporary = Path(new)
+    with _locked_folder(folder) as locked:
+        temporary = locked / "files"
+        temporary.mkdir()
         try:
             yield temporary
         except OSError as error:
             if error.errno:  # by the name that it would have had; a full disk names no file
-                error.filename = str(error.filename or folder).replace(new, str(folder))
+                error.filename = str(error.filename or folder).replace(str(temporary), str(folder))
             raise
         written = {str(path.relative_to(temporary)) for path in temporary.rglob("*") if path.is_file()}
         absent = [folder / path for path in set(names) - written if (folder / path).exists()]
@@ -75,6 +81,22 @@ def replace_files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (temporary / name).replace(folder / name)
     fsync_path(folder)
+
+
+@contextmanager
+def _locked_folder(folder: Path) -> Iterator[Path]:
+    """Yield a locked temporary folder in `folder`; remove those whose process was killed, which frees their locks."""
+    for path in folder.glob(f"{NEW_PREFIX}*/lock"):
+        with suppress(OSError), path.open("r+") as lock:  # a living process's, or one that is being removed
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path.parent, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=NEW_PREFIX, dir=folder) as new:
+        unlocked = Path(new, "unlocked")
+        with unlocked.open("w") as lock:
+            with suppress(OSError):  # on a file system without locks, nobody removes it
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                unlocked.rename(unlocked.with_name("lock"))
+            yield Path(new)
 
 
 def hash_files(paths: Iterable[Path]) -> str:

@@ -17,7 +17,7 @@ from jsonargparse import ArgumentParser
 from safetensors.torch import save
 
 from core.errors import UserError
-from core.files import replace_files
+from core.files import NEW_PREFIX, replace_files
 from core.paths import CALIBRATION_NAME, FITTED_PARAMS_NAMES, RECIPE_NAME, THRESHOLDS_NAME, RunPaths
 from predict.decide.fitted_params import TEMPERATURE_KEYS, read_params, read_thresholds, with_window_threshold
 from predict.inference.run_loader import TrainedRun, load_run
@@ -57,10 +57,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder, run_dir = Path(command.options.out or command.run_paths.model_dir), command.run_paths.run_dir
     check_replaceable(folder)
     run = load_run(run_dir, with_window_threshold(run_dir, command.recipe.prediction))
-    with replace_files(folder, [*(path.name for path in folder.glob("*")), ONNX_NAME]) as new:
+    with replace_files(folder, [*list_names(folder), ONNX_NAME]) as new:
         write_export(new, command, run)
-    for path in sorted(folder.iterdir()):
+    for path in (folder / name for name in list_names(folder)):
         print(f"{path.stat().st_size / 2**20:8.2f} MB  {path}")
+
+
+def list_names(folder: Path) -> list[str]:
+    """What lies in a folder, sorted, but for what a command that was killed or is at work has there."""
+    return sorted(path.name for path in folder.glob("*") if not path.name.startswith(NEW_PREFIX))
 
 
 def check_replaceable(folder: Path) -> None:
@@ -68,9 +73,9 @@ def check_replaceable(folder: Path) -> None:
     if not os.path.lexists(folder):
         return
     ours = folder.is_dir() and not folder.is_symlink() and folder.resolve() != Path.cwd()
-    if not ours or (any(folder.iterdir()) and not all((folder / name).is_file() for name in (ONNX_NAME, RECIPE_NAME))):
+    if not ours or (list_names(folder) and not all((folder / name).is_file() for name in (ONNX_NAME, RECIPE_NAME))):
         raise UserError(f"--out {folder}: it holds something else than an export; name a new folder")
-    if other := sorted(path.name for path in folder.iterdir() if not EXPORTED_NAMES.fullmatch(path.name)):
+    if other := [name for name in list_names(folder) if not EXPORTED_NAMES.fullmatch(name)]:
         raise UserError(f"--out {folder}: {other[0]!r} in it is no file of an export; move it elsewhere")
 
 

@@ -16,6 +16,7 @@ import yaml
 from safetensors.torch import load_file
 
 from core.errors import UserError
+from core.files import replace_files
 from predict import calibrate, export, run, tune
 from predict.decide.fitted_params import write_thresholds
 from predict.inference.run_loader import load_run
@@ -154,6 +155,23 @@ def test_what_is_no_earlier_export_is_not_replaced(tiny_run: TinyRun, tmp_path: 
         with pytest.raises(UserError, match=r"--out .*it holds something else"):
             export.main([*tiny_run.arguments, "--out", str(out)])
     assert file.read_text() == (folder / "a.wav").read_text() == "mine"
+
+
+def test_what_commands_that_were_killed_or_are_at_work_have_there_is_no_obstacle(
+    tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    skip_onnx(monkeypatch)
+    folder = tiny_run.run_paths.model_dir
+    killed = folder / ".new-killed" / "lock"
+    killed.parent.mkdir(parents=True)
+    killed.touch()
+    with replace_files(folder, ["model.onnx"]) as other:
+        (other / "model.onnx").touch()
+        for _ in range(2):
+            export.main(tiny_run.arguments)
+            assert not killed.parent.exists()
+        assert (other / "model.onnx").exists()
+        assert ".new-" not in capsys.readouterr().out
 
 
 def test_what_was_put_into_an_export_is_not_lost(tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch) -> None:
