@@ -22,7 +22,7 @@ from predict.decide.calibration import (
     log_loss,
     reliability_bins,
 )
-from predict.decide.fitted_params import Temperatures, write_params
+from predict.decide.fitted_params import NO_PROBABILITY, Temperatures, write_params
 from predict.inference.dataset_clips import check_test_clips, predict_stored_clips
 from predict.inference.oof_predictions import OofPredictions, pool_predictions, predict_out_of_fold
 from predict.inference.run_loader import TrainedRun, load_run
@@ -41,9 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     command = parse_command(arguments, "Fit a run's temperatures on out-of-fold scores.", add_device_options)
     device, n_jobs = pick_device(command.options.device), resolve_n_jobs(command.options.jobs)
     if command.recipe.prediction.pooling == "vote_fraction":
-        raise UserError(
-            "prediction.pooling = vote_fraction: a share of windows is no probability to calibrate; use another"
-        )
+        raise UserError(NO_PROBABILITY)
     run = load_run(command.run_paths.run_dir, replace(command.recipe.prediction, calibrate=False), device)
     corrections = find_corrections(command.run_paths, command.recipe)
     oof = predict_out_of_fold(command.run_paths, run, device, n_jobs, corrections)

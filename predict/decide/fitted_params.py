@@ -39,6 +39,9 @@ class Temperatures:
     """Of the networks of one fold, which give out-of-fold scores: all together are less confident than these."""
 
 
+NO_PROBABILITY = (
+    "prediction.pooling = vote_fraction: a share of windows is no probability to calibrate; use another pooling"
+)
 TEMPERATURE_KEYS = ("temperature", "fold_temperature")
 
 
@@ -122,9 +125,11 @@ def changed_keys(content: dict[str, Any], prediction: Prediction, *ignored: str)
 
 
 def read_temperatures(run_dir: Path, prediction: Prediction) -> Temperatures:
-    """The temperatures for `prediction.calibrate`, else 1. Raises UserError where none were fitted for `prediction`."""
+    """The temperatures for `prediction.calibrate`, else 1. Raises UserError where none are fitted for `prediction`."""
     if not prediction.calibrate:
         return Temperatures()
+    if prediction.pooling == "vote_fraction":
+        raise UserError(f"prediction.calibrate = true, {NO_PROBABILITY}, or prediction.calibrate false")
     path = run_dir / CALIBRATION_NAME
     content = read_params(path, dict.fromkeys(TEMPERATURE_KEYS, int | float), "make calibrate")
     if content is None:

@@ -8,7 +8,13 @@ import pytest
 
 from core.errors import UserError
 from core.paths import THRESHOLDS_NAME
-from predict.decide.fitted_params import MAX_CHARACTERS, read_thresholds, with_window_threshold, write_thresholds
+from predict.decide.fitted_params import (
+    MAX_CHARACTERS,
+    read_temperatures,
+    read_thresholds,
+    with_window_threshold,
+    write_thresholds,
+)
 from recipe import Prediction
 
 LABELS = ["rain", "雨, heavy"]
@@ -48,6 +54,11 @@ def test_a_tuned_window_threshold_is_taken_over_where_windows_are_shares(tmp_pat
     assert with_window_threshold(tmp_path, given) == given
     assert "is for prediction.window_threshold 0.3" in read_thresholds(tmp_path, LABELS, given).source
     assert "prediction.hop_seconds 1.0" in read_thresholds(tmp_path, LABELS, other).source
+
+
+def test_shares_of_windows_are_not_calibrated(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"pooling = vote_fraction: .*no probability to calibrate; use another pooling"):
+        read_temperatures(tmp_path, Prediction(pooling="vote_fraction", calibrate=True))
 
 
 def test_a_file_that_is_not_as_it_was_written_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
