@@ -3,7 +3,7 @@
 from core.entrypoint import log_warning
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +99,7 @@ def find_truth(path: Path, submission: Path, scores: ScoreTable) -> np.ndarray:
     ):
         if absent := sorted(set(names) - set(others)):
             raise UserError(f"clip {absent[0]!r} {fault} (one of {len(absent)}): give the truth of the clips predicted")
+    _warn_of_unread(path, truth.index, scores)
     return truth.loc[scores.clips].to_numpy()
 
 
@@ -116,6 +117,7 @@ def read_event_truth(path: Path, submission: Path, scores: ScoreTable) -> pd.Dat
     annotations = read_annotations(path, None, recordings, TRUTH_HINT)
     if other := annotations.left_out:
         log_warning(f"{len(other)} files of {path} are no tables of events of these clips, the first {other[0].name!r}")
+    _warn_of_unread(path, annotations.fnames, scores)
     return annotations.events[annotations.events["fname"].isin(scores.clips)]
 
 
@@ -123,6 +125,12 @@ def read_unread(submission: Path) -> list[str]:
     """The recordings that could not be read, which failed.csv beside a submission names."""
     failed = submission.with_name(FAILED_NAME)
     return read_table(failed, ["clip"])["clip"].tolist() if failed.exists() else []
+
+
+def _warn_of_unread(path: Path, clips: Iterable[str], scores: ScoreTable) -> None:
+    """Warn of clips of the truth at `path` that have no scores."""
+    if unread := sorted(set(clips).difference(scores.clips)):
+        log_warning(f"{len(unread)} recordings of {path} could not be read and are left out, the first {unread[0]!r}")
 
 
 def truth_of_events(events: pd.DataFrame, scores: ScoreTable) -> np.ndarray:

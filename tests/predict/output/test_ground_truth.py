@@ -98,11 +98,19 @@ def test_rows_that_do_not_match_are_named(tmp_path: Path, clips: str, named: str
         find_truth(path, tmp_path / "submission.csv", SCORES)
 
 
-def test_recordings_that_could_not_be_read_may_be_in_a_truth_table(tmp_path: Path) -> None:
+def test_recordings_that_could_not_be_read_may_be_in_a_truth_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "failed.csv").write_text("clip,reason\nx/9.wav,the file is empty\n")
     path = tmp_path / "truth.csv"
     path.write_text("clip,labels\n9,rain\n3,\n1,rain;cat\n2,'Dog, big'\n".replace("'", '"'))
     np.testing.assert_array_equal(find_truth(path, tmp_path / "submission.csv", SCORES), EXPECTED)
+    warning = f"warning: 1 recordings of {path} could not be read and are left out, the first 'x/9.wav'\n"
+    assert capsys.readouterr().err == warning
+    path.write_text("fname,start_s,end_s,label\n1,0,1,rain\n9,0,1,rain\n")
+    events = read_event_truth(path, tmp_path / "submission.csv", SCORES)
+    assert events is not None and events["fname"].tolist() == ["1"]
+    assert capsys.readouterr().err == warning
 
 
 def test_a_folder_without_tables_is_refused_by_the_name_of_the_option(tmp_path: Path) -> None:
