@@ -32,10 +32,10 @@ from predict.inference.recordings import find_input_files, predict_files
 from predict.inference.run_loader import TrainedRun, load_run, warn_if_unfinished
 from predict.inference.score_cache import ScoreCache
 from predict.inference.tagger import ClipPrediction
-from predict.output.annotation_formats import FORMATS, Exported, stale_exports
+from predict.output.annotation_formats import FORMATS, Exported, highest_hz, stale_exports
 from predict.output.detections import DetectionFilter, add_times, detect
 from predict.output.ground_truth import submission_path
-from predict.output.provenance import describe_trained, source_name, why_foreign, write_provenance
+from predict.output.provenance import compare_exports, describe_trained, source_name, why_foreign, write_provenance
 from predict.output.submission import (
     SampleSubmission,
     align_to_sample,
@@ -106,8 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if reason := why_foreign(run_paths, submission, source_name(options.input)):
         advice = f"to keep it, stop this command and move {submission.parent} elsewhere"
         log_warning(f"{submission} {reason}, and is replaced with what lies beside it: {advice}")
+    thresholds = read_thresholds(run_dir, run.labels, run.prediction)
     results = predict_input(command, run, devices) if options.input else predict_dataset(command, run, devices)
-    write_results(command, run, results, submission.parent)
+    write_results(command, run, results, thresholds, submission.parent)
 
 
 def predict_dataset(command: Command, run: TrainedRun, devices: Sequence[torch.device]) -> PredictionResults:
@@ -121,9 +122,11 @@ def predict_dataset(command: Command, run: TrainedRun, devices: Sequence[torch.d
         if others := sorted(set(clips.labels) ^ set(run.labels)):
             change = "is gone from the dataset" if others[0] in run.labels else "is new, the networks give it no score"
             log_warning(f"label {others[0]!r} {change} (one of {len(others)}): run make train again")
+        sample = read_sample(run_paths.sample_csv) if (wanted["split"] == "test").all() else None
+        if sample:
+            sample.check(wanted.loc[wanted["clip"].isin(store.clips), "clip"], run.labels)
         n_jobs = resolve_n_jobs(command.options.jobs)
         clip_predictions = predict_stored_clips(wanted, run, store, devices[0], n_jobs, [str(each) for each in devices])
-    sample = read_sample(run_paths.sample_csv) if (wanted["split"] == "test").all() else None
     frames = hash_frames_digests(clips.table, clip_predictions)
     by_clip = dict(zip(store.clips, store.warnings, strict=True))
     warnings = [(clip, by_clip[clip]) for clip in clip_predictions if by_clip.get(clip)]
@@ -163,7 +166,9 @@ def predict_input(command: Command, run: TrainedRun, devices: Sequence[torch.dev
     return PredictionResults(clip_predictions, recordings, failed, warnings, None, trained=trained, start_times=times)
 
 
-def write_results(command: Command, run: TrainedRun, results: PredictionResults, folder: Path) -> None:
+def write_results(
+    command: Command, run: TrainedRun, results: PredictionResults, thresholds: Thresholds, folder: Path
+) -> None:
     """Write submission, windows, decisions, failures, exports and provenance, all or none; print where they are."""
     predictions, options = results.clip_predictions, command.options
     scores = ScoreTable(list(predictions), run.labels, np.stack([each.scores for each in predictions.values()]))
@@ -172,7 +177,6 @@ def write_results(command: Command, run: TrainedRun, results: PredictionResults,
         log_warning(
             f"{len(unreadable)} clips could not be read and get the mean of the others: {', '.join(unreadable)}"
         )
-    thresholds = read_thresholds(command.run_paths.run_dir, run.labels, run.prediction)
     filters = DetectionFilter(options.min_score or 0.0, options.top_labels)
     in_force = replace(command.recipe.prediction, window_threshold=run.prediction.window_threshold)
     with replace_files(folder, PREDICTION_NAMES) as new:
@@ -187,6 +191,7 @@ def write_results(command: Command, run: TrainedRun, results: PredictionResults,
             write_table(new / WARNINGS_NAME, ["clip", "warning"], results.warnings)
         if options.export:
             write_exports(command, run, results, thresholds, scores, new)
+        exports, edited = compare_exports(new, folder)
         details: dict[str, Any] = {
             "networks": run.digest,
             "source": source_name(options.input),
@@ -195,8 +200,14 @@ def write_results(command: Command, run: TrainedRun, results: PredictionResults,
             "thresholds": dict(zip(run.labels, thresholds.values.tolist(), strict=True)),
             "frames": results.frames,
             "trained": list(results.trained),
+            "exports": exports,
         }
         write_provenance(new / SUBMISSION_NAME, command.run_paths.name, details)
+        for path, kept_path in edited.items():
+            path.replace(kept_path)
+    if edited:
+        first = next(iter(edited.values()))
+        log_warning(f"{len(edited)} exports were changed since they were written, and are kept, the first as {first}")
     warn_if_stale_exports(options.export, folder, predictions)
     if results.failed:
         log_warning(f"{len(results.failed)} recordings could not be read: see {folder / FAILED_NAME}")
@@ -234,7 +245,7 @@ def write_exports(
         scores=scores,
         recordings=results.recordings,
         durations_s={clip: prediction.duration_s for clip, prediction in predictions.items()},
-        fmax_hz=features.fmax_hz or features.sample_rate_hz / 2,
+        fmax_hz=highest_hz(features),
         audacity_scores=options.audacity_scores,
     )
     for name in options.export:

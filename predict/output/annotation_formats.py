@@ -14,6 +14,8 @@ from core.csv_tables import write_table
 from core.files import atomic_write
 from predict.output.detections import Detection
 from predict.output.submission import TIME_COLUMNS, WINDOW_COLUMNS
+from recipe import Features
+from recipe.features import CHROMA_OCTAVES
 from train.evaluate.score_table import ScoreTable
 
 CLIP_FILE_SUFFIXES = {"audacity": ".txt", "raven": ".selections.txt"}
@@ -156,6 +158,14 @@ def stale_exports(name: str, path: Path, clips: Collection[str]) -> list[Path]:
         return [path] if path.exists() and not clips else []
     written = {path / _file_name(clip, CLIP_FILE_SUFFIXES[name]) for clip in clips}
     return sorted(set(path.rglob(f"*{CLIP_FILE_SUFFIXES[name]}")) - written)
+
+
+def highest_hz(features: Features) -> float:
+    """How high frames reach."""
+    if features.kind in ("cqt", "cqt_chroma"):
+        n_octaves = CHROMA_OCTAVES if features.kind == "cqt_chroma" else features.n_bins / features.bins_per_octave
+        return float(features.fmin_hz * 2.0**n_octaves)
+    return (features.kind != "stft" and features.fmax_hz) or features.sample_rate_hz / 2
 
 
 def _absent_columns(exported: Exported) -> list[str]:

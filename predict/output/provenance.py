@@ -5,12 +5,13 @@ from core.entrypoint import log_warning
 import os
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from core.errors import UserError
 from core.files import hash_files
-from core.paths import DECISIONS_NAME, PROVENANCE_NAME, RunPaths
+from core.paths import DECISIONS_NAME, PREDICTION_NAMES, PROVENANCE_NAME, SUBMISSION_NAME, RunPaths
 from predict.decide.fitted_params import (
     changed_keys,
     read_params,
@@ -23,11 +24,34 @@ from recipe.cli import Command
 from train.evaluate.score_table import read_scores
 from train.runs.run_folder import find_best_checkpoints
 
+N_DIGITS = 16
+"""Of the digest of an export."""
+
 
 def write_provenance(submission: Path, recipe: str, details: dict[str, Any]) -> None:
     """Write of which recipe a submission is, the digest of its file, and `details`: of a prediction, or of a blend."""
     provenance = {"recipe": recipe, "digest": hash_files([submission]), **details}
     write_params(submission.with_name(PROVENANCE_NAME), provenance)
+
+
+def compare_exports(new: Path, folder: Path) -> tuple[dict[str, list[str]], dict[Path, Path]]:
+    """Digests of the exports in `new`, by the name of each format; those of other formats as provenance.json has them.
+
+    And those in `folder` that they would replace but that make predict did not write so, with names to keep them under.
+    """
+    known = (_read(folder / SUBMISSION_NAME) or {}).get("exports")
+    known = known.items() if isinstance(known, dict) else ()
+    exports = {name: [*map(str, digests)] for name, digests in known if isinstance(digests, list)}
+    written, edited = set(chain.from_iterable(exports.values())), dict[Path, Path]()
+    files = [path.relative_to(new) for path in sorted(new.rglob("*")) if path.is_file()]
+    files = [file for file in files if str(file) not in PREDICTION_NAMES]
+    exports |= {file.parts[0]: [] for file in files}
+    for file in files:
+        path, digest = folder / file, hash_files([new / file])[:N_DIGITS]
+        exports[file.parts[0]].append(digest)
+        if path.is_file() and (found := hash_files([path])[:N_DIGITS]) != digest and found not in written:
+            edited[path] = path.with_name(f"{path.name}.{found}.edited")
+    return exports, edited
 
 
 def warn_if_predicted_otherwise(command: Command, path: Path) -> None:

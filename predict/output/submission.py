@@ -32,6 +32,15 @@ class SampleSubmission:
     clips: list[str]
     labels: list[str]
 
+    def check(self, clips: Iterable[str], labels: Iterable[str]) -> None:
+        """Raise UserError for a clip that the sample does not list, and where the labels are not the sample's."""
+        if unknown := sorted(set(clips) - set(self.clips)):
+            raise UserError(f"clip {unknown[0]!r} is not in the sample submission: run make features again")
+        if odd := sorted(set(labels) ^ set(self.labels)):
+            raise UserError(
+                f"label {odd[0]!r} is not in both the networks and the sample submission: run make train again"
+            )
+
 
 def read_sample(path: Path) -> SampleSubmission | None:
     """The sample submission, if the dataset has one."""
@@ -45,12 +54,9 @@ def read_sample(path: Path) -> SampleSubmission | None:
 def align_to_sample(scores: ScoreTable, sample: SampleSubmission) -> tuple[ScoreTable, list[str]]:
     """`scores` in the sample's rows and columns, and the clips that had no score and got the mean of the others'.
 
-    Raises UserError for a clip that the sample does not list, and where the labels are not the sample's.
+    Raises UserError as its check does.
     """
-    if unknown := sorted(set(scores.clips) - set(sample.clips)):
-        raise UserError(f"clip {unknown[0]!r} is not in the sample submission: run make features again")
-    if odd := sorted(set(scores.labels) ^ set(sample.labels)):
-        raise UserError(f"label {odd[0]!r} is not in both the networks and the sample submission: run make train again")
+    sample.check(scores.clips, scores.labels)
     table = pd.DataFrame(scores.values, scores.clips, scores.labels).reindex(sample.clips)[sample.labels]
     missing = table.index[table.isna().any(axis=1)].tolist()
     table = table.fillna(table.astype(np.float64).mean())

@@ -170,6 +170,46 @@ def test_files_are_replaced_together_or_not_at_all(tiny_run: TinyRun, monkeypatc
         assert not list(folder.glob(".new*"))
 
 
+def test_exports_that_someone_has_worked_on_are_kept(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, export = tiny_run.run_paths.submission_dir, ["--min_score", "0", "--export", "kaleidoscope"]
+    main([*tiny_run.arguments, *export, "raven"])
+    main([*tiny_run.arguments, "--prediction.pooling", "max"])
+    main([*tiny_run.arguments, *export, "raven", "--merge"])  # which replace others, that nobody has changed
+    assert "changed since" not in capsys.readouterr().err
+    table, selections = folder / "kaleidoscope.csv", min(folder.rglob("*.selections.txt"))
+    before = files_in(folder)
+    for path in (table, selections):
+        path.write_text(f"mine, {path.name}")
+    for more in ([], ["raven"], ["raven"]):
+        main([*tiny_run.arguments, *export, *more, "--merge"])
+        kept = sorted(path.read_text() for path in folder.rglob("*.edited"))
+        assert kept == sorted(f"mine, {path.name}" for path in (table, selections)[: 1 + len(more)])
+    (warning, other) = [line for line in capsys.readouterr().err.splitlines() if "changed since" in line]
+    assert re.search(r"1 exports were .* kept, the first as .*tiny/kaleidoscope\.csv\.\w{16}\.edited$", warning)
+    assert f"{selections}." in other
+    assert {name: text for name, text in files_in(folder).items() if not name.endswith(".edited")} == before
+    (folder / "provenance.json").unlink()  # whose absence, as of an earlier version, says nothing of exports
+    main([*tiny_run.arguments, *export])
+    assert len(list(folder.glob("kaleidoscope.csv.*.edited"))) == 2
+
+
+def test_what_would_be_refused_in_the_end_is_refused_before_scoring(
+    tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unwanted(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("predict.run.predict_stored_clips", unwanted)
+    test = tiny_run.table.loc[tiny_run.table["split"] == "test", "clip"].tolist()
+    sample, thresholds = tiny_run.run_paths.sample_csv, tiny_run.run_paths.run_dir / "thresholds.json"
+    for clips, labels, message in ((test, LABELS[1:], "label 'low'"), (test[1:], LABELS, f"clip {test[0]!r}")):
+        pd.DataFrame({"fname": clips} | dict.fromkeys(labels, 0)).to_csv(sample, index=False)
+        assert f"{message} is not in" in refusal_message(tiny_run)
+    sample.unlink()
+    thresholds.write_text('{"thresholds": {"low": 0.5}}')
+    assert "thresholds.json gives" in refusal_message(tiny_run)
+
+
 def change_weight(tiny_run: TinyRun, name: str, value: float) -> None:
     """Give a weight of fold 1's network another value."""
     path = tiny_run.run_paths.run_dir / "fold1" / "best.pt"

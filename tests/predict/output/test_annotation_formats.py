@@ -9,8 +9,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from predict.output.annotation_formats import FORMATS, RAVEN_COLUMNS, RAVEN_FILE_LIST, Exported, stale_exports
+from predict.output.annotation_formats import (
+    FORMATS,
+    RAVEN_COLUMNS,
+    RAVEN_FILE_LIST,
+    Exported,
+    highest_hz,
+    stale_exports,
+)
 from predict.output.detections import Detection
+from recipe import Features
 from train.evaluate.score_table import ScoreTable
 
 LABELS = ["Dog, big", "雨\tdrops"]
@@ -60,6 +68,20 @@ def test_raven_reads_a_selection_a_detection(tmp_path: Path) -> None:
     assert table["High Freq (Hz)"].tolist() == [8_000.0, 8_000.0]
     assert table["Label"].tolist() == ["Dog, big", "雨 drops"]
     assert pd.read_csv(folder / f"{OUTSIDE}.selections.txt", sep="\t").empty
+
+
+@pytest.mark.parametrize(
+    ("features", "expected_hz"),
+    [
+        (Features(sample_rate_hz=16_000), 8_000.0),
+        (Features(sample_rate_hz=16_000, fmax_hz=6_000.0), 6_000.0),
+        (Features("stft", 16_000, fmax_hz=6_000.0), 8_000.0),
+        (Features("cqt", 16_000, n_bins=60, fmin_hz=32.0), 32.0 * 2**5),
+        (Features("cqt_chroma", 16_000, n_bins=12, fmin_hz=32.0), 32.0 * 2**7),
+    ],
+)
+def test_selections_are_as_high_as_frames_reach(features: Features, expected_hz: float) -> None:
+    assert highest_hz(features) == pytest.approx(expected_hz)
 
 
 def test_raven_reads_all_recordings_as_one_sound(tmp_path: Path) -> None:
