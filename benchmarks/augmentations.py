@@ -14,7 +14,7 @@ from dataclasses import replace
 from itertools import chain
 
 import torch
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
 from benchmarks.machine import describe_machine
@@ -27,7 +27,7 @@ from predict.inference.run_loader import load_run
 from predict.tune import pool_at_thresholds
 from recipe import Recipe, Training
 from recipe.bounds import Bounds
-from recipe.cli import parse_command
+from recipe.cli import parse_command, parse_own_options
 from train.augment.pipeline import AUGMENTATION_ORDER
 from train.evaluate.metrics import mean_average_precision
 from train.fit import main as train
@@ -69,10 +69,7 @@ def read_options(arguments: Sequence[str] | None) -> Namespace:
         default=8.0,
         help="Further clips are quieter than the first by at most this.",
     )
-    try:
-        options = parser.parse_args(arguments)
-    except ArgumentError as error:
-        raise UserError(f"{error}; see --help") from None
+    options = parse_own_options(parser, arguments)
     for name, bounds in BOUNDS.items():
         if not bounds.low <= options[name] <= bounds.high:
             raise UserError(f"--{name} {options[name]:g}: must be {bounds}")

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentParser
 
 from core.errors import UserError
 from core.files import atomic_write
+from recipe.cli import parse_own_options
 from train.networks.factory import SMALL_TRUNKS
 from train.networks.torchvision_trunks import OWN_CLASSIFIER_NETWORKS, build_torchvision_model, extract_trunk
 from train.runs.checkpoint import build_network_from_checkpoint, load_checkpoint, parse_checkpoint_recipe
@@ -27,10 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = ArgumentParser(description="Weights in torchvision's format from a run.", exit_on_error=False)
     parser.add_argument("--run", type=str, required=True, help="Folder of the run.")
     parser.add_argument("--output", type=str, required=True, help="File of weights to write.")
-    try:
-        options = parser.parse_args(arguments)
-    except ArgumentError as error:
-        raise UserError(f"{error}; see --help") from None
+    options = parse_own_options(parser, arguments)
     name, path = convert(Path(options.run), Path(options.output))
     print(f"weights of {name} from {path}: {options.output}")
 

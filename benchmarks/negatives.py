@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from benchmarks.machine import describe_machine
@@ -32,7 +32,7 @@ from preprocess.dataset.labels import NEGATIVE, to_multi_hot
 from preprocess.features import main as make_features
 from preprocess.store.reader import open_store
 from recipe import Prediction
-from recipe.cli import parse_command
+from recipe.cli import parse_command, parse_own_options
 from train.fit import main as train
 
 SMALL = (
@@ -86,10 +86,7 @@ def read_options(arguments: Sequence[str] | None) -> Namespace:
     parser.add_argument("--epochs", type=PositiveInt, default=15, help="Of each network.")
     parser.add_argument("--seeds", type=list[NonNegativeInt], default=[0, 1, 2], help="Of the networks.")
     parser.add_argument("--jobs", type=int, default=-1, help="Networks trained at once; -1 is one a core.")
-    try:
-        return parser.parse_args(arguments)
-    except ArgumentError as error:
-        raise UserError(f"{error}; see --help") from None
+    return parse_own_options(parser, arguments)
 
 
 def write_tables(data: Path, background: set[str], folder: Path) -> tuple[Path, Path]:

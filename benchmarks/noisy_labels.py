@@ -20,13 +20,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from torch import Tensor
 
 from benchmarks.machine import describe_machine
 from core.csv_tables import read_table, write_table
-from core.errors import UserError
 from core.paths import RunPaths
 from predict.inference.dataset_clips import predict_stored_clips
 from predict.inference.run_loader import load_run
@@ -34,7 +33,7 @@ from preprocess.dataset.clip_table import read_clip_table
 from preprocess.dataset.labels import to_multi_hot
 from preprocess.features import main as make_features
 from preprocess.store.reader import open_store
-from recipe.cli import parse_command
+from recipe.cli import parse_command, parse_own_options
 from train.evaluate.metrics import lwlrap, mean_average_precision
 from train.evaluate.score_table import ScoreTable, read_scores
 from train.fit import main as train
@@ -122,10 +121,7 @@ def read_options(arguments: Sequence[str] | None) -> Namespace:
         "--views", choices=list(EXPERIMENTS), help="Experiment whose runs are scored with several views as well."
     )
     parser.add_argument("--jobs", type=int, default=-1, help="Networks trained at once; -1 is one a core.")
-    try:
-        return parser.parse_args(arguments)
-    except ArgumentError as error:
-        raise UserError(f"{error}; see --help") from None
+    return parse_own_options(parser, arguments)
 
 
 def train_experiment(common: Sequence[str], run_paths: RunPaths, name: str, seed: int, epochs: int) -> ScoreTable:

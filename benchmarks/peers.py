@@ -25,16 +25,15 @@ from typing import Any
 import pandas as pd
 import torch
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import PositiveInt
 
 from benchmarks.config import ROOT
 from benchmarks.machine import describe_machine
 from benchmarks.timing import min_time
 from core.csv_tables import read_table
-from core.errors import UserError
 from preprocess.features import main as make_features
-from recipe.cli import parse_command
+from recipe.cli import parse_command, parse_own_options
 from train.evaluate.metrics import accuracy
 from train.evaluate.score_table import read_scores
 from train.fit import main as train
@@ -84,10 +83,7 @@ def read_options(arguments: Sequence[str] | None) -> Namespace:
     parser.add_argument("--peers", nargs="*", choices=list(PACKAGES), default=list(PACKAGES), help="Some of them.")
     parser.add_argument("--minutes", type=float | None, help="Of all folds together; by default what esc50 takes here.")
     parser.add_argument("--epochs", type=PositiveInt | None, help="Instead of as many as fit in the minutes.")
-    try:
-        return parser.parse_args(arguments)
-    except ArgumentError as error:
-        raise UserError(f"{error}; see --help") from None
+    return parse_own_options(parser, arguments)
 
 
 def run_ours(options: Namespace) -> tuple[float, float]:

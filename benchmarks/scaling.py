@@ -28,18 +28,6 @@ N_WORKERS = (1, 2, 4)
 SLOW_FACTOR, KILL_AFTER_S = 3.0, 2.0
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a cluster ended its tasks."""
-
-    makespan_s: float
-    """From the first start to the last end."""
-    busy_s: float
-    """Worker time of tasks that ended."""
-    lost_s: float
-    """Worker time of tasks that were lost with their worker."""
-
-
 def simulate(
     durations_s: Sequence[float],
     n_workers: int,
@@ -48,15 +36,16 @@ def simulate(
     slow_factors: Mapping[int, float] | None = None,
     time_to_failure: Callable[[int, float], float] = lambda _worker, _now: math.inf,
     restart_s: float = 0.0,
-) -> Outcome:
-    """Tasks in order, each for the first worker that is free, as a scheduler deals them, `dispatch_s` a task.
+) -> float:
+    """Seconds from the first start to the last end of tasks.
 
+    Each is in order for the first worker that is free, as a scheduler deals them, `dispatch_s` a task.
     `time_to_failure(worker, now)` is how many seconds a worker that starts a task will live. Its task is then started
     again by another, and a new worker takes its place `restart_s` later.
     """
     queue, idle = deque(durations_s), deque[int]()
     events: list[tuple[float, int, float | None]] = [(0.0, worker, None) for worker in range(n_workers)]
-    scheduler_free_s = makespan_s = busy_s = lost_s = 0.0
+    scheduler_free_s = makespan_s = 0.0
     while events:
         now, worker, lost_task_s = heapq.heappop(events)
         if lost_task_s is None:
@@ -70,13 +59,11 @@ def simulate(
             run_s = task_s * (slow_factors or {}).get(chosen, 1.0)
             lives_s = time_to_failure(chosen, start)
             if lives_s < run_s:
-                lost_s += lives_s
                 heapq.heappush(events, (start + lives_s, chosen, task_s))
             else:
-                busy_s += run_s
                 makespan_s = max(makespan_s, start + run_s)
                 heapq.heappush(events, (start + run_s, chosen, None))
-    return Outcome(makespan_s, busy_s, lost_s)
+    return makespan_s
 
 
 def draw_durations(n_tasks: int, mean_s: float, seed: int = 0) -> list[float]:
@@ -139,8 +126,8 @@ def makespan(runs: Sequence[Run]) -> float:
     return max(run.end_s for run in runs) - min(run.start_s for run in runs)
 
 
-def check(what: str, real_s: float, outcome: Outcome) -> None:
-    print(f"{what:<44} real {real_s:6.2f} s, simulated {outcome.makespan_s:6.2f} s: {outcome.makespan_s / real_s:.3f}")
+def check(what: str, real_s: float, simulated_s: float) -> None:
+    print(f"{what:<44} real {real_s:6.2f} s, simulated {simulated_s:6.2f} s: {simulated_s / real_s:.3f}")
 
 
 def check_against_real_runs() -> None:
@@ -168,16 +155,16 @@ def check_against_real_runs() -> None:
             def time_to_failure(worker: int, now: float, at: float = killed_s, killed: int = n_workers - 1) -> float:
                 return at - now if worker == killed and now <= at else math.inf
 
-            outcome = simulate(durations_s, n_workers, time_to_failure=time_to_failure, restart_s=restart_s)
-            check(f"{n_workers} workers, one killed, back after {restart_s:.1f} s", makespan(runs), outcome)
+            simulated_s = simulate(durations_s, n_workers, time_to_failure=time_to_failure, restart_s=restart_s)
+            check(f"{n_workers} workers, one killed, back after {restart_s:.1f} s", makespan(runs), simulated_s)
         with start_cluster(n_workers) as (address, _, make_first_slow):
             make_first_slow()
             list(run_parallel(sleep_for, [0.0] * 4, 1, address))
-            outcome = simulate(durations_s, n_workers, slow_factors={0: SLOW_FACTOR})
+            simulated_s = simulate(durations_s, n_workers, slow_factors={0: SLOW_FACTOR})
             check(
                 f"{n_workers} workers, one {SLOW_FACTOR:g} times slower",
                 makespan(run_tasks(address, durations_s)),
-                outcome,
+                simulated_s,
             )
 
 
@@ -238,7 +225,7 @@ def print_efficiency(n_workers: int, n_tasks: int) -> None:
         "slow workers": simulate(durations_s, n_workers, slow_factors=slow_factors),
         "failures": simulate(durations_s, n_workers, time_to_failure=time_to_failure, restart_s=RESTART_S),
     }
-    shares = ", ".join(f"{what} {sum(durations_s) / n_workers / each.makespan_s:.2f}" for what, each in trouble.items())
+    shares = ", ".join(f"{what} {sum(durations_s) / n_workers / each_s:.2f}" for what, each_s in trouble.items())
     print(f"{n_workers:,} workers, {n_tasks:,} tasks of {TASK_S:g} s, share of the ideal: {shares}")
 
 

@@ -16,15 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 
 from benchmarks.machine import describe_machine
 from core.csv_tables import read_table, write_table
-from core.errors import UserError
 from preprocess.dataset.clip_table import UNLABELLED
 from preprocess.features import main as make_features
-from recipe.cli import parse_command
+from recipe.cli import parse_command, parse_own_options
 from train.evaluate.score_table import read_scores
 from train.fit import main as train
 
@@ -74,10 +73,7 @@ def read_options(arguments: Sequence[str] | None) -> Namespace:
     parser.add_argument("--epochs", type=PositiveInt, default=40, help="Of the runs with a teacher.")
     parser.add_argument("--seeds", type=list[NonNegativeInt], default=[0, 1, 2], help="Of the networks.")
     parser.add_argument("--jobs", type=int, default=-1, help="Networks trained at once; -1 is one a core.")
-    try:
-        return parser.parse_args(arguments)
-    except ArgumentError as error:
-        raise UserError(f"{error}; see --help") from None
+    return parse_own_options(parser, arguments)
 
 
 def write_labels(data: Path, folder: Path) -> tuple[Path, dict[str, str]]:

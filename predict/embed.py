@@ -5,7 +5,7 @@ from core.entrypoint import log_warning, run_script
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -38,6 +38,8 @@ from train.runs.run_folder import find_corrections
 from train.runs.seen_clips import hash_names
 
 Result = TypeVar("Result")
+Rows = list[tuple[str, str]]
+"""(clip, reason) of what could not be read, or (clip, warning) of what could be only in part."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -46,17 +48,9 @@ def add_options(parser: ArgumentParser) -> None:
     add_device_options(parser)
 
 
-@dataclass(frozen=True)
-class Unread:
-    """What could not be read, (clip, reason), or only in part, (clip, warning)."""
-
-    failed: list[tuple[str, str]] = field(default_factory=list)
-    warnings: list[tuple[str, str]] = field(default_factory=list)
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     command = parse_command(arguments, "Write the embeddings of windows by a network of a run.", add_options)
-    run_paths, options, unread = command.run_paths, command.options, Unread()
+    run_paths, options, failed, warnings = command.run_paths, command.options, Rows(), Rows()
     device = pick_device(options.device)
     run = load_run(run_paths.run_dir, replace(command.recipe.prediction, calibrate=False), device)
     warn_if_unfinished(run_paths.run_dir, run.recipe.training.epochs)
@@ -78,16 +72,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     embed = embed_input if options.input else embed_dataset
     with (
         replace_files(folder, EMBEDDING_NAMES) as new,
-        closing(embed(command, run, fold, tagger, device, unread)) as clips,
+        closing(embed(command, run, fold, tagger, device, failed, warnings)) as clips,
     ):
         n_values = run.folds[fold][0].head[-1].in_features
         assert isinstance(n_values, int)
         n_windows = write_embeddings(new / EMBEDDINGS_NAME, clips, n_values, provenance)
-        if unread.failed:
-            write_table(new / EMBEDDINGS_FAILED_NAME, FAILED_COLUMNS, unread.failed)
-        if unread.warnings:
-            write_table(new / EMBEDDINGS_WARNINGS_NAME, ["clip", "warning"], unread.warnings)
-    for name, found in ((EMBEDDINGS_FAILED_NAME, unread.failed), (EMBEDDINGS_WARNINGS_NAME, unread.warnings)):
+        if failed:
+            write_table(new / EMBEDDINGS_FAILED_NAME, FAILED_COLUMNS, failed)
+        if warnings:
+            write_table(new / EMBEDDINGS_WARNINGS_NAME, ["clip", "warning"], warnings)
+    for name, found in ((EMBEDDINGS_FAILED_NAME, failed), (EMBEDDINGS_WARNINGS_NAME, warnings)):
         if found:
             what = "could not be read" if name == EMBEDDINGS_FAILED_NAME else "are to be checked"
             log_warning(f"{len(found)} recordings {what} ({found[0][0]}: {found[0][1]}): see {folder / name}")
@@ -95,13 +89,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def embed_dataset(
-    command: Command, run: TrainedRun, fold: int, tagger: Tagger, device: torch.device, unread: Unread
+    command: Command, run: TrainedRun, fold: int, tagger: Tagger, device: torch.device, failed: Rows, warnings: Rows
 ) -> Generator[tuple[str, ClipPrediction]]:
     """Yield the embeddings of the dataset's clips, in the order of their table."""
     run_paths, n_jobs = command.run_paths, resolve_n_jobs(command.options.jobs)
     with open_store(run_paths.store, run.recipe.features) as store:
         table = read_corrected_clips(run_paths, find_corrections(run_paths, command.recipe), store).table
-        unread.failed.extend(find_failed(table, store, run_paths).itertuples(index=False, name=None))
+        failed.extend(find_failed(table, store, run_paths).itertuples(index=False, name=None))
         stored = StoredClips(store, device)
         clips = [clip for clip in table["clip"] if clip in stored.rows]
         n_trained = int(torch.isin(hash_names(clips), run.seen_clips[fold]).sum())
@@ -110,13 +104,13 @@ def embed_dataset(
         with progress_bar(len(clips), "embed", "clip") as progress:
             for clip, windows in in_order(scored, clips):
                 row = stored.rows[clip]
-                unread.warnings.extend([(clip, store.warnings[row])] if store.warnings[row] else [])
+                warnings.extend([(clip, store.warnings[row])] if store.warnings[row] else [])
                 yield clip, tagger.pool_clip(windows, store.start_s[row], store.duration_s[row])
                 progress.update()
 
 
 def embed_input(
-    command: Command, run: TrainedRun, fold: int, tagger: Tagger, device: torch.device, unread: Unread
+    command: Command, run: TrainedRun, fold: int, tagger: Tagger, device: torch.device, failed: Rows, warnings: Rows
 ) -> Generator[tuple[str, ClipPrediction]]:
     """Yield the embeddings of recordings that belong to no dataset, in the order of their names.
 
@@ -149,12 +143,12 @@ def embed_input(
             progress.update()
             tally.add(result if isinstance(result, DecodeError) else None)
             if isinstance(result, DecodeError):
-                unread.failed.append((clip, result.reason))
+                failed.append((clip, result.reason))
                 continue
-            unread.warnings.extend([(clip, result.warning)] if result.warning else [])
+            warnings.extend([(clip, result.warning)] if result.warning else [])
             yield clip, tagger.pool_clip(result.windows, result.start_s, result.duration_s)
-    if len(unread.failed) == len(recordings):
-        clip, reason = unread.failed[0]
+    if len(failed) == len(recordings):
+        clip, reason = failed[0]
         raise UserError(f"none of the {len(recordings)} recordings could be read ({clip}: {reason})")
 
 

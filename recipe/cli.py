@@ -114,6 +114,14 @@ def parse_command(arguments: Sequence[str] | None, description: str, add_options
     return Command(recipe, RunPaths(Path(parts.cache), Path(parts.submissions), name, run), parts)
 
 
+def parse_own_options(parser: ArgumentParser, arguments: Sequence[str] | None) -> Namespace:
+    """The options of a script without a recipe. Raises UserError."""
+    try:
+        return parser.parse_args(arguments)
+    except ArgumentError as error:
+        raise UserError(f"{error}; see --help") from None
+
+
 def _select_own_options(parser: ArgumentParser, arguments: Sequence[str]) -> list[str]:
     """The arguments without the options, and their values, of other steps: ARGS goes to every step of a make command.
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import soundfile
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt
 
 from core.errors import UserError
@@ -17,7 +17,7 @@ from core.file_lock import file_lock
 from core.files import atomic_write
 from core.parallel import run_sandboxed
 from core.progress import progress_bar
-from recipe.cli import resolve_n_jobs
+from recipe.cli import parse_own_options, resolve_n_jobs
 from synth.synthesizer import SAMPLE_RATE_HZ, find_soundfont
 
 SPEC_NAME = "rendered.json"
@@ -28,10 +28,7 @@ def parse_options(parser: ArgumentParser, arguments: Sequence[str] | None) -> Na
     """A script's own options, --seed and --jobs (resolved). Raises UserError."""
     parser.add_argument("--seed", type=NonNegativeInt, default=0, help="Another seed gives other sounds.")
     parser.add_argument("--jobs", type=int, default=-1, help="Processes; -1 is one a core.")
-    try:
-        options = parser.parse_args(arguments)
-    except ArgumentError as error:
-        raise UserError(f"{error}; see --help") from None
+    options = parse_own_options(parser, arguments)
     options.jobs = resolve_n_jobs(options.jobs)
     return options
 

@@ -7,10 +7,9 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,32 +65,29 @@ def _escape(path: Path) -> str:
     return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
+@dataclass
 class RecordingFrames:
     """The frames of a recording [n_frames, n_bins] in blocks, as a sandbox decodes it; `end` is known after the last.
 
     Iterating raises DecodeError, and Cancelled by the event.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        features: Features,
-        limits: SandboxLimits,
-        device: torch.device,
-        max_duration_s: float = math.inf,
-        cancelled: threading.Event | None = None,
-    ) -> None:
-        self.path = path
-        self.arguments = (str(path.absolute()), features, max_duration_s)  # a sandbox is in a folder of its own
-        self.options: dict[str, Any] = {"limits": limits, "cancelled": cancelled}
-        self.device, self.encoding, self.end = device, encoding_for(features), RecordingEnd(0.0, 0.0)
+    path: Path
+    features: Features
+    limits: SandboxLimits
+    device: torch.device
+    max_duration_s: float = math.inf
+    cancelled: threading.Event | None = None
+    end: RecordingEnd = field(default_factory=lambda: RecordingEnd(0.0, 0.0))
 
     def __iter__(self) -> Iterator[Tensor]:
-        for item in read_isolated(stream_frames, *self.arguments, **self.options):
+        encoding, path = encoding_for(self.features), str(self.path.absolute())  # a sandbox is in a folder of its own
+        arguments = (path, self.features, self.max_duration_s)
+        for item in read_isolated(stream_frames, *arguments, limits=self.limits, cancelled=self.cancelled):
             if isinstance(item, RecordingEnd):
                 self.end = item
             else:
-                yield dequantise(item, self.encoding.scale, self.encoding.offset, self.device)
+                yield dequantise(item, encoding.scale, encoding.offset, self.device)
 
     def join_scores(self, parts: Sequence[WindowScores]) -> RecordingScores:
         """The scores of the recording from those of all its chunks."""
@@ -251,7 +247,15 @@ def predict_files(
             done[entry.path] = result
             tally.add(result if isinstance(result, DecodeError) else None)
             progress.update()
-    return collect_predictions({clip: done[entry.path] for clip, entry in entries.items()}, tagger)
+    predictions, failed, warnings = dict[str, ClipPrediction](), list[tuple[str, str]](), list[tuple[str, str]]()
+    for clip, entry in entries.items():
+        match done[entry.path]:
+            case DecodeError() as error:
+                failed.append((clip, error.reason))
+            case scores:
+                predictions[clip] = tagger.pool_clip(scores.windows, scores.start_s, scores.duration_s)
+                warnings += [(clip, scores.warning)] if scores.warning else []
+    return predictions, failed, warnings
 
 
 def split_into_batches(tasks: Sequence[RecordingTask], n_parallel: int) -> list[list[RecordingTask]]:
@@ -266,16 +270,3 @@ def split_into_batches(tasks: Sequence[RecordingTask], n_parallel: int) -> list[
         batches[-1].append(task)
         n_bytes += size
     return batches
-
-
-def collect_predictions(results: Mapping[str, RecordingScores | DecodeError], tagger: Tagger) -> FilePredictions:
-    """The results of recordings by name as predictions, failures and warnings."""
-    predictions, failed, warnings = dict[str, ClipPrediction](), list[tuple[str, str]](), list[tuple[str, str]]()
-    for clip, result in results.items():
-        match result:
-            case DecodeError() as error:
-                failed.append((clip, error.reason))
-            case scores:
-                predictions[clip] = tagger.pool_clip(scores.windows, scores.start_s, scores.duration_s)
-                warnings += [(clip, scores.warning)] if scores.warning else []
-    return predictions, failed, warnings
