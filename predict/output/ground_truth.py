@@ -117,6 +117,8 @@ def read_event_truth(path: Path, submission: Path, scores: ScoreTable) -> pd.Dat
     annotations = read_annotations(path, None, recordings, TRUTH_HINT)
     if other := annotations.left_out:
         log_warning(f"{len(other)} files of {path} are no tables of events of these clips, the first {other[0].name!r}")
+    for warning in annotations.warnings:
+        log_warning(warning)
     _warn_of_unread(path, annotations.fnames, scores)
     return annotations.events[annotations.events["fname"].isin(scores.clips)]
 

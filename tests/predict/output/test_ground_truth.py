@@ -113,6 +113,14 @@ def test_recordings_that_could_not_be_read_may_be_in_a_truth_table(
     assert capsys.readouterr().err == warning
 
 
+def test_what_is_doubtful_in_a_table_of_events_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "all.txt"
+    header = "Selection\tBegin Time (s)\tEnd Time (s)\tBegin File\tSpecies"
+    path.write_text(f"{header}\n1\t2\t3\t1\train\n2\t61\t62\t2\tcat\n")
+    assert read_event_truth(path, tmp_path / "submission.csv", SCORES) is not None
+    assert "Begin Time (s) is read as of its own recording" in capsys.readouterr().err
+
+
 def test_a_folder_without_tables_is_refused_by_the_name_of_the_option(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"holds no table of events .*: TRUTH= names"):
         read_event_truth(tmp_path, tmp_path / "submission.csv", SCORES)
