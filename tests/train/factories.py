@@ -33,7 +33,13 @@ OPTIONS = (
 
 
 def write_training_dataset(
-    cache: Path, n_clips: int = 18, folds: int = 3, noisy: int = 0, labels: Sequence[str] = LABELS, seed: int = 0
+    cache: Path,
+    n_clips: int = 18,
+    folds: int = 3,
+    noisy: int = 0,
+    labels: Sequence[str] = LABELS,
+    seed: int = 0,
+    name: str = "clip",
 ) -> None:
     """cache/recipe/{clips.csv, labels.csv, features.h5}: clip n has label n % len(labels), whose bins are louder.
 
@@ -45,7 +51,7 @@ def write_training_dataset(
         label = number % len(labels)
         frames = random.normal(-60, 8, (int(random.integers(10, 40)), N_BINS))
         frames[:, 2 * label : 2 * label + 2] += 25
-        stored, clip = frames.astype(np.float16), f"clip {number}.wav"
+        stored, clip = frames.astype(np.float16), f"{name} {number}.wav"
         row_sources.append(row_source_of(stored, dataset_dir, clip, duration_s=len(stored) / FRAMES_PER_SECOND))
         label_quality = "noisy" if number >= n_clips - noisy else "curated"
         rows.append(

@@ -23,7 +23,7 @@ from train.evaluate.window_scorer import WindowScores, score_windows
 from train.evaluate.windows import pool_windows
 from train.runs.checkpoint import Checkpoint, build_network_from_checkpoint, load_checkpoint
 from train.runs.run_folder import get_fold_dir
-from train.runs.seen_clips import find_replaced_clip, find_seen_clip
+from train.runs.seen_clips import find_replaced_clip, find_trained_clip
 
 MIN_PROPOSAL_SCORE = 0.5
 """Lowest score of a proposed label."""
@@ -38,7 +38,7 @@ def report_folds(run_paths: RunPaths, recipe: Recipe, training_set: TrainingSet,
     for fold in folds:
         fold_rows = np.flatnonzero(training_set.folds == fold)
         checkpoints = load_best_checkpoints(run_paths.run_dir, recipe, fold)
-        stale = any(is_stale(each, training_set, fold_rows) for each in checkpoints.values())
+        stale = any(is_stale(each, training_set, fold) for each in checkpoints.values())
         if stale:
             print(f"fold {fold}: its networks know other labels or recordings, or clips it holds out; train again")
         if stale or not checkpoints:
@@ -78,12 +78,12 @@ def load_best_checkpoints(run_dir: Path, recipe: Recipe, fold: int) -> dict[Path
     return checkpoints
 
 
-def is_stale(checkpoint: Checkpoint, training_set: TrainingSet, rows: np.ndarray) -> bool:
-    """Whether a network has other labels, or was trained on any of `rows`, or on recordings since replaced."""
-    frame_bank = training_set.frame_bank
+def is_stale(checkpoint: Checkpoint, training_set: TrainingSet, fold: int) -> bool:
+    """Whether a network has other labels, or was trained on clips of `fold`, or on recordings since replaced."""
+    bank, seen_clips, trained_frames = training_set.frame_bank, checkpoint.seen_clips, checkpoint.trained_frames
     odd_clips = (
-        find_seen_clip(training_set.clip_names(rows), checkpoint.seen_clips),
-        find_replaced_clip(frame_bank.clips, frame_bank.digests, checkpoint.trained_frames),
+        find_trained_clip(bank.clips, bank.digests, training_set.folds == fold, seen_clips, trained_frames),
+        find_replaced_clip(bank.clips, bank.digests, trained_frames),
     )
     return checkpoint.labels != training_set.labels or any(clip is not None for clip in odd_clips)
 

@@ -64,18 +64,18 @@ class FoldJob:
 
     @cached_property
     def training_data_digest(self) -> str:
-        """Of what the network learns from: clips, targets, and the networks it starts from and of its teacher.
+        """Of what the network learns from: clips, targets, and other runs' networks. Raises UserError."""
+        digest = self.training_set.training_data_digest(self.fold, self.recipe.training)
+        return f"{digest} {hash_files(self.other_networks)}" if self.other_networks else digest
 
-        Raises UserError where such a network is gone.
-        """
-        training = self.recipe.training
-        digest = self.training_set.training_data_digest(self.fold, training)
-        networks = []
-        for key, value in (("start_from", training.start_from), ("teacher", training.teacher)):
-            if value:
-                path = Path(value)
-                networks += [path] if path.is_file() else find_fold_checkpoints(path, self.fold, f"training.{key}")
-        return f"{digest} {hash_files(networks)}" if networks else digest
+    @cached_property
+    def other_networks(self) -> list[Path]:
+        """Those that it may start from, and its teacher's. Raises UserError where such a network is gone."""
+        training, networks = self.recipe.training, list[Path]()
+        for key, run in (("start_from", training.start_from), ("teacher", training.teacher)):
+            if run:
+                networks += find_fold_checkpoints(run, self.fold, f"training.{key}")
+        return networks
 
     @cached_property
     def trained_frames(self) -> torch.Tensor:

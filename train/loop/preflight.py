@@ -59,7 +59,7 @@ def check_resumable(jobs: Sequence[FoldJob]) -> bool:
             raise UserError(
                 "--resume: the training clips, their recordings or their labels have changed since; train without it"
             )
-        check_leakage(checkpoint.seen_clips, job.training_set, job.fold, f"--resume: {last_path}", "train without it")
+        check_leakage(checkpoint, job.training_set, job.fold, f"--resume: {last_path}", "train without it")
         build_network_from_checkpoint(last_path, checkpoint)  # the weights may be of another version
         if checkpoint.epoch:
             if not best_path.exists():

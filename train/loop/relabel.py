@@ -3,7 +3,6 @@ labels of clips without any.
 """
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -35,7 +34,7 @@ def relabel_noisy_clips(training_set: TrainingSet, recipe: Recipe, fold: int, de
     if not len(rows):
         return training_set
     networks = []
-    for path in find_fold_checkpoints(Path(training.teacher), fold, "training.teacher"):
+    for path in find_fold_checkpoints(training.teacher, fold, "training.teacher"):
         checkpoint = load_checkpoint(path)
         differing_keys = describe_differing_keys(checkpoint.recipe, as_dict(recipe), ["features"])
         if checkpoint.labels != training_set.labels or differing_keys:
@@ -43,7 +42,7 @@ def relabel_noisy_clips(training_set: TrainingSet, recipe: Recipe, fold: int, de
                 f"training.teacher: {path} was trained with {differing_keys or 'other labels'}: train it by the same "
                 "recipe"
             )
-        check_leakage(checkpoint.seen_clips, training_set, fold, f"training.teacher: {path}")
+        check_leakage(checkpoint, training_set, fold, f"training.teacher: {path}")
         networks.append(build_network_from_checkpoint(path, checkpoint, device))
     scores = score_clips(networks, training_set.frame_bank, rows.tolist(), recipe)
     targets, kept = training_set.targets.clone(), training_set.kept.copy()

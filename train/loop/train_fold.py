@@ -219,7 +219,7 @@ def make_checkpoint(
         score=score,
         metrics=row,
         seen_clips=train_state.seen_clips,
-        trained_frames=job.trained_frames,
+        trained_frames=train_state.trained_frames,
         versions=list_versions(job.device),
         resume=train_state.state_dict() | resume if resumable else None,
     )

@@ -1,10 +1,9 @@
 """A network and all that changes while it is trained, which last.pt keeps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -13,6 +12,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from core.device import autocast_dtype
 from core.errors import UserError
+from preprocess.dataset.discovery import expand_user
 from recipe import Recipe, get_section
 from train.data.random_streams import seed_torch
 from train.data.training_set import TrainingSet
@@ -21,7 +21,7 @@ from train.loop.optimizer import build_optimizer, build_schedule, create_ema_mod
 from train.networks.factory import AudioNetwork, build_network_from_recipe
 from train.runs.checkpoint import Checkpoint, load_checkpoint
 from train.runs.run_folder import find_fold_checkpoints
-from train.runs.seen_clips import find_seen_clip, hash_names, union
+from train.runs.seen_clips import NO_CLIPS, find_trained_clip, union, without_names
 
 RESUME_KEYS = frozenset({"network", "optimizer", "schedule", "n_steps", "n_averaged", "best", "data_digest"})
 """What last.pt must hold for training to go on."""
@@ -39,6 +39,8 @@ class TrainState:
     ema: AveragedModel | None
     seen_clips: Tensor
     """int64 hashes of all clips it was trained on, in the run it started from too (train.runs.seen_clips)."""
+    trained_frames: Tensor
+    """int64 [n_clips, 2]: hashes of their names and frames; for those of the run it started from, 0 and of frames."""
     weights_origin: str = ""
     """Where another run's weights come from, in words."""
     epoch: int = 0
@@ -84,25 +86,26 @@ def create_train_state(job: FoldJob, n_steps: int | None = None) -> TrainState:
     rows = training_set.training_rows(fold, training)
     mean, std = training_set.normalisation(rows, by_bin=recipe.network.normalise == "bins")
     network = build_network_from_recipe(recipe, n_bins, len(labels), mean, std, pretrained=True)
-    seen_clips = hash_names(training_set.clip_names(rows))
+    trained_frames = job.trained_frames
+    seen_clips = trained_frames[:, 0].clone()
     weights_origin = ""
     if training.start_from:
-        path = Path(training.start_from)
-        if path.is_dir():
-            seeds = find_fold_checkpoints(path, fold, "training.start_from")
-            path = seeds[(job.seed - training.seed) % len(seeds)]
-        start_checkpoint = load_checkpoint(path)
-        if may_share_dataset(start_checkpoint, recipe):
-            check_leakage(start_checkpoint.seen_clips, training_set, fold, f"training.start_from = {path}")
-            seen_clips = union(seen_clips, start_checkpoint.seen_clips)
-        weights_origin = load_pretrained_weights(network, labels, path, start_checkpoint)
+        seeds = find_fold_checkpoints(training.start_from, fold, "training.start_from")
+        path = seeds[(job.seed - training.seed) % len(seeds)]
+        start = load_checkpoint(path)
+        if not may_share_dataset(start, recipe):
+            start = replace(start, seen_clips=NO_CLIPS)
+        check_leakage(start, training_set, fold, f"training.start_from = {path}")
+        seen_clips = union(seen_clips, start.seen_clips)
+        trained_frames = torch.cat([trained_frames, without_names(start.trained_frames)])
+        weights_origin = load_pretrained_weights(network, labels, path, start)
     network = network.to(job.device)
     dtype = autocast_dtype(job.device, training.precision)
     optimizer = build_optimizer(network, training)
     ema = create_ema_model(network, training.ema_decay) if training.ema_decay else None
     schedule = build_schedule(optimizer, training, n_steps or job.stage_steps(0))
     scaler = torch.amp.GradScaler(job.device.type, enabled=dtype == torch.float16)
-    return TrainState(network, optimizer, schedule, scaler, ema, seen_clips, weights_origin)
+    return TrainState(network, optimizer, schedule, scaler, ema, seen_clips, trained_frames, weights_origin)
 
 
 def may_share_dataset(checkpoint: Checkpoint, recipe: Recipe) -> bool:
@@ -111,18 +114,24 @@ def may_share_dataset(checkpoint: Checkpoint, recipe: Recipe) -> bool:
     Folders say little: make train needs none, and they may have moved.
     """
     theirs, ours = get_section(checkpoint.recipe, "data"), recipe.data
-    if any(theirs.get(key) != getattr(ours, key) for key in ("layout", "table")):
-        return False
-    there, here = (Path(folder or "").expanduser().resolve() for folder in (theirs.get("folder"), ours.folder))
+    there, here = (expand_user(each or "", "data.folder").resolve() for each in (theirs.get("folder"), ours.folder))
     named = theirs.get("folder") and ours.folder
-    return not named or there == here or checkpoint.recipe.get("name") == recipe.name
+    if named and there == here:
+        return True
+    same_kind = all(theirs.get(key) == getattr(ours, key) for key in ("layout", "table"))
+    return same_kind and (not named or checkpoint.recipe.get("name") == recipe.name)
 
 
 def check_leakage(
-    seen_clips: Tensor, training_set: TrainingSet, fold: int, source: str, advice: str = "name a run of the same folds"
+    checkpoint: Checkpoint,
+    training_set: TrainingSet,
+    fold: int,
+    source: str,
+    advice: str = "name a run of the same folds",
 ) -> None:
     """Raise UserError where a network that was trained on clips of `fold` is a start or a teacher of that fold's."""
-    if clip := find_seen_clip(training_set.clip_names(np.flatnonzero(training_set.folds == fold)), seen_clips):
+    bank, held_out = training_set.frame_bank, training_set.folds == fold
+    if clip := find_trained_clip(bank.clips, bank.digests, held_out, checkpoint.seen_clips, checkpoint.trained_frames):
         raise UserError(
             f"{source} was trained on clip {clip!r}, which fold {fold} holds out, so its score would not be out of "
             f"fold: {advice}"

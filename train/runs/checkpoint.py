@@ -45,7 +45,7 @@ class Checkpoint:
     seen_clips: Tensor = NO_CLIPS
     """int64 hashes of the clips it was trained on, in the run it started from too (train.runs.seen_clips)."""
     trained_frames: Tensor = NO_FRAMES
-    """int64 [n_clips, 2]: hashes of the names and frames of its training clips (train.runs.seen_clips)."""
+    """int64 [n_clips, 2]: hashes of their names and frames; for those of the run it started from, 0 and of frames."""
     versions: dict[str, str] = field(default_factory=dict)
     """Of Python and packages, and the device, by name, as it was trained."""
     resume: dict[str, Any] | None = None

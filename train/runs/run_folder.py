@@ -13,6 +13,7 @@ import yaml
 from core.errors import UserError
 from core.files import atomic_write, remove_temporary_files
 from core.paths import FITTED_PARAMS_NAMES, RECIPE_NAME, RunPaths
+from preprocess.dataset.discovery import expand_user
 from recipe import Recipe, as_dict, get_section
 from recipe.recipe_file import RecipeFileError, read_recipe_file
 
@@ -36,8 +37,14 @@ def find_best_checkpoints(run_dir: Path) -> list[Path]:
     return sorted(run_dir.glob("fold*/best.pt"))
 
 
-def find_fold_checkpoints(run_dir: Path, fold: int, key: str) -> list[Path]:
-    """The best networks of a fold in another run's folder, one a seed. Raises UserError that names the recipe's key."""
+def find_fold_checkpoints(run: str, fold: int, key: str) -> list[Path]:
+    """The best networks of a fold in another run's folder, one a seed, or the one file that is named in its place.
+
+    Raises UserError that names the recipe's key.
+    """
+    run_dir = expand_user(run, key)
+    if run_dir.is_file():
+        return [run_dir]
     best_paths = find_best_checkpoints(run_dir)
     same_fold = [each for each in best_paths if parse_fold_number(each.parent) == fold]
     if not same_fold:
@@ -51,7 +58,7 @@ def check_own_files(run_paths: RunPaths, recipe: Recipe) -> None:
     run_dir = run_paths.run_dir
     for key in ("corrections", "start_from", "teacher"):
         value = getattr(recipe.training, key)
-        if value and Path(value).resolve().is_relative_to(run_dir.resolve()):
+        if value and expand_user(value, f"training.{key}").resolve().is_relative_to(run_dir.resolve()):
             raise UserError(
                 f"training.{key} = {value} is in the folder of this run, which overwrites it: name another --run"
             )

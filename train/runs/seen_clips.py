@@ -1,6 +1,7 @@
 """Hashes of the clips a network was trained on, on which its scores are not out of fold."""
 
 from collections.abc import Iterable, Sequence
+from itertools import compress
 
 import numpy as np
 import torch
@@ -34,11 +35,30 @@ def find_seen_clip(clips: Sequence[str], seen_clips: Tensor) -> str | None:
     return clips[int(is_seen[0])] if len(is_seen) else None
 
 
+def find_trained_clip(
+    clips: Sequence[str], digests: Sequence[str], held_out: np.ndarray, seen_clips: Tensor, trained_frames: Tensor
+) -> str | None:
+    """The first of the `held_out` clips (boolean [n_clips]) that networks were trained on, under its name or another.
+
+    Frames that a clip has which is not held out, as of copies, tell nothing, nor does '', of what could not be read.
+    """
+    elsewhere = {"", *compress(digests, ~held_out)}
+    is_renamed = have_trained(digests, trained_frames) & [digest not in elsewhere for digest in digests]
+    is_trained = torch.isin(hash_names(clips), seen_clips).numpy() | is_renamed
+    return next(compress(clips, held_out & is_trained), None)
+
+
 def find_replaced_clip(clips: Sequence[str], digests: Sequence[str], trained_frames: Tensor) -> str | None:
     """The first of `clips` that had other frames when a network was trained on it."""
     trained = dict(trained_frames.tolist())
     hashes = zip(clips, hash_frames(clips, digests).tolist(), strict=True)
     return next((clip for clip, (name, frames) in hashes if trained.get(name, frames) != frames), None)
+
+
+def without_names(trained_frames: Tensor) -> Tensor:
+    """The same frames with 0 in place of names, which in the run that a network started from may be of other clips."""
+    frames = trained_frames[:, 1].unique()
+    return torch.stack([torch.zeros_like(frames), frames], 1)
 
 
 def have_trained(digests: Sequence[str], trained_frames: Tensor) -> np.ndarray:

@@ -91,10 +91,10 @@ def test_a_run_gives_the_networks_of_the_same_fold_which_never_saw_its_clips(tmp
     for name in ("fold1", "fold11", "fold2_seed0", "fold2_seed1"):
         save(tmp_path / name / "best.pt", ["a", "b"])
     for fold, names in ((1, ["fold1"]), (2, ["fold2_seed0", "fold2_seed1"])):
-        found = find_fold_checkpoints(tmp_path, fold, "training.teacher")
+        found = find_fold_checkpoints(str(tmp_path), fold, "training.teacher")
         assert found == [tmp_path / name / "best.pt" for name in names]
     with pytest.raises(UserError, match=r"training\.teacher = .*: no best\.pt of fold 3 \(fold1, fold11"):
-        find_fold_checkpoints(tmp_path, 3, "training.teacher")
+        find_fold_checkpoints(str(tmp_path), 3, "training.teacher")
 
 
 @pytest.mark.parametrize("name", ["cnn_small", "waveform", "mobilenet_v3_small"])
