@@ -1,7 +1,5 @@
 """From checkpoints to a run that predicts."""
 
-from core.entrypoint import log_warning
-
 import copy
 import sys
 from dataclasses import dataclass, replace
@@ -18,7 +16,7 @@ from predict.inference.tagger import Tagger
 from recipe import Prediction, Recipe
 from train.evaluate.forward import supports_dense
 from train.evaluate.window_scorer import WindowScorer
-from train.loop.epoch_log import count_logged_epochs
+from train.loop.epoch_log import warn_if_interrupted
 from train.networks.factory import Activation, AudioNetwork
 from train.runs.checkpoint import build_network_from_checkpoint, load_checkpoint, parse_checkpoint_recipe
 from train.runs.run_folder import find_best_checkpoints
@@ -124,9 +122,4 @@ def load_run(run_dir: Path, prediction: Prediction, device: torch.device | str =
 def warn_if_unfinished(run_dir: Path, n_epochs: int) -> None:
     """Warn of networks whose training was interrupted, or still goes on."""
     for path in find_best_checkpoints(run_dir):
-        done = count_logged_epochs(path.parent)
-        if 0 < done < n_epochs:
-            log_warning(
-                f"{path} has {done} of {n_epochs} epochs and is used anyway: make train finishes it, "
-                "deleting its folder leaves it out"
-            )
+        warn_if_interrupted(path, n_epochs)

@@ -31,6 +31,7 @@ from tests.train.factories import (
     get_run_dir,
     write_training_dataset,
 )
+from train import find_lr
 from train.data.batches import Batches
 from train.data.random_streams import seeded_generator
 from train.evaluate.metrics import lwlrap
@@ -253,9 +254,34 @@ def test_resume_and_restart_contradict_each_other(cache: Path) -> None:
 
 
 def test_resume_of_a_run_that_is_not_there_is_refused(cache: Path) -> None:
-    with pytest.raises(UserError, match=r"--resume: there is no run .*runs/recipe: correct --run, or train without"):
+    message = r"--resume: there is no network in .*runs/recipe: correct --run, or train without"
+    with pytest.raises(UserError, match=message):
         fit(cache, "--resume")
     assert not get_run_dir(cache).exists()
+    find_lr.main([*OPTIONS, "--cache", str(cache), "--steps", "10"])
+    before = files_of(get_run_dir(cache))
+    assert before, "the curve of make lr"
+    with pytest.raises(UserError, match=message):
+        fit(cache, "--resume")
+    assert files_of(get_run_dir(cache)) == before
+
+
+def test_an_unfinished_run_teaches_and_is_started_from_with_a_warning(
+    cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(cache, "--run", "before", "--folds", "0", "--training.epochs", "2")
+    before = get_run_dir(cache).with_name("before")
+    for key in ("start_from", "teacher"):
+        options = ["--run", key, "--folds", "0", "--training.epochs", "1", f"--training.{key}", str(before)]
+        fit(cache, *options)
+        assert "used anyway" not in capsys.readouterr().err
+        log = before / "fold0" / "log.csv"
+        whole = log.read_text(encoding="utf-8")
+        log.write_text("".join(whole.splitlines(keepends=True)[:2]), encoding="utf-8")
+        fit(cache, *options, "--restart")
+        message = "before/fold0/best.pt has 1 of 2 epochs and is used anyway: make train finishes it"
+        assert capsys.readouterr().err.count(message) == 1
+        log.write_text(whole, encoding="utf-8")
 
 
 def test_batches_of_one_clip_are_refused_where_nothing_could_be_normalised(cache: Path) -> None:
@@ -346,7 +372,7 @@ def test_several_seeds_train_several_networks_a_fold(cache: Path) -> None:
         (["--training.stages", "[[3,0]]"], r"training\.stages\[0\] = 0.*: must rise within"),
         (["--training.freeze_epochs", "[1,1,1]"], "one for each half of the trunk"),
         (["--training.corrections", "nowhere.csv"], "nowhere.csv is not there"),
-        (["--training.start_from", "nowhere"], "nowhere: no such checkpoint"),
+        (["--training.start_from", "nowhere"], r"training\.start_from = nowhere: no best\.pt of fold 0"),
         (["--features.n_bins", "9"], "n_bins was 8, is 9"),
         (["--training.progressive", "[0.25,0.5,0.75,1]"], r"training\.progressive = .* training\.epochs = 3"),
     ],

@@ -1,5 +1,7 @@
 """The log of a fold: a CSV with a row an epoch, and TensorBoard's files on request."""
 
+from core.entrypoint import log_warning
+
 import shlex
 import sys
 from collections.abc import Iterable
@@ -19,6 +21,16 @@ def count_logged_epochs(log_dir: Path) -> int:
     """Epochs in a fold's log; 0 where there is none."""
     path = log_dir / LOG_NAME
     return len(read_table(path, ["epoch"])) if path.exists() else 0
+
+
+def warn_if_interrupted(path: Path, n_epochs: int) -> None:
+    """Warn of a network, by its checkpoint, whose training was interrupted, or still goes on."""
+    done = count_logged_epochs(path.parent)
+    if 0 < done < n_epochs:
+        log_warning(
+            f"{path} has {done} of {n_epochs} epochs and is used anyway: make train finishes it, "
+            "deleting its folder leaves it out"
+        )
 
 
 def read_log(log_dir: Path, epoch: int) -> list[dict[str, Any]]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from core.device import check_compiler
 from core.errors import UserError
 from core.paths import RunPaths
-from train.loop.epoch_log import read_log
+from recipe import get_section
+from train.loop.epoch_log import read_log, warn_if_interrupted
 from train.loop.fold_job import FoldJob
 from train.loop.train_state import RESUME_KEYS, check_leakage, create_train_state
 from train.runs.checkpoint import build_network_from_checkpoint, load_checkpoint
@@ -15,7 +16,7 @@ from train.runs.run_folder import check_same_recipe, find_best_checkpoints, path
 
 
 def check_jobs(jobs: Sequence[FoldJob]) -> None:
-    """Raise UserError for what cannot be trained."""
+    """Raise UserError for what cannot be trained. Warns of other runs' networks whose training is not finished."""
     training = jobs[0].recipe.training
     if len(training.progressive or []) > training.epochs:  # trained networks of such a recipe remain usable
         raise UserError(
@@ -36,6 +37,8 @@ def check_jobs(jobs: Sequence[FoldJob]) -> None:
             create_train_state(job)
     if training.compile:
         check_compiler(first.device)
+    for path in dict.fromkeys(path for job in jobs if job.ranks.is_first for path in job.other_networks):
+        warn_if_interrupted(path, get_section(load_checkpoint(path).recipe, "training").get("epochs", 0))
 
 
 def check_resumable(jobs: Sequence[FoldJob]) -> bool:
@@ -79,6 +82,10 @@ def choose_folder(
     Raises UserError where `resume` asks for what cannot go on.
     """
     beside, obstacle = paths_beside(run_paths), UserError("--restart")
+    if resume and not any(path for paths in (beside, run_paths) for path in paths.run_dir.glob("fold*/*.pt")):
+        raise UserError(
+            f"--resume: there is no network in {run_paths.run_dir}: correct --run, or train without --resume"
+        )
     for paths in (beside,) if restart else (beside, run_paths):
         if not paths.run_dir.exists():
             continue
@@ -89,8 +96,6 @@ def choose_folder(
             obstacle = error
             if resume and paths is run_paths:
                 raise
-    if resume and not run_paths.run_dir.exists():
-        raise UserError(f"--resume: there is no run {run_paths.run_dir}: correct --run, or train without --resume")
     if find_best_checkpoints(beside.run_dir):
         set_aside(beside.run_dir, run_paths.run, f"what was trained anew of run {run_paths.run}")
     shutil.rmtree(beside.run_dir, ignore_errors=True)
