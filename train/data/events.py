@@ -81,9 +81,13 @@ class ClipEvents:
         first = np.searchsorted(keys, rows * scale + np.maximum(begins - longest, 0), side="left")
         return first, np.maximum(np.searchsorted(keys, rows * scale + np.minimum(ends, scale - 1), side="left"), first)
 
-    def find_free_starts(self, rows: Sequence[int], lengths: np.ndarray, n_frames: int) -> np.ndarray:
+    def find_free_starts(
+        self, rows: Sequence[int], lengths: np.ndarray, n_frames: int, speeds: Sequence[float] = (1.0,)
+    ) -> np.ndarray:
         """Where spans of `n_frames` without any part of an event begin: int64 [n, 3] of a row, and the first and the
         last start. `lengths` are those of all rows of the bank; one shorter than a span has one start, 0.
+
+        There is room for a span between them in the copies of all `speeds` (scale_starts).
         """
         chosen = np.isin(self.rows, rows)
         # A stretch without events begins with its row, or behind an event and all before it.
@@ -95,8 +99,9 @@ class ClipEvents:
         is_last = np.append(row_of[1:] != row_of[:-1], True)[: len(ends)]
         ends = np.where(is_last, lengths[row_of].clip(min=n_frames), ends)
         low, high = np.ceil(begins).astype(np.int64), np.floor(ends).astype(np.int64) - n_frames
-        is_free = (high >= low) & ((lengths[row_of] >= n_frames) | ~np.isin(row_of, self.rows))
-        return np.column_stack([row_of, low, high])[is_free]
+        in_copies = [scale_starts(low, high, n_frames, speed) for speed in speeds]
+        has_room = np.all([last >= first for first, last in in_copies], axis=0) & (lengths[row_of] >= n_frames)
+        return np.column_stack([row_of, low, high])[has_room | ~np.isin(row_of, self.rows)]
 
     def content_of(self, rows: np.ndarray) -> bytes:
         """What a digest of the events of some rows is made of."""
@@ -106,6 +111,15 @@ class ClipEvents:
             np.ascontiguousarray(each).tobytes()
             for each in (names, self.starts[chosen], self.ends[chosen], self.labels[chosen])
         )
+
+
+def scale_starts(
+    low: np.ndarray, high: np.ndarray, n_frames: int, speeds: np.ndarray | float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first and the last start of spans of `n_frames` in copies of these speeds, which lie where those of the
+    recording do that start from `low` to `high`; the last is below the first where none fits.
+    """
+    return np.ceil(low / speeds), np.floor((high + n_frames) / speeds) - n_frames
 
 
 def _split_points(counts: np.ndarray) -> np.ndarray:
@@ -187,7 +201,7 @@ class EventCrops:
         generator: Generator,
     ) -> None:
         """`training.event_free_rate` crops without an event are drawn for each event, where the rows have room for one
-        of `max_frames`; their places are drawn here, uniformly, by a generator. Raises UserError without events.
+        of `max_frames`, in stretched copies too; a generator draws between which events. Raises UserError without any.
         """
         self._events, self._frame_bank, self._n_frames, self._training = events, frame_bank, n_frames, training
         self._chosen = np.flatnonzero(np.isin(events.rows, rows))
@@ -195,11 +209,11 @@ class EventCrops:
             raise UserError("no event to train on: all lie in recordings that are held out, dropped or unreadable")
         lengths = frame_bank.lengths[frame_bank.first_variant[:-1]].numpy()
         self.n_events, n_free = len(self._chosen), round(training.event_free_rate * len(self._chosen))
-        places = np.empty((0, 3), np.int64)
-        if n_free and len(events.find_free_starts(rows.tolist(), lengths, max_frames)):
-            places = events.find_free_starts(rows.tolist(), lengths, n_frames)
-        self._free_rows, self._free_starts = _draw_places(places, n_free, generator)
-        self.rows = torch.from_numpy(np.concatenate([events.rows[self._chosen], self._free_rows]))
+        places, speeds = np.empty((0, 3), np.int64), set(events.speeds if training.variant_probability else [1.0])
+        if n_free and len(events.find_free_starts(rows.tolist(), lengths, max_frames, [*speeds])):
+            places = events.find_free_starts(rows.tolist(), lengths, n_frames, [*speeds])
+        self._free_places = _draw_places(places, n_free, generator)
+        self.rows = torch.from_numpy(np.concatenate([events.rows[self._chosen], self._free_places[:, 0]]))
         """int64: the row of the frame bank of each crop; those with an event first."""
         self.targets = torch.zeros(len(self.rows), events.n_labels)
         """The label of the event that a crop is drawn for; it may hold more."""
@@ -232,20 +246,20 @@ class EventCrops:
         starts, ends = events.starts[chosen] / speeds, events.ends[chosen] / speeds
         required = events.required_overlap(ends - starts, n_frames)
         low, high = np.ceil(starts + required - n_frames), np.floor(ends - required)
-        if len(self._free_rows):
-            free = np.round(self._free_starts[(order - n_events).clip(min=0)] / speeds)
-            low, high = np.where(order < n_events, low, free), np.where(order < n_events, high, free)
+        if len(self._free_places):
+            places = self._free_places[(order - n_events).clip(min=0)]
+            free_low, free_high = scale_starts(places[..., 1], places[..., 2], n_frames, speeds)
+            low, high = np.where(order < n_events, low, free_low), np.where(order < n_events, high, free_high)
         surplus = np.maximum(lengths - n_frames, 0)
         low = low.clip(0, surplus)
         return low, np.maximum(high.clip(0, surplus), low)
 
 
-def _draw_places(places: np.ndarray, number: int, generator: Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and starts of `number` spans, all possible ones as likely; `places` are of find_free_starts."""
+def _draw_places(places: np.ndarray, number: int, generator: Generator) -> np.ndarray:
+    """`number` of some places [n, 3], as of find_free_starts, each as likely as it has starts."""
     draws = torch.rand(number, generator=generator, device=generator.device, dtype=torch.float64).cpu().numpy()
     bounds = np.cumsum(places[:, 2] - places[:, 1] + 1)
     if not len(bounds):
-        return np.empty(0, np.int64), np.empty(0, np.int64)
+        return places
     drawn = np.minimum((draws * bounds[-1]).astype(np.int64), bounds[-1] - 1)
-    place = np.searchsorted(bounds, drawn, side="right")
-    return places[place, 0], places[place, 2] - (bounds[place] - 1 - drawn)
+    return places[np.searchsorted(bounds, drawn, side="right")]

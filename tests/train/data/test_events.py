@@ -178,6 +178,31 @@ def test_a_stretched_copy_has_its_events_where_they_sound() -> None:
     assert targets[:, 0, 1].all()
 
 
+def test_crops_without_events_hold_none_in_stretched_copies_either() -> None:
+    """Most events are 35 frames apart; where it is 20, no crop at twice the speed fits."""
+    speeds = np.array([1.0, 0.8, 1.25, 2.0])
+    bank = make_frame_bank(
+        {str(speed): np.zeros((round(400 / speed), 1), np.float32) for speed in speeds}, n_offline_variants=3
+    )
+    rows = [("0", start, start + 0.5, "a") for start in [*np.arange(3.5, 40, 4), 6.0]]
+    training = replace(TRAINING, variant_probability=0.75, event_free_rate=30)
+    table = pd.DataFrame(rows, columns=["clip", "start_s", "end_s", "label"]).assign(clip="1.0")
+    events = make_clip_events(table, bank, LABELS, Features(time_stretches=list(speeds[1:])), training)
+    crops = crops_of(events, bank, [0], 12, training)
+    (_, lengths, starts), targets = crops.draw(
+        torch.arange(crops.n_events, len(crops.rows)).repeat(20), seeded_generator("cpu", "crops", 0)
+    )
+    assert not targets.any()
+    spans = zip((400 / lengths.double()).numpy(), starts.numpy(), strict=True)
+    begins, ends = np.array([(start * speed, (start + 12) * speed) for speed, start in spans]).T
+    overlaps = np.minimum(ends[:, None], events.ends) - np.maximum(begins[:, None], events.starts)
+    assert overlaps.max() <= 1e-9
+    assert len(lengths.unique()) == 4
+    assert not ((begins >= 40) & (ends <= 60)).any()
+    as_recorded = starts[lengths == 400]
+    assert set(range(80, 104)) <= set(as_recorded.tolist()), "anywhere between two events"
+
+
 def test_an_epoch_of_batches_has_each_event_once_and_labels_of_its_crops() -> None:
     bank = bank_of(60, 60)
     events = events_of(bank, *((str(i % 2), 1.3 * (i // 2), 1.3 * (i // 2) + 0.4, LABELS[i % 3]) for i in range(8)))
