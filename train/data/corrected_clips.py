@@ -10,7 +10,7 @@ from core.csv_tables import read_table
 from core.errors import UserError
 from core.paths import RunPaths
 from preprocess.dataset.clip_table import UNLABELLED, check_frames_digests, read_clip_table
-from preprocess.dataset.discovery import normalize_label
+from preprocess.dataset.discovery import expand_user, normalize_label
 from preprocess.dataset.labels import join_labels, read_vocabulary, split_labels
 from preprocess.store.reader import Store, open_store
 
@@ -53,6 +53,7 @@ def apply_corrections(table: pd.DataFrame, path: str | None, labels: list[str]) 
     """A table of clips after a corrections CSV. Raises UserError for an invalid row."""
     if path is None:
         return CorrectedClips(table, labels)
+    path = str(expand_user(path, "training.corrections"))
     corrections = read_table(Path(path), ["clip", "labels"], hint="training.corrections names it")
     training, clips = set(table.loc[table["split"] == "train", "clip"]), corrections["clip"]
     if len(unknown := clips[~clips.isin(training)]):

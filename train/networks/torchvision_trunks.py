@@ -1,12 +1,12 @@
 """torchvision's networks as trunks: cut before they pool, one-channel stems, ImageNet weights by name or file."""
 
 import re
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from core.errors import UserError
+from preprocess.dataset.discovery import expand_user
 from train.networks.cnn import MeanOverFrequency
 from train.networks.frontend import INCEPTION_NETWORKS
 from train.networks.heads import Float32Head
@@ -84,7 +84,8 @@ def _load_weights(model: nn.Module, name: str, weights: str) -> None:
 
     What the file has beside them, such as auxiliary classifiers, is left out.
     """
-    loaded = _download(name) if weights == "imagenet" else read_tensors(Path(weights), "network.weights")
+    key = "network.weights"
+    loaded = _download(name) if weights == "imagenet" else read_tensors(expand_user(weights, key), key)
     state = {LEGACY_DENSENET_KEY.sub(r"\1\2", str(key)): value for key, value in loaded.items()}
     expected = model.state_dict()
     last = list(expected)[-1].rpartition(".")[0]

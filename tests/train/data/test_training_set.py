@@ -99,10 +99,11 @@ def test_the_training_data_digest_is_of_labels_before_relabelling(cache: Path) -
     assert checked.training_data_digest(0, training) != training_set.training_data_digest(0, training)
 
 
-def test_corrections_relabel_and_drop_clips(cache: Path, tmp_path: Path) -> None:
+def test_corrections_relabel_and_drop_clips(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     path = tmp_path / "corrections.csv"
     path.write_text('clip,labels,issue_score\nclip 0.wav,"low, deep;hum",0.9\nclip 1.wav, drop,0.8\n', encoding="utf-8")
-    training_set = load(cache, "--training.corrections", str(path))
+    training_set = load(cache, "--training.corrections", "~/corrections.csv")
     assert training_set.targets[0].tolist() == [1, 1, 0]
     assert training_set.frame_bank.clips == [f"clip {number}.wav" for number in range(18) if number != 1]
     assert len(training_set.targets) == len(training_set.folds) == 17
@@ -132,6 +133,8 @@ def test_a_label_called_drop_and_corrections_do_not_go_together(tmp_path: Path) 
     path.write_text("clip,labels\na,drop\n", encoding="utf-8")
     table = pd.DataFrame({"clip": ["a", "b"], "labels": "hum", "split": "train", "label_quality": "curated", "fold": 0})
     assert apply_corrections(table, str(path), ["hum"]).dropped == {"a"}
+    with pytest.raises(UserError, match=r"training\.corrections ~no-such-user/a\.csv: .*write the whole path"):
+        apply_corrections(table, "~no-such-user/a.csv", ["hum"])
     with pytest.raises(UserError, match=r"corrections = .*: a label is called 'drop'"):
         apply_corrections(table, str(path), ["drop", "hum"])
 

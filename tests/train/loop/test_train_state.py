@@ -87,11 +87,14 @@ def test_a_trained_filterbank_comes_with_the_trunk_that_was_trained_on_it(tmp_pa
     assert float(network.filterbank.mean) == -52.0, "of its own recordings"
 
 
-def test_a_run_gives_the_networks_of_the_same_fold_which_never_saw_its_clips(tmp_path: Path) -> None:
+def test_a_run_gives_the_networks_of_the_same_fold_which_never_saw_its_clips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("fold1", "fold11", "fold2_seed0", "fold2_seed1"):
         save(tmp_path / name / "best.pt", ["a", "b"])
     for fold, names in ((1, ["fold1"]), (2, ["fold2_seed0", "fold2_seed1"])):
-        found = find_fold_checkpoints(str(tmp_path), fold, "training.teacher")
+        found = find_fold_checkpoints("~", fold, "training.teacher")
         assert found == [tmp_path / name / "best.pt" for name in names]
     with pytest.raises(UserError, match=r"training\.teacher = .*: no best\.pt of fold 3 \(fold1, fold11"):
         find_fold_checkpoints(str(tmp_path), 3, "training.teacher")

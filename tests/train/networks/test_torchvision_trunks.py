@@ -30,8 +30,9 @@ def test_a_one_channel_stem_sees_a_grey_picture_as_three_channels_did(weights: P
     assert torch.allclose(one(grey), three(grey.expand(-1, 3, -1, -1)), atol=1e-4)
 
 
-def test_a_whole_network_starts_from_a_file(weights: Path) -> None:
-    network = Network(name="resnet18", weights=str(weights), channels="copies")
+def test_a_whole_network_starts_from_a_file(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(weights.parent))
+    network = Network(name="resnet18", weights="~/resnet18.pth", channels="copies")
     built = build_network_from_recipe(Recipe(network=network), 64, 5, pretrained=True)
     stem = built.trunk.state_dict()["0.0.weight"]
     assert torch.equal(stem, torch.load(weights, weights_only=True)["conv1.weight"])

@@ -124,8 +124,9 @@ def test_a_recipe_does_not_differ_from_what_was_written_of_it() -> None:
 
 
 @pytest.mark.parametrize("key", ["corrections", "start_from"])
-def test_a_run_does_not_overwrite_what_it_reads(run_paths: RunPaths, key: str) -> None:
-    reads: dict[str, Any] = {key: str(run_paths.run_dir / "label_issues.csv")}
+def test_a_run_does_not_overwrite_what_it_reads(run_paths: RunPaths, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(run_paths.run_dir.parent))
+    reads: dict[str, Any] = {key: "~/run/label_issues.csv"}
     with pytest.raises(UserError, match=rf"training\.{key} = .*label_issues\.csv is in the folder of this run"):
         check_own_files(run_paths, Recipe(training=Training(**reads)))
     check_own_files(replace(run_paths, run="other"), Recipe(training=Training(**reads)))
