@@ -14,7 +14,6 @@ from jsonargparse import ArgumentParser, Namespace
 from core.errors import UserError
 from core.file_lock import file_lock
 from core.paths import RunPaths
-from recipe import Recipe
 from recipe.cli import Command, parse_command, resolve_n_jobs
 from train.data.training_set import TrainingSet, load_training_set, parse_folds
 from train.evaluate.metrics import describe_excluded
@@ -116,17 +115,12 @@ def train_run(command: Command, ranks: Ranks, devices: list[torch.device]) -> No
 def report_finished(run_paths: RunPaths, jobs: Sequence[FoldJob]) -> bool:
     """Say that these networks are trained; whether the run's scores are there as well."""
     recipe, folds = jobs[0].recipe, ", ".join(map(str, dict.fromkeys(job.fold for job in jobs)))
-    is_whole = is_reported(run_paths, recipe)
+    is_whole = run_paths.oof_csv.exists() and not describe_recipe_change(run_paths.run_dir, recipe, ["prediction"])
     print(
         f"run {run_paths.run} is finished{'' if is_whole else f' in folds {folds}'}: {len(jobs)} networks of "
         f"{recipe.training.epochs} epochs in {run_paths.run_dir}; --restart trains them anew"
     )
     return is_whole
-
-
-def is_reported(run_paths: RunPaths, recipe: Recipe) -> bool:
-    """Whether the run's scores are there, by the recipe's windows."""
-    return run_paths.oof_csv.exists() and not describe_recipe_change(run_paths.run_dir, recipe, ["prediction"])
 
 
 def train_all(

@@ -11,12 +11,13 @@ import pytest
 import soundfile
 import torch
 from sklearn.neighbors import KNeighborsRegressor
+from sklearn.preprocessing import StandardScaler
 
 from core.errors import UserError
 from tests.make_commands import make
 from train.baselines import BaselineDataset, choose_k, evaluate, first_of_each_label, main, tabulate
 from train.classical.inputs import INPUT_SIZES
-from train.classical.models import NEIGHBOURS, standardise, vote_by_k
+from train.classical.models import NEIGHBOURS, vote_by_k
 from train.evaluate.metrics import compute_metrics
 
 KEYS = ["--training.crop_seconds", "0.5", "--features.sample_rate_hz", "16000", "--jobs", "1", "--neighbours", "8"]
@@ -133,7 +134,7 @@ def score_neighbours_slowly(
     rows = [np.flatnonzero(dataset.folds == fold) for fold in folds]
     others = [np.flatnonzero(dataset.folds != fold) for fold in folds]
     for k, fold in itertools.product(range(1, max_k + 1), folds):
-        x_train, x_test = standardise(x[others[fold]], x[rows[fold]])
+        x_train, x_test = (StandardScaler().fit(x[others[fold]]).transform(x[some[fold]]) for some in (others, rows))
         model = KNeighborsRegressor(n_neighbors=k, algorithm="brute").fit(x_train, dataset.multi_hot[others[fold]])
         scores[k - 1, rows[fold]] = model.predict(x_test)
     best = [np.argmax([compute(dataset, of_k[where], where)[dataset.metric] for of_k in scores]) for where in others]

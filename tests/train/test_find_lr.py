@@ -70,5 +70,5 @@ def test_smoothing_has_no_bias_towards_zero() -> None:
 
 @pytest.mark.parametrize("options", [["--steps", "3"], ["--min_lr", "1", "--max_lr", "0.1"], ["--fold", "9"]])
 def test_options_that_cannot_be_are_refused(cache: Path, options: list[str]) -> None:
-    with pytest.raises(UserError, match=r"--min_lr|no fold 9"):
+    with pytest.raises(UserError, match=r"--min_lr|--fold 9: there is no fold 9"):
         main([*OPTIONS, "--cache", str(cache), *options])

@@ -24,12 +24,6 @@ MAX_ITERATIONS = 200
 NEIGHBOURS = "nearest neighbours"
 
 
-def standardise(x: np.ndarray, x_test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both scaled to a mean of 0 and a deviation of 1 of every value of `x`."""
-    scaler = StandardScaler().fit(x)
-    return scaler.transform(x), scaler.transform(x_test)
-
-
 def nearest_centroid(x: np.ndarray, multi_hot: np.ndarray, x_test: np.ndarray) -> np.ndarray:
     """Scores by the distance to the mean of each label's clips; a label without clips scores 0."""
     n_clips = multi_hot.sum(axis=0)
@@ -84,8 +78,10 @@ def score_fold(
 ) -> tuple[Key, dict[str, np.ndarray]]:
     """The key as given, and by model the scores of the held-out clips, fitted to the others; the indices of NEIGHBOURS.
 
+    Values are scaled to a mean of 0 and a deviation of 1 in the others.
     It runs in a sandbox.
     """
-    x_train, x_test = standardise(x[~held_out], x[held_out])
+    scaler = StandardScaler().fit(x[~held_out])
+    x_train, x_test = scaler.transform(x[~held_out]), scaler.transform(x[held_out])
     scores = {name: model(x_train, multi_hot[~held_out], x_test) for name, model in MODELS.items()}
     return key, scores | {NEIGHBOURS: np.flatnonzero(~held_out)[nearest_neighbours(x_train, x_test, max_k)]}

@@ -151,17 +151,17 @@ def load_training_set(
     return training_set
 
 
-def parse_folds(requested: str, available_folds: Sequence[int]) -> list[int]:
-    """The folds that `--folds` means: all, or some by number. Raises UserError that names those there are."""
+def parse_folds(requested: str, available_folds: Sequence[int], option: str = "--folds") -> list[int]:
+    """The folds that an option means: all, or some by number. Raises UserError that names those there are."""
     if requested == "all":
         return list(available_folds)
     try:
         folds = [int(fold) for fold in requested.split(",")]
     except ValueError:
-        raise UserError(f"--folds {requested}: write all, or numbers as 0,2") from None
+        raise UserError(f"{option} {requested}: write all, or numbers as 0,2") from None
     if missing := [fold for fold in folds if fold not in available_folds]:
         known = ", ".join(map(str, available_folds))
-        raise UserError(f"--folds {requested}: there is no fold {missing[0]}, only {known}")
+        raise UserError(f"{option} {requested}: there is no fold {missing[0]}, only {known}")
     return sorted(set(folds))
 
 

@@ -15,7 +15,7 @@ def load_fold_job(
     """The job of a fold (None: the first) and a seed (None: the recipe's). Raises UserError."""
     training_set = load_training_set(recipe, run_paths, device)
     folds = training_set.fold_numbers()
-    (fold,) = parse_folds(str(folds[0] if fold is None else fold), folds)
+    (fold,) = parse_folds(str(folds[0] if fold is None else fold), folds, "--fold")
     training_set = relabel_noisy_clips(training_set, recipe, fold, device)
     return FoldJob(
         recipe, training_set, fold, recipe.training.seed if seed is None else seed, run_paths.run_dir, device

@@ -12,7 +12,7 @@ from train.loop.epoch_log import read_log, warn_if_interrupted
 from train.loop.fold_job import FoldJob
 from train.loop.train_state import RESUME_KEYS, check_leakage, create_train_state
 from train.runs.checkpoint import build_network_from_checkpoint, load_checkpoint
-from train.runs.run_folder import check_same_recipe, find_best_checkpoints, paths_beside, set_aside
+from train.runs.run_folder import describe_recipe_change, find_best_checkpoints, paths_beside, set_aside
 
 
 def check_jobs(jobs: Sequence[FoldJob]) -> None:
@@ -90,8 +90,13 @@ def choose_folder(
         if not paths.run_dir.exists():
             continue
         try:
-            check_same_recipe(paths.run_dir, jobs_in(paths.run_dir)[0].recipe)
-            return paths, check_resumable(jobs_in(paths.run_dir))
+            jobs = jobs_in(paths.run_dir)
+            if differing_keys := describe_recipe_change(paths.run_dir, jobs[0].recipe):
+                raise UserError(
+                    f"--resume: run {paths.run_dir.name} was begun with {differing_keys}; give changed recipes a --run "
+                    "of their own"
+                )
+            return paths, check_resumable(jobs)
         except UserError as error:
             obstacle = error
             if resume and paths is run_paths:

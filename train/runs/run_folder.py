@@ -64,14 +64,6 @@ def check_own_files(run_paths: RunPaths, recipe: Recipe) -> None:
             )
 
 
-def check_same_recipe(run_dir: Path, recipe: Recipe) -> None:
-    """Raise UserError that names the differing keys where the run in a folder was begun with another recipe."""
-    if differing_keys := describe_recipe_change(run_dir, recipe):
-        raise UserError(
-            f"--resume: run {run_dir.name} was begun with {differing_keys}; give changed recipes a --run of their own"
-        )
-
-
 def paths_beside(run_paths: RunPaths) -> RunPaths:
     """Where a run is trained while the run's folder has networks that stay until the new ones are whole."""
     return replace(run_paths, run=f".{run_paths.run}.new")
