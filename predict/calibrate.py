@@ -78,7 +78,7 @@ def fit_common_temperature(
     with open_store(run_paths.store, run.recipe.features) as store:
         table = read_corrected_clips(run_paths, None, store).table
         clips = table[table["split"] == "test"]
-        check_test_clips(clips, table[table["split"] == "train"], run)
+        check_test_clips(table, run)
         n_clips = int(clips["clip"].isin(store.clips).sum())
         if n_clips < MIN_UNSEEN:
             few = f"fewer than {MIN_UNSEEN} test clips say nothing of how they differ from those of one fold"

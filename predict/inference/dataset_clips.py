@@ -25,7 +25,7 @@ from preprocess.store.file_identity import file_fingerprint
 from preprocess.store.reader import Store, open_store
 from preprocess.store.schema import EncodedFrames
 from train.evaluate.window_scorer import WindowScorer, WindowScores
-from train.runs.seen_clips import find_replaced_clip, find_seen_clip, hash_names, have_trained
+from train.runs.seen_clips import find_replaced_clip, find_trained_clip, hash_names, have_trained
 
 FAILED_COLUMNS = ["clip", "reason"]
 MAX_THREADS = 16
@@ -42,7 +42,7 @@ def choose_clips(table: pd.DataFrame, run: TrainedRun) -> tuple[pd.DataFrame, st
     """
     test = table[table["split"] == "test"]
     if len(test):
-        check_test_clips(test, table[table["split"] == "train"], run)
+        check_test_clips(table, run)
         return test, f"{len(test)} test clips, by the networks of {len(run.folds)} folds together"
     oof_clips = choose_oof_clips(table, run)
     networks, training = "each by the networks that were not trained on its fold", table[table["split"] == "train"]
@@ -52,16 +52,20 @@ def choose_clips(table: pd.DataFrame, run: TrainedRun) -> tuple[pd.DataFrame, st
     return oof_clips, f"no test clips: {len(oof_clips)} training clips, {networks}"
 
 
-def check_test_clips(test: pd.DataFrame, training: pd.DataFrame, run: TrainedRun) -> None:
+def check_test_clips(table: pd.DataFrame, run: TrainedRun) -> None:
     """Raise UserError for a test clip that was a training clip of the run, under this name or another; warn of test
     clips that are training clips as well.
     """
-    clips, digests = test["clip"].tolist(), test[DIGEST_COLUMN].tolist()
-    is_trained = (test[DIGEST_COLUMN] != "") & have_trained(digests, torch.cat([*run.trained_frames.values()]))
-    copies = test.loc[is_trained & test[DIGEST_COLUMN].isin(training[DIGEST_COLUMN]), "clip"]
-    moved = test.loc[is_trained, "clip"].drop(copies.index)
-    if clip := find_seen_clip(clips, torch.cat([*run.seen_clips.values()])) or next(iter(moved), None):
+    clips, digests, is_test = (
+        table["clip"].tolist(),
+        table[DIGEST_COLUMN].tolist(),
+        (table["split"] == "test").to_numpy(),
+    )
+    seen_clips, trained_frames = (torch.cat([*each.values()]) for each in (run.seen_clips, run.trained_frames))
+    if clip := find_trained_clip(clips, digests, is_test, seen_clips, trained_frames):
         raise UserError(f"the networks were trained on {clip!r}, which is a test clip now: run make train again")
+    is_trained = have_trained(digests, trained_frames) & (table[DIGEST_COLUMN] != "").to_numpy()
+    copies = table.loc[is_test & is_trained, "clip"]
     if len(copies):
         log_warning(
             f"{len(copies)} test clip(s) have the very frames of training clips, the first {copies.iloc[0]!r}: "
@@ -85,10 +89,8 @@ def choose_oof_clips(table: pd.DataFrame, run: TrainedRun) -> pd.DataFrame:
         )
     clips, digests = training["clip"].tolist(), training[DIGEST_COLUMN].tolist()
     for fold, trained_frames in run.trained_frames.items():
-        in_fold, others = training[training["fold"] == fold], training[training["fold"] != fold]
-        is_trained = have_trained(in_fold[DIGEST_COLUMN].tolist(), trained_frames)
-        renamed = in_fold.loc[is_trained & ~in_fold[DIGEST_COLUMN].isin([*others[DIGEST_COLUMN], ""]), "clip"]
-        if clip := find_seen_clip(in_fold["clip"].tolist(), run.seen_clips[fold]) or next(iter(renamed), None):
+        in_fold = (training["fold"] == fold).to_numpy()
+        if clip := find_trained_clip(clips, digests, in_fold, run.seen_clips[fold], trained_frames):
             raise UserError(
                 f"clip {clip!r} is in fold {fold} now, whose networks were trained on it: run make train again"
             )

@@ -29,12 +29,6 @@ def union(one: Tensor, other: Tensor) -> Tensor:
     return torch.cat([one, other]).unique()
 
 
-def find_seen_clip(clips: Sequence[str], seen_clips: Tensor) -> str | None:
-    """The first of `clips` whose hash is among `seen_clips`."""
-    is_seen = torch.isin(hash_names(clips), seen_clips).nonzero()
-    return clips[int(is_seen[0])] if len(is_seen) else None
-
-
 def find_trained_clip(
     clips: Sequence[str], digests: Sequence[str], held_out: np.ndarray, seen_clips: Tensor, trained_frames: Tensor
 ) -> str | None:
