@@ -28,7 +28,7 @@ from recipe.cli import Command, parse_command, resolve_n_jobs
 from report import summary as summaries
 from report.clip_cards import ClipMedia, build_clip_cards
 from report.html_pages import write_page
-from report.media.data_uris import limit_media, warn_of_silence
+from report.media.data_uris import limit_media, warn_if_no_sound
 from report.media.preview import AUDIO_S, PICTURE_S
 from report.media.saliency import SaliencyMapper
 from report.submission.activity import Activity, read_activity
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         unread,
     )
     print(f"\nthe page: {page}")
-    warn_of_silence(cards)
+    warn_if_no_sound(cards)
 
 
 @contextmanager

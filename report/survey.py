@@ -23,7 +23,7 @@ from report.dataset.clip_analysis import ANALYSIS_S
 from report.dataset.clip_choice import choose_sets, deal_clips, rank_clips
 from report.dataset.spectra import histogram_chart, spectrum_charts
 from report.html_pages import write_page
-from report.media.data_uris import limit_media, warn_of_silence
+from report.media.data_uris import limit_media, warn_if_no_sound
 from report.media.spectrogram import spectrogram_features
 
 TEMPLATE = Path(__file__).parent / "dataset" / "page.html.j2"
@@ -95,7 +95,7 @@ def describe_clips(
     spectra |= read_spectra(others, table, features, n_jobs, limits)
     by_label = {label: [spectra[clip] for clip in clips if clip in spectra] for label, clips in averaged.items()}
     charts = spectrum_charts(by_label, features)
-    warn_of_silence(list(cards.values()))
+    warn_if_no_sound(list(cards.values()))
     return {
         "n_limited": limit_media(cards[clip] for clip in shown),
         "sets": [(each, [cards[clip] for clip in each.clips]) for each in sets],

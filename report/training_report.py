@@ -27,7 +27,7 @@ from recipe.cli import add_device_options, parse_command, resolve_n_jobs
 from report import summary as summaries
 from report.clip_cards import ClipMedia, build_clip_cards
 from report.html_pages import write_page
-from report.media.data_uris import limit_media, warn_of_silence
+from report.media.data_uris import limit_media, warn_if_no_sound
 from report.media.preview import AUDIO_S
 from report.media.saliency import SaliencyMapper
 from report.training.clip_map import make_clip_map
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         clip_map=clip_map,
     )
     print(f"the page: {page}")
-    warn_of_silence(cards)
+    warn_if_no_sound(cards)
 
 
 def build_cards(

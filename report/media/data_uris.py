@@ -70,7 +70,7 @@ def limit_media(cards: Iterable[dict[str, Any]]) -> int:
     return n_limited
 
 
-def warn_of_silence(cards: Sequence[dict[str, Any]]) -> None:
+def warn_if_no_sound(cards: Sequence[dict[str, Any]]) -> None:
     """Warn of cards without sound: how many there are, and why the first has none."""
     if silent := [card for card in cards if card.get("no_sound")]:
         first = f"the first {silent[0]['clip']}: {silent[0]['no_sound']}"
