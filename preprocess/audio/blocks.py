@@ -35,6 +35,10 @@ class InvalidAudio(Exception):
     """Why a file is no recording, or is damaged."""
 
 
+class FailedRead(InvalidAudio):
+    """Why a file that is sound could not be read this time."""
+
+
 class UnknownFormat(InvalidAudio):
     """A format or codec that a decoder does not know."""
 

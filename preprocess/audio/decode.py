@@ -15,7 +15,7 @@ import soundfile
 import soxr
 
 from core.sandbox import report_progress
-from preprocess.audio.blocks import BLOCK_VALUES, Block, DecodeError, InvalidAudio, UnknownFormat
+from preprocess.audio.blocks import BLOCK_VALUES, Block, DecodeError, FailedRead, InvalidAudio, UnknownFormat
 from preprocess.audio.decode_soundfile import decode_with_soundfile, error_text
 from preprocess.audio.downmix import Downmix
 from preprocess.audio.ogg_links import FileSection, is_intact_vorbis, split_ogg_links
@@ -51,7 +51,7 @@ def decode_blocks(
             warnings += downmix.warnings()
         except InvalidAudio as error:
             if not file.read_error:
-                raise DecodeError(path, str(error)) from error
+                raise DecodeError(path, str(error), transient=isinstance(error, FailedRead)) from error
         if file.read_error:
             reason = file.read_error.strerror or str(file.read_error)
             raise DecodeError(path, f"cannot be read to its end: {reason}", transient=True) from file.read_error

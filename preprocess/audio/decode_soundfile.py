@@ -6,12 +6,15 @@ from io import FileIO
 
 import soundfile
 
-from preprocess.audio.blocks import BLOCK_VALUES, Block
+from preprocess.audio.blocks import BLOCK_VALUES, Block, FailedRead
 from preprocess.audio.downmix import Downmix
 from preprocess.audio.ogg_links import FileSection
 from preprocess.audio.wav_header import count_unstated_bytes
 
-CHECKED_FORMATS = ("WAV", "WAVEX", "RF64", "OGG")
+WAV_FORMATS = ("WAV", "WAVEX", "RF64")
+PLAIN_SUBTYPES = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
+"""Those of which read_wav_layout has checked that the file holds the sound."""
+CHECKED_FORMATS = (*WAV_FORMATS, "OGG")
 """Formats whose lengths have been checked, by read_wav_layout and is_intact_vorbis."""
 MISSING_BYTES = re.compile(r"^ *(?:data|SSND|BODY|Data Size|riff) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 """What libsndfile's log says where the header of WAV, AIFF, SVX, AU or W64 states more bytes than the file has."""
@@ -31,7 +34,10 @@ class _SequentialSoundFile(soundfile.SoundFile):
 def decode_with_soundfile(
     file: FileIO | FileSection, downmix: Downmix, warnings: list[str], skipped_formats: Collection[str] = ()
 ) -> Iterator[Block]:
-    """Blocks by soundfile; none of skipped formats. Raises SoundFileError where it cannot begin."""
+    """Blocks by soundfile; none of skipped formats.
+
+    Raises SoundFileError where it cannot begin, and FailedRead where a disk fails amid a WAV, if only once.
+    """
     with _SequentialSoundFile(file if isinstance(file, FileSection) else file.fileno(), closefd=False) as sound:
         if sound.format in skipped_formats or sound.subtype in skipped_formats:
             return
@@ -47,6 +53,8 @@ def decode_with_soundfile(
                 file.seek(0)
                 while file.read(BLOCK_VALUES):  # sets file.read_error if the disk fails
                     pass
+                if sound.format in WAV_FORMATS and sound.subtype in PLAIN_SUBTYPES:  # its sound lies within the file
+                    raise FailedRead(f"cannot be read to its end: {error_text(error)}") from error
             if not n_read:
                 raise
             warnings.append(f"cannot be read from {n_read / sound.samplerate:.2f} s on: {error_text(error)}")

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from unicodedata import normalize
 
 from core.errors import UserError
 
@@ -16,13 +17,14 @@ def match_groups(paths: Iterable[str], folders: Iterable[Path], pattern: str) ->
     and where it matches nowhere.
     """
     try:
-        compiled = re.compile(pattern)
+        compiled = re.compile(normalize("NFC", pattern))
     except re.error as error:
         raise UserError(f"data.group_pattern = {pattern!r} is no regular expression: {error}") from None
     chosen = compiled.groupindex.get(GROUP, min(compiled.groups, 1))
     for folder in folders:
         paths = [path.removeprefix(f"{folder}/") for path in paths]
-    groups = [(match[chosen] or "") if (match := compiled.search(path)) else "" for path in paths]
+    found = [compiled.search(normalize("NFC", path)) for path in paths]  # a Mac's folders have another form of Unicode
+    groups = [(match[chosen] or "") if match else "" for match in found]
     n_alone = groups.count("")
     if n_alone == len(groups):
         raise UserError(f"data.group_pattern = {pattern!r} matches in no path below the folder: mend it")

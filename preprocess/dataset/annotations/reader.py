@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -67,6 +68,7 @@ def read_annotations(
     tables = _find_tables(path, hint) if path.is_dir() else [path]
     known = None if recordings is None else RecordingNames(recordings)
     events, named, left_out, warnings = list[Event](), dict[str, str](), list[Path](), list[str]()
+    sources = dict[tuple[str, Path], None]()
     for table in tables:
         fname = TABLE_SUFFIX.sub("", (table.relative_to(path) if table != path else Path(table.name)).as_posix())
         is_own = bool(known and known.find(fname))
@@ -90,6 +92,7 @@ def read_annotations(
                 "the table after its recording, or a folder of such tables with data.table"
             )
         events += parsed[0]
+        sources |= dict.fromkeys((event.fname, table) for event in parsed[0])
         warnings += parsed[2]
         found = parsed[1] or ({fname: str(table)} if is_own else {})  # a header alone
         named |= {name: where for name, where in found.items() if name not in named}
@@ -99,9 +102,23 @@ def read_annotations(
         name: known.require(name, where) if known else normalize_label(name).replace("\\", "/")
         for name, where in named.items()
     }
+    warnings += _describe_several_tables((fnames[name], table) for name, table in sources)
     frame = pd.DataFrame([event._replace(fname=fnames[event.fname]) for event in events], columns=list(Event._fields))
     types = {"fname": "str", "start_s": "float64", "end_s": "float64", "label": "str", "score": "float64"}
     return Annotations(frame.astype(types), list(dict.fromkeys(fnames.values())), left_out, warnings)
+
+
+def _describe_several_tables(sources: Iterable[tuple[str, Path]]) -> list[str]:
+    """A sentence on the recordings that have events of more than one table, as a person's and a program's."""
+    tables = defaultdict[str, list[Path]](list)
+    for fname, table in sources:
+        tables[fname].append(table)
+    several = {fname: found for fname, found in tables.items() if len(found) > 1}
+    return [
+        f"{len(several)} recording(s) have events of several tables, as {fname!r} of {first.name} and {second.name}: "
+        "move away those that are not to be taken"
+        for fname, (first, second, *_) in islice(several.items(), 1)
+    ]
 
 
 def _find_tables(folder: Path, hint: str) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from unicodedata import normalize
 
 import pandas as pd
 
@@ -18,7 +19,7 @@ def read(data: Data, folder: Path) -> RawDataset:
     other folder but the background's.
     """
     try:
-        pattern = re.compile(data.label_pattern or "")
+        pattern = re.compile(normalize("NFC", data.label_pattern or ""))
     except re.error as error:
         raise UserError(f"data.label_pattern = {data.label_pattern!r} is no regular expression: {error}") from None
     other_files = list[Path]()
@@ -26,7 +27,7 @@ def read(data: Data, folder: Path) -> RawDataset:
     splits, warnings = splits_of(names, data.background)
     rows, unmatched = list[dict[str, str]](), list[str]()
     for name, split in zip(names, splits, strict=True):
-        found = pattern.search(name.as_posix())
+        found = pattern.search(normalize("NFC", name.as_posix()))
         labels = join_clean_labels(name, _labels_of(found)) if found else ""
         if not labels and split != "test":
             unmatched.append(str(name))

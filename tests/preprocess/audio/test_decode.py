@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -209,6 +210,31 @@ def test_a_disk_that_fails_is_no_end_of_the_sound(tmp_path: Path, monkeypatch: p
     os.close(folder)
     with pytest.raises(DecodeError, match="cannot be read to its end: Is a directory") as caught:
         list(blocks)
+    assert caught.value.transient
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "FLOAT", "IMA_ADPCM"])
+def test_a_disk_that_fails_once_is_no_damage_of_a_wav(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, subtype: str
+) -> None:
+    path, warnings = tmp_path / "sound.wav", list[str]()
+    soundfile.write(path, np.random.default_rng(0).uniform(-0.5, 0.5, 200_000), 48_000, subtype=subtype)
+    monkeypatch.setattr(decode_soundfile, "BLOCK_VALUES", 1 << 12)
+    original = decode_soundfile._SequentialSoundFile.read
+    results: list[Exception | None] = [None, soundfile.LibsndfileError(decode_soundfile.SNDFILE_SYSTEM_ERROR)]
+
+    def read(sound: soundfile.SoundFile, *arguments: Any, **options: Any) -> np.ndarray:
+        if error := results.pop(0):
+            raise error
+        return original(sound, *arguments, **options)
+
+    monkeypatch.setattr(decode_soundfile._SequentialSoundFile, "read", read)
+    if subtype == "IMA_ADPCM":  # its header may be what misleads
+        list(decode_blocks(path, 48_000, warnings=warnings))
+        assert [warning[:20] for warning in warnings] == ["cannot be read from "]
+        return
+    with pytest.raises(DecodeError, match="cannot be read to its end: System error") as caught:
+        list(decode_blocks(path, 48_000))
     assert caught.value.transient
 
 

@@ -68,6 +68,20 @@ def test_a_table_of_raven_over_several_recordings_without_their_offsets_is_told(
         assert warning.startswith(f"{path} line {3 if column else 2}: Begin Time (s) is read as of its own recording")
 
 
+def test_events_of_one_recording_in_several_tables_are_told(tmp_path: Path) -> None:
+    write_files(tmp_path, {"r.txt": "1\t2\twren\n", "other.txt": "1\t2\twren\n"})
+    recordings = ["r.wav", "other.wav"]
+    assert read_annotations(tmp_path, recordings=recordings).warnings == []
+    table = "Begin File\tBegin Time (s)\tEnd Time (s)\tCommon Name\tConfidence\nr.wav\t3\t6\trobin\t0.12\n"
+    write_files(tmp_path, {"r.BirdNET.selection.table.txt": table})
+    found = read_annotations(tmp_path, recordings=recordings)
+    assert len(found.events) == 3
+    assert found.warnings == [
+        "1 recording(s) have events of several tables, as 'r.wav' of r.BirdNET.selection.table.txt and r.txt: "
+        "move away those that are not to be taken"
+    ]
+
+
 def test_label_tracks_of_audacity(tmp_path: Path) -> None:
     track = "0.500000\t1.250000\twren\n\\\t1000.0\t8000.0\n2,5\t2,5\tclick, loud\n3.0\t4.0\tgreat tit 0.873\n"
     write_files(tmp_path, {"a.txt": track, "b.wav.txt": "", "c.txt": "1.0\t2.0\tAlarm 12.500\n"})

@@ -22,6 +22,18 @@ def test_labels_and_sources_are_parts_of_names(tmp_path: Path) -> None:
     ]
 
 
+def test_patterns_match_whatever_the_form_of_unicode(tmp_path: Path) -> None:
+    names = ["Zu\u0308rich/uhu_1.wav", "Z\u00fcrich/uhu_2.wav", "Bern/ku\u0308bel_1.wav", "Bern/uhu_3.wav"]
+    write_files(tmp_path, dict.fromkeys(names, ""))
+    pattern = "^(?P<group>Z\u00fcrich|Bern)/(uhu|ku\u0308bel)_"
+    dataset = read("folders", tmp_path, label_pattern=pattern, folds=2)
+    expected = ["Bern", "Bern", "Z\u00fcrich", "Z\u00fcrich"]
+    assert sorted(dataset.table["group"]) == expected
+    assert sorted(dataset.vocabulary) == ["k\u00fcbel", "uhu"]
+    dataset = read("folders", tmp_path, label_pattern="/([^/_]+)_", group_pattern="^(Z\u00fcrich|Bern)/", folds=2)
+    assert sorted(dataset.table["group"]) == expected
+
+
 @pytest.mark.parametrize("folder", ["", "train/"])
 def test_recordings_for_which_the_pattern_s_groups_are_empty_are_told(tmp_path: Path, folder: str) -> None:
     names = [f"{folder}{name}.wav" for name in ("dog_1", "dog_2", "cat_1", "cat_2", "7")]
