@@ -48,10 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{weight:.3f}  {run}")
     values = blend_tables([table.values for table in tables], by, weights)
     blended, sample = ScoreTable(tables[0].clips, tables[0].labels, values), read_sample(run_paths.sample_csv)
-    if sample and set(sample.clips) == set(blended.clips):
-        blended, _ = align_to_sample(blended, sample)
-    else:
-        sample = None
+    if sample:
+        blended, missing = align_to_sample(blended, sample)
+        if missing:
+            raise UserError(
+                f"the submissions lack clip {missing[0]!r} of the sample submission (one of {len(missing)}): run make "
+                f"predict again for {', '.join(runs)}"
+            )
     with replace_files(run_paths.submission_dir, PREDICTION_NAMES) as folder:
         write_submission(folder / SUBMISSION_NAME, blended, sample)
         frames = hash_frames_digests(read_clip_table(clips_csv), blended.clips) if clips_csv.exists() else None

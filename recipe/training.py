@@ -28,7 +28,8 @@ class Training(Section):
     seed: NonNegativeInt = 0
     """Seed of weights, crops and mixing; each fold draws its own from it."""
     seeds: PositiveInt = 1
-    """Networks a fold, from as many seeds on; their scores of windows become one by `prediction.blend`."""
+    """Networks a fold, of `seed` and those that follow; their scores of windows become one by `prediction.blend`.
+    Runs to compare or to blend take seeds as far apart, else they share networks."""
     metric: Literal["lwlrap", "map", "accuracy", "f1_micro", "f1_macro", "last"] = "last"
     """last keeps the last epoch; a score of the held-out fold keeps the epoch that is best by it, and is too high then.
     """

@@ -20,7 +20,6 @@ from predict.decide.fitted_params import with_window_threshold
 from predict.inference.run_loader import TrainedRun, load_run, warn_if_unfinished
 from predict.output.summary import METRIC_NAMES, SubmissionSummary
 from preprocess.audio.isolated import decoder_limits
-from preprocess.dataset.clip_table import UNLABELLED
 from preprocess.store.reader import open_store
 from recipe import as_dict
 from recipe.cli import add_device_options, parse_command, resolve_n_jobs
@@ -63,8 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logs = read_logs(run_paths.run_dir)
     with open_store(run_paths.store, run.recipe.features) as store:
         clips = read_corrected_clips(run_paths, find_corrections(run_paths, command.recipe), store)
-        labelled = clips.table[clips.table["label_quality"] != UNLABELLED]
-        oof = summarise_out_of_fold(command, run, store, labelled, device, n_jobs)
+        oof = summarise_out_of_fold(command, run, store, clips.table, device, n_jobs)
         paths = dict(zip(clips.table["clip"], map(Path, clips.table["path"]), strict=True))
         clip_media = ClipMedia(paths, run.recipe.features, decoder_limits(command.recipe.data), store)
         clip_map = make_clip_map(run, store, oof, device, n_jobs)

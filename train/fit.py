@@ -19,7 +19,7 @@ from train.data.training_set import TrainingSet, load_training_set, parse_folds
 from train.evaluate.metrics import describe_excluded
 from train.evaluate.out_of_fold import report_folds
 from train.loop.distributed import Ranks, join_ranks
-from train.loop.epoch_log import describe_epoch_choice, import_summary_writer
+from train.loop.epoch_log import count_logged_epochs, describe_epoch_choice, import_summary_writer
 from train.loop.fold_job import FoldJob
 from train.loop.parallel_folds import show_epochs, train_in_parallel
 from train.loop.preflight import check_jobs, choose_folder
@@ -106,7 +106,9 @@ def train_run(command: Command, ranks: Ranks, devices: list[torch.device]) -> No
         if not ranks.is_first:
             return
         if paths != run_paths:
-            replace_run(run_paths, recipe, fold_numbers)
+            dirs = sorted(paths.run_dir.glob("fold*"))
+            begun = [each.name for each in dirs if count_logged_epochs(each) < recipe.training.epochs]
+            replace_run(run_paths, recipe, fold_numbers, begun)
         report_folds(run_paths, recipe, training_set, device)
         for line in describe_epoch_choice(run_paths.run_dir, recipe.training.metric):
             print(line)

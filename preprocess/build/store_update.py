@@ -82,6 +82,11 @@ def load_reusable_rows(reusable: ReusableRows, run_paths: RunPaths) -> list[Row]
         except RecipeMismatch as error:
             if path == run_paths.store:
                 get_logger().info(f"the recipe has changed ({error.changes}): every clip is computed again")
+                if runs := sorted(each.parent.name for each in run_paths.dataset_dir.glob("runs/[!.]*/recipe.yaml")):
+                    get_logger().warning(
+                        f"runs trained on the frames of before cannot predict these ({', '.join(runs)}): to keep both, "
+                        "stop this command, and give it a --name of its own"
+                    )
         except CorruptStore as error:
             get_logger().warning(f"{path}: {error.reason}; its clips are computed again")
         else:

@@ -10,6 +10,7 @@ import torch
 from predict.inference.dataset_clips import choose_oof_clips, predict_stored_clips
 from predict.inference.run_loader import TrainedRun
 from predict.output.summary import SubmissionSummary, summarise_scores
+from preprocess.dataset.clip_table import UNLABELLED
 from preprocess.dataset.labels import TRAIN_AGAIN, to_multi_hot
 from preprocess.store.reader import Store
 from recipe.cli import Command
@@ -40,9 +41,12 @@ def summarise_out_of_fold(
 ) -> OofSummary:
     """Score the training clips of a run's folds anew, in the way that the command's recipe predicts.
 
-    `clips` is the table of clips that count. Raises UserError as choose_oof_clips does.
+    `clips` is the table of clips that count; those without labels are not scored. Raises UserError as choose_oof_clips
+    does, which asks whether frames are of other clips too, without labels or not.
     """
-    predictions = predict_stored_clips(choose_oof_clips(clips, run), run, store, device, n_jobs)
+    oof_clips = choose_oof_clips(clips, run)
+    oof_clips = oof_clips[oof_clips["label_quality"] != UNLABELLED]
+    predictions = predict_stored_clips(oof_clips, run, store, device, n_jobs)
     table = clips.set_index("clip").loc[list(predictions)]
     scores = ScoreTable(list(predictions), run.labels, np.stack([each.scores for each in predictions.values()]))
     truth = to_multi_hot(table["labels"], run.labels, clips=table.index, advice=TRAIN_AGAIN)

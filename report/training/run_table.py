@@ -112,18 +112,29 @@ def score_table(runs: Sequence[RunSummary]) -> pd.DataFrame:
 
 
 def seed_table(runs: Sequence[RunSummary]) -> pd.DataFrame:
-    """Runs whose recipes differ in nothing but `training.seed`: each metric's mean and deviation over them."""
+    """Runs whose recipes differ in nothing but `training.seed`: each metric's mean and deviation over them.
+
+    Of runs that share seeds, and so networks (`training.seeds`), the first counts.
+    """
     scored = [run for run in runs if len(run.fold_metrics)]
     groups: dict[str, list[RunSummary]] = {}
     for run in scored:
         same = {key: value for key, value in run.recipe.items() if key not in (*NOT_COMPARED, "training.seed")}
-        groups.setdefault(repr(same), []).append(run)
+        group = groups.setdefault(repr(same), [])
+        if all(_network_seeds(run).isdisjoint(_network_seeds(other)) for other in group):
+            group.append(run)
     rows = []
     for group in (group for group in groups.values() if len(group) > 1):
         metrics = pd.DataFrame([run.fold_metrics.loc["all"] for run in group])
         spread = {name: f"{metrics[name].mean():.4f} ± {metrics[name].std():.4f}" for name in metrics}
         rows.append({"runs": ", ".join(run.name for run in group), "seeds": len(group)} | spread)
     return pd.DataFrame(rows)
+
+
+def _network_seeds(run: RunSummary) -> set[int]:
+    """The seeds of a run's networks."""
+    first = int(run.recipe.get("training.seed", 0))
+    return set(range(first, first + int(run.recipe.get("training.seeds", 1))))
 
 
 def difference_table(runs: Sequence[RunSummary]) -> pd.DataFrame:

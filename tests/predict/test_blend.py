@@ -167,6 +167,9 @@ def test_a_blend_keeps_the_sample_s_form(runs: TinyRun) -> None:
     main([*runs.arguments, "--run", "both", "--runs", "a", "b"])
     assert submission_csv(runs, "both").read_text().startswith("fname,")
     assert read_scores(submission_csv(runs, "both")).clips == clips
+    pd.DataFrame({"fname": [*clips, "new"]} | dict.fromkeys(LABELS, 0)).to_csv(runs.run_paths.sample_csv, index=False)
+    with pytest.raises(UserError, match=r"lack clip 'new' of the sample .*one of 1.*make predict again for a, b"):
+        main([*runs.arguments, "--run", "both", "--runs", "a", "b"])
 
 
 @pytest.mark.parametrize(

@@ -112,9 +112,17 @@ def test_a_changed_recipe_is_told_by_key_and_computes_all(
     make(recordings)
     computed.clear()
     make(recordings, "made", "--features.n_bins", "20")
-    assert "the recipe has changed (features.n_bins was 32, is 20)" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "the recipe has changed (features.n_bins was 32, is 20)" in told and "runs trained" not in told
     assert len(computed) == 18
     assert same_bytes_as_clean(recordings, "--features.n_bins", "20")
+    for name in ("first", "second", ".second.new"):
+        (store_path(recordings).parent / "runs" / name).mkdir(parents=True)
+        (store_path(recordings).parent / "runs" / name / "recipe.yaml").touch()
+    make(recordings)
+    assert "runs trained on the frames of before cannot predict these (first, second): to keep both" in (
+        capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "junk"])

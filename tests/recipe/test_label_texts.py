@@ -57,7 +57,8 @@ def test_labels_written_below_each_other_and_none_at_all(tmp_path: Path) -> None
 @pytest.mark.parametrize("text", ["null", "~", "no", "1"])
 def test_runs_and_files_are_named_as_they_are_written(text: str) -> None:
     command = parse_command(["--name", text, "--run", text, "--input", text], "test", add_submission_options)
-    assert (command.run_paths.name, command.run_paths.run, command.options.input) == (text, text, text)
+    home = str(Path(text).expanduser())  # a path of ~ is the home folder, and no null of YAML
+    assert (command.run_paths.name, command.run_paths.run, command.options.input) == (text, text, home)
 
 
 def test_a_label_that_is_no_word_is_refused() -> None:

@@ -1,5 +1,6 @@
 """make runs: scores of folds counted by hand, spread over seeds, differing keys, and the page in a browser."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,6 +80,11 @@ def test_seeds_of_one_recipe_are_averaged_and_other_keys_listed(tmp_path: Path) 
     dataset = make_dataset(tmp_path)
     make_run(dataset, "first", RIGHT)
     make_run(dataset, "second", HALF, seed=1)
+    make_run(dataset, "shares_one", HALF, seed=1, seeds=2)
+    make_run(dataset, "two", HALF, seed=2, seeds=2)
+    assert seed_table(read_runs(dataset)).to_dict("list")["runs"] == ["first, second"], "they share seed 2"
+    for name in ("shares_one", "two"):
+        shutil.rmtree(dataset / "runs" / name)
     make_run(dataset, "longer", RIGHT, epochs=3)
     runs = read_runs(dataset)
     (row,) = seed_table(runs).to_dict("records")

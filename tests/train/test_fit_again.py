@@ -240,6 +240,21 @@ def test_a_first_run_with_restart_goes_on_by_the_same_command(
     assert not get_run_dir(cache).with_name(".recipe.new").exists()
 
 
+def test_networks_that_are_only_begun_anew_replace_no_finished_ones(
+    cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(cache)
+    run_dir = get_run_dir(cache)
+    before = files_of(run_dir / "fold1")
+    stop_while_anew(cache, monkeypatch, "--restart")
+    anew = (run_dir.with_name(".recipe.new") / "fold0" / "log.csv").read_bytes()
+    fit(cache, "--folds", "0")
+    assert "the earlier network of fold1 stays, for the new one is not finished" in capsys.readouterr().out
+    assert files_of(run_dir / "fold1") == before
+    assert (run_dir / "fold0" / "log.csv").read_bytes() == anew
+    assert not run_dir.with_name(".recipe.new").exists()
+
+
 def test_one_fold_trained_anew_leaves_the_others(cache: Path) -> None:
     fit(cache)
     before = files_of(get_run_dir(cache))

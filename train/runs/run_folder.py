@@ -97,10 +97,10 @@ def start_run(run_paths: RunPaths, recipe: Recipe, *, finished: bool, folds: Seq
         temporary.write_text(yaml.safe_dump(as_dict(recipe), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def replace_run(run_paths: RunPaths, recipe: Recipe, folds: Sequence[int]) -> None:
+def replace_run(run_paths: RunPaths, recipe: Recipe, folds: Sequence[int], begun: Sequence[str] = ()) -> None:
     """Put the run that was trained beside in the place of the earlier one, which is kept if it is of another recipe.
 
-    Of one of the same recipe, networks of `folds` that were not trained anew stay.
+    Of one of the same recipe, networks of `folds` that were not trained anew stay, also where those beside are `begun`.
     """
     run_dir, new_dir = run_paths.run_dir, paths_beside(run_paths).run_dir
     old_dir = new_dir.with_suffix(".old")
@@ -113,6 +113,10 @@ def replace_run(run_paths: RunPaths, recipe: Recipe, folds: Sequence[int]) -> No
         set_aside(run_dir, run_dir.name, f"run {run_paths.run} was trained with {differing_keys}: it")
     elif run_dir.exists():
         _remove_other_folds(run_paths, folds)
+        for name in begun:
+            if (run_dir / name).exists():
+                shutil.rmtree(new_dir / name)
+                print(f"run {run_paths.run}: the earlier network of {name} stays, for the new one is not finished")
         for path in list(run_dir.iterdir()):
             if not (new_dir / path.name).exists() and re.match(r"fold\d|lr\.", path.name):
                 path.rename(new_dir / path.name)
