@@ -4,12 +4,13 @@ from core.entrypoint import log_warning, run_script
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from jsonargparse import ArgumentParser
 
 from core.errors import UserError
-from core.files import replace_files
+from core.files import hash_files, replace_files
 from core.paths import PREDICTION_NAMES, SUBMISSION_NAME, RunPaths
 from predict.decide.blend_weights import BLEND_FUNCTIONS, align_tables, blend_tables, cross_fit_blend, fit_weights
 from predict.output.ground_truth import read_oof_scores, truth_of_clips
@@ -72,7 +73,8 @@ def fit_run_weights(command: Command, members: Sequence[RunPaths], by: str) -> n
                 raise UserError(f"--fit: run {member.run} is of recipe {of}, not {member.name}: leave --fit out")
             raise UserError(f"{member.oof_csv} is not there: run make train to its end, or leave --fit out")
     corrections = {member.run: find_corrections(member, recipe) for member in members}
-    if len(set(corrections.values())) > 1:
+    named = recipe.training.corrections  # for all of them
+    if not named and len({path and hash_files([Path(path)]) for path in corrections.values()}) > 1:
         raise UserError(f"the runs have different training.corrections ({corrections}): name the one that holds")
     clips = read_corrected_clips(members[0], corrections[runs[0]])
     tables = align_tables(runs, [read_oof_scores(member, clips)[0] for member in members])

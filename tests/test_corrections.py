@@ -94,6 +94,12 @@ def test_runs_of_different_corrections_are_blended_by_those_that_are_named(
     capsys.readouterr()
     blend.main(arguments(root, "both", *fit_only, "--training.corrections", str(root / "better.csv")))
     assert "out of fold, 10 clips" in capsys.readouterr().out
+    copy_run(root, "better", "plain3")
+    runs = get_run_dir(root / "cache").parent
+    for name in ("plain2", "plain3"):
+        shutil.copyfile(runs / "better" / "corrections.csv", runs / name / "corrections.csv")
+    blend.main(arguments(root, "both", "--runs", "plain2", "plain3", "--fit"))
+    assert "out of fold, 10 clips" in capsys.readouterr().out, "copies of one table"
 
 
 def copy_run(root: Path, name: str, other: str) -> None:

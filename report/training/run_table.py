@@ -14,10 +14,12 @@ from torch import Tensor
 from core.errors import UserError
 from core.paths import RECIPE_NAME, RunPaths
 from predict.output.ground_truth import read_oof_scores
+from recipe import Recipe
 from recipe.prediction import DEFAULT_THRESHOLD
 from train.data.corrected_clips import read_corrected_clips
 from train.evaluate.metrics import METRICS, compute_metrics
 from train.loop.epoch_log import read_logs, sum_minutes
+from train.runs.run_folder import find_corrections
 
 NOT_COMPARED = ("name", "data.folder", "data.table")
 """Keys that say where things are, and not what was done."""
@@ -59,7 +61,7 @@ def _read_run(run_paths: RunPaths) -> RunSummary:
     if not run_paths.oof_csv.exists():
         return RunSummary(run_dir.name, recipe, logs, pd.DataFrame(), "it is not finished")
     try:
-        return RunSummary(run_dir.name, recipe, logs, _fold_metrics(run_paths, recipe.get("training.corrections")))
+        return RunSummary(run_dir.name, recipe, logs, _fold_metrics(run_paths, find_corrections(run_paths, Recipe())))
     except UserError as error:
         return RunSummary(run_dir.name, recipe, logs, pd.DataFrame(), str(error))
 

@@ -17,6 +17,8 @@ from preprocess.dataset.discovery import expand_user
 from recipe import Recipe, as_dict, get_section
 from recipe.recipe_file import RecipeFileError, read_recipe_file
 
+CORRECTIONS_NAME = "corrections.csv"
+"""A copy of training.corrections."""
 TRAINING_SECTIONS = ("features", "network", "training")
 """Sections of a recipe that must be the same for a run to go on."""
 
@@ -76,7 +78,7 @@ def set_aside(run_dir: Path, run: str, what: str) -> None:
 
 
 def start_run(run_paths: RunPaths, recipe: Recipe, *, finished: bool, folds: Sequence[int] | None) -> None:
-    """Rename a run of another recipe, remove outputs of earlier weights, and write the recipe.
+    """Rename a run of another recipe, remove outputs of earlier weights, and write the recipe and its corrections.
 
     Parameters fitted to weights stay where the run is `finished`. Given the `folds` of the data, networks of other
     folds are removed.
@@ -93,6 +95,12 @@ def start_run(run_paths: RunPaths, recipe: Recipe, *, finished: bool, folds: Seq
         (run_dir / name).unlink(missing_ok=True)
     if folds is not None:
         _remove_other_folds(run_paths, folds)
+    corrections = run_dir / CORRECTIONS_NAME
+    corrections.unlink(missing_ok=True)
+    if recipe.training.corrections:
+        source = expand_user(recipe.training.corrections, "training.corrections")
+        with atomic_write(corrections) as temporary:
+            shutil.copyfile(source, temporary)
     with atomic_write(run_dir / RECIPE_NAME) as temporary:
         temporary.write_text(yaml.safe_dump(as_dict(recipe), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
@@ -151,9 +159,10 @@ def read_run_recipe(run_dir: Path) -> dict[str, Any] | None:
 
 
 def find_corrections(run_paths: RunPaths, recipe: Recipe) -> str | None:
-    """The training.corrections that a recipe names, or else those that the run was trained with."""
-    trained = get_section(read_run_recipe(run_paths.run_dir) or {}, "training")
-    return recipe.training.corrections or trained.get("corrections")
+    """The training.corrections that a recipe names, or else the copy of those that the run was trained with."""
+    copy, trained = run_paths.run_dir / CORRECTIONS_NAME, read_run_recipe(run_paths.run_dir) or {}
+    by_run = str(copy) if copy.exists() else get_section(trained, "training").get("corrections")
+    return recipe.training.corrections or by_run
 
 
 def describe_differing_keys(

@@ -18,6 +18,7 @@ from train.runs.run_folder import (
     describe_differing_keys,
     describe_recipe_change,
     find_best_checkpoints,
+    find_corrections,
     get_fold_dir,
     parse_fold_number,
 )
@@ -40,6 +41,18 @@ def test_the_resolved_recipe_is_written_and_reads_back_as_itself(run_paths: RunP
     start_run(run_paths, recipe)
     path = run_paths.run_dir / "recipe.yaml"
     assert parse_command(["--recipe", str(path), "--name", "recipe"], "test").recipe == recipe
+
+
+def test_a_run_keeps_a_copy_of_its_corrections(run_paths: RunPaths, tmp_path: Path) -> None:
+    path = tmp_path / "corrections.csv"
+    path.write_text("clip,labels\na,dog\n")
+    start_run(run_paths, Recipe(training=Training(corrections=str(path))))
+    path.unlink()
+    copy = find_corrections(run_paths, Recipe())
+    assert copy and Path(copy).read_text() == "clip,labels\na,dog\n"
+    assert find_corrections(run_paths, Recipe(training=Training(corrections="other.csv"))) == "other.csv"
+    start_run(run_paths, Recipe())
+    assert find_corrections(run_paths, Recipe()) is None
 
 
 def test_networks_of_another_recipe_are_set_aside_and_those_of_the_same_stay(
