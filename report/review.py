@@ -159,14 +159,16 @@ def use_verdicts(
     if len(table):
         print(table.to_string(index=False, float_format="{:.2f}".format))
     print(f"precision: {precision.write_precision(folder, rows)}")
-    training, n_left_out = verdict_table.training_rows(verdicts, clips, command.recipe.data.folds)
+    data = command.recipe.data
+    training, n_left_out = verdict_table.training_rows(verdicts, clips, data.folds, data.group_pattern)
     path = verdict_table.write_training_table(folder, training)
     n_negatives = sum(not row[1] for row in training)
     print(f"training data: {path}, {len(training)} clips, {n_negatives} of them negatives")
     if n_left_out:
         log_warning(f"{n_left_out} clips may hold another label that nobody has judged: they are no negatives")
     if training and not any(row[3] for row in training):
-        log_warning("folds would share recordings, which are too few: scores out of fold will be too good")
+        sources = "recordings, or groups of data.group_pattern," if data.group_pattern else "recordings,"
+        log_warning(f"folds would share {sources} which are too few: scores out of fold will be too good")
     if command.options.precision is not None:
         set_thresholds(command, judged, detections, labels)
 

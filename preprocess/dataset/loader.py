@@ -114,8 +114,9 @@ def _finish_dataset(raw: RawDataset, data: Data, folders: Sequence[Path]) -> Dat
     table, notes = _fill_defaults(raw.clips), list(raw.notes)
     check_rows(table)
     if data.group_pattern:
-        groups, note = match_groups(table["path"], folders, data.group_pattern)
-        table["group"] = [group or clip for group, clip in zip(groups, table["clip"], strict=True)]
+        has_groups = bool((table["group"] != table["clip"]).any())
+        groups, note = match_groups(table["path"], folders, data.group_pattern, has_groups)
+        table["group"] = [group or own for group, own in zip(groups, table["group"], strict=True)]
         notes.append(note)
     if not any(os.path.lexists(path) for path in table["path"] if "\0" not in path):  # else each is a failed clip
         first = table["path"].iloc[0]

@@ -6,6 +6,7 @@ import pandas as pd
 
 from core.csv_tables import read_table, write_table
 from core.errors import UserError
+from preprocess.dataset.groups import find_groups
 from preprocess.dataset.labels import check_label, join_labels, split_labels
 
 VERDICTS_NAME, TRAINING_NAME = "verdicts.csv", "labels.csv"
@@ -45,14 +46,18 @@ def read_verdicts(path: Path, clips: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index(drop=True)
 
 
-def training_rows(verdicts: pd.DataFrame, clips: pd.DataFrame, n_folds: int) -> tuple[list[tuple[str, ...]], int]:
+def training_rows(
+    verdicts: pd.DataFrame, clips: pd.DataFrame, n_folds: int, group_pattern: str | None
+) -> tuple[list[tuple[str, ...]], int]:
     """Rows of TRAINING_COLUMNS for the judged clips, and the number of those that are left out.
 
     A clip has the labels that are said to be there; with none it is a negative. It is left out where the networks find
-    another label in it that nobody has judged: it may be there. A group is a recording, or empty where these clips are
-    of fewer recordings than `n_folds`.
+    another label in it that nobody has judged: it may be there. A group is what `group_pattern` finds in a recording's
+    name, else the recording; it is empty where these clips are of fewer groups than `n_folds`.
     """
     table = clips.merge(verdicts, on=["clip", "label"])
+    found = find_groups(table["recording"], group_pattern) if group_pattern else [""] * len(table)
+    table["source_group"] = [group or name for group, name in zip(found, table["recording"], strict=True)]
     rows, n_left_out = list[tuple[str, ...]](), 0
     for clip, group in table.groupby("clip", sort=False):
         present = group.loc[group["verdict"] == "yes", "label"].tolist() + group["other"][group["other"] != ""].tolist()
@@ -60,7 +65,7 @@ def training_rows(verdicts: pd.DataFrame, clips: pd.DataFrame, n_folds: int) -> 
         if not present and unjudged:
             n_left_out += 1
             continue
-        rows.append((str(clip), join_labels(present), "train", str(group["recording"].iloc[0])))
+        rows.append((str(clip), join_labels(present), "train", str(group["source_group"].iloc[0])))
     if len({row[3] for row in rows}) < n_folds:
         rows = [(*row[:3], "") for row in rows]
     return rows, n_left_out

@@ -159,6 +159,17 @@ def test_groups_of_unlabelled_recordings_are_matched_below_their_own_folder(tmp_
     assert len(dataset.warnings) == 1 and f"1 files below {more}" in dataset.warnings[0]
 
 
+def test_a_table_s_groups_stay_where_the_pattern_matches_nothing(tmp_path: Path) -> None:
+    rows = ["a,x,s1", "b,y,s1", "site2/c,x,s3", "d,y,"]
+    files = {"labels.csv": "\n".join(["fname,labels,group", *rows]), "a": "", "b": "", "site2/c": "", "d": ""}
+    write_files(tmp_path, files)
+    for pattern, groups in ((r"^(site\d)/", ["s1", "s1", "site2", "d"]), ("nowhere", ["s1", "s1", "s3", "d"])):
+        dataset = read("csv", tmp_path, group_pattern=pattern, folds=2)
+        assert dataset.table["group"].tolist() == groups
+    write_files(tmp_path, {"labels.csv": "fname,labels\na,x\nb,y\n"})
+    assert_refused("csv", tmp_path, "data.group_pattern", "matches in no path", group_pattern="nowhere")
+
+
 @pytest.mark.parametrize("keys", [{"group_pattern": "x"}, {"unlabelled": "more"}, {"label_pattern": "x"}])
 def test_a_folder_without_recordings_is_refused_whatever_the_keys(tmp_path: Path, keys: dict[str, str]) -> None:
     write_files(tmp_path, {"set/a/readme.txt": "", "more/a.wav": ""})

@@ -42,7 +42,7 @@ def read(folder: Path, rows: list[tuple[str, str, str, str]]) -> pd.DataFrame:
 def test_a_clip_has_all_labels_that_are_there_and_is_a_negative_where_all_found_are_judged(tmp_path: Path) -> None:
     verdicts = read(tmp_path, VERDICTS)
     assert len(verdicts) == 7
-    rows, n_left_out = training_rows(verdicts, CLIPS, 2)
+    rows, n_left_out = training_rows(verdicts, CLIPS, 2, None)
     assert n_left_out == 1  # clip 2, in which b was found too
     assert rows == [
         ("1", "a;b", "train", "r"),
@@ -50,7 +50,17 @@ def test_a_clip_has_all_labels_that_are_there_and_is_a_negative_where_all_found_
         ("4", "a", "train", "t"),
         ("5", "d, e", "train", "t"),
     ]
-    assert {row[3] for row in training_rows(verdicts, CLIPS, 3)[0]} == {""}  # clip 2 is the only one of s
+    assert {row[3] for row in training_rows(verdicts, CLIPS, 3, None)[0]} == {""}  # clip 2 is the only one of s
+
+
+def test_groups_are_what_the_pattern_finds_in_recordings_names(tmp_path: Path) -> None:
+    clips = CLIPS.assign(recording="site1/" + CLIPS["recording"])
+    clips.loc[clips["clip"] == "1", "recording"], clips.loc[clips["clip"] == "5", "recording"] = "loose", "site2/t"
+    verdicts = read(tmp_path, VERDICTS)
+    rows, _ = training_rows(verdicts, clips, 3, r"^(site\d+)/")
+    assert [row[3] for row in rows] == ["loose", "site1", "site1", "site2"]
+    assert {row[3] for row in training_rows(verdicts, clips, 4, r"^(site\d+)/")[0]} == {""}
+    assert [row[3] for row in training_rows(verdicts, clips, 2, "nowhere")[0]][:2] == ["loose", "site1/t"]
 
 
 def test_a_clip_judged_twice_is_refused_where_the_verdicts_differ(tmp_path: Path) -> None:
