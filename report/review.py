@@ -2,7 +2,7 @@
 
 from core.entrypoint import log_warning, run_script
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -62,16 +62,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if unknown := sorted(set(options.labels or ()) - set(labels)):
         raise UserError(f"--labels names {unknown[0]!r}, which is no label of {submission}")
     warn_if_predicted_otherwise(command, submission)
+    recordings = find_input_files(Path(options.input))
     folder.mkdir(exist_ok=True)
     with file_lock(folder / ".lock", f"make review of {submission.parent}"):
-        clips = clips_table.read_clips(folder)
+        clips = clips_table.read_clips(folder, recordings)
         verdicts_csv = Path(options.verdicts) if options.verdicts else folder / verdict_table.VERDICTS_NAME
         has_verdicts = bool(options.verdicts) or verdicts_csv.exists()
         verdicts = verdict_table.read_verdicts(verdicts_csv, clips) if has_verdicts else None
         # Needed are windows from the score of a detection on, or of a label that is decided there.
         lowest = min(options.min_score, *decided_from(command, labels).values())
-        detections = clip_choice.read_detections(submission.with_name(WINDOWS_NAME), labels, lowest, clips)
-        clips = add_new_clips(command, folder, clips, detections, labels, n_jobs)
+        present = clips[clips["is_present"]]
+        detections = clip_choice.read_detections(submission.with_name(WINDOWS_NAME), labels, lowest, present)
+        clips = add_new_clips(command, folder, clips, recordings, detections, labels, n_jobs)
         earlier_at = verdicts_csv.stat().st_mtime if has_verdicts else 0.0
         judging_page.write_judging_page(command, folder, clips, verdicts, earlier_at, labels, n_jobs)
         if verdicts is not None and len(verdicts):
@@ -89,7 +91,13 @@ def decided_from(command: Command, labels: list[str]) -> dict[str, float]:
 
 
 def add_new_clips(
-    command: Command, folder: Path, clips: pd.DataFrame, detections: pd.DataFrame, labels: list[str], n_jobs: int
+    command: Command,
+    folder: Path,
+    clips: pd.DataFrame,
+    recordings: Mapping[str, Path],
+    detections: pd.DataFrame,
+    labels: list[str],
+    n_jobs: int,
 ) -> pd.DataFrame:
     """Choose detections, cut those that are not there, and write the table; all earlier clips stay."""
     options, features = command.options, command.recipe.features
@@ -99,13 +107,13 @@ def add_new_clips(
             f"no window of {folder.parent / WINDOWS_NAME} scores {options.min_score:g}: lower --min_score, and that of "
             "make predict where it had one"
         )
-    chosen = clip_choice.choose_detections(wanted, options.choose, options.clips, options.seed, clips)
-    new = clips_table.add_clips(clips, chosen, options.format)
+    present = clips[clips["is_present"]]
+    chosen = clip_choice.choose_detections(wanted, options.choose, options.clips, options.seed, present)
+    if absent := sorted(set(chosen["recording"]) - recordings.keys()):
+        raise UserError(f"{options.input} does not hold {absent[0]!r}, which was predicted: run make predict again")
+    new = clips_table.add_clips(present, chosen, recordings, options.format)
     longest_s = (chosen["window_end_s"] - chosen["window_start_s"]).max() if len(chosen) else 1
     seconds = float(options.seconds or longest_s)
-    recordings = find_input_files(Path(options.input)) if len(new) else {}
-    if absent := sorted(set(new["recording"]) - set(recordings)):
-        raise UserError(f"{options.input} does not hold {absent[0]!r}, which was predicted: run make predict again")
     places = {clip: (start_s, end_s) for clip, start_s, end_s in clips[PLACE].itertuples(index=False, name=None)}
     tasks = [
         CutTask(
@@ -125,8 +133,8 @@ def add_new_clips(
     new = new[new["clip"].isin(places)]
     spans = {name: [places[clip][k] for clip in new["clip"]] for k, name in enumerate(PLACE[1:])}
     new = new.assign(**spans, other_labels="")
-    table = pd.concat([clips, new], ignore_index=True)[clips_table.COLUMNS] if len(clips) else new[clips_table.COLUMNS]
-    table = clips_table.with_scores(table, detections)
+    table = pd.concat([clips, new], ignore_index=True) if len(clips) else new
+    table = clips_table.with_scores(table[[*clips_table.COLUMNS, "is_present"]], detections)
     others = clip_choice.find_other_labels(table, detections, decided_from(command, labels))
     found = pd.Series([join_labels(each) for each in others], table.index, dtype="object")
     table["other_labels"] = found.where(table["score"].notna(), table["other_labels"])
@@ -150,7 +158,8 @@ def use_verdicts(
     judged = clips.merge(verdicts, on=["clip", "label"]).assign(is_right=lambda table: table["verdict"] == "yes")
     if n_unknown := int(judged["score"].isna().sum()):
         log_warning(
-            f"{n_unknown} judged clips are of windows that the prediction has not: they count for training alone"
+            f"{n_unknown} judged clips are of windows that the prediction has not, or of other recordings: "
+            "they count for training alone"
         )
     judged = judged.dropna(subset=["score"])
     rows = precision.precision_table(judged)

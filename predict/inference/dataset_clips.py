@@ -21,7 +21,7 @@ from core.resources import available_cores
 from predict.inference.run_loader import TrainedRun
 from predict.inference.tagger import ClipPrediction
 from preprocess.dataset.clip_table import DIGEST_COLUMN
-from preprocess.store.file_identity import file_fingerprint
+from preprocess.store.file_identity import file_fingerprint, size_and_digest
 from preprocess.store.reader import Store, open_store
 from preprocess.store.schema import EncodedFrames
 from train.evaluate.window_scorer import WindowScorer, WindowScores
@@ -106,14 +106,8 @@ def find_trained_recordings(recordings: Mapping[str, Path], run: TrainedRun, sto
     seen_clips = torch.cat([*run.seen_clips.values()])
     with open_store(store_path) as store:
         rows = torch.isin(hash_names(store.clips), seen_clips).nonzero()[:, 0].tolist()
-        trained = {_size_and_digest(store.sources[row]) for row in rows} - {("", "")}
-    return [clip for clip, path in recordings.items() if _size_and_digest(file_fingerprint(str(path))) in trained]
-
-
-def _size_and_digest(fingerprint: str) -> tuple[str, str]:
-    """What a copy of a recording shares with it, whenever it was made."""
-    parts = fingerprint.split(":")
-    return parts[0], parts[-1]
+        trained = {size_and_digest(store.sources[row]) for row in rows} - {""}
+    return [clip for clip, path in recordings.items() if size_and_digest(file_fingerprint(str(path))) in trained]
 
 
 def find_failed(wanted: pd.DataFrame, store: Store, run_paths: RunPaths) -> pd.DataFrame:

@@ -36,6 +36,12 @@ def content_fingerprint(source_fingerprint: str) -> str:
     return f"{n_bytes}:{mtime_ns}:{digest}"
 
 
+def size_and_digest(source_fingerprint: str) -> str:
+    """The part of a fingerprint that copies share whenever they were made; '' of ''."""
+    n_bytes, _, rest = source_fingerprint.partition(":")
+    return f"{n_bytes}:{rest.rpartition(':')[2]}" if n_bytes else ""
+
+
 def is_same_file(source_fingerprint: str, current: str, path: str) -> bool:
     """Whether the recording at `path`, whose stat fingerprint is `current`, is the one of `source_fingerprint`.
 

@@ -21,7 +21,9 @@ from core.errors import UserError
 from core.sandbox import SandboxLimits
 from predict import run, tune
 from preprocess import features
+from preprocess.audio.recording_time import parse_name
 from report import review
+from report.verdicts.clips_table import name_clip
 from report.verdicts.cutting import CutTask, cut_recording
 from tests.browser import check_looks, is_downloaded, open_browser, wait_until
 from tests.make_commands import make
@@ -186,6 +188,72 @@ def test_clips_and_verdicts_outlast_other_choices_and_predictions(
         halved = float(before["score"]) / 2
         is_gone = (row["recording"], row["label"]) == (clips[0]["recording"], clips[0]["label"])
         assert row["score"] == "" if is_gone else float(row["score"]) == pytest.approx(halved, rel=1e-4)
+
+
+def test_verdicts_count_for_their_recording_and_no_other_of_its_name(
+    reviewed: tuple[TinyRun, Path, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_run, found = reviewed[0], dict[str, list[dict[str, str]]]()
+    for site in ("a", "b"):
+        (tmp_path / site / "20200410").mkdir(parents=True)
+        sound = np.random.default_rng(ord(site)).uniform(-0.5, 0.5, RATE_HZ // 2)  # of one window
+        soundfile.write(tmp_path / site / "20200410" / "20200410_163000.WAV", sound, RATE_HZ)
+    folder = tiny_run.run_paths.input_dir(tmp_path / "a" / "20200410") / "review"
+
+    def review_site(site: str) -> str:
+        arguments = [*tiny_run.arguments, "--input", str(tmp_path / site / "20200410"), "--jobs", "1"]
+        run.main(arguments)
+        capsys.readouterr()
+        review.main([*arguments, "--min_score", "0", "--precision", "0.9"])
+        found[site] = read_csv(folder / "clips.csv")
+        return "".join(capsys.readouterr())
+
+    review_site("a")
+    n_clips = len(found["a"])
+    assert n_clips == len(LABELS)
+    files = {clip["clip"] for clip in found["a"]}
+    write_verdicts(folder / "verdicts.csv", [(clip["clip"], clip["label"], "yes", "") for clip in found["a"]])
+    said = review_site("b")
+    assert f"{n_clips} judged clips are of windows that the prediction has not, or of other recordings" in said
+    assert f"training data: {folder / 'labels.csv'}, {len(files)} clips" in said
+    assert read_csv(folder / "precision.csv") == []
+    assert [clip["clip"] for clip in found["b"][:n_clips]] == [clip["clip"] for clip in found["a"]]
+    assert [clip["score"] == "" for clip in found["b"]] == [True] * n_clips + [False] * n_clips
+    assert files.isdisjoint(clip["clip"] for clip in found["b"][n_clips:])
+    for clip in found["b"]:
+        sound, _ = soundfile.read(tmp_path / "ab"[clip["score"] != ""] / "20200410" / clip["recording"], dtype="int16")
+        first = round(float(clip["start_s"]) * RATE_HZ)
+        cut = soundfile.read(folder / clip["clip"], dtype="int32")[0] >> 16
+        np.testing.assert_array_equal(cut, sound[first : first + len(cut)])
+    assert "other recordings" not in review_site("a")
+    assert [bool(clip["score"]) for clip in found["a"]] == [True] * n_clips + [False] * n_clips
+    assert {row["judged"] for row in read_csv(folder / "precision.csv")} == {"1"}
+    (tiny_run.run_paths.run_dir / "thresholds.json").unlink(missing_ok=True)
+
+
+def test_clips_of_an_earlier_version_are_taken_as_of_the_present_recordings(
+    judged: tuple[list[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, folder = judged
+    arguments = [*arguments, "--clips", "2"]
+    review.main(arguments)
+    text = (folder / "clips.csv").read_bytes()
+    pd.read_csv(folder / "clips.csv", dtype="str").drop(columns="source").to_csv(folder / "clips.csv", index=False)
+    capsys.readouterr()
+    review.main(arguments)
+    said = capsys.readouterr()
+    assert "0 new clips" in said.out
+    assert "clips.csv is of an earlier version: its clips are taken as of the recordings" in said.err
+    assert (folder / "clips.csv").read_bytes() == text
+
+
+@pytest.mark.parametrize(
+    "recording",
+    ["a/20200410_000000.WAV", "A_0+1_20200410$163000.wav", "2020-04-10T16-30-00+0200.wav", "20200410.wav"],
+)
+def test_a_clip_s_name_tells_no_time(recording: str) -> None:
+    for source in map(str, range(50)):  # of which each makes another digest
+        assert parse_name(name_clip(recording, source, 43_200, 100_000, "flac")) is None
 
 
 def test_thresholds_weigh_all_detections_whatever_min_score_says(
