@@ -247,15 +247,7 @@ def predict_files(
             done[entry.path] = result
             tally.add(result if isinstance(result, DecodeError) else None)
             progress.update()
-    predictions, failed, warnings = dict[str, ClipPrediction](), list[tuple[str, str]](), list[tuple[str, str]]()
-    for clip, entry in entries.items():
-        match done[entry.path]:
-            case DecodeError() as error:
-                failed.append((clip, error.reason))
-            case scores:
-                predictions[clip] = tagger.pool_clip(scores.windows, scores.start_s, scores.duration_s)
-                warnings += [(clip, scores.warning)] if scores.warning else []
-    return predictions, failed, warnings
+    return collect_predictions({clip: done[entry.path] for clip, entry in entries.items()}, tagger)
 
 
 def split_into_batches(tasks: Sequence[RecordingTask], n_parallel: int) -> list[list[RecordingTask]]:
@@ -270,3 +262,16 @@ def split_into_batches(tasks: Sequence[RecordingTask], n_parallel: int) -> list[
         batches[-1].append(task)
         n_bytes += size
     return batches
+
+
+def collect_predictions(results: Mapping[str, RecordingScores | DecodeError], tagger: Tagger) -> FilePredictions:
+    """The results of recordings by name as predictions, failures and warnings."""
+    predictions, failed, warnings = dict[str, ClipPrediction](), list[tuple[str, str]](), list[tuple[str, str]]()
+    for clip, result in results.items():
+        match result:
+            case DecodeError() as error:
+                failed.append((clip, error.reason))
+            case scores:
+                predictions[clip] = tagger.pool_clip(scores.windows, scores.start_s, scores.duration_s)
+                warnings += [(clip, scores.warning)] if scores.warning else []
+    return predictions, failed, warnings

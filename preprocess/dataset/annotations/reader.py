@@ -14,6 +14,8 @@ from core.errors import UserError
 from preprocess.dataset.annotations.table_formats import ADVICE, COLUMN_KEYS, Event, parse_events
 from preprocess.dataset.discovery import AUDIO_NAME, list_files, normalize_label
 
+COLUMN_TYPES = {"fname": "str", "start_s": "float64", "end_s": "float64", "label": "str", "score": "float64"}
+"""Of events."""
 TABLE_NAME = re.compile(r"[^.].*\.(txt|tsv|csv)", re.IGNORECASE | re.DOTALL)
 """Names of files that may be tables of events."""
 TABLE_SUFFIX = re.compile(
@@ -98,14 +100,18 @@ def read_annotations(
         named |= {name: where for name, where in found.items() if name not in named}
     if left_out and not named:
         raise UserError(f"{left_out[0]} has no columns of events, and no other table of {path} has: {ADVICE}")
-    fnames = {
+    fnames = _resolve_names(named, known)
+    warnings += _describe_several_tables((fnames[name], table) for name, table in sources)
+    frame = pd.DataFrame([event._replace(fname=fnames[event.fname]) for event in events], columns=list(Event._fields))
+    return Annotations(frame.astype(COLUMN_TYPES), list(dict.fromkeys(fnames.values())), left_out, warnings)
+
+
+def _resolve_names(named: Mapping[str, str], known: "RecordingNames | None") -> dict[str, str]:
+    """The recording of each name in a table, by the place where it stands. Raises UserError for an unknown one."""
+    return {
         name: known.require(name, where) if known else normalize_label(name).replace("\\", "/")
         for name, where in named.items()
     }
-    warnings += _describe_several_tables((fnames[name], table) for name, table in sources)
-    frame = pd.DataFrame([event._replace(fname=fnames[event.fname]) for event in events], columns=list(Event._fields))
-    types = {"fname": "str", "start_s": "float64", "end_s": "float64", "label": "str", "score": "float64"}
-    return Annotations(frame.astype(types), list(dict.fromkeys(fnames.values())), left_out, warnings)
 
 
 def _describe_several_tables(sources: Iterable[tuple[str, Path]]) -> list[str]:
