@@ -179,7 +179,10 @@ def read_oof_scores(run_paths: RunPaths, clips: CorrectedClips) -> tuple[ScoreTa
     names, digests = clips.table["clip"].tolist(), clips.table[DIGEST_COLUMN].tolist()
     for path in find_best_checkpoints(run_paths.run_dir):
         if clip := find_replaced_clip(names, digests, load_checkpoint(path).trained_frames):
-            raise UserError(f"{run_paths.oof_csv}: clip {clip!r} has another recording now, run make train again")
+            raise UserError(
+                f"{run_paths.oof_csv}: clip {clip!r} has other frames now, of another recording or other features: run "
+                "make train again, or give a recipe of other features a --name of its own"
+            )
     scores = read_scores(run_paths.oof_csv).without(clips.dropped)
     truth = truth_of_clips(clips, scores, f"{run_paths.oof_csv} is of other clips, run make train again")
     known = ~np.isnan(truth[:, 0])

@@ -126,7 +126,8 @@ def check_same_frames(run_paths: RunPaths, submission: Path) -> None:
     table, clips = read_clip_table(paths.clips_csv), read_scores(submission).clips
     if hash_frames_digests(table, clips) != provenance["frames"]:
         raise UserError(
-            f"{submission} was predicted from other frames than {paths.clips_csv} is of: run make predict again"
+            f"{submission} was predicted from other frames than {paths.clips_csv} is of: run make predict again, or "
+            "give a recipe of other features a --name of its own"
         )
 
 
