@@ -5,7 +5,7 @@ from core.entrypoint import get_logger
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -34,8 +34,9 @@ from preprocess.store.encoding import encoding_for
 from preprocess.store.file_identity import is_same_file, stat_fingerprint
 from preprocess.store.schema import CorruptStore, RecipeMismatch, Row, features_digest
 from preprocess.store.writer import RowSource, write_store
-from recipe import Features, Recipe
+from recipe import Features, Recipe, as_dict, get_section
 from recipe.cli import resolve_n_jobs
+from recipe.recipe_file import RecipeFileError, read_recipe_file
 
 MAX_CLUSTER_JOBS = 256
 """Workers that tasks are split for on a cluster, which has an unknown number of them."""
@@ -82,10 +83,10 @@ def load_reusable_rows(reusable: ReusableRows, run_paths: RunPaths) -> list[Row]
         except RecipeMismatch as error:
             if path == run_paths.store:
                 get_logger().info(f"the recipe has changed ({error.changes}): every clip is computed again")
-                if runs := sorted(each.parent.name for each in run_paths.dataset_dir.glob("runs/[!.]*/recipe.yaml")):
+                if runs := find_runs_of_other_features(run_paths, reusable.features):
                     get_logger().warning(
-                        f"runs trained on the frames of before cannot predict these ({', '.join(runs)}): to keep both, "
-                        "stop this command, and give it a --name of its own"
+                        f"runs of other features ({', '.join(runs)}) cannot predict from the new frames: to keep them, "
+                        "stop this command and give it a --name of its own"
                     )
         except CorruptStore as error:
             get_logger().warning(f"{path}: {error.reason}; its clips are computed again")
@@ -126,6 +127,16 @@ def compute_missing(
                 if clip.error:
                     yield Failure(clip.job.clip, clip.job.path, clip.error.reason, clip.source)
             reusable.add_rows(result.shard, result.rows)  # write_store checks them
+
+
+def find_runs_of_other_features(run_paths: RunPaths, features: Features) -> list[str]:
+    """The runs of a dataset whose networks take other frames than those of `features`."""
+    runs = []
+    for path in sorted(run_paths.dataset_dir.glob("runs/[!.]*/recipe.yaml")):
+        with suppress(RecipeFileError, OSError):
+            if get_section(read_recipe_file(path), "features") != as_dict(features):
+                runs.append(path.parent.name)
+    return runs
 
 
 def warn_of_empty_bands(features: Features) -> None:

@@ -10,16 +10,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import yaml
 
 from core.errors import UserError
 from core.file_lock import file_lock
 from core.parallel import run_parallel
 from preprocess.build import store_update
 from preprocess.build.shard_task import ShardResult
+from preprocess.features import add_options
 from preprocess.store.file_identity import stat_fingerprint
 from preprocess.store.reader import open_store
+from recipe import as_dict
+from recipe.cli import parse_command
 from tests.preprocess.bad_recordings import REASONS, TO_BLAME, let_recordings_be_bad, write_noise
-from tests.preprocess.feature_runs import make, same_bytes_as_clean, start, store_path
+from tests.preprocess.feature_runs import arguments, make, same_bytes_as_clean, start, store_path
 
 
 def test_the_store_is_the_same_for_one_job_and_two(recordings: Path) -> None:
@@ -116,13 +120,15 @@ def test_a_changed_recipe_is_told_by_key_and_computes_all(
     assert "the recipe has changed (features.n_bins was 32, is 20)" in told and "runs trained" not in told
     assert len(computed) == 18
     assert same_bytes_as_clean(recordings, "--features.n_bins", "20")
-    for name in ("first", "second", ".second.new"):
-        (store_path(recordings).parent / "runs" / name).mkdir(parents=True)
-        (store_path(recordings).parent / "runs" / name / "recipe.yaml").touch()
+    for name, n_bins in (("first", 20), ("second", 20), (".second.new", 20), ("same", 32), ("damaged", None)):
+        run_dir = store_path(recordings).parent / "runs" / name
+        run_dir.mkdir(parents=True)
+        recipe = parse_command(
+            arguments(recordings, "made", "--features.n_bins", str(n_bins or 20)), "test", add_options
+        ).recipe
+        (run_dir / "recipe.yaml").write_text(yaml.safe_dump(as_dict(recipe)) if n_bins else "[")
     make(recordings)
-    assert "runs trained on the frames of before cannot predict these (first, second): to keep both" in (
-        capsys.readouterr().err
-    )
+    assert "runs of other features (first, second) cannot predict from the new frames" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "junk"])

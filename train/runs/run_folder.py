@@ -96,16 +96,17 @@ def start_run(run_paths: RunPaths, recipe: Recipe, *, finished: bool, folds: Seq
     if folds is not None:
         _remove_other_folds(run_paths, folds)
     corrections = run_dir / CORRECTIONS_NAME
-    corrections.unlink(missing_ok=True)
     if recipe.training.corrections:
         source = expand_user(recipe.training.corrections, "training.corrections")
         with atomic_write(corrections) as temporary:
             shutil.copyfile(source, temporary)
+    else:
+        corrections.unlink(missing_ok=True)
     with atomic_write(run_dir / RECIPE_NAME) as temporary:
         temporary.write_text(yaml.safe_dump(as_dict(recipe), sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
-def replace_run(run_paths: RunPaths, recipe: Recipe, folds: Sequence[int], begun: Sequence[str] = ()) -> None:
+def replace_run(run_paths: RunPaths, recipe: Recipe, folds: Sequence[int], begun: Sequence[str]) -> None:
     """Put the run that was trained beside in the place of the earlier one, which is kept if it is of another recipe.
 
     Of one of the same recipe, networks of `folds` that were not trained anew stay, also where those beside are `begun`.

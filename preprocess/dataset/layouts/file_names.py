@@ -15,8 +15,8 @@ from recipe import Data
 
 def read(data: Data, folder: Path) -> RawDataset:
     """List recordings whose path below the folder matches the pattern somewhere; its groups, or all that matches, are
-    the labels, but the group named `group`. Folders train/, val/ and test/ are splits where there is no
-    other folder but the background's.
+    the labels, but the group named `group`. Folders train/, val/ and test/ are splits where there is no other folder
+    but the background's.
     """
     try:
         pattern = re.compile(normalize("NFC", data.label_pattern or ""))
