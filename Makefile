@@ -26,7 +26,7 @@ SCRIPT  = $(PY) -m $(1) --recipe $(call quoted,recipes/$(RECIPE).yaml) --run $(c
 .PHONY: help setup demo demo_audio notes features survey baselines batch train lr calibrate tune predict embed similar blend ensemble export score inspect review report runs serve worker test check format bench bench-gpu clean
 
 help:  ## this list
-	@grep -E '^[a-z_-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@awk -F ':[^#]*## ' '/^[a-z_-]+:.*## / {printf "%-12s%s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready  ## make .venv and install requirements.txt
 

@@ -31,7 +31,8 @@ def pick_device(name: str) -> torch.device:
             raise UserError(f"--device {name}: nothing here is computed there; use auto, cpu or cuda")
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {name}: {str(error).splitlines()[0]}; use auto, cpu or cuda") from None
+        advice = "use auto, cpu or cuda; a GPU needs a PyTorch that is built for it, as docs/training.md says"
+        raise UserError(f"--device {name}: {str(error).splitlines()[0]}; {advice}") from None
     if device.type == "cpu":  # PyTorch does not know a container's quota
         torch.set_num_threads(min(available_cores(), torch.get_num_threads()))
     return device

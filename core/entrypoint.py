@@ -23,6 +23,7 @@ def is_script() -> bool:
 
 
 if is_script():  # before the other imports, during which users press Ctrl-C as well
+    os.environ["MPLBACKEND"] = "agg"  # a notebook names a backend that only its own environment has
     for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
         if signal.getsignal(number) == default:
             signal.signal(number, exit_at_once)
@@ -31,7 +32,7 @@ import locale
 import logging
 import resource
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from io import TextIOWrapper
 from typing import NoReturn
@@ -79,7 +80,8 @@ def raise_open_file_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     target = MAX_OPEN_FILES if hard == resource.RLIM_INFINITY else min(MAX_OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < target:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
+        with suppress(ValueError):  # a system may allow less than its hard limit says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
 
 
 class Terminated(KeyboardInterrupt):

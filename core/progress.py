@@ -1,5 +1,6 @@
 """Progress of a long loop on standard error: a bar on a terminal, otherwise a line now and then."""
 
+import os
 import sys
 import time
 from typing import Any
@@ -18,6 +19,7 @@ class ProgressLines(tqdm):
         self.printed: tuple[object, object] | None = None
         # leave=False: close() then displays an empty message.
         super().__init__(**options, leave=False, bar_format=LINE_FORMAT, smoothing=0, miniters=1)
+        self.ncols = None  # a line is as long as it is
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
         now_s, state = time.monotonic(), (self.n, self.postfix)
@@ -31,5 +33,8 @@ class ProgressLines(tqdm):
 
 def progress_bar(total: int, description: str, unit: str, *, position: int = 0, disable: bool = False) -> "tqdm[Any]":
     """A progress bar of `total` steps; parallel bars have different positions, lines of the terminal."""
-    bar = tqdm if sys.stderr.isatty() else ProgressLines
-    return bar(desc=description, total=total, unit=f" {unit}", position=position, dynamic_ncols=True, disable=disable)
+    options: dict[str, Any] = {"desc": description, "total": total, "unit": f" {unit}", "disable": disable}
+    # A notebook's terminal may have no columns; a bar would be empty there.
+    if sys.stderr.isatty() and os.get_terminal_size(sys.stderr.fileno()).columns:
+        return tqdm(**options, position=position, dynamic_ncols=True)
+    return ProgressLines(**options)

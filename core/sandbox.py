@@ -287,7 +287,8 @@ def _limit_memory(max_bytes: int) -> None:
     """Let this process use so much private memory, or less where the user's own limits say so."""
     soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
     limits = [limit for limit in (max_bytes, soft, hard) if limit != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_DATA, (min(limits, default=resource.RLIM_INFINITY), hard))
+    with suppress(ValueError):  # macOS refuses one below the size of what is mapped, and maps hundreds of GB
+        resource.setrlimit(resource.RLIMIT_DATA, (min(limits, default=resource.RLIM_INFINITY), hard))
 
 
 def main() -> None:

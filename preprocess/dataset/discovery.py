@@ -156,9 +156,9 @@ def describe_unnamed(folder: Path, paths: Collection[str]) -> list[str]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         unnamed.update(f"{parent}/{name}" for name in names if AUDIO_NAME.fullmatch(name))
     unnamed.difference_update(paths)
-    if unnamed:  # or named by way of a link, or of `..`
-        named = {os.path.realpath(path) for path in paths if "\0" not in path}
-        unnamed = {path for path in unnamed if os.path.realpath(path) not in named}
+    if unnamed:  # or named by way of a link, or of `..`, or in another form of Unicode, as a Mac allows
+        named = {unicodedata.normalize("NFC", os.path.realpath(path)) for path in paths if "\0" not in path}
+        unnamed = {path for path in unnamed if unicodedata.normalize("NFC", os.path.realpath(path)) not in named}
     if not unnamed:
         return []
     first = os.path.relpath(min(unnamed), folder)

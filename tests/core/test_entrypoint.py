@@ -1,8 +1,9 @@
 """How a script starts and ends: one line and a status for what users can mend, a traceback for mistakes of ours."""
 
-from core.entrypoint import get_logger, log_warning, run_script
+from core.entrypoint import MAX_OPEN_FILES, get_logger, log_warning, raise_open_file_limit, run_script
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -143,3 +144,23 @@ def test_files_enough_for_a_worker_a_core() -> None:
     command = f"ulimit -Sn 200 && ulimit -Hn 300 && {sys.executable} -c '{code}'"
     ended = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=True)
     assert ended.stdout == "(300, 300)\n"
+
+
+def test_a_system_that_allows_fewer_files_than_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def refuse(_: int, limits: tuple[int, int]) -> None:
+        asked.append(limits)
+        raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    raise_open_file_limit()
+    assert asked == [(MAX_OPEN_FILES, resource.RLIM_INFINITY)]
+
+
+def test_charts_do_not_need_the_backend_of_a_notebook() -> None:
+    notebook = os.environ | {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    command = [sys.executable, "-m", "train.find_lr", "--help"]
+    ended = subprocess.run(command, cwd=ROOT, env=notebook, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")

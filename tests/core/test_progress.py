@@ -2,6 +2,10 @@
 
 from core.entrypoint import get_logger
 
+import os
+import pty
+import sys
+
 import pytest
 
 from core import progress
@@ -29,3 +33,15 @@ def test_a_long_loop_prints_lines_in_between_and_the_last_one_once(
             bar.refresh()
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(" clips")[0] for line in lines] == [f"features: {n}/3" for n in range(4)]
+
+
+def test_a_terminal_without_columns_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, terminal = pty.openpty()  # of 0 columns, as that of a notebook
+    with os.fdopen(terminal, "w") as stderr:
+        monkeypatch.setattr(sys, "stderr", stderr)
+        with progress_bar(2, "features", "clip") as bar:
+            bar.update(2)
+        monkeypatch.undo()
+        printed = os.read(reader, 1000).decode()
+    os.close(reader)
+    assert printed.startswith("features: 2/2 clips, ") and printed.endswith(" left\r\n")

@@ -97,6 +97,18 @@ def test_the_group_of_the_process_counts_alone(write_cgroups: WriteCgroups) -> N
     assert (available_cores(), available_bytes()) == (3, 4 * GIB)
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_limit_of_a_group_above_counts(write_cgroups: WriteCgroups, version: int) -> None:
+    task, job = "slurm/job_7/step_0/task_0/", "slurm/job_7/"
+    if version == 2:
+        limits = v2("200000", str(4 * GIB), used=GIB, group=job) | v2("max", "max", group=task)
+        write_cgroups(f"0::/{task}\n", limits)
+    else:
+        limits = v1(200_000, 4 * GIB, used=GIB, group=job) | v1(-1, 1 << 62, group=task)
+        write_cgroups(f"2:memory:/{task}\n1:cpu,cpuacct:/{task}\n", limits)
+    assert (available_cores(), available_bytes()) == (2, 3 * GIB)
+
+
 @pytest.mark.parametrize("own", ["0::/system.slice/docker-1f2e.scope\n", "0::/\n", "0::/../../elsewhere\n", ""])
 def test_in_a_container_the_mount_s_root_is_the_group(write_cgroups: WriteCgroups, own: str) -> None:
     write_cgroups(own, v2("250000", str(2 * GIB), used=GIB))

@@ -229,6 +229,12 @@ def test_a_limit_of_the_user_s_own_stays(max_memory_bytes: int | None) -> None:
     assert (ended.stdout, ended.stderr) == ("one two three\n", "")
 
 
+def test_where_memory_cannot_be_limited_tasks_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse = "import resource\ndef refuse(*_): raise ValueError\nresource.setrlimit = refuse\n"
+    monkeypatch.setattr(module, "MAIN", refuse + module.MAIN)
+    assert run(tasks.yield_words) == tasks.WORDS
+
+
 @pytest.mark.parametrize("dies_after", [0, 1, 2])
 def test_what_ends_a_sandbox_is_tried_once_more_and_no_item_comes_twice(tmp_path: Path, dies_after: int) -> None:
     assert run(tasks.die_at_first, "SIGSEGV", str(tmp_path / "died"), dies_after) == tasks.WORDS

@@ -1,5 +1,6 @@
 """What all layouts share, and the real sets where they are at hand."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args, get_type_hints
@@ -61,6 +62,12 @@ def test_recordings_that_no_table_names_are_told(
     assert read(layout, tmp_path, folds=2).warnings == [
         f"2 recordings below {tmp_path} are in no table and are left out, the first {unnamed!r}"
     ]
+
+
+def test_a_mac_finds_names_in_any_form_of_unicode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_files(tmp_path, {"Cafe\u0301.wav": "", "b.wav": "", "labels.csv": "fname,labels\nCaf\u00e9.wav,x\nb.wav,y\n"})
+    monkeypatch.setattr(os.path, "lexists", lambda path: True)
+    assert read("csv", tmp_path, folds=2).warnings == []
 
 
 def test_recordings_named_by_way_of_a_link_are_in_the_table(tmp_path: Path) -> None:
