@@ -16,7 +16,7 @@ def read_rows(path: Path, hint: str, *, tabs_first: bool = False) -> list[tuple[
 
     Fields are parted by commas, or where the first line has none, by semicolons or tabs. With `tabs_first`, for tables
     that are no CSVs, tabs are looked for before the others, and where they part fields, quotes mean nothing. Raises
-    UserError: no such file (with `hint`), not UTF-8, no CSV.
+    UserError: no such file (with `hint`), not UTF-8, a zero byte, no CSV.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
@@ -26,7 +26,14 @@ def read_rows(path: Path, hint: str, *, tabs_first: bool = False) -> list[tuple[
             is_plain = tabs_first and delimiter == "\t"
             quoting: Literal[0, 3] = csv.QUOTE_NONE if is_plain else csv.QUOTE_MINIMAL
             reader = csv.reader(lines, strict=True, delimiter=delimiter, quoting=quoting)
-            return [(reader.line_num, row) for row in reader if any(map(str.strip, row))]
+            rows = list[tuple[int, list[str]]]()
+            for row in reader:
+                if "\0" in (text := "".join(row)):  # which the reader takes for a letter
+                    where = f"{path} line {reader.line_num}"
+                    raise UserError(f"{where} has a zero byte, as damaged files and UTF-16 do: save it as UTF-8")
+                if text.strip():
+                    rows.append((reader.line_num, row))
+            return rows
     except FileNotFoundError:
         raise UserError(f"{path} is not there: {hint}") from None
     except UnicodeDecodeError as error:

@@ -81,8 +81,8 @@ def check_rows(table: pd.DataFrame) -> None:
         first, second, *_ = table.loc[paths == paths[repeated.index[0]], "clip"]
         raise UserError(f"{first!r} and {second!r} are one recording: keep one row, with all its labels")
     for clip, path, labels in table[["clip", "path", "labels"]].itertuples(index=False):
-        if not clip.strip() or "\0" in clip:
-            raise UserError(f"clip {clip!r} ({path!r}) has no name, or one with a zero byte: name it")
+        if not clip.strip():
+            raise UserError(f"clip {clip!r} ({path!r}) has no name: name it")
         if labels not in ("", NEGATIVE) and labels != join_labels(split_labels(labels)):
             raise UserError(f"{clip} has labels {labels!r}: join them with {SEPARATOR!r} and nothing else")
     for column, words in CHOICES.items():

@@ -58,6 +58,8 @@ class RawDataset:
 
 def expand_user(path: str, key: str) -> Path:
     """A path that may begin with ~. Raises UserError that names the recipe's key."""
+    if "\0" in path:
+        raise UserError(f"{key} {path!r} has a zero byte, which no path has: write it anew")
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
@@ -157,7 +159,7 @@ def describe_unnamed(folder: Path, paths: Collection[str]) -> list[str]:
         unnamed.update(f"{parent}/{name}" for name in names if AUDIO_NAME.fullmatch(name))
     unnamed.difference_update(paths)
     if unnamed:  # or named by way of a link, or of `..`, or in another form of Unicode, as a Mac allows
-        named = {unicodedata.normalize("NFC", os.path.realpath(path)) for path in paths if "\0" not in path}
+        named = {unicodedata.normalize("NFC", os.path.realpath(path)) for path in paths}
         unnamed = {path for path in unnamed if unicodedata.normalize("NFC", os.path.realpath(path)) not in named}
     if not unnamed:
         return []
@@ -173,7 +175,7 @@ def find_recording(folder: Path, name: str) -> str:
     """The path of the recording that a table calls `name`, which may differ in outer spaces or Unicode form."""
     forms = (name, name.strip(), *(unicodedata.normalize(form, name.strip()) for form in ("NFC", "NFD")))
     paths = [str(folder / form) for form in forms]
-    return next((path for path in paths if "\0" not in path and os.path.lexists(path)), paths[0])
+    return next((path for path in paths if os.path.lexists(path)), paths[0])
 
 
 def normalize_label(text: str) -> str:

@@ -38,11 +38,11 @@ def join_labels(labels: Iterable[str]) -> str:
 
 
 def check_label(label: str) -> None:
-    """Raise UserError if `label` is empty, is padded, or holds a ';' or a line break."""
+    """Raise UserError if `label` is empty, is padded, or holds a ';', a line break or a zero byte."""
     if label != label.strip() or not label:
         raise UserError(f"label {label!r} is empty or begins or ends with a space: rename it")
-    if SEPARATOR in label or label.splitlines() != [label]:
-        raise UserError(f"label {label!r} holds a ';' or a line break, which separate labels and rows: rename it")
+    if set(label) & {SEPARATOR, "\0"} or label.splitlines() != [label]:
+        raise UserError(f"label {label!r} holds a ';', a line break or a zero byte, which no label may have: rename it")
 
 
 def read_vocabulary(path: Path) -> list[str]:

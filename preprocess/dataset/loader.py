@@ -118,7 +118,7 @@ def _finish_dataset(raw: RawDataset, data: Data, folders: Sequence[Path]) -> Dat
         groups, note = match_groups(table["path"], folders, data.group_pattern, has_groups)
         table["group"] = [group or own for group, own in zip(groups, table["group"], strict=True)]
         notes.append(note)
-    if not any(os.path.lexists(path) for path in table["path"] if "\0" not in path):  # else each is a failed clip
+    if not any(os.path.lexists(path) for path in table["path"]):  # else each is a failed clip
         first = table["path"].iloc[0]
         advice = "check data.folder, and that the table names recordings with their endings"
         raise UserError(f"none of {len(table)} recordings is there (the first: {first}): {advice}")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from core.csv_tables import read_table, write_table
 from core.errors import UserError
 
-TEXT = st.text(st.characters(codec="utf-8"), max_size=12)
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 
 
 @given(rows=st.lists(st.tuples(TEXT, TEXT, TEXT).filter(lambda row: any(map(str.strip, row))), min_size=1, max_size=5))
@@ -45,6 +45,10 @@ def test_nothing_is_taken_for_a_number_or_for_missing(tmp_path: Path) -> None:
         (b"fname,labels,labels\na,b,c\n", ["two columns", "'labels'"]),
         (b"fname,labels\na.wav,rain, heavy\n", ["line 2", "'a.wav'", "3 fields", "2", "double quotes"]),
         (b'fname,labels\n"a,b\n', ["CSV"]),
+        (b"fname,labels\na,b\nc,d\0\n", ["line 3", "zero byte"]),
+        (b"fname,labels\na,b\n" + bytes(9), ["line 3", "zero byte"]),
+        ("fname,labels\na,b\n".encode("utf-16"), ["UTF-8"]),
+        ("fname,labels\na,b\n".encode("utf-16-le"), ["line 1", "zero byte", "UTF-8"]),
     ],
 )
 def test_bad_tables_are_named_with_what_to_do(tmp_path: Path, content: bytes | None, words: list[str]) -> None:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args, get_type_hints
+from typing import Literal, get_args, get_type_hints
 
 import pytest
 
@@ -27,6 +27,12 @@ def test_folder_unset_missing_or_a_file(tmp_path: Path) -> None:
         read_dataset(Data(folder="~no-such-user/x"))
     with pytest.raises(UserError, match=r"data\.table ~no-such-user/t\.csv: .*; write the whole path"):
         read_dataset(Data("csv", str(tmp_path), "~no-such-user/t.csv"))
+
+
+@pytest.mark.parametrize("layout", ["csv", "annotations"])
+def test_a_path_with_a_zero_byte_names_its_key(layout: Literal["csv", "annotations"], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"data\.table 'a\\x00\.csv' has a zero byte"):
+        read_dataset(Data(layout, str(tmp_path), "a\0.csv"))
 
 
 def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
