@@ -14,7 +14,13 @@ from core.files import hash_files, replace_files
 from core.paths import PREDICTION_NAMES, SUBMISSION_NAME, RunPaths
 from predict.decide.blend_weights import BLEND_FUNCTIONS, align_tables, blend_tables, cross_fit_blend, fit_weights
 from predict.output.ground_truth import read_oof_scores, truth_of_clips
-from predict.output.provenance import check_same_frames, find_recipe_name, why_stale, write_provenance
+from predict.output.provenance import (
+    check_same_frames,
+    describe_oof_change,
+    find_recipe_name,
+    why_stale,
+    write_provenance,
+)
 from predict.output.submission import align_to_sample, read_sample, write_submission
 from predict.output.summary import named_metrics
 from preprocess.dataset.clip_table import hash_frames_digests, read_clip_table
@@ -72,6 +78,11 @@ def fit_run_weights(command: Command, members: Sequence[RunPaths], by: str) -> n
             if (of := find_recipe_name(member.submission_csv)) not in (None, member.name):
                 raise UserError(f"--fit: run {member.run} is of recipe {of}, not {member.name}: leave --fit out")
             raise UserError(f"{member.oof_csv} is not there: run make train to its end, or leave --fit out")
+        if keys := describe_oof_change(member):
+            log_warning(
+                f"{member.submission_csv} was predicted with {keys}, and {member.oof_csv}, by which it is weighed, was "
+                "not: give make train and make predict the same keys, or leave --fit out"
+            )
     corrections = {member.run: find_corrections(member, recipe) for member in members}
     named = recipe.training.corrections  # for all of them
     if not named and len({path and hash_files([Path(path)]) for path in corrections.values()}) > 1:

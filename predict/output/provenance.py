@@ -13,6 +13,7 @@ from core.errors import UserError
 from core.files import hash_files
 from core.paths import DECISIONS_NAME, PREDICTION_NAMES, PROVENANCE_NAME, SUBMISSION_NAME, RunPaths
 from predict.decide.fitted_params import (
+    DECISION_KEYS,
     changed_keys,
     read_params,
     read_thresholds,
@@ -20,9 +21,11 @@ from predict.decide.fitted_params import (
     write_params,
 )
 from preprocess.dataset.clip_table import hash_frames_digests, read_clip_table
+from recipe import get_section
 from recipe.cli import Command
+from recipe.prediction import DEFAULT_THRESHOLD
 from train.evaluate.score_table import read_scores
-from train.runs.run_folder import find_best_checkpoints
+from train.runs.run_folder import find_best_checkpoints, read_run_recipe
 
 N_DIGITS = 16
 """Of the digest of an export."""
@@ -80,6 +83,17 @@ def describe_trained(clips: Sequence[str]) -> str:
         f"the networks were trained on {len(clips)} of the recordings, the first {clips[0]!r}: "
         "their scores are better than those of new sounds"
     )
+
+
+def describe_oof_change(run_paths: RunPaths) -> str:
+    """The keys of `prediction`, and their values, by which a run's submission was scored and its oof.csv was not."""
+    predicted = (_read(run_paths.submission_csv) or {}).get("prediction", {})
+    trained = get_section(read_run_recipe(run_paths.run_dir) or {}, "prediction")
+    by_default = {"window_threshold": DEFAULT_THRESHOLD, "calibrate": False}  # oof.csv is never calibrated
+    trained = by_default | {key: value for key, value in trained.items() if value is not None and key != "calibrate"}
+    ignored = ("mode", *DECISION_KEYS, *(() if predicted.get("pooling") == "vote_fraction" else ("window_threshold",)))
+    keys = [key for key, value in predicted.items() if trained.get(key, value) != value and key not in ignored]
+    return ", ".join(f"prediction.{key} {predicted[key]}" for key in keys)
 
 
 def why_stale(run_paths: RunPaths, submission: Path, source: str | None = None) -> str:

@@ -1,15 +1,19 @@
 """Blends of runs, by their command line and against slow second implementations."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from scipy.stats import gmean
 
 from core.errors import UserError
 from predict.blend import main
 from predict.decide.blend_weights import align_tables, blend_tables, cross_fit_blend, fit_weights
+from predict.output.provenance import write_provenance
+from recipe import Prediction, as_dict
 from tests.predict.conftest import LABELS, TinyRun
 from train.evaluate.score_table import ScoreTable, read_scores, write_scores
 
@@ -153,6 +157,28 @@ def test_weights_are_fitted_on_out_of_fold_scores(runs: TinyRun, capsys: pytest.
     assert "out of fold, 6 clips:\n  lwlrap 1.0000  mAP 1.0000  accuracy 1.0000  a\n" in printed
     assert printed.index("  equal weights\n") < printed.index("  fitted weights, each fold by those of the others\n")
     np.testing.assert_allclose(submission(runs, "both"), submission(runs, "a"), atol=0.1)
+
+
+@pytest.mark.parametrize(
+    ("trained", "predicted", "told"),
+    [
+        ({"pooling": "mean"}, {"pooling": "max", "window_seconds": 1.0}, "window_seconds 1.0, prediction.pooling max"),
+        ({"calibrate": True}, {"calibrate": True}, "calibrate True"),
+        ({"pooling": "vote_fraction"}, {"pooling": "vote_fraction", "window_threshold": 0.25}, "window_threshold 0.25"),
+        ({"pooling": "vote_fraction"}, {"pooling": "vote_fraction", "window_threshold": 0.5}, ""),
+        ({}, {"mode": "dense", "threshold": 0.3, "window_threshold": 0.3}, ""),
+    ],
+)
+def test_weights_by_scores_of_other_keys_than_the_submission_s_are_told(
+    runs: TinyRun, capsys: pytest.CaptureFixture[str], trained: dict[str, Any], predicted: dict[str, Any], told: str
+) -> None:
+    recipe = {"prediction": as_dict(Prediction()) | trained}
+    (runs.run_paths.dataset_dir / "runs" / "a" / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    write_provenance(submission_csv(runs, "a"), "tiny", {"prediction": as_dict(Prediction()) | predicted})
+    main([*runs.arguments, "--run", "both", "--runs", "a", "b", "--fit"])
+    printed = capsys.readouterr().err
+    assert (f"a/submission.csv was predicted with prediction.{told}, and " in printed) is bool(told), printed
+    assert ("by which it is weighed" in printed) is bool(told), printed
 
 
 def test_clips_that_are_gone_since_training_are_told(runs: TinyRun) -> None:
