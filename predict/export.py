@@ -69,12 +69,16 @@ def list_names(folder: Path) -> list[str]:
 
 
 def check_replaceable(folder: Path) -> None:
-    """Raise UserError unless the folder is new, empty, or an earlier export and nothing else, which is replaced."""
+    """Raise UserError unless the folder is new, empty, or an earlier export and nothing else, which is replaced.
+
+    An export that was killed while it moved its files left some of them, beside the folder that it took them from.
+    """
     if not os.path.lexists(folder):
         return
     ours = folder.is_dir() and not folder.is_symlink() and folder.resolve() != Path.cwd()
-    if not ours or (list_names(folder) and not all((folder / name).is_file() for name in (ONNX_NAME, RECIPE_NAME))):
-        raise UserError(f"--out {folder}: it holds something else than an export; name a new folder")
+    is_whole = all((folder / name).is_file() for name in (ONNX_NAME, RECIPE_NAME))
+    if not ours or (list_names(folder) and not is_whole and not any(folder.glob(f"{NEW_PREFIX}*/lock"))):
+        raise UserError(f"--out {folder}: it holds something else than a whole export; remove it, or name a new folder")
     if other := [name for name in list_names(folder) if not EXPORTED_NAMES.fullmatch(name)]:
         raise UserError(f"--out {folder}: {other[0]!r} in it is no file of an export; move it elsewhere")
 

@@ -174,6 +174,25 @@ def test_what_commands_that_were_killed_or_are_at_work_have_there_is_no_obstacle
         assert ".new-" not in capsys.readouterr().out
 
 
+def test_an_export_that_was_killed_between_its_files_is_replaced(
+    tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skip_onnx(monkeypatch)
+    folder = tiny_run.run_paths.model_dir
+    export.main(tiny_run.arguments)
+    killed, names = folder / ".new-killed", export.list_names(folder)
+    (killed / "files").mkdir(parents=True)
+    (killed / "lock").touch()
+    for name in ("model.onnx", "recipe.yaml"):
+        (folder / name).rename(killed / "files" / name)
+    (folder / "a.wav").write_text("mine")
+    with pytest.raises(UserError, match=r"'a.wav' in it is no file of an export"):
+        export.main(tiny_run.arguments)
+    (folder / "a.wav").unlink()
+    export.main(tiny_run.arguments)
+    assert sorted(path.name for path in folder.iterdir()) == names
+
+
 def test_what_was_put_into_an_export_is_not_lost(tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch) -> None:
     skip_onnx(monkeypatch)
     export.main(tiny_run.arguments)
