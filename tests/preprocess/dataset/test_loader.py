@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, get_args, get_type_hints
 
+import pandas as pd
 import pytest
 
 from core.errors import UserError
@@ -27,6 +28,27 @@ def test_folder_unset_missing_or_a_file(tmp_path: Path) -> None:
         read_dataset(Data(folder="~no-such-user/x"))
     with pytest.raises(UserError, match=r"data\.table ~no-such-user/t\.csv: .*; write the whole path"):
         read_dataset(Data("csv", str(tmp_path), "~no-such-user/t.csv"))
+
+
+@pytest.mark.parametrize(
+    ("layout", "table", "columns"),
+    [
+        ("csv", "labels.csv", ["fname", "labels"]),
+        ("audiofolder", "metadata.csv", ["file_name", "label"]),
+        ("annotations", "events.csv", ["fname", "label", "start_s", "end_s"]),
+    ],
+)
+def test_words_for_missing_values_are_labels(layout: str, table: str, columns: list[str], tmp_path: Path) -> None:
+    labels = ["NA", "NaN", "None", "nan"]
+    clips = write_files(tmp_path, {f"{label}.wav": "" for label in labels} | {"unknown.wav": ""})
+    rows = [(f"{label}.wav", label, 0, 1) for label in labels] + [("unknown.wav", None, None, None)]
+    pd.DataFrame([row[: len(columns)] for row in rows], columns=columns).to_csv(clips / table, index=False)
+    dataset = read(layout, clips)
+    assert dataset.vocabulary == labels
+    assert dict(zip(dataset.table["clip"], dataset.table["labels"], strict=True)) == {
+        **{f"{label}.wav": label for label in labels},
+        "unknown.wav": ";" if layout == "annotations" else "",
+    }
 
 
 @pytest.mark.parametrize("layout", ["csv", "annotations"])
