@@ -35,7 +35,7 @@ from train.runs.run_folder import (
 
 
 def add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--folds", type=str, default="all", help="Folds to train: all, or numbers as 0,2.")
+    parser.add_argument("--folds", nargs="+", default=["all"], help="Folds to train: all, or numbers as 0,2.")
     parser.add_argument(
         "--resume", action="store_true", help="Go on where the run was interrupted; refused if that was other training."
     )
@@ -70,7 +70,7 @@ def train_run(command: Command, ranks: Ranks, devices: list[torch.device]) -> No
     training_set = load_training_set(
         recipe, run_paths, device, quiet=not ranks.is_first, shared=is_shared, on_device=on_device
     )
-    folds = parse_folds(options.folds, training_set.fold_numbers())
+    folds = parse_folds(" ".join(options.folds), training_set.fold_numbers())
     training_sets = {fold: relabel_noisy_clips(training_set, recipe, fold, device) for fold in folds}
     if recipe.training.teacher:  # its scores may differ between ranks
         for fold, each in training_sets.items():

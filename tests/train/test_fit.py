@@ -342,7 +342,7 @@ def test_a_run_does_not_go_on_with_other_recordings_of_the_same_names(cache: Pat
 
 
 def test_folds_may_be_trained_one_by_one(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fit(cache, "--folds", "0,2")
+    fit(cache, "--folds", "0", "2")
     assert "waits for folds 1" in capsys.readouterr().out
     assert not (get_run_dir(cache) / "oof.csv").exists()
     kept = (get_run_dir(cache) / "fold0" / "last.pt").read_bytes()

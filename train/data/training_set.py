@@ -2,6 +2,7 @@
 
 from core.entrypoint import get_logger
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -156,7 +157,7 @@ def parse_folds(requested: str, available_folds: Sequence[int], option: str = "-
     if requested == "all":
         return list(available_folds)
     try:
-        folds = [int(fold) for fold in requested.split(",")]
+        folds = [int(fold) for fold in re.split(r"[,\s]+", requested)]
     except ValueError:
         raise UserError(f"{option} {requested}: write all, or numbers as 0,2") from None
     if missing := [fold for fold in folds if fold not in available_folds]:

@@ -201,7 +201,7 @@ def test_a_fold_without_curated_clips_is_named(cache: Path, tmp_path: Path) -> N
 
 def test_folds_are_chosen_by_number() -> None:
     assert parse_folds("all", [1, 2, 5]) == [1, 2, 5]
-    assert parse_folds("5,1,5", [1, 2, 5]) == [1, 5]
+    assert parse_folds("5,1,5", [1, 2, 5]) == parse_folds("5 1", [1, 2, 5]) == parse_folds("1, 5", [1, 2, 5]) == [1, 5]
     for wrong, message in (("0", "there is no fold 0, only 1, 2, 5"), ("1;2", "write all, or numbers")):
         with pytest.raises(UserError, match=message):
             parse_folds(wrong, [1, 2, 5])
