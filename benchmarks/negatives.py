@@ -37,7 +37,8 @@ from train.fit import main as train
 
 SMALL = (
     "--name negatives --data.layout csv --features.hop_length 1380 --network.modulation_units 0 "
-    "--training.batch_size 16 --training.crop_seconds 2.5 --training.ema_decay 0"
+    "--training.batch_size 16 --training.crop_seconds 2.5 --training.ema_decay 0 "
+    "--features.pitch_shifts [] --features.time_stretches []"
 )
 CLIP_HOURS = 5 / 3600
 

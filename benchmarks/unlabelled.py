@@ -29,7 +29,7 @@ from train.fit import main as train
 
 SMALL = (
     "--name unlabelled --data.layout csv --features.hop_length 1380 --network.modulation_units 0 "
-    "--training.crop_seconds 2.5"
+    "--training.crop_seconds 2.5 --features.pitch_shifts [] --features.time_stretches []"
 )
 TEACHERS = {"labelled": None, "first": "labelled", "second": "first"}
 """Each run with the one that teaches it."""
