@@ -10,7 +10,7 @@ import numpy as np
 from preprocess.audio.blocks import BLOCK_VALUES, Block, InvalidAudio, UnknownFormat
 from preprocess.audio.downmix import Downmix
 from preprocess.audio.ogg_links import FileSection, has_ogg_end
-from preprocess.audio.wav_header import MIN_OPEN_BYTES
+from preprocess.audio.wav_header import MIN_OPEN_BYTES, iter_chunks
 
 EXACT_FORMATS, EXACT_TOLERANCE_S = ("flac", "ogg"), 0.002
 """Formats whose times are counts of samples: any gap is damage."""
@@ -31,6 +31,8 @@ MAX_FILLED_FRAMES = 4
 """Frames that an encoder of MP3 adds, and decoders leave out."""
 MAX_PLANES = 7
 """Of more, PyAV's to_ndarray reads beyond the last, and crashes."""
+ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
+"""What the object begins with that holds the sound of ASF."""
 TAG_BEGINNINGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICSBEGIN", b"3DI")
 """Of what stands before, between and behind the frames of MP3 and FLAC, and is no damage."""
 
@@ -99,6 +101,7 @@ class _StreamDecoder:
         if codec.name == "flac":
             codec.options = {"err_detect": "crccheck+explode"}
         self._stated_s = self._find_stated_duration_s()
+        self._is_cut = _is_sound_cut(self._section, self._format)
         for packet in self._packets():
             try:
                 frames = packet.decode()
@@ -184,11 +187,13 @@ class _StreamDecoder:
     def _find_stated_duration_s(self) -> float | None:
         """The length of the sound by the header; None where there is none, or FFmpeg's guess."""
         stream, duration_us = self._stream, self._container.duration
-        if self._format == "matroska":
-            if tag := MATROSKA_DURATION.fullmatch(stream.metadata.get("DURATION", "")):
-                hours, minutes, seconds = map(float, tag.groups())
-                return 3600 * hours + 60 * minutes + seconds
-            return duration_us / av.time_base if duration_us and len(self._container.streams) == 1 else None
+        tag = stream.metadata.get("DURATION", "") if self._format == "matroska" else ""
+        if found := MATROSKA_DURATION.fullmatch(tag):
+            hours, minutes, seconds = map(float, found.groups())
+            return 3600 * hours + 60 * minutes + seconds
+        if self._format in ("matroska", "flv"):
+            is_of_sound = len(self._container.streams) == 1 and stream.duration is None  # FFmpeg's guess sets both
+            return duration_us / av.time_base if duration_us and is_of_sound else None
         if self._format == "mp3":
             return _count_mp3_frames(self._section) * stream.codec_context.frame_size / stream.codec_context.sample_rate
         is_pcm_caf = self._format == "caf" and stream.codec_context.name.startswith("pcm_")
@@ -243,6 +248,18 @@ def _is_riff_cut(section: FileSection) -> bool:
     """Whether a RIFF file has fewer bytes than it states; a size that was never filled in states none."""
     n_bytes = int.from_bytes(section.read_at(4, 4), "little")
     return n_bytes < MIN_OPEN_BYTES and not section.read_at(7 + n_bytes, 1)
+
+
+def _is_sound_cut(section: FileSection, form: str) -> bool:
+    """Whether ASF, or WAV of a codec, has less sound than it states; a size that was never filled in states none."""
+    at, size = 0, 0
+    if form == "asf":
+        at = int.from_bytes(section.read_at(16, 8), "little")
+        if section.read_at(at, len(ASF_DATA)) == ASF_DATA:
+            size = int.from_bytes(section.read_at(at + len(ASF_DATA), 8), "little")
+    elif form == "wav" and (file := section.whole_file):
+        at, size = next(((at, size) for name, at, size, _ in iter_chunks(file, 12) if name == b"data"), (0, 0))
+    return 1 < size < MIN_OPEN_BYTES and not section.read_at(at + size - 2, 1)  # but for a byte that fills up
 
 
 def _silence(n_samples: int, sample_rate_hz: int) -> Iterator[Block]:

@@ -1,5 +1,6 @@
 """What soundfile reads: blocks of mono float32."""
 
+import os
 import re
 from collections.abc import Collection, Iterator
 from io import FileIO
@@ -18,6 +19,10 @@ CHECKED_FORMATS = (*WAV_FORMATS, "OGG")
 """Formats whose lengths have been checked, by read_wav_layout and is_intact_vorbis."""
 MISSING_BYTES = re.compile(r"^ *(?:data|SSND|BODY|Data Size|riff) *: (\d+) \(should be (\d+)\)", re.MULTILINE)
 """What libsndfile's log says where the header of WAV, AIFF, SVX, AU or W64 states more bytes than the file has."""
+TRUNCATED = re.compile(r"seems to be (?:a )?truncated", re.IGNORECASE)
+"""And where that of VOC or MAT4 does."""
+NIST_SAMPLES = re.compile(rb"^sample_count -i (\d+)", re.MULTILINE)
+NIST_HEADER_BYTES = 1024
 MIN_OPEN_BYTES = 0x7F000000
 """Sizes from here on are what programs write that do not know the end; sox writes this one to AIFF."""
 SNDFILE_SYSTEM_ERROR = 2
@@ -61,7 +66,9 @@ def decode_with_soundfile(
         else:
             sizes = MISSING_BYTES.search(sound.extra_info)
             # A byte may be missing that fills up a chunk.
-            if n_read and sizes and int(sizes[2]) + 1 < int(sizes[1]) < MIN_OPEN_BYTES:
+            is_smaller = sizes and int(sizes[2]) + 1 < int(sizes[1]) < MIN_OPEN_BYTES
+            is_cut = is_smaller or TRUNCATED.search(sound.extra_info)
+            if n_read and (is_cut or (sound.format == "NIST" and _count_nist_samples(file) > n_read)):
                 warnings.append(f"it breaks off at {n_read / sound.samplerate:.2f} s")
         if sound.format == "OGG" and n_read < sound.frames:
             warnings.append(f"damaged: {(sound.frames - n_read) / sound.samplerate:.2f} s of its sound are missing")
@@ -69,6 +76,12 @@ def decode_with_soundfile(
             return
         if n_read and (n_left := count_unstated_bytes(file)):
             warnings.append(f"its header states {n_read / sound.samplerate:.2f} s; {n_left} bytes behind are not read")
+
+
+def _count_nist_samples(file: FileIO | FileSection) -> int:
+    """Samples a channel by the header of NIST, which libsndfile does not log; the file's position stays."""
+    stated = NIST_SAMPLES.search(os.pread(file.fileno(), NIST_HEADER_BYTES, 0))
+    return int(stated[1]) if stated else 0
 
 
 def error_text(error: Exception) -> str:

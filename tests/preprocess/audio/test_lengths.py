@@ -14,6 +14,7 @@ import soundfile
 
 from preprocess.audio.blocks import DecodeError
 from preprocess.audio.decode import decode_blocks
+from preprocess.audio.decode_ffmpeg import ASF_DATA
 from preprocess.frames.framing import Samples
 from tests.audio_files import encode_with_pyav
 
@@ -212,7 +213,7 @@ def test_what_breaks_off_is_told(tmp_path: Path, form: str) -> None:
 @pytest.mark.parametrize(
     ("form", "subtype"),
     [
-        *[(form, "PCM_16") for form in ("AIFF", "AU", "W64", "CAF", "SVX")],
+        *[(form, "PCM_16") for form in ("AIFF", "AU", "W64", "CAF", "SVX", "VOC", "NIST", "MAT4")],
         *[("AIFF", "FLOAT"), ("WAV", "ULAW"), ("WAV", "MS_ADPCM")],
     ],
 )
@@ -230,10 +231,13 @@ def test_plain_samples_that_break_off_are_told(tmp_path: Path, form: str, subtyp
         ("avi", "pcm_s16le", "it breaks off at {:.2f} s of 8.00 s"),
         ("mov", "pcm_s16le", "cannot be read from {:.2f} s on"),
         ("mp4", "libopus", "cannot be read from {:.2f} s on"),
+        ("asf", "pcm_s16le", "cannot be read from {:.2f} s on"),
+        ("wav", "libmp3lame", "cannot be read from {:.2f} s on"),
+        ("flv", "libmp3lame", "it breaks off at {:.2f} s of 8.02 s"),
     ],
 )
-def test_films_that_break_off_are_told(tmp_path: Path, form: str, codec: str, warning: str) -> None:
-    options = {} if form == "avi" else {"moov_size": "16384"}  # the header before the sound
+def test_films_and_codecs_that_break_off_are_told(tmp_path: Path, form: str, codec: str, warning: str) -> None:
+    options = {"moov_size": "16384"} if form in ("mov", "mp4") else {}  # the header before the sound
     content = encode_with_pyav(form, codec, noise(), options=options)
     assert read(content, tmp_path)[1] == []
     sound, warnings = read(content[: len(content) * 3 // 5 + 7], tmp_path, 48_000)
@@ -246,6 +250,21 @@ def test_a_film_whose_length_was_never_filled_in_is_read_to_its_end(tmp_path: Pa
     for size in (bytes(4), b"\xff" * 4):
         sound, warnings = read(content[:4] + size + content[8:], tmp_path, 48_000)
         assert (len(sound), warnings) == (8 * 48_000, [])
+
+
+@pytest.mark.parametrize(
+    ("form", "key", "n_bytes"), [("wav", b"data", 4), ("asf", ASF_DATA, 8), ("flv", b"duration\0", 8)]
+)
+@pytest.mark.parametrize("value", [b"\0", b"\xff"])
+def test_a_length_that_was_never_filled_in_is_none(
+    tmp_path: Path, form: str, key: bytes, n_bytes: int, value: bytes
+) -> None:
+    content = encode_with_pyav(form, "libmp3lame", noise(4.0))
+    at = content.index(key) + len(key)
+    stopped = content[:at] + value * n_bytes + content[at + n_bytes : len(content) // 2]
+    sound, warnings = read(stopped, tmp_path, 48_000)
+    assert 1.6 < len(sound) / 48_000 < 2.1
+    assert not warnings
 
 
 def test_what_a_program_that_writes_on_states_is_no_length(tmp_path: Path) -> None:
