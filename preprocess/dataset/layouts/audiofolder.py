@@ -7,8 +7,9 @@ import pandas as pd
 from core.csv_tables import read_table
 from core.errors import UserError
 from preprocess.dataset.clip_table import OPTIONAL
-from preprocess.dataset.discovery import RawDataset, find_recording, list_subfolders, normalize_label
+from preprocess.dataset.discovery import RawDataset, find_recording, list_subfolders
 from preprocess.dataset.label_cells import join_label_cells
+from preprocess.dataset.optional_columns import read_optional_columns
 from preprocess.dataset.splits import SPLIT_NAMES, splits_of
 from recipe import Data
 
@@ -28,7 +29,7 @@ def read(data: Data, folder: Path) -> RawDataset:
             f"{folder} has no {METADATA}, nor has a folder in it: layout audiofolder expects one; folders of classes "
             "are layout folders"
         )
-    parts, cells, warnings = list[pd.DataFrame](), list[str](), list[str]()
+    parts, cells, warnings, notes = list[pd.DataFrame](), list[str](), list[str](), list[str]()
     for place in tables:
         path = place / METADATA
         table = read_table(path, ["file_name"])
@@ -37,7 +38,8 @@ def read(data: Data, folder: Path) -> RawDataset:
         if column is None and split != "test":
             raise UserError(f"{path} has no column label or labels: name one of {', '.join(table.columns)} so")
         cells += table[column].tolist() if column else [""] * len(table)
-        clips = table.filter(OPTIONAL).map(normalize_label).reindex(columns=OPTIONAL, fill_value="")
+        clips, unread = read_optional_columns(path, table, ["file_name", column or ""])
+        clips, notes = clips.reindex(columns=OPTIONAL, fill_value=""), notes + unread
         clips["path"] = [find_recording(place, name) for name in table["file_name"]]
         clips["clip"] = names = [recording.removeprefix(f"{folder}/") for recording in clips["path"]]
         if place == folder:
@@ -47,4 +49,4 @@ def read(data: Data, folder: Path) -> RawDataset:
     clips = pd.concat(parts, ignore_index=True)
     names = clips["clip"].tolist()
     clips["labels"], note = join_label_cells(folder, names, cells, data.labels or ())  # all tables join them alike
-    return RawDataset(clips, warnings=warnings, notes=[note] if note else [])
+    return RawDataset(clips, warnings=warnings, notes=[note, *notes] if note else notes)

@@ -8,13 +8,15 @@ from tests.preprocess.dataset_factories import assert_refused, columns, read, wr
 
 
 def test_one_table_in_the_folder(tmp_path: Path) -> None:
-    table = "file_name,label,speaker\ndata/a.wav,x,1\ndata/b.wav,y,1\n"
+    table = "file_name,label,labels,speaker,Split\ndata/a.wav,x,z,1,\ndata/b.wav,y,z,1,\ndata/c.wav,y,z,1,TEST\n"
     dataset = read("audiofolder", write_files(tmp_path, {"metadata.csv": table, "data/a.wav": ""}))
     assert columns(dataset.table, "clip", "labels", "split") == [
         ("data/a.wav", "x", "train"),
         ("data/b.wav", "y", "train"),
+        ("data/c.wav", "y", "test"),
     ]
     assert dataset.table["path"].iloc[1] == str(tmp_path / "data" / "b.wav")
+    assert dataset.notes == [f"{tmp_path}/metadata.csv: columns labels, speaker are not read"]
 
 
 def test_recordings_elsewhere_are_named_by_their_whole_path(tmp_path: Path) -> None:

@@ -29,6 +29,13 @@ def test_csv_with_every_column(tmp_path: Path) -> None:
     assert dataset.vocabulary == ["rain", "rain, heavy", "犬"]
 
 
+def test_optional_columns_are_known_in_any_case_and_others_are_told(tmp_path: Path) -> None:
+    table = ",fname,labels,Split, FOLD,Group,group,weight\n0,a,x,,1,,g,1\n1,b,y,,0,g,h,2\n2,c,x,Test,,,,3\n"
+    dataset = read("csv", write_files(tmp_path, {"labels.csv": table, "a": ""}))
+    assert columns(dataset.table, "split", "fold", "group") == [("train", 1, "g"), ("train", 0, "h"), ("test", -1, "c")]
+    assert dataset.notes == [f"{tmp_path}/labels.csv: columns Group, weight are not read"]
+
+
 def test_csv_rows_without_labels_are_to_be_predicted(tmp_path: Path) -> None:
     write_files(tmp_path, {"labels.csv": "fname,labels\na,x\nb,y\nc,\n", "c": ""})
     assert list(read("csv", tmp_path).table["split"]) == ["train", "train", "test"]
@@ -88,6 +95,7 @@ def test_csv_beside_the_recordings(tmp_path: Path) -> None:
         ("fname,labels,fold\na,x,2\nb,y,2\n", ["fold 2"]),
         ("fname,labels,split\na,x,learn\nb,x,\n", ["a", "'learn'"]),
         ("fname,labels,trust\na,x,curated\nb,y,noisy\n", ["column trust", "label_quality", "rename"]),
+        ("fname,labels,Split,SPLIT\na,x,,\nb,y,,\n", ["labels.csv", "Split and SPLIT", "keep one"]),
         ("fname,labels,label_quality\na,x,high\nb,x,\n", ["a", "'high'"]),
         ("fname,labels,label_quality\na,x,noisy\nb,y,noisy\n", ["no curated clip"]),
         ("fname,labels\na,\n", ["no clip is for training"]),
