@@ -196,7 +196,7 @@ def _cut_test_share(table: pd.DataFrame, vocabulary: list[str], data: Data) -> s
 
 def _choose_folds(clips: pd.DataFrame, vocabulary: list[str], data: Data, n_folds: int) -> np.ndarray:
     """The training clips' own folds if any, otherwise grouped ones, balanced over labels and label quality; clips of a
-    validation split are fold 0, and the others are of the other folds.
+    validation split are fold 0, and the others are of the other folds. Unlabelled clips do not change those of others.
     """
     is_val = (clips["fold"] == VAL_FOLD).to_numpy()
     if is_val.any() and not is_val.all():
@@ -206,6 +206,11 @@ def _choose_folds(clips: pd.DataFrame, vocabulary: list[str], data: Data, n_fold
         return folds
     if (clips["fold"] != "").any():
         return _parse_folds(_spread_unlabelled(clips))
+    if (is_unlabelled := clips["label_quality"] == UNLABELLED).any():
+        labelled = clips[~is_unlabelled]
+        folds = _choose_folds(labelled, vocabulary, data, n_folds).astype(str)
+        own = pd.Series(folds, labelled.index, dtype="str").reindex(clips.index, fill_value="")
+        return _parse_folds(_spread_unlabelled(clips.assign(fold=own)))
     multi_hot, groups = to_multi_hot(clips["labels"], vocabulary), clips["group"].to_numpy()
     if (n_groups := clips["group"].nunique()) < n_folds:
         most = n_groups + data.folds - n_folds  # validation clips are one more fold

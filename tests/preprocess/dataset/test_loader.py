@@ -185,6 +185,20 @@ def test_recordings_of_another_folder_are_unlabelled_and_in_every_fold(tmp_path:
         assert_refused("folders", dataset_dir, *words, unlabelled=str(dataset_dir / inside))
 
 
+@pytest.mark.parametrize("has_val", [False, True])
+def test_recordings_without_labels_leave_the_folds_of_the_others_as_they_are(tmp_path: Path, has_val: bool) -> None:
+    rows = [f"{n},{'xyz'[n % 3]},g{n // 2},{'val' if has_val and n < 6 else ''}" for n in range(30)]
+    write_files(tmp_path / "set", {"labels.csv": "\n".join(["fname,labels,group,split", *rows]), "0": ""})
+    more = write_files(tmp_path / "more", {f"{n}.wav": "" for n in range(7)})
+    keys = {"folds": 3, "unlabelled": str(more)}
+    before = read("csv", tmp_path / "set", folds=3).table
+    with_more = read("csv", tmp_path / "set", **keys).table
+    write_files(more, {"00.wav": ""})
+    for table in (with_more, read("csv", tmp_path / "set", **keys).table):
+        assert table[["clip", "fold"]].iloc[:30].equals(before[["clip", "fold"]])
+        assert len(table) > 36 and set(table["fold"].iloc[30:]) == ({1, 2} if has_val else {0, 1, 2})
+
+
 def test_groups_of_unlabelled_recordings_are_matched_below_their_own_folder(tmp_path: Path) -> None:
     labelled = {f"{label}/site{n}_{label}.wav": "" for label in ("dog", "rain") for n in range(4)}
     dataset_dir = write_files(tmp_path / "site8" / "set", labelled)
