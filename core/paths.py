@@ -8,6 +8,8 @@ from pathlib import Path
 FITTED_PARAMS_NAMES = ("thresholds.json", "calibration.json")
 """Beside a run's checkpoints: what is fitted to its out-of-fold scores."""
 THRESHOLDS_NAME, CALIBRATION_NAME = FITTED_PARAMS_NAMES
+CORRECTIONS_NAME = "corrections.csv"
+"""A run's copy of training.corrections."""
 RECIPE_NAME = "recipe.yaml"
 """Beside a run's checkpoints, and in an export."""
 PREDICTION_TABLES = ("submission.csv", "windows.csv", "labels.csv", "failed.csv", "warnings.csv")

@@ -1,5 +1,7 @@
 """The table of clips as every step uses it: labels after `training.corrections`, without the clips they drop."""
 
+from core.entrypoint import log_warning
+
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +10,7 @@ import pandas as pd
 
 from core.csv_tables import read_table
 from core.errors import UserError
-from core.paths import RunPaths
+from core.paths import CORRECTIONS_NAME, RunPaths
 from preprocess.dataset.clip_table import UNLABELLED, check_frames_digests, read_clip_table
 from preprocess.dataset.discovery import expand_user, normalize_label
 from preprocess.dataset.labels import join_labels, read_vocabulary, split_labels
@@ -33,13 +35,15 @@ class CorrectedClips:
 
 def read_corrected_clips(run_paths: RunPaths, corrections: str | None, store: Store | None = None) -> CorrectedClips:
     """What `make features` wrote of the clips. Raises UserError where the store (by default the one beside the tables,
-    if there is one) is not of the same `make features`, and for corrections that do not fit.
+    if there is one) is not of the same `make features`, and for corrections that do not fit; of a run's own copy, rows
+    of clips that are no longer for training are left out.
     """
     table, labels = read_clip_table(run_paths.clips_csv), read_vocabulary(run_paths.labels_csv)
     if store or run_paths.store.exists():
         with nullcontext(store) if store else open_store(run_paths.store) as frames:
             check_frames_digests(run_paths.clips_csv, table, frames.path, frames.frames_digests())
-    clips = apply_corrections(table, corrections, labels)
+    is_copy = corrections == str(run_paths.run_dir / CORRECTIONS_NAME)
+    clips = apply_corrections(table, corrections, labels, is_copy=is_copy)
     labels_before = table.loc[clips.table.index, "labels"]
     if run_paths.events_csv.exists() and not clips.table["labels"].equals(labels_before):
         raise UserError(
@@ -49,15 +53,24 @@ def read_corrected_clips(run_paths: RunPaths, corrections: str | None, store: St
     return clips
 
 
-def apply_corrections(table: pd.DataFrame, path: str | None, labels: list[str]) -> CorrectedClips:
-    """A table of clips after a corrections CSV. Raises UserError for an invalid row."""
+def apply_corrections(
+    table: pd.DataFrame, path: str | None, labels: list[str], *, is_copy: bool = False
+) -> CorrectedClips:
+    """A table of clips after a corrections CSV. Raises UserError for an invalid row, but warns of other clips than the
+    training clips where the CSV is a run's copy, which nobody edits.
+    """
     if path is None:
         return CorrectedClips(table, labels)
     path = str(expand_user(path, "training.corrections"))
     corrections = read_table(Path(path), ["clip", "labels"], hint="training.corrections names it")
     training, clips = set(table.loc[table["split"] == "train", "clip"]), corrections["clip"]
     if len(unknown := clips[~clips.isin(training)]):
-        raise UserError(f"{path} corrects {unknown.iloc[0]!r}, which is no training clip: take its row out")
+        if not is_copy:
+            raise UserError(f"{path} corrects {unknown.iloc[0]!r}, which is no training clip: take its row out")
+        rows = f"{len(unknown)} rows of clips that are no training clips now are left out"
+        log_warning(f"{path}: {rows}, the first of {unknown.iloc[0]!r}")
+        corrections = corrections.drop(unknown.index)
+        clips = corrections["clip"]
     if len(repeated := clips[clips.duplicated()]):
         raise UserError(f"{path} corrects {repeated.iloc[0]!r} twice: keep one row of it")
     if DROP in labels:

@@ -12,13 +12,11 @@ import yaml
 
 from core.errors import UserError
 from core.files import atomic_write, remove_temporary_files
-from core.paths import FITTED_PARAMS_NAMES, RECIPE_NAME, RunPaths
+from core.paths import CORRECTIONS_NAME, FITTED_PARAMS_NAMES, RECIPE_NAME, RunPaths
 from preprocess.dataset.discovery import expand_user
 from recipe import Recipe, as_dict, get_section
 from recipe.recipe_file import RecipeFileError, read_recipe_file
 
-CORRECTIONS_NAME = "corrections.csv"
-"""A copy of training.corrections."""
 TRAINING_SECTIONS = ("features", "network", "training")
 """Sections of a recipe that must be the same for a run to go on."""
 

@@ -13,7 +13,7 @@ from core.errors import UserError
 from recipe.cli import Command, parse_command
 from tests.train.factories import N_BINS, OPTIONS
 from tests.train.store_factories import make_frame_bank, make_training_set
-from train.data.corrected_clips import apply_corrections
+from train.data.corrected_clips import apply_corrections, read_corrected_clips
 from train.data.training_set import TrainingSet, load_training_set, parse_folds
 
 
@@ -126,6 +126,24 @@ def test_corrections_that_cannot_be_are_named(cache: Path, tmp_path: Path, text:
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=message):
         load(cache, "--training.corrections", str(path))
+
+
+def test_a_run_s_own_corrections_may_name_clips_that_are_no_longer_for_training(
+    cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_paths, text = command(cache).run_paths, "clip,labels\ngone.wav,hum\nclip 0.wav,drop\nclip 1.wav,drop\n"
+    edit_clips(cache, "clip 0.wav", split="test", fold="-1")
+    copy, named = run_paths.run_dir / "corrections.csv", tmp_path / "named.csv"
+    for path in (copy, named):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    clips = read_corrected_clips(run_paths, str(copy))
+    assert clips.dropped == {"clip 1.wav"}
+    assert clips.table["clip"].tolist() == [f"clip {number}.wav" for number in range(18) if number != 1]
+    rows = "2 rows of clips that are no training clips now are left out, the first of 'gone.wav'"
+    assert capsys.readouterr().err == f"warning: {copy}: {rows}\n"
+    with pytest.raises(UserError, match=r"named\.csv corrects 'gone\.wav', which is no training clip"):
+        read_corrected_clips(run_paths, str(named))
 
 
 def test_a_label_called_drop_and_corrections_do_not_go_together(tmp_path: Path) -> None:
