@@ -43,10 +43,12 @@ def find_trained_clip(
 
 
 def find_replaced_clip(clips: Sequence[str], digests: Sequence[str], trained_frames: Tensor) -> str | None:
-    """The first of `clips` that had other frames when a network was trained on it."""
+    """The first of `clips` that had other frames when a network was trained on it; digest '' tells nothing."""
     trained = dict(trained_frames.tolist())
-    hashes = zip(clips, hash_frames(clips, digests).tolist(), strict=True)
-    return next((clip for clip, (name, frames) in hashes if trained.get(name, frames) != frames), None)
+    hashes = zip(clips, digests, hash_frames(clips, digests).tolist(), strict=True)
+    return next(
+        (clip for clip, digest, (name, frames) in hashes if digest and trained.get(name, frames) != frames), None
+    )
 
 
 def without_names(trained_frames: Tensor) -> Tensor:

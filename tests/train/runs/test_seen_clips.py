@@ -70,6 +70,7 @@ def test_frames_of_a_run_that_was_started_from_are_no_recordings_since_replaced(
     assert len(trained) == 3
     assert find_replaced_clip(["a", "b"], ["1f", "4f"], trained) is None
     assert find_replaced_clip(["b", "a"], ["4f", "2f"], trained) == "a"
+    assert find_replaced_clip(["b", "a"], ["4f", ""], trained) is None, "a recording that cannot be read now"
     assert have_trained(["1f", "2f", "3f", "4f"], trained).tolist() == [True, True, True, False]
 
 
