@@ -55,9 +55,10 @@ def check_frames_digests(path: Path, table: pd.DataFrame, store: Path, digests: 
 
 
 def hash_frames_digests(table: pd.DataFrame, clips: Collection[str]) -> str:
-    """One digest of the frames of some clips, those without frames aside."""
+    """One digest of the frames of some clips, those without frames aside, in whatever order."""
     rows = table.loc[table["clip"].isin(clips) & (table[DIGEST_COLUMN] != ""), ["clip", DIGEST_COLUMN]]
-    return xxhash.xxh3_128_hexdigest("\0".join(rows.to_numpy().ravel()).encode("utf-8", "surrogateescape"))
+    pairs = map("\0".join, sorted(rows.to_numpy().tolist()))
+    return xxhash.xxh3_128_hexdigest("\0".join(pairs).encode("utf-8", "surrogateescape"))
 
 
 def check_clip_table(table: pd.DataFrame) -> None:

@@ -7,7 +7,13 @@ import pandas as pd
 import pytest
 
 from core.errors import UserError
-from preprocess.dataset.clip_table import COLUMNS, check_clip_table, read_clip_table, write_clip_table
+from preprocess.dataset.clip_table import (
+    COLUMNS,
+    check_clip_table,
+    hash_frames_digests,
+    read_clip_table,
+    write_clip_table,
+)
 
 
 def sound_table() -> pd.DataFrame:
@@ -28,6 +34,14 @@ def test_table_comes_back_with_awkward_names(tmp_path: Path) -> None:
     expected = sound_table().assign(frames_digest=["1f", "", "", "null", ""])
     pd.testing.assert_frame_equal(read_clip_table(tmp_path / "clips.csv"), expected, check_dtype=False)
     assert read_clip_table(tmp_path / "clips.csv")["fold"].dtype == "int64"
+
+
+def test_the_digest_of_frames_is_the_same_in_any_order_of_the_table() -> None:
+    clips, digests = ["a.wav", "-c.wav", "犬", "NA"], ["1f", "2f", "3f", "4f"]
+    table = sound_table().iloc[:4].assign(clip=clips, frames_digest=digests)
+    assert hash_frames_digests(table[::-1], clips) == hash_frames_digests(table, clips)
+    assert hash_frames_digests(table.assign(frames_digest=digests[::-1]), clips) != hash_frames_digests(table, clips)
+    assert hash_frames_digests(table, clips[1:]) != hash_frames_digests(table, clips)
 
 
 def test_a_missing_table_says_what_to_run(tmp_path: Path) -> None:
