@@ -276,7 +276,7 @@ def test_another_start_or_teacher_under_the_same_name_is_other_training(
     fit(cache, *options)
     assert "run second is finished" in capsys.readouterr().out
     fit(cache, "--training.epochs", "2")
-    with pytest.raises(UserError, match="have changed since"):
+    with pytest.raises(UserError, match=r"or the networks of training\.teacher or training\.start_from have changed"):
         fit(cache, *options, "--resume")
     fit(cache, *options)
     assert "run second is trained anew" in capsys.readouterr().out

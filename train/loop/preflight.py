@@ -60,7 +60,8 @@ def check_resumable(jobs: Sequence[FoldJob]) -> bool:
         saved_data = (checkpoint.labels, resume_state["n_steps"], resume_state["data_digest"])
         if saved_data != (job.training_set.labels, job.n_steps, job.training_data_digest):
             raise UserError(
-                "--resume: the training clips, their recordings or their labels have changed since; train without it"
+                "--resume: the training clips, their recordings, their labels, or the networks of training.teacher or "
+                "training.start_from have changed since; train without it"
             )
         check_leakage(checkpoint, job.training_set, job.fold, f"--resume: {last_path}", "train without it")
         build_network_from_checkpoint(last_path, checkpoint)  # the weights may be of another version
