@@ -1,6 +1,6 @@
 """What a dataset's own table says of its clips beside their names and labels, and which of its columns are not read."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -10,13 +10,15 @@ from preprocess.dataset.clip_table import OPTIONAL
 from preprocess.dataset.discovery import normalize_label
 
 
-def read_optional_columns(path: Path, table: pd.DataFrame, read: Collection[str]) -> tuple[pd.DataFrame, list[str]]:
-    """The OPTIONAL columns of the table at `path`, named in any case, and a note on those neither here nor in `read`.
+def read_optional_columns(
+    path: Path, table: pd.DataFrame, read: Collection[str], optional: Sequence[str] = OPTIONAL
+) -> tuple[pd.DataFrame, list[str]]:
+    """The `optional` columns of the table at `path`, named in any case, and a note on those neither here nor in `read`.
 
     Raises UserError for two columns of one name, where neither has it exactly.
     """
     names, found = [str(name) for name in table], dict[str, str]()
-    for name in OPTIONAL:
+    for name in optional:
         alike = [name] if name in names else [column for column in names if column.strip().lower() == name]
         if len(alike) > 1:
             raise UserError(f"{path} has columns {' and '.join(alike)}, which both are {name}: keep one")

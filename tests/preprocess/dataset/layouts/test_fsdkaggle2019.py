@@ -46,6 +46,21 @@ def test_fsdkaggle2019_without_noisy_clips(tmp_path: Path, absent: str, note: st
     assert note in dataset.notes[0]
 
 
+def test_fsdkaggle2019_has_groups_and_folds_where_all_training_clips_have_them(tmp_path: Path) -> None:
+    curated = "fname,labels,Fold,group,split\na.wav,Zip,3,g,test\nb.wav,Bark_(dog),5,h,\n"
+    noisy = "fname,labels,fold,group\nc.wav,Zip,5,h\nd.wav,Zip,3,\n"
+    write_files(tmp_path, freesound() | {"train_curated.csv": curated, "train_noisy.csv": noisy})
+    dataset = read("fsdkaggle2019", tmp_path)
+    expected = [("a.wav", 3, "g"), ("b.wav", 5, "h"), ("c.wav", 5, "h"), ("d.wav", 3, "d.wav")]
+    assert columns(dataset.table, "clip", "fold", "group")[:4] == expected
+    assert dataset.notes == [f"{tmp_path}/train_curated.csv: columns split are not read"]
+    write_files(tmp_path, {"train_noisy.csv": "fname,labels\nc.wav,Zip\nd.wav,Zip\n"})
+    dataset = read("fsdkaggle2019", tmp_path)
+    assert set(dataset.table["fold"].iloc[:4]) == {0, 1}
+    assert dataset.table["group"].iloc[:4].tolist() == ["g", "h", "c.wav", "d.wav"]
+    assert dataset.notes[1] == "training clips have no fold, as 'c.wav': the column fold is not read"
+
+
 def test_fsdkaggle2019_without_test_clips_keeps_its_vocabulary(tmp_path: Path) -> None:
     dataset = read("fsdkaggle2019", write_files(tmp_path, {k: v for k, v in freesound().items() if k != "test/y.wav"}))
     assert dataset.sample is None
