@@ -11,8 +11,7 @@ import torch
 from core.errors import UserError
 from predict.output.event_summary import describe_events, summarise_events, write_event_metrics
 from predict.output.ground_truth import add_submission_options, submission_path
-from predict.output.summary import SubmissionSummary, summarise_submission
-from preprocess.dataset.clip_table import read_clip_table
+from predict.output.summary import TUNED_HERE, SubmissionSummary, summarise_submission
 from recipe.cli import Command, parse_command
 from train.evaluate import metrics
 from train.evaluate.event_metrics import OFFSET_SHARE, ONSET_COLLAR_S
@@ -30,7 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"decisions at {summary.thresholds.source}\n")
     for name, value in summary.metrics().items():
         print(f"{name:<14} {value:.4f}")
-    if is_out_of_fold(command, summary.clips):
+    if summary.is_tuned_here:
+        print(TUNED_HERE)
+    if summary.is_out_of_fold:
         for line in describe_epoch_choice(command.run_paths.run_dir, command.recipe.training.metric):
             print(line)
     print(f"\n{label_table(summary).to_string(float_format='%.3f')}")
@@ -63,15 +64,6 @@ def print_event_metrics(command: Command, summary: SubmissionSummary, path: Path
     for note in found.notes:
         print(f"note: {note}")
     print(f"metrics of windows and events: {write_event_metrics(path.parent, found)}")
-
-
-def is_out_of_fold(command: Command, clips: list[str]) -> bool:
-    """Whether the run's submission is of training clips, each scored by the networks that were not trained on it."""
-    options = command.options
-    if options.truth or options.input or options.submission:
-        return False
-    splits = read_clip_table(command.run_paths.clips_csv).set_index("clip")["split"]
-    return bool((splits.loc[clips] == "train").all())
 
 
 def label_table(summary: SubmissionSummary) -> pd.DataFrame:

@@ -81,8 +81,8 @@ def tune_and_write(run_dir: Path, run: TrainedRun, oof: OofPredictions, tuning: 
         print(f"  {values['tuned_on_other_folds']:.4f}  each fold at thresholds tuned on the others: expect this")
     else:
         print("  these clips are of one fold: there is no estimate for other clips")
-    details = {"metric": metric, "per_label": tuning.per_label, "clips": oof.description, **values}
-    path = write_thresholds(run_dir, run.labels, thresholds, prediction, details)
+    chosen_by = {"metric": metric, "per_label": tuning.per_label, "clips": oof.description, "mixtures": tuning.mixtures}
+    path = write_thresholds(run_dir, run.labels, thresholds, prediction, chosen_by | values)
     if prediction.pooling == "vote_fraction":
         print(f"windows count above {prediction.window_threshold}; thresholds are for the share of windows that count:")
     print(f"thresholds from {thresholds.min():.3f} to {thresholds.max():.3f}: {path}")

@@ -20,7 +20,7 @@ from predict.inference.recordings import find_input_files
 from predict.inference.run_loader import load_run
 from predict.output.ground_truth import add_submission_options, submission_path
 from predict.output.submission import read_windows
-from predict.output.summary import SubmissionSummary, summarise_submission
+from predict.output.summary import TUNED_HERE, SubmissionSummary, summarise_submission
 from preprocess.audio.isolated import decoder_limits
 from preprocess.dataset.clip_table import check_frames_digests, read_clip_table
 from preprocess.store.reader import open_store
@@ -63,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.against:
         against = Comparison.read(command, title, path, summary)
         print(f"\n{against.format()}")
+    if summary.is_tuned_here or (against and against.other.is_tuned_here):
+        print(f"\n{TUNED_HERE}")
     with open_clip_media(command) as clip_media:
         mapper = None if options.no_maps else open_saliency_mapper(command, summary.labels)
         chosen = summaries.select_clips(summary, options.clips, against.differing if against else ())

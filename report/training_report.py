@@ -15,10 +15,10 @@ from jsonargparse.typing import PositiveInt
 from core.csv_tables import read_table
 from core.device import pick_device
 from core.errors import UserError
-from core.paths import THRESHOLDS_NAME, TRAINING_REPORT_NAME
+from core.paths import TRAINING_REPORT_NAME
 from predict.decide.fitted_params import with_window_threshold
 from predict.inference.run_loader import TrainedRun, load_run, warn_if_unfinished
-from predict.output.summary import METRIC_NAMES, SubmissionSummary
+from predict.output.summary import METRIC_NAMES, TUNED_HERE, SubmissionSummary
 from preprocess.audio.isolated import decoder_limits
 from preprocess.store.reader import open_store
 from recipe import as_dict
@@ -70,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cards = build_cards(oof, choose_clips(found, options.clips), clip_media, run, n_jobs)
     scores = describe_scores(oof)
     print(scores["by_fold"].rename_axis("fold").reset_index().to_string(index=False, float_format="%.4f"))
+    if oof.curated.thresholds.is_tuned:
+        print(TUNED_HERE)
     page = run_paths.submission_dir / TRAINING_REPORT_NAME
     write_page(
         page,
@@ -157,9 +159,8 @@ def describe_decisions(summary: SubmissionSummary, run_dir: Path, run: TrainedRu
     except UserError as error:
         gap = f"There are no figures of calibration: {error}."
     reliability = chart_reliability(measured) if measured else None
-    is_tuned = summary.thresholds.source == str(run_dir / THRESHOLDS_NAME)
     charts = [reliability, chart_thresholds(summary)]
-    return {"is_tuned": is_tuned, "calibration": measured, "calibration_gap": gap, "decision_charts": charts}
+    return {"calibration": measured, "calibration_gap": gap, "decision_charts": charts}
 
 
 def describe_network(run: TrainedRun, n_bins: int) -> dict[str, Any]:

@@ -53,6 +53,8 @@ class Thresholds:
     source: str
     is_fitted: bool = False
     """Whether they are those of the run's file."""
+    is_tuned: bool = False
+    """Whether make tune chose them by the scores of the out-of-fold clips as they are."""
 
     def decide(self, scores: np.ndarray) -> np.ndarray:
         """Boolean [n_clips, n_labels] from probabilities of that shape: a label is present from its threshold on."""
@@ -155,7 +157,8 @@ def read_thresholds(run_dir: Path, labels: list[str], prediction: Prediction) ->
         value = min_clip_score(DEFAULT_THRESHOLD if fixed is None else fixed, prediction)
         return Thresholds(np.full(len(labels), value, np.float32), source)
     values = [_read_fraction(source, content["thresholds"], label) for label in labels]
-    return Thresholds(np.array(values, np.float32), source, is_fitted=True)
+    is_tuned = not content.get("mixtures") and not content.get("reviewed")
+    return Thresholds(np.array(values, np.float32), source, is_fitted=True, is_tuned=is_tuned)
 
 
 def with_window_threshold(run_dir: Path, prediction: Prediction) -> Prediction:

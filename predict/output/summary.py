@@ -30,6 +30,8 @@ METRIC_NAMES = {
     "hamming": "Hamming score",
 }
 
+TUNED_HERE = "thresholds were tuned on these clips: F1 and Hamming score are too high, make tune says what to expect"
+
 
 def named_metrics(truth: np.ndarray, scores: np.ndarray, thresholds: np.ndarray | float = 0.5) -> dict[str, float]:
     """Every metric of scores and truth [n_clips, n_labels], by the name that is printed."""
@@ -54,6 +56,8 @@ class SubmissionSummary:
     """What people call labels, by label (preprocess.dataset.label_names)."""
     events: pd.DataFrame | None = None
     """The events of a truth in time: a row an event, with fname, start_s, end_s and label."""
+    is_out_of_fold: bool = False
+    """Whether it is of the run's training clips, each scored by the networks that were not trained on it."""
 
     @cached_property
     def label_names(self) -> list[str]:
@@ -78,6 +82,11 @@ class SubmissionSummary:
         """Which labels a clip is given, boolean [n_clips, n_labels]."""
         return self.thresholds.decide(self.scores)
 
+    @property
+    def is_tuned_here(self) -> bool:
+        """Whether thresholds were tuned on the very clips that the metrics are of."""
+        return self.is_out_of_fold and self.thresholds.is_tuned and bool(self.has_truth.any())
+
     def metrics(self) -> dict[str, float]:
         """Every metric by name; none where no truth is known."""
         known = self.has_truth
@@ -99,7 +108,9 @@ def summarise_submission(command: Command, path: Path) -> SubmissionSummary:
         table = read_event_table(run_paths.events_csv) if clips else None
         events = None if table is None else table[table["clip"].isin(scores.clips)].rename(columns={"clip": "fname"})
         truth = truth_of_clips(clips, scores) if clips else np.full_like(scores.values, np.nan)
-    return replace(summarise_scores(command, scores, truth), events=events)
+    splits = clips.table.set_index("clip").loc[scores.clips, "split"] if clips and not options.submission else None
+    is_out_of_fold = splits is not None and bool((splits == "train").all())
+    return replace(summarise_scores(command, scores, truth), events=events, is_out_of_fold=is_out_of_fold)
 
 
 def summarise_scores(command: Command, scores: ScoreTable, truth: np.ndarray) -> SubmissionSummary:

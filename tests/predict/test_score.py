@@ -15,7 +15,7 @@ from sklearn.metrics import (
 )
 
 from core.errors import UserError
-from predict import run
+from predict import run, tune
 from predict.output.annotation_formats import FORMATS
 from predict.score import main
 from report import inspect
@@ -137,6 +137,26 @@ def test_decisions_are_at_the_run_s_thresholds(
     printed = capsys.readouterr().out
     assert f"{f1_score(truth, scores >= 0.2, average='micro'):.4f}" in printed
     assert "thresholds.json" in printed
+
+
+def test_thresholds_that_were_tuned_on_the_clips_scored_are_told(
+    tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told, training = "thresholds were tuned on these clips: F1", tiny_run.table["split"] == "train"
+    for table, options, is_told in (
+        (tiny_run.table[training], [], True),
+        (tiny_run.table[training], ["--mixtures", "4"], False),
+        (tiny_run.table.assign(labels="low"), [], False),
+    ):
+        tiny_run.write_table(table)
+        tune.main([*tiny_run.arguments, "--jobs", "1", *options])
+        run.main([*tiny_run.arguments, "--jobs", "1"])
+        for script in (main, inspect.main):
+            capsys.readouterr()
+            script(tiny_run.arguments)
+            assert (told in capsys.readouterr().out) is is_told
+        page = (tiny_run.run_paths.submission_dir / "report.html").read_text(encoding="utf-8")
+        assert ("thresholds were tuned on the same clips" in page) is is_told
 
 
 def test_a_submission_predicted_otherwise_is_told(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> None:

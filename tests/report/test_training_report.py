@@ -243,6 +243,17 @@ def test_calibration_of_another_prediction_is_left_out_and_said_to_be(trained: T
     assert "0.1250" not in html
 
 
+def test_thresholds_of_the_same_clips_are_told(
+    trained: TinyRun, page: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = trained.run_paths.run_dir / "thresholds.json"
+    write_params(path, {"thresholds": dict.fromkeys(LABELS, 0.4), "prediction": {}})
+    training_report.main([*trained.arguments, "--device", "cpu", "--jobs", "1"])
+    path.unlink()
+    assert "thresholds were tuned on these clips: F1" in capsys.readouterr().out
+    assert "These thresholds were tuned on the same clips" in page.read_text(encoding="utf-8")
+
+
 def test_a_run_that_was_not_trained_says_what_to_run(trained: TinyRun) -> None:
     with pytest.raises(UserError, match="run make train first"):
         training_report.main([*trained.arguments, "--run", "other"])
