@@ -85,16 +85,6 @@ def check_replaceable(folder: Path) -> None:
 
 def write_export(folder: Path, command: Command, run: TrainedRun) -> None:
     """Write all files of an export."""
-    for fold, networks in run.folds.items():
-        for number, network in enumerate(networks):
-            weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
-            # save_file raises no OSError where the disk is full.
-            (folder / f"fold{fold}{f'_{number}' if number else ''}.safetensors").write_bytes(save(weights))
-    write_onnx(folder / ONNX_NAME, run)
-    if not (reason := why_no_samples(run.recipe.features)):
-        write_samples_onnx(folder / SAMPLES_ONNX_NAME, run)
-    else:
-        log_warning(f"{SAMPLES_ONNX_NAME} is left out: {reason}")
     recipe = as_dict(run.recipe) | {"prediction": as_dict(run.prediction)}
     (folder / RECIPE_NAME).write_text(yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True), encoding="utf-8")
     write_vocabulary(folder / LABELS_NAME, run.labels)
@@ -105,6 +95,16 @@ def write_export(folder: Path, command: Command, run: TrainedRun) -> None:
     if calibration.exists():
         shutil.copy(calibration, folder)
     (folder / CARD_NAME).write_text(write_card(command, run, is_fitted=is_fitted), encoding="utf-8")
+    for fold, networks in run.folds.items():
+        for number, network in enumerate(networks):
+            weights = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+            # save_file raises no OSError where the disk is full.
+            (folder / f"fold{fold}{f'_{number}' if number else ''}.safetensors").write_bytes(save(weights))
+    write_onnx(folder / ONNX_NAME, run)
+    if not (reason := why_no_samples(run.recipe.features)):
+        write_samples_onnx(folder / SAMPLES_ONNX_NAME, run)
+    else:
+        log_warning(f"{SAMPLES_ONNX_NAME} is left out: {reason}")
 
 
 def write_card(command: Command, run: TrainedRun, *, is_fitted: bool) -> str:
@@ -140,8 +140,12 @@ def predict_command(command: Command) -> str:
 
 
 def oof_metrics(run_paths: RunPaths, clips: CorrectedClips) -> dict[str, float]:
-    """Metrics of the out-of-fold scores on curated clips."""
-    scores, truth = read_oof_scores(run_paths, clips)
+    """Metrics of the out-of-fold scores on curated clips; none, and a warning, where they are of other clips."""
+    try:
+        scores, truth = read_oof_scores(run_paths, clips)
+    except UserError as error:
+        log_warning(f"the model card has no scores: {error}")
+        return {}
     return compute_metrics(torch.from_numpy(truth), torch.from_numpy(scores.values)) if scores.clips else {}
 
 
