@@ -4,6 +4,7 @@ from core.entrypoint import log_warning
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from itertools import compress
 from pathlib import Path
 from typing import TypeVar
 
@@ -103,10 +104,10 @@ def find_trained_recordings(recordings: Mapping[str, Path], run: TrainedRun, sto
     """Those of some recordings, by name, that the networks were trained on, or are copies of such a recording."""
     if not store_path.exists():
         return []
-    seen_clips = torch.cat([*run.seen_clips.values()])
+    seen_clips, trained_frames = (torch.cat([*each.values()]) for each in (run.seen_clips, run.trained_frames))
     with open_store(store_path) as store:
-        rows = torch.isin(hash_names(store.clips), seen_clips).nonzero()[:, 0].tolist()
-        trained = {size_and_digest(store.sources[row]) for row in rows} - {""}
+        is_seen = torch.isin(hash_names(store.clips), seen_clips).numpy() | have_trained(store.digests, trained_frames)
+        trained = {size_and_digest(source) for source in compress(store.sources, is_seen)} - {""}
     return [clip for clip, path in recordings.items() if size_and_digest(file_fingerprint(str(path))) in trained]
 
 

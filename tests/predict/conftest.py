@@ -15,6 +15,7 @@ from predict.inference.tagger import ClipPrediction, Tagger
 from preprocess.dataset.clip_table import read_clip_table, write_clip_table
 from preprocess.dataset.labels import write_vocabulary
 from preprocess.frames import compute_frames
+from preprocess.store.file_identity import file_fingerprint
 from preprocess.store.reader import open_store
 from preprocess.store.schema import FrameEncoding
 from preprocess.store.writer import RowSource, write_store
@@ -109,7 +110,9 @@ def make_row_source(
     """The frames of a recording as one piece of a store."""
     samples, sample_rate_hz = soundfile.read(path, dtype="float32")
     frames = (compute_frames(samples[round(start_s * sample_rate_hz) :], FEATURES) + gain_db).astype(np.float16)
-    return row_source_of(frames, path, clip, variant, "", start_s, len(samples) / sample_rate_hz, warning)
+    return row_source_of(
+        frames, path, clip, variant, file_fingerprint(str(path)), start_s, len(samples) / sample_rate_hz, warning
+    )
 
 
 def make_tiny_run(folder: Path) -> TinyRun:

@@ -3,6 +3,7 @@
 import threading
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from predict.inference.dataset_clips import (
     choose_clips,
     choose_oof_clips,
     find_failed,
+    find_trained_recordings,
     predict_stored_clips,
     score_side_by_side,
 )
@@ -109,6 +111,16 @@ def test_clips_that_became_test_clips_are_refused(known: TinyRun, capsys: pytest
     copy = pd.concat([table, table.iloc[[2]].assign(clip="copy.wav", split="test")])
     assert len(choose_clips(copy, run)[0]) == 7
     assert "1 test clip(s) have the very frames of training clips, the first 'copy.wav'" in capsys.readouterr().err
+
+
+def test_recordings_of_training_clips_are_known_under_other_names(known: TinyRun) -> None:
+    run, store_path = load_run(known.run_paths.run_dir, PREDICTION), known.run_paths.store
+    recordings = {path: Path(path) for path in known.table["path"]}
+    trained = known.table.loc[known.table["split"] == "train", "path"].tolist()
+    assert find_trained_recordings(recordings, run, store_path) == trained
+    known.table["clip"] = "renamed " + known.table["clip"]
+    known.write_store()
+    assert find_trained_recordings(recordings, run, store_path) == trained
 
 
 @pytest.mark.parametrize("table_of_test_clips", [True, False])
