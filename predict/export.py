@@ -24,6 +24,7 @@ from predict.inference.run_loader import TrainedRun, load_run
 from predict.model_export.onnx import write_onnx
 from predict.model_export.samples_onnx import find_sample_windows, why_no_samples, write_samples_onnx
 from predict.output.ground_truth import read_oof_scores
+from predict.output.provenance import warn_if_trained_otherwise
 from preprocess.dataset.labels import write_vocabulary
 from recipe import as_dict
 from recipe.cli import Command, parse_command
@@ -111,6 +112,7 @@ def write_card(command: Command, run: TrainedRun, *, is_fitted: bool) -> str:
     """The model card, in Markdown; `is_fitted` says whether thresholds lie beside it."""
     run_paths = command.run_paths
     clips = read_corrected_clips(run_paths, find_corrections(run_paths, command.recipe))
+    has_metrics = not warn_if_trained_otherwise(command) and run_paths.oof_csv.exists()
     window, hop = window_and_hop_frames(run.prediction, run.frames_per_second)
     views = {key: value for key, value in as_dict(run.prediction).items() if key.startswith("view_") and value}
     text = CARD_TEMPLATE.read_text(encoding="utf-8")
@@ -127,7 +129,7 @@ def write_card(command: Command, run: TrainedRun, *, is_fitted: bool) -> str:
         calibration=read_params(run_paths.run_dir / CALIBRATION_NAME, CALIBRATION_KINDS, "make calibrate"),
         command=predict_command(command),
         training=clips.table[clips.table["split"] == "train"],
-        metrics=oof_metrics(run_paths, clips) if run_paths.oof_csv.exists() else {},
+        metrics=oof_metrics(run_paths, clips) if has_metrics else {},
     )
 
 

@@ -35,7 +35,14 @@ from predict.inference.tagger import ClipPrediction
 from predict.output.annotation_formats import FORMATS, Exported, highest_hz, stale_exports
 from predict.output.detections import DetectionFilter, add_times, detect
 from predict.output.ground_truth import submission_path
-from predict.output.provenance import compare_exports, describe_trained, source_name, why_foreign, write_provenance
+from predict.output.provenance import (
+    compare_exports,
+    describe_trained,
+    source_name,
+    warn_if_trained_otherwise,
+    why_foreign,
+    write_provenance,
+)
 from predict.output.submission import (
     SampleSubmission,
     align_to_sample,
@@ -102,6 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     devices, run_dir = pick_devices(options.device), run_paths.run_dir
     run = load_run(run_dir, with_window_threshold(run_dir, command.recipe.prediction), devices[0])
     warn_if_unfinished(run_dir, run.recipe.training.epochs)
+    warn_if_trained_otherwise(command)
     submission = submission_path(command)
     if reason := why_foreign(run_paths, submission, source_name(options.input)):
         advice = f"to keep it, stop this command and move {submission.parent} elsewhere"

@@ -58,6 +58,8 @@ class Command:
     recipe: Recipe
     run_paths: RunPaths
     options: Namespace
+    given: frozenset[str] = frozenset()
+    """Keys and options that the command line itself names, and not a recipe file."""
 
 
 def resolve_n_jobs(jobs: int) -> int:
@@ -111,7 +113,8 @@ def parse_command(arguments: Sequence[str] | None, description: str, add_options
         if parts.get(key):
             parts[key] = os.path.expanduser(parts[key])  # noqa: PTH111 (an option is text)
     recipe = Recipe(name=name, **{section: parts[section] for section in SECTIONS})
-    return Command(recipe, RunPaths(Path(parts.cache), Path(parts.submissions), name, run), parts)
+    given = frozenset(each.partition("=")[0][2:].rstrip("+") for each in arguments if each.startswith("--"))
+    return Command(recipe, RunPaths(Path(parts.cache), Path(parts.submissions), name, run), parts, given)
 
 
 def parse_own_options(parser: ArgumentParser, arguments: Sequence[str] | None) -> Namespace:

@@ -3,7 +3,8 @@
 from core.entrypoint import log_warning
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -21,7 +22,7 @@ from predict.decide.fitted_params import (
     write_params,
 )
 from preprocess.dataset.clip_table import hash_frames_digests, read_clip_table
-from recipe import get_section
+from recipe import as_dict, get_section
 from recipe.cli import Command
 from recipe.prediction import DEFAULT_THRESHOLD
 from train.evaluate.score_table import read_scores
@@ -88,12 +89,33 @@ def describe_trained(clips: Sequence[str]) -> str:
 def describe_oof_change(run_paths: RunPaths) -> str:
     """The keys of `prediction`, and their values, by which a run's submission was scored and its oof.csv was not."""
     predicted = (_read(run_paths.submission_csv) or {}).get("prediction", {})
-    trained = get_section(read_run_recipe(run_paths.run_dir) or {}, "prediction")
+    changed = find_oof_change(run_paths.run_dir, predicted)
+    return ", ".join(f"prediction.{key} {predicted[key]}" for key in changed)
+
+
+def warn_if_trained_otherwise(command: Command) -> bool:
+    """Whether oof.csv was scored by other keys of `prediction` than a command's, but for thresholds and calibration.
+
+    Warns of those that the command line does not name: make train was given them, and they may be forgotten.
+    """
+    changed: dict[str, Any] = {}
+    with suppress(UserError):  # of a damaged recipe of the run, which prediction does not need
+        changed = find_oof_change(command.run_paths.run_dir, as_dict(command.recipe.prediction))
+    changed = {f"prediction.{key}": changed[key] for key in changed if key not in ("calibrate", "window_threshold")}
+    if forgotten := [f"{key} {value}" for key, value in changed.items() if key not in command.given]:
+        name, keys = command.run_paths.run, ", ".join(forgotten)
+        log_warning(f"run {name} was trained with {keys}, and this command has another value: give it the same ARGS")
+    return bool(changed)
+
+
+def find_oof_change(run_dir: Path, predicted: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of `prediction` by which scores are `predicted` and oof.csv was not, with the values for oof.csv."""
+    trained = get_section(read_run_recipe(run_dir) or {}, "prediction")
     by_default = {"window_threshold": DEFAULT_THRESHOLD, "calibrate": False}  # oof.csv is never calibrated
     trained = by_default | {key: value for key, value in trained.items() if value is not None and key != "calibrate"}
     ignored = ("mode", *DECISION_KEYS, *(() if predicted.get("pooling") == "vote_fraction" else ("window_threshold",)))
     keys = [key for key, value in predicted.items() if trained.get(key, value) != value and key not in ignored]
-    return ", ".join(f"prediction.{key} {predicted[key]}" for key in keys)
+    return {key: trained[key] for key in keys}
 
 
 def why_stale(run_paths: RunPaths, submission: Path, source: str | None = None) -> str:

@@ -136,6 +136,36 @@ def test_a_training_clip_that_is_gone_costs_the_card_its_scores_alone(
     assert "lwlrap" not in (tiny_run.run_paths.model_dir / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize(
+    ("trained", "given", "told", "has_scores"),
+    [
+        ({"pooling": "max"}, [], "was trained with prediction.pooling max, and", False),
+        ({"pooling": "max"}, ["--prediction.pooling=center"], "", False),
+        ({"calibrate": True, "threshold": 0.3, "window_threshold": 0.4, "mode": "dense"}, [], "", True),
+    ],
+)
+def test_keys_of_prediction_that_make_train_was_given_are_told(
+    tiny_run: TinyRun,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    trained: dict[str, object],
+    given: list[str],
+    told: str,
+    has_scores: bool,
+) -> None:
+    skip_onnx(monkeypatch)
+    train = tiny_run.table[tiny_run.table["split"] == "train"]
+    write_scores(tiny_run.run_paths.oof_csv, train["clip"].tolist(), LABELS, np.full((6, 3), 0.5, np.float32))
+    recipe = yaml.safe_dump({"prediction": {"window_seconds": 0.5, "hop_seconds": 0.25} | trained})
+    (tiny_run.run_paths.run_dir / "recipe.yaml").write_text(recipe)
+    for script in (export, run):
+        script.main([*tiny_run.arguments, *given])
+        printed = capsys.readouterr().err
+        assert ("was trained with" in printed) is bool(told), printed
+        assert told in printed
+    assert ("lwlrap" in (tiny_run.run_paths.model_dir / "README.md").read_text(encoding="utf-8")) is has_scores
+
+
 def test_an_export_replaces_the_one_before_whole_or_not_at_all(
     tiny_run: TinyRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
