@@ -19,7 +19,7 @@ PY     := $(VENV)/bin/python
 # $(value X) and not $(X): a dollar in a folder's name is no variable of make.
 quoted  = '$(subst ','\'',$(1))'
 on_cluster = $(if $(SCHEDULER),--scheduler $(SCHEDULER))
-SCRIPT  = $(PY) -m $(1) --recipe $(call quoted,recipes/$(RECIPE).yaml) --run $(call quoted,$(RUN)) $(if $(value DATA),--data.folder $(call quoted,$(value DATA))) $(2) $(ARGS)
+SCRIPT  = $(PY) -m $(1) --recipe $(call quoted,recipes/$(RECIPE).yaml) --run $(call quoted,$(RUN)) $(if $(value DATA),--data.folder=$(call quoted,$(value DATA))) $(2) $(ARGS)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -89,13 +89,13 @@ tune: setup  ## thresholds of a run, on out-of-fold scores
 	$(call SCRIPT,predict.tune,--jobs $(JOBS))
 
 predict: setup  ## networks -> submissions/RUN/submission.csv (INPUT=folder_or_file for recordings of no dataset)
-	$(call SCRIPT,predict.run,--jobs $(JOBS) $(if $(value INPUT),--input $(call quoted,$(value INPUT)) $(on_cluster)))
+	$(call SCRIPT,predict.run,--jobs $(JOBS) $(if $(value INPUT),--input=$(call quoted,$(value INPUT)) $(on_cluster)))
 
 embed: setup  ## embeddings of windows -> submissions/RUN/embeddings.parquet (INPUT=folder_or_file for recordings of no dataset)
-	$(call SCRIPT,predict.embed,--jobs $(JOBS) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
+	$(call SCRIPT,predict.embed,--jobs $(JOBS) $(if $(value INPUT),--input=$(call quoted,$(value INPUT))))
 
 similar: setup  ## the places most like TO=clip.wav, by the embeddings of make embed (INPUT=...)
-	$(call SCRIPT,predict.similar,$(if $(value TO),--to $(call quoted,$(value TO))) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
+	$(call SCRIPT,predict.similar,$(if $(value TO),--to=$(call quoted,$(value TO))) $(if $(value INPUT),--input=$(call quoted,$(value INPUT))))
 
 blend: setup  ## submissions of RUNS="a b c" -> submissions/RUN/submission.csv
 	$(call SCRIPT,predict.blend,--runs $(RUNS))
@@ -110,13 +110,13 @@ export: setup  ## submissions/RUN/model to hand on: weights, ONNX from frames an
 	$(call SCRIPT,predict.export)
 
 score: setup  ## score submissions/RUN/submission.csv (TRUTH=file.csv or a table of events, or the dataset's own labels)
-	$(call SCRIPT,predict.score,$(if $(value TRUTH),--truth $(call quoted,$(value TRUTH))) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
+	$(call SCRIPT,predict.score,$(if $(value TRUTH),--truth=$(call quoted,$(value TRUTH))) $(if $(value INPUT),--input=$(call quoted,$(value INPUT))))
 
 inspect: setup  ## a summary of the result, and submissions/RUN/report.html (AGAINST=other_run for both side by side)
-	$(call SCRIPT,report.inspect,--jobs $(JOBS) $(BRIEF) $(if $(value AGAINST),--against $(call quoted,$(value AGAINST))) $(if $(value TRUTH),--truth $(call quoted,$(value TRUTH))) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
+	$(call SCRIPT,report.inspect,--jobs $(JOBS) $(BRIEF) $(if $(value AGAINST),--against=$(call quoted,$(value AGAINST))) $(if $(value TRUTH),--truth=$(call quoted,$(value TRUTH))) $(if $(value INPUT),--input=$(call quoted,$(value INPUT))))
 
 review: setup  ## clips of detections in INPUT to listen to and judge; then precision by score, thresholds, training data
-	$(call SCRIPT,report.review,--jobs $(JOBS) $(if $(value INPUT),--input $(call quoted,$(value INPUT))))
+	$(call SCRIPT,report.review,--jobs $(JOBS) $(if $(value INPUT),--input=$(call quoted,$(value INPUT))))
 
 report: setup  ## a page of a trained run: curves, labels, confusions, a map of clips, clips to check; submissions/RUN/training_report.html
 	$(call SCRIPT,report.training_report,--jobs $(JOBS))

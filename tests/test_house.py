@@ -301,25 +301,27 @@ def test_make_help_lists_every_target() -> None:
     assert [line.split()[0] for line in listed.splitlines()] == phony.split()
 
 
-def test_make_quotes_folders_and_files() -> None:
-    folder = 'Bob\'s $(x) $HOME "field" recordings #1$'
+def test_make_quotes_folders_and_files_also_with_a_dash_in_front() -> None:
+    folder = '-Bob\'s $(x) $HOME "field" recordings #1$'
     variables = [f"{name}={folder}" for name in ("DATA", "INPUT", "TRUTH", "TO", "AGAINST")]
     command = ["make", "-n", "-o", ".venv/.ready", "predict", "score", "similar", "inspect", *variables]
     lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-    assert [shlex.split(line).count(folder) for line in lines if " -m " in line] == [2, 3, 3, 4]
+    assert [
+        [word.partition("=")[2] for word in shlex.split(line)].count(folder) for line in lines if " -m " in line
+    ] == [2, 3, 3, 4]
 
 
 def test_make_calls_the_script_of_each_target_with_its_variables() -> None:
     options = {
         "train": "--folds 0,2",
         "blend": "--runs a b",
-        "predict": "--input in",
-        "review": "--input in",
-        "embed": "--input in",
-        "similar": "--to clip.wav --input in",
+        "predict": "--input=in",
+        "review": "--input=in",
+        "embed": "--input=in",
+        "similar": "--to=clip.wav --input=in",
         "serve": "--port 7",
     }
-    options |= dict.fromkeys(("score", "inspect"), "--input in --truth true.csv")
+    options |= dict.fromkeys(("score", "inspect"), "--input=in --truth=true.csv")
     variables = ["RECIPE=esc50", "RUN=my run", "JOBS=3", "FOLDS=0,2", "RUNS=a b", "INPUT=in", "TRUTH=true.csv"]
     variables += ["PORT=7", "TO=clip.wav"]
     command = ["make", "-n", "-o", ".venv/.ready", *SCRIPTS, *variables, "ARGS=--x y"]

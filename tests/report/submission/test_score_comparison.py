@@ -85,4 +85,4 @@ def test_make_names_the_other_run() -> None:
     command = ["make", "-n", "-o", ".venv/.ready", "inspect", "AGAINST=other"]
     line = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "-m report.inspect" in line
-    assert " --against 'other'" in line
+    assert " --against='other'" in line
