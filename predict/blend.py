@@ -97,13 +97,17 @@ def fit_run_weights(command: Command, members: Sequence[RunPaths], by: str) -> n
     truth, scores = truth_of_clips(clips, tables[0]), [table.values for table in tables]
     folds = clips.table.set_index("clip").loc[tables[0].clips, "fold"].to_numpy()
     print(f"out of fold, {len(truth)} clips:")
+    lwlraps = []
     for name, values in [
         *zip(runs, scores, strict=True),
         ("equal weights", blend_tables(scores, by, np.full(len(runs), 1 / len(runs)))),
         ("fitted weights, each fold by those of the others", cross_fit_blend(scores, truth, folds, by)),
     ]:
         metrics = named_metrics(truth, values)
+        lwlraps.append(metrics.get("lwlrap", 0.0))
         print("  " + "  ".join([*(f"{key} {metrics[key]:.4f}" for key in PRINTED_METRICS if key in metrics), name]))
+    if lwlraps[-1] < lwlraps[-2]:
+        print("fitted weights are worse than equal ones on folds they were not fitted on: leave --fit out")
     return fit_weights(scores, truth, by)
 
 

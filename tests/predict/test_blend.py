@@ -181,6 +181,15 @@ def test_weights_by_scores_of_other_keys_than_the_submission_s_are_told(
     assert ("by which it is weighed" in printed) is bool(told), printed
 
 
+@pytest.mark.parametrize("is_worse", [True, False])
+def test_fitted_weights_that_are_worse_than_equal_ones_are_told(
+    runs: TinyRun, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, is_worse: bool
+) -> None:
+    monkeypatch.setattr("predict.blend.cross_fit_blend", lambda scores, *_: scores[1] if is_worse else scores[0])
+    main([*runs.arguments, "--run", "both", "--runs", "a", "b", "--fit"])
+    assert ("fitted weights are worse than equal ones" in capsys.readouterr().out) is is_worse
+
+
 def test_clips_that_are_gone_since_training_are_told(runs: TinyRun) -> None:
     runs.write_table(runs.table.iloc[1:])
     with pytest.raises(UserError, match=r"'train0 .* is not in .*oof\.csv is of other clips, run make train again"):
