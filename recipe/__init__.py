@@ -12,18 +12,7 @@ from recipe.network import Network
 from recipe.prediction import Prediction, Tuning
 from recipe.training import Training
 
-__all__ = [
-    "SECTIONS",
-    "Data",
-    "Features",
-    "Network",
-    "Prediction",
-    "Recipe",
-    "Training",
-    "Tuning",
-    "as_dict",
-    "get_section",
-]
+__all__ = ["Data", "Features", "Network", "Prediction", "Training", "Tuning"]
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ from core.errors import UserError
 from core.paths import RunPaths
 from core.resources import available_cores
 from recipe import SECTIONS, Recipe
-from recipe.label_texts import load_recipe_yaml, quote_labels
-from recipe.recipe_file import RecipeFileError, parse_recipe, read_recipe_file
+from recipe.recipe_file import RecipeFileError, load_texts, parse_recipe, read_recipe_file
 
 OLD_KEYS = {
     "features.rate_hz": "is called features.sample_rate_hz now",
@@ -40,7 +39,7 @@ OLD_KEYS = {
 }
 """Keys of earlier versions, and what became of them."""
 
-set_loader("yaml", load_recipe_yaml, (yaml.YAMLError,))
+set_loader("yaml", load_texts, (yaml.YAMLError,))
 set_parsing_settings(docstring_parse_attribute_docstrings=True)  # else --help leaves out what is said of a key
 ROOT = Path(__file__).parents[1]
 STEP_FLOORS = ("preprocess", "train", "predict", "report", "serve")
@@ -95,7 +94,6 @@ def parse_command(arguments: Sequence[str] | None, description: str, add_options
     parser = _build_parser(description, add_options)
     arguments = [_normalize_option(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
     arguments = _select_own_options(parser, arguments)
-    arguments = quote_labels(arguments)
     _check_recipe_files(arguments)
     try:
         parts = parser.instantiate(parser.parse_args(arguments))

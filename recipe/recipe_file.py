@@ -1,15 +1,21 @@
 """Recipes in YAML, read with bounds: what aliases blow up, or is nested too deep, is refused at once."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import get_loader
 
 from recipe import SECTIONS
 
 MAX_BYTES = 1 << 18
 MAX_NODES = 100_000
 """Values of a file, those of an alias counted each time."""
+
+
+_NULL_TAG = "tag:yaml.org,2002:null"
+_load_yaml = get_loader("yaml")
 
 
 class RecipeFileError(ValueError):
@@ -30,6 +36,23 @@ class _RecipeLoader(yaml.SafeLoader):
             if key.value in keys[:number]:
                 raise yaml.MarkedYAMLError(None, None, f"key {key.value!r} stands there twice", key.start_mark)
         return super().construct_mapping(node, deep)
+
+
+class _TextLoader(yaml.BaseLoader):
+    """A loader of values as they are written, but of a key without a value as None."""
+
+
+_TextLoader.add_implicit_resolver(_NULL_TAG, re.compile("$"), [""])
+_TextLoader.add_constructor(_NULL_TAG, lambda *_: None)
+
+
+def load_texts(text: str) -> Any:
+    """What a text in YAML holds; in lists and mappings, texts.
+
+    They are read by the types of their keys: for YAML, the labels no, 007 and null are no texts.
+    """
+    values = yaml.load(text, _TextLoader)
+    return values if isinstance(values, list | dict) else _load_yaml(text)
 
 
 def _count_nodes(node: yaml.Node, counted: dict[int, int]) -> int:

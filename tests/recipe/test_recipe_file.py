@@ -1,4 +1,4 @@
-"""Labels of a recipe are texts, whatever YAML takes them for."""
+"""Texts of a recipe, as labels, are as they are written, whatever YAML takes them for."""
 
 from pathlib import Path
 
@@ -59,6 +59,27 @@ def test_runs_and_files_are_named_as_they_are_written(text: str) -> None:
     command = parse_command(["--name", text, "--run", text, "--input", text], "test", add_submission_options)
     home = str(Path(text).expanduser())  # a path of ~ is the home folder, and no null of YAML
     assert (command.run_paths.name, command.run_paths.run, command.options.input) == (text, text, home)
+
+
+@pytest.mark.parametrize("text", ["007", "no", "1.50", "2024-01-01"])
+def test_a_folder_is_named_as_it_is_written(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "birds.yaml"
+    path.write_text(f"data:\n  folder: {text}\n  background: {text}\n  labels:\n", encoding="utf-8")
+    data = parse_command(["--recipe", str(path)], "test").recipe.data
+    assert (data.folder, data.background, data.labels) == (text, text, None)
+
+
+def test_labels_are_added_as_they_are_written() -> None:
+    arguments = ["--data.labels", "[rain, no]", "--data.labels+", "[007]", "--data.labels+", "on"]
+    assert parse_command(arguments, "test").recipe.data.labels == ["rain", "no", "007", "on"]
+
+
+def test_numbers_are_read_by_the_types_of_their_keys(tmp_path: Path) -> None:
+    path = tmp_path / "birds.yaml"
+    path.write_text("data: {folds: 010}\ntraining: {max_lr: 1e-3, compile: true}\nprediction: {threshold: null}\n")
+    recipe = parse_command(["--recipe", str(path)], "test").recipe
+    assert (recipe.data.folds, recipe.training.max_lr, recipe.training.compile) == (10, 0.001, True)
+    assert recipe.prediction.threshold is None
 
 
 def test_a_label_that_is_no_word_is_refused() -> None:
