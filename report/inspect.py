@@ -31,7 +31,7 @@ from report.html_pages import write_page
 from report.media.data_uris import limit_media, warn_if_no_sound
 from report.media.preview import AUDIO_S, PICTURE_S
 from report.media.saliency import SaliencyMapper
-from report.submission.activity import Activity, read_activity
+from report.submission.activity import read_activity
 from report.submission.score_comparison import Comparison
 from train.runs.run_folder import find_best_checkpoints
 
@@ -133,13 +133,14 @@ def read_clip_windows(path: Path, summary: SubmissionSummary, rows: Collection[i
         return {}
 
 
-def find_activity(command: Command, path: Path, summary: SubmissionSummary) -> Activity | None:
+def find_activity(command: Command, path: Path, summary: SubmissionSummary) -> dict[str, Any] | None:
     """When labels are detected in the submission at `path`; None where it is not known when recordings began."""
     if not (table := find_beside(path, WINDOWS_NAME)):
         return None
     prediction = with_window_threshold(command.run_paths.run_dir, command.recipe.prediction)
     try:
-        return read_activity(table, summary.labels, window_min_scores(summary.thresholds, prediction))
+        min_scores = window_min_scores(summary.thresholds, prediction)
+        return read_activity(table, summary.labels, summary.label_names, min_scores)
     except UserError as error:
         log_warning(f"the page does not show when labels are detected: {error}")
         return None
@@ -175,7 +176,7 @@ def write_report(
     cards: list[dict[str, Any]],
     against: Comparison | None,
     picture_s: float | None,
-    activity: Activity | None,
+    activity: dict[str, Any] | None,
     unread: str,
 ) -> None:
     """Render the template into one file that needs no other; pictures show whole clips, or `picture_s` of them."""
@@ -191,8 +192,7 @@ def write_report(
         unread=unread,
         has_truth=bool(summary.has_truth.any()),
         against=against,
-        activity=activity.as_json(summary.label_names) if activity else None,
-        activity_unit=activity.unit if activity else None,
+        activity=activity,
         key_metrics=summaries.key_metrics(summary),
         label_table=summaries.label_table(summary),
         bars=summaries.histogram(summary),

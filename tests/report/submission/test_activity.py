@@ -13,7 +13,7 @@ from predict import run
 from predict.output.submission import read_windows
 from report import inspect
 from report.html_pages import render_page
-from report.submission.activity import MAX_DATES, Activity, read_activity
+from report.submission.activity import MAX_DATES, read_activity
 from tests.browser import keep_screenshot, open_browser
 from tests.predict.conftest import LABELS, TinyRun
 
@@ -97,33 +97,40 @@ def test_many_days_are_shown_by_month(tmp_path: Path, is_wide: bool) -> None:
         parts = [rows.assign(label=label, score=values) for label, values in by_label.items()]
         table = pd.concat([pd.concat([part, times], axis=1) for part in parts])
     table.to_csv(tmp_path / "windows.csv", index=False)
-    activity = read_activity(tmp_path / "windows.csv", ["x", "score"], np.array([0.5, 0.25]))
+    activity = read_activity(tmp_path / "windows.csv", ["x", "score"], ["X", "Score"], np.array([0.5, 0.25]))
     assert activity
-    assert (activity.unit, activity.dates) == ("month", ["2020-01", "2020-02", "2020-03", "2020-04"])
+    assert (activity["unit"], activity["dates"]) == ("month", ["2020-01", "2020-02", "2020-03", "2020-04"])
     expected = [(scores[days.month == month] >= [0.5, 0.25]).sum(axis=0).tolist() for month in (1, 2, 3, 4)]
-    assert activity.detections[:, :, 5].T.tolist() == expected
-    assert activity.detections.sum() == np.sum(expected)
+    assert activity["labels"] == ["all labels", "Score", "X"]
+    counts = np.array(activity["counts"])
+    assert counts[2:0:-1, :, 5].T.tolist() == expected
+    assert counts[0].tolist() == counts[1:].sum(axis=0).tolist()
+    assert counts[0].sum() == np.sum(expected)
+    assert np.argwhere(activity["has_windows"]).tolist() == [[month, 5] for month in range(4)]
     found = read_windows(tmp_path / "windows.csv", ["a"], ["x", "score"])["a"]
     np.testing.assert_allclose(found.to_numpy(), scores)
 
 
-def test_labels_that_are_not_to_choose_from_are_counted() -> None:
-    counts = np.arange(50)[:, None, None] * np.ones((1, 1, 24), np.int64)
+def test_labels_that_are_not_to_choose_from_are_counted(tmp_path: Path) -> None:
     labels = [str(number) for number in range(50)]
-    content = Activity("day", ["2020-01-01"], labels, counts, np.ones((1, 24), bool)).as_json(labels)
-    assert content["labels"] == ["all labels", *labels[:-41:-1]]
-    assert content["n_detected"] == 49
-    html = render_page(TEMPLATE, activity=content, activity_unit="day")
+    rows = [f"a,0,1,{label},{int(k < int(label))},2020-01-01T07:00:00,\n" for label in labels for k in range(50)]
+    (tmp_path / "windows.csv").write_text("".join(["clip,start_s,end_s,label,score,start_time,end_time\n", *rows]))
+    activity = read_activity(tmp_path / "windows.csv", labels, labels, 0.5)
+    assert activity
+    assert activity["labels"] == ["all labels", *labels[:-41:-1]]
+    assert [counts[0][7] for counts in activity["counts"]] == [sum(range(50)), *range(49, 9, -1)]
+    assert activity["n_detected"] == 49
+    html = render_page(TEMPLATE, activity=activity)
     assert "the 40 of 49 labels that are detected most often" in html
 
 
 def test_a_label_that_holds_the_name_of_a_column_is_none(tmp_path: Path) -> None:
     (tmp_path / "windows.csv").write_text("clip,start_s,end_s,bark,restart_time\nx,0,1,0.5,0.9\n")
-    assert read_activity(tmp_path / "windows.csv", ["bark", "restart_time"], 0.5) is None
+    assert read_activity(tmp_path / "windows.csv", ["bark", "restart_time"], ["bark", "restart_time"], 0.5) is None
 
 
 def test_a_submission_without_times_has_no_section(tiny_run: TinyRun) -> None:
     run.main(tiny_run.arguments)
     folder = tiny_run.run_paths.submission_dir
     assert list(pd.read_csv(folder / "windows.csv")) == ["clip", "start_s", "end_s", "label", "score"]
-    assert read_activity(folder / "windows.csv", LABELS, 0.5) is None
+    assert read_activity(folder / "windows.csv", LABELS, LABELS, 0.5) is None
