@@ -72,15 +72,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cards = build_clip_cards(summary, chosen, clip_media, mapper, n_jobs, windows)
     limit_media(cards)
     page = path.with_suffix(".html") if options.submission else path.with_name(REPORT_NAME)
-    write_report(
+    write_page(
         page,
-        title,
-        summary,
-        cards,
-        against,
-        PICTURE_S if options.input else None,
-        find_activity(command, path, summary),
-        unread,
+        TEMPLATE,
+        title=title,
+        unread=unread,
+        against=against,
+        activity=find_activity(command, path, summary),
+        picture_s=PICTURE_S if options.input else None,
+        **describe_summary(summary),
+        **describe_cards(summary, cards),
     )
     print(f"\nthe page: {page}")
     warn_if_no_sound(cards)
@@ -169,46 +170,36 @@ def page_title(command: Command, path: Path) -> str:
     return f"{command.run_paths.run}, {path.parent.name}" if command.options.input else command.run_paths.run
 
 
-def write_report(
-    page: Path,
-    title: str,
-    summary: SubmissionSummary,
-    cards: list[dict[str, Any]],
-    against: Comparison | None,
-    picture_s: float | None,
-    activity: dict[str, Any] | None,
-    unread: str,
-) -> None:
-    """Render the template into one file that needs no other; pictures show whole clips, or `picture_s` of them."""
+def describe_summary(summary: SubmissionSummary) -> dict[str, Any]:
+    """What the page shows of scores: of labels, of clips, and confusions."""
     matrix = summaries.confusion_matrix(summary)
     confused = [] if matrix is None else summaries.most_confused(summary.label_names, matrix)
+    return {
+        "summary": summary,
+        "has_truth": bool(summary.has_truth.any()),
+        "key_metrics": summaries.key_metrics(summary),
+        "label_table": summaries.label_table(summary),
+        "bars": summaries.histogram(summary),
+        "most_confused": confused[: summaries.CLIPS_PER_REASON],
+        "matrix": matrix.tolist() if matrix is not None and len(matrix) <= summaries.MAX_LABELS_ON_PAGE else None,
+        "top_losses": list(summaries.top_losses(summary).itertuples()),
+    }
+
+
+def describe_cards(summary: SubmissionSummary, cards: list[dict[str, Any]]) -> dict[str, Any]:
+    """The clips to look at, how many of each reason are shown, and the rows of the table of clips."""
     shown_rows = {card["row"] for card in cards}
     rows = summaries.sample_rows(len(summary.clips), shown_rows)
-    write_page(
-        page,
-        TEMPLATE,
-        title=title,
-        summary=summary,
-        unread=unread,
-        has_truth=bool(summary.has_truth.any()),
-        against=against,
-        activity=activity,
-        key_metrics=summaries.key_metrics(summary),
-        label_table=summaries.label_table(summary),
-        bars=summaries.histogram(summary),
-        most_confused=confused[: summaries.CLIPS_PER_REASON],
-        matrix=matrix.tolist() if matrix is not None and len(matrix) <= summaries.MAX_LABELS_ON_PAGE else None,
-        top_losses=list(summaries.top_losses(summary).itertuples()),
-        clip_rows=list(summaries.clip_table(summary).iloc[rows].itertuples()),
-        shown_rows=shown_rows,
-        cards=cards,
-        has_strips=any(card["window_times"] for card in cards),
-        has_saliency=any("saliency" in label for card in cards for label in card["labels"]),
-        reasons=summaries.REASONS,
-        counts=Counter(reason for card in cards for reason in card["reasons"]),
-        audio_s=AUDIO_S,
-        picture_s=picture_s,
-    )
+    return {
+        "cards": cards,
+        "clip_rows": list(summaries.clip_table(summary).iloc[rows].itertuples()),
+        "shown_rows": shown_rows,
+        "has_strips": any(card["window_times"] for card in cards),
+        "has_saliency": any("saliency" in label for card in cards for label in card["labels"]),
+        "reasons": summaries.REASONS,
+        "counts": Counter(reason for card in cards for reason in card["reasons"]),
+        "audio_s": AUDIO_S,
+    }
 
 
 if __name__ == "__main__":
