@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 import torch
 
 from predict.inference.dataset_clips import StoredClips, score_side_by_side
@@ -27,29 +28,6 @@ SEVERAL, NONE, OTHERS = "several labels", "no label", "other labels"
 
 
 @dataclass(frozen=True)
-class MapPoint:
-    """A clip on the map."""
-
-    clip: str
-    labels: str
-    x: float
-    y: float
-
-
-@dataclass(frozen=True)
-class MapGroup:
-    """Clips of one colour and shape."""
-
-    name: str
-    colour: str
-    shape: str
-    points: list[MapPoint]
-    alike: float
-    """Of the clips' N_NEIGHBOURS nearest by the cosine of all values, the share in the same group; NaN unless the
-    group is one label of several clips."""
-
-
-@dataclass(frozen=True)
 class ClipMap:
     """Clips of one fold, where the principal components of their embeddings put them."""
 
@@ -58,12 +36,13 @@ class ClipMap:
     """Of the fold; the map may have fewer."""
     variance: tuple[float, float]
     """The share of all variance in each component."""
-    groups: list[MapGroup]
+    groups: list[dict[str, Any]]
+    """As `group_points` has them."""
     size: ClassVar[int] = SIZE
 
     @property
     def n_points(self) -> int:
-        return sum(len(group.points) for group in self.groups)
+        return sum(len(group["points"]) for group in self.groups)
 
 
 def make_clip_map(run: TrainedRun, store: Store, oof: OofSummary, device: torch.device, n_jobs: int) -> ClipMap | None:
@@ -82,8 +61,10 @@ def make_clip_map(run: TrainedRun, store: Store, oof: OofSummary, device: torch.
     places, variance = project(embeddings)
     names = np.array(oof.clips.label_names, dtype=object)
     labels = [[str(name) for name in names[oof.clips.truth[row] >= 0.5]] for row in rows]
-    points = [MapPoint(clip, ", ".join(each), *place) for clip, each, place in zip(clips, labels, places, strict=True)]
-    return ClipMap(fold, len(held_out), variance, group_points(points, name_groups(labels), embeddings))
+    points = pd.DataFrame(places, columns=["x", "y"])
+    points["clip"], points["labels"], points["group"] = clips, list(map(", ".join, labels)), name_groups(labels)
+    points["alike"] = count_alike(embeddings, points["group"].to_numpy())
+    return ClipMap(fold, len(held_out), variance, group_points(points))
 
 
 def project(embeddings: np.ndarray) -> tuple[list[tuple[float, float]], tuple[float, float]]:
@@ -120,24 +101,30 @@ def name_groups(labels: Sequence[Sequence[str]]) -> list[str]:
     return [name_group(each) for each in labels]
 
 
-def group_points(points: Sequence[MapPoint], group_names: Sequence[str], embeddings: np.ndarray) -> list[MapGroup]:
-    """Points in groups: those of one label by name, then the others, which are grey."""
-    names, others = np.array(group_names, dtype=object), (OTHERS, SEVERAL, NONE)
-    alike = count_alike(embeddings, names)
-    groups = []
-    for number, name in enumerate(sorted(set(group_names), key=lambda name: (name in others, name))):
-        chosen = np.flatnonzero(names == name)
-        colour = "var(--faint)" if name in others else pick_colour(number)
-        share = float("nan") if name in others or len(chosen) < 2 else float(alike[chosen].mean())
-        members = sorted((points[index] for index in chosen.tolist()), key=lambda point: point.clip)
-        groups.append(MapGroup(name, colour, SHAPES[number % len(SHAPES)], members, share))
+def group_points(points: pd.DataFrame) -> list[dict[str, Any]]:
+    """Points [clip, labels, group, x, y, alike] in groups of one colour and shape: labels by name, then grey others.
+
+    `alike` of a group is the mean of its clips; NaN unless the group is one label of several clips.
+    """
+    others, groups = (OTHERS, SEVERAL, NONE), []
+    for number, name in enumerate(sorted(set(points["group"]), key=lambda name: (name in others, name))):
+        members = points[points["group"] == name].sort_values("clip")
+        groups.append(
+            {
+                "name": name,
+                "colour": "var(--faint)" if name in others else pick_colour(number),
+                "shape": SHAPES[number % len(SHAPES)],
+                "points": members,
+                "alike": float("nan") if name in others or len(members) < 2 else members["alike"].mean(),
+            }
+        )
     return groups
 
 
 def count_alike(embeddings: np.ndarray, names: np.ndarray) -> np.ndarray:
-    """Of each clip's nearest clips, at most N_NEIGHBOURS, the share in the same group: float64 [n_clips]."""
-    lengths = np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    similarity = (embeddings / lengths) @ (embeddings / lengths).T
-    np.fill_diagonal(similarity, -np.inf)
-    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, : min(N_NEIGHBOURS, len(names) - 1)]
+    """Of each clip's nearest clips by cosine, at most N_NEIGHBOURS, the share in the same group: float64 [n_clips]."""
+    from sklearn.neighbors import NearestNeighbors  # it takes a second to import
+
+    neighbours = NearestNeighbors(n_neighbors=min(N_NEIGHBOURS, len(names) - 1), metric="cosine").fit(embeddings)
+    nearest = neighbours.kneighbors(return_distance=False)  # each clip itself is left out
     return np.asarray((names[nearest] == names[:, None]).mean(1))

@@ -13,7 +13,7 @@ from preprocess.store.reader import open_store
 from recipe import Prediction
 from recipe.cli import parse_command
 from report.training import clip_map
-from report.training.clip_map import MapPoint, count_alike, group_points, make_clip_map, name_groups, project
+from report.training.clip_map import count_alike, group_points, make_clip_map, name_groups, project
 from report.training.out_of_fold import summarise_out_of_fold
 from tests.predict.conftest import TinyRun, make_tiny_run
 from train.data.corrected_clips import read_corrected_clips
@@ -58,13 +58,13 @@ def test_clips_of_one_frequent_label_have_a_colour_and_all_others_are_grey(monke
     monkeypatch.setattr(clip_map, "MAX_LABELS", 2)
     names = name_groups([["b"], ["a"], ["b"], ["rare"], ["a"], ["a", "b"], []])
     assert names == ["b", "a", "b", "other labels", "a", "several labels", "no label"]
-    points = [MapPoint(str(number), "", 0, 0) for number in range(7)]
-    groups = group_points(points, names, np.eye(7, dtype=np.float32))
-    assert [group.name for group in groups] == ["a", "b", "no label", "other labels", "several labels"]
-    assert [point.clip for point in groups[0].points] == ["1", "4"]
-    assert len({(group.colour, group.shape) for group in groups}) == 5
-    assert [group.colour == "var(--faint)" for group in groups] == [False, False, True, True, True]
-    assert [np.isnan(group.alike) for group in groups] == [False, False, True, True, True]
+    points = pd.DataFrame({"clip": list("6543210"), "group": names[::-1], "alike": [1, 1, 0.25, 1, 1, 0.75, 1]})
+    groups = group_points(points)
+    assert [group["name"] for group in groups] == ["a", "b", "no label", "other labels", "several labels"]
+    assert groups[0]["points"]["clip"].tolist() == ["1", "4"]
+    assert len({(group["colour"], group["shape"]) for group in groups}) == 5
+    assert [group["colour"] == "var(--faint)" for group in groups] == [False, False, True, True, True]
+    assert [group["alike"] for group in groups] == pytest.approx([0.5, 1, *[np.nan] * 3], nan_ok=True)
 
 
 @pytest.fixture(scope="module")
@@ -92,12 +92,12 @@ def test_the_map_has_the_clips_of_one_fold_by_its_network(
         oof = summarise_out_of_fold(command, run, store, table, CPU, 1)
         mapped = make_clip_map(run, store, oof, CPU, 1)
         assert mapped
-        only = [clip for group in mapped.groups for clip in group.points]
+        only = [clip for group in mapped.groups for clip in group["points"]["clip"]]
         folds = oof.folds.copy()
         oof.folds[:] = [0, 0, 1, 1, -1, -1]
         assert make_clip_map(run, store, oof, CPU, 1) is None
     expected = [clip for clip, fold in zip(oof.clips.clips, folds, strict=True) if fold == 0]
-    assert sorted(point.clip for point in only) == sorted(expected if most > 3 else [expected[0], expected[2]])
+    assert sorted(only) == sorted(expected if most > 3 else [expected[0], expected[2]])
     assert (mapped.fold, mapped.n_clips, mapped.n_points) == (0, 3, min(most, 3))
     tagger = run.embedder(0)
     (first,) = tagger.scorer.score_clips([[tiny_run.frames(table["clip"].tolist().index(expected[0]))]])
