@@ -1,6 +1,6 @@
 """Which labels a run knows worst, and which it takes for which."""
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,18 +14,6 @@ from train.evaluate.metrics import missed_for_given, per_label_table
 MAX_PAIRS = 15
 
 
-@dataclass(frozen=True)
-class Confusions:
-    """Clips by label and by what they are taken for."""
-
-    matrix: list[list[int]] | None
-    """[n_labels, n_labels], the right ones on the diagonal; None of more labels than fit on a page."""
-    pairs: list[tuple[str, str, int]]
-    """(label, other label, clips), the most frequent first."""
-    description: str
-    """What is counted."""
-
-
 def label_metrics(summary: SubmissionSummary) -> pd.DataFrame:
     """A row a label, the worst first: clips, average precision, precision, recall, F1, threshold; NaN if undefined."""
     truth, scores, decisions = map(torch.from_numpy, (summary.truth, summary.scores, summary.decisions))
@@ -37,8 +25,12 @@ def label_metrics(summary: SubmissionSummary) -> pd.DataFrame:
     return table.sort_values("average_precision", kind="stable")
 
 
-def count_confusions(summary: SubmissionSummary) -> Confusions:
-    """Of clips with one label each, by top-1 label; of others, by labels missed and labels wrongly given instead."""
+def count_confusions(summary: SubmissionSummary) -> dict[str, Any]:
+    """Of clips with one label each, by top-1 label; of others, by labels missed and labels wrongly given instead.
+
+    `matrix` is [n_labels, n_labels], the right ones on the diagonal, or None of more labels than fit on a page; `pairs`
+    are (label, other label, clips), the most frequent first; `description` says what is counted.
+    """
     if is_single_label(summary.truth):
         matrix = summaries.confusion_matrix(summary)
         description = "Clips by their label (a row) and by top-1 label (a column)."
@@ -52,4 +44,4 @@ def count_confusions(summary: SubmissionSummary) -> Confusions:
         matrix = np.zeros((len(summary.labels),) * 2, np.int64)
     pairs = summaries.most_confused(summary.label_names, matrix)[:MAX_PAIRS]
     shown = matrix.tolist() if len(matrix) <= summaries.MAX_LABELS_ON_PAGE else None
-    return Confusions(shown, pairs, description)
+    return {"matrix": shown, "pairs": pairs, "description": description}

@@ -1,6 +1,6 @@
 """What a network is made of: its layers with weights and multiply-adds, and pictures of its first filters."""
 
-from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -17,22 +17,13 @@ TILE_COLUMNS = 16
 MAX_FILTERS = 128
 
 
-@dataclass(frozen=True)
-class Layer:
-    """A layer without layers in it, or with weights beside them."""
-
-    name: str
-    kind: str
-    output_shape: tuple[int, ...]
-    """Of one window."""
-    n_weights: int
-    n_multiply_adds: int
-    """Of convolutions and matrix products, for one window."""
-
-
 @torch.no_grad()
-def list_layers(network: AudioNetwork, n_frames: int, n_bins: int) -> list[Layer]:
-    """The layers of a network in eval mode that a window [n_frames, n_bins] passes, in the order of their calls."""
+def list_layers(network: AudioNetwork, n_frames: int, n_bins: int) -> list[dict[str, Any]]:
+    """The layers of a network in eval mode that a window [n_frames, n_bins] passes, in the order of their calls.
+
+    These have no layers in them, or weights beside them. Shapes are those of one window's output, and multiply-adds
+    those of convolutions and matrix products for it.
+    """
     names = {
         module: name
         for name, module in network.named_modules()
@@ -54,27 +45,22 @@ def list_layers(network: AudioNetwork, n_frames: int, n_bins: int) -> list[Layer
     root = type(network).__name__
     flops = {name: sum(counts.values()) for name, counts in counter.get_flop_counts().items()}
     return [
-        Layer(
-            name=names[module],
-            kind=type(module).__name__,
-            output_shape=shape,
-            n_weights=sum(weights.numel() for weights in module.parameters(recurse=False)),
-            n_multiply_adds=0 if any(module.children()) else flops.get(f"{root}.{names[module]}", 0) // 2,
-        )
+        {
+            "name": names[module],
+            "kind": type(module).__name__,
+            "output_shape": shape,
+            "n_weights": sum(weights.numel() for weights in module.parameters(recurse=False)),
+            "n_multiply_adds": 0 if any(module.children()) else flops.get(f"{root}.{names[module]}", 0) // 2,
+        }
         for module, shape in shapes.items()
     ]
 
 
-@dataclass(frozen=True)
-class FilterPicture:
-    """The first convolution of a network as a picture."""
+def picture_filters(network: AudioNetwork, sample_rate_hz: float) -> tuple[str, str] | None:
+    """A picture's data URI and description: the filters of the first convolution; None of a network without one.
 
-    uri: str
-    description: str
-
-
-def picture_filters(network: AudioNetwork, sample_rate_hz: float) -> FilterPicture | None:
-    """Filters over bins and frames as tiles; those over samples as their frequency responses. None without either."""
+    Filters over bins and frames are tiles; those over samples are shown by their frequency responses.
+    """
     convolutions = (each for each in network.modules() if isinstance(each, nn.Conv1d | nn.Conv2d))
     first = next(convolutions, None)
     if first is None:
@@ -83,14 +69,14 @@ def picture_filters(network: AudioNetwork, sample_rate_hz: float) -> FilterPictu
     shown = f"{len(weights)} of {first.out_channels}" if len(weights) < first.out_channels else f"{len(weights)}"
     if weights.ndim == 3:
         responses = respond(weights[:, 0])
-        return FilterPicture(
+        return (
             picture_uri(responses.T),
             f"The frequency responses of {shown} filters, one a row, sorted by their strongest frequency: from 0 Hz on "
             f"the left to {sample_rate_hz / 2:g} Hz on the right, the brighter, the stronger.",
         )
     tiles = tile(weights.reshape(len(weights), -1, weights.shape[-1]))
     channels = f" Their {weights.shape[1]} input channels lie one below the other." if weights.shape[1] > 1 else ""
-    return FilterPicture(
+    return (
         png_uri(Image.fromarray(tiles)),
         f"{shown} filters of {weights.shape[2]} bins × {weights.shape[3]} frames: time to the right, low bins below; "  # noqa: RUF001
         f"red adds, blue takes away.{channels}",

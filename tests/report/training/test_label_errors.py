@@ -23,15 +23,15 @@ SEVERAL = summarise(
 
 def test_several_labels_a_clip_are_confused_where_one_is_missed_and_another_given() -> None:
     confusions = count_confusions(SEVERAL)
-    assert confusions.matrix == [[2, 0, 0], [0, 1, 1], [0, 0, 0]]
-    assert confusions.pairs == [("b", "c", 1)]
-    assert "wrongly given" in confusions.description
+    assert confusions["matrix"] == [[2, 0, 0], [0, 1, 1], [0, 0, 0]]
+    assert confusions["pairs"] == [("b", "c", 1)]
+    assert "wrongly given" in confusions["description"]
 
 
 def test_one_label_a_clip_is_confused_with_the_highest_score() -> None:
     confusions = count_confusions(summarise([[1, 0, 0], [0, 1, 0]], [[0.3, 0.4, 0.1], [0.1, 0.9, 0.2]]))
-    assert confusions.matrix == [[0, 1, 0], [0, 1, 0], [0, 0, 0]]
-    assert confusions.pairs == [("a", "b", 1)]
+    assert confusions["matrix"] == [[0, 1, 0], [0, 1, 0], [0, 0, 0]]
+    assert confusions["pairs"] == [("a", "b", 1)]
 
 
 def test_labels_are_sorted_by_average_precision_and_those_no_clip_has_come_last() -> None:
