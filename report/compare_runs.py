@@ -2,13 +2,15 @@
 
 from core.entrypoint import run_script
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser
+import pandas as pd
+from jsonargparse import ArgumentParser
 
 from core.errors import UserError
+from recipe.cli import parse_own_options
 from report.html_pages import TEMPLATES, write_page
 from report.media.charts import Line, make_chart, pick_colour
 from report.training.run_table import RunSummary, difference_table, read_runs, score_table, seed_table
@@ -21,10 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = ArgumentParser(exit_on_error=False, description="Compare the runs of every dataset in the cache.")
     parser.add_argument("--cache", type=Path, default=Path("cache"), help="Folder of stores and runs.")
     parser.add_argument("--datasets", nargs="+", help="Folders of the cache to show; by default all that have runs.")
-    try:
-        options = parser.parse_args(arguments)
-    except ArgumentError as error:
-        raise UserError(f"{error}; see --help") from None
+    options = parse_own_options(parser, arguments)
     names = options.datasets or sorted(
         {path.parents[2].name for path in options.cache.glob("*/runs/[!.]*/recipe.yaml")}
     )
@@ -35,24 +34,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError(
             f"--datasets {without[0]}: {options.cache / without[0]} has no runs; name a folder that has some"
         )
+    contents = []
     for name, runs in datasets.items():
-        tables = (score_table(runs), seed_table(runs), difference_table(runs).rename_axis(None))
+        tables = {"scores": score_table(runs), "seeds": seed_table(runs), "differences": difference_table(runs)}
         print(f"{name}: {len(runs)} runs, scored out of fold")
-        for table, is_indexed in zip(tables, (False, False, True), strict=True):
+        for key, table in tables.items():
             if len(table):
-                print(table.to_string(index=is_indexed, float_format="%.4f", na_rep=""), end="\n\n")
+                print(table.to_string(index=key == "differences", float_format="%.4f", na_rep=""), end="\n\n")
+        tables["differences"] = tables["differences"].rename_axis("key").reset_index(allow_duplicates=True)
+        contents.append(_dataset_values(name, runs, tables))
     page = options.cache / PAGE_NAME
-    write_page(page, TEMPLATES / "runs.html.j2", datasets=[_dataset_values(*each) for each in datasets.items()])
+    write_page(page, TEMPLATES / "runs.html.j2", datasets=contents)
     print(f"the page: {page}")
 
 
-def _dataset_values(name: str, runs: Sequence[RunSummary]) -> dict[str, Any]:
+def _dataset_values(name: str, runs: Sequence[RunSummary], tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
     """What the page shows of a dataset: tables as their columns and rows, and charts."""
-    tables = {
-        "scores": score_table(runs),
-        "seeds": seed_table(runs),
-        "differences": difference_table(runs).rename_axis("key").reset_index(allow_duplicates=True),
-    }
     colours = {run.name: pick_colour(number) for number, run in enumerate(runs)}
     charts = [
         make_chart(

@@ -1,6 +1,5 @@
 """The runs of a dataset: scores out of fold and their spread, curves, and the keys in which their recipes differ."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,16 +140,10 @@ def _network_seeds(run: RunSummary) -> set[int]:
 
 def difference_table(runs: Sequence[RunSummary]) -> pd.DataFrame:
     """The keys in which recipes differ, with each run's value: a row a key, a column a run."""
-    recipes = {run.name: run.recipe for run in runs if run.recipe}
-    keys = [
-        key for key in dict.fromkeys(key for recipe in recipes.values() for key in recipe) if key not in NOT_COMPARED
-    ]
-    table = pd.DataFrame(
-        {name: [_as_text(recipe, key) for key in keys] for name, recipe in recipes.items()}, index=keys
-    )
-    return table[[len(Counter(row)) > 1 for row in table.itertuples(index=False)]] if len(table.columns) else table
-
-
-def _as_text(recipe: Mapping[str, Any], key: str) -> str:
-    value = recipe.get(key, "")
-    return "none" if value is None else str(value)
+    texts = {
+        run.name: {key: "none" if value is None else str(value) for key, value in run.recipe.items()}
+        for run in runs
+        if run.recipe
+    }
+    table = pd.DataFrame(texts).drop(index=list(NOT_COMPARED), errors="ignore").fillna("")
+    return table[table.nunique(axis=1) > 1]
