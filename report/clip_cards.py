@@ -56,29 +56,21 @@ class ClipMedia:
             for number, result in results:
                 yield known[number], result
 
-    def frames(self, clip: str, preview: Preview | DecodeError) -> Frames | None:
-        """Frames [n_frames, n_bins] as networks get them; None where there are none."""
-        if self._stored:
-            return self._stored.read(clip).numpy() if clip in self._stored.rows else None
-        return preview.frames if isinstance(preview, Preview) else None
+    def frames_and_place(self, clip: str, preview: Preview | DecodeError) -> tuple[Frames | None, float | None, str]:
+        """Frames [n_frames, n_bins] as networks get them, the recording's length in seconds, and CSS for its picture.
 
-    def duration_s(self, clip: str, preview: Preview | DecodeError) -> float | None:
-        """Length of a clip in the store, or of a recording that its preview read to its end."""
-        row = self._stored.rows.get(clip) if self._stored else None
-        if row is not None and self.store:
-            return float(self.store.duration_s[row])
-        return preview.duration_s if isinstance(preview, Preview) else None
-
-    def picture_style(self, clip: str, frames: Frames) -> str:
-        """CSS that puts a stored clip's picture where its frames lie in the recording, whose ends may be cut off."""
-        row = self._stored.rows.get(clip) if self._stored else None
-        if row is None or not self.store:
-            return ""
-        start_s, duration_s = float(self.store.start_s[row]), float(self.store.duration_s[row])
-        length_s = len(frames) / self.store.frames_per_second
+        None where they are not known. The CSS puts a stored clip's picture where its frames lie in the recording, whose
+        ends may be cut off.
+        """
+        if not self._stored or clip not in self._stored.rows:
+            return (preview.frames, preview.duration_s, "") if isinstance(preview, Preview) else (None, None, "")
+        store, row = self._stored.store, self._stored.rows[clip]
+        frames, start_s, duration_s = self._stored.read(clip).numpy(), store.start_s[row], float(store.duration_s[row])
+        length_s = len(frames) / store.frames_per_second
         if not start_s and length_s >= duration_s:
-            return ""
-        return f"margin-left:{100 * start_s / duration_s:.2f}%;width:{100 * length_s / duration_s:.2f}%"
+            return frames, duration_s, ""
+        style = f"margin-left:{100 * start_s / duration_s:.2f}%;width:{100 * length_s / duration_s:.2f}%"
+        return frames, duration_s, style
 
 
 def build_clip_cards(
@@ -97,12 +89,12 @@ def build_clip_cards(
     names = dict(zip(summary.labels, summary.label_names, strict=True))
     with progress_bar(len(rows), "page", "clip") as bar, closing(clip_media.read(list(rows), n_jobs)) as previews:
         for clip, preview in previews:
-            index, frames = rows[clip], clip_media.frames(clip, preview)
+            index, times = rows[clip], None
+            frames, duration_s, style = clip_media.frames_and_place(clip, preview)
             labels = top_labels(summary, index, N_TOP_LABELS)
             if mapper and frames is not None:
                 maps = mapper.saliency(clip, torch.from_numpy(frames), [label["label"] for label in labels])
                 labels = [label | {"saliency": saliency_uri(each)} for label, each in zip(labels, maps, strict=True)]
-            times, duration_s = None, clip_media.duration_s(clip, preview)
             if windows and clip in windows:
                 times, strips = window_strips(windows[clip], [label["label"] for label in labels])
                 labels = [label | {"strip": strip} for label, strip in zip(labels, strips, strict=True)]
@@ -112,7 +104,7 @@ def build_clip_cards(
                 "row": index,
                 "reasons": chosen[index],
                 "picture": None if frames is None else picture_uri(spectrogram(frames, clip_media.features)),
-                "picture_style": "" if frames is None else clip_media.picture_style(clip, frames),
+                "picture_style": style,
                 "duration_s": duration_s,
                 "window_times": times,
                 "strip_s": max([duration_s or 0, *times["end_s"]]) if times else None,
