@@ -14,7 +14,7 @@ from core.csv_tables import write_table
 PRECISION_NAME = "precision.csv"
 SCORE_EDGES = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 COLUMNS = ["label", "from_score", "to_score", "judged", "right", "precision", "low", "high"]
-"""`low` and `high` are Wilson's 95 % interval."""
+"""`low` and `high` are Wilson's 95 % interval (1927)."""
 MIN_VERDICTS = 10
 """Of a label whose threshold is chosen."""
 REGULARISATION = 10.0
@@ -45,12 +45,6 @@ class ThresholdChoice:
         return f"{self.label}: {self.threshold:.4g}, {above}"
 
 
-def wilson_interval(n_right: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share (Wilson 1927)."""
-    interval = binomtest(n_right, n).proportion_ci(0.95, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
 def precision_table(judged: pd.DataFrame) -> list[list[object]]:
     """Rows of COLUMNS, a label and range of scores that has verdicts, then a label's whole range.
 
@@ -63,8 +57,9 @@ def precision_table(judged: pd.DataFrame) -> list[list[object]]:
             inside = group["is_right"][(group["score"] >= low) & ((group["score"] < high) | is_last)]
             if len(inside):
                 n_right = int(inside.sum())
-                interval = wilson_interval(n_right, len(inside))
-                rows.append([label, low, high, len(inside), n_right, n_right / len(inside), *interval])
+                interval = binomtest(n_right, len(inside)).proportion_ci(0.95, method="wilson")
+                shares = n_right / len(inside), float(interval.low), float(interval.high)
+                rows.append([label, low, high, len(inside), n_right, *shares])
     return rows
 
 

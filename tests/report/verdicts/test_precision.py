@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from report.verdicts.clip_choice import choose_detections
-from report.verdicts.precision import choose_threshold, precision_table, probability_right, wilson_interval
+from report.verdicts.precision import choose_threshold, precision_table, probability_right
 
 
 def simulate(seed: int, n_judged: int = 40) -> tuple[np.ndarray, np.ndarray, pd.DataFrame]:
@@ -22,8 +22,10 @@ def simulate(seed: int, n_judged: int = 40) -> tuple[np.ndarray, np.ndarray, pd.
 
 
 def test_wilson_s_interval() -> None:
-    assert wilson_interval(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
-    assert wilson_interval(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)
+    judged = pd.DataFrame({"label": [*"a" * 10, *"b" * 10], "score": 0.95, "is_right": [True] * 8 + [False] * 12})
+    intervals = [row[6:] for row in precision_table(judged)]
+    assert intervals[0] == intervals[1] == pytest.approx([0.4902, 0.9433], abs=1e-4)
+    assert intervals[2] == intervals[3] == pytest.approx([0.0, 0.2775], abs=1e-4)
 
 
 def test_precision_is_of_ranges_of_scores_and_labels() -> None:
