@@ -86,7 +86,6 @@ def build_clip_cards(
     `windows` are those of clips by name, as `read_windows`; a clip without any has no strips.
     """
     rows, cards = {summary.clips[index]: index for index in chosen}, dict[str, dict[str, Any]]()
-    names = dict(zip(summary.labels, summary.label_names, strict=True))
     with progress_bar(len(rows), "page", "clip") as bar, closing(clip_media.read(list(rows), n_jobs)) as previews:
         for clip, preview in previews:
             index, times = rows[clip], None
@@ -98,7 +97,6 @@ def build_clip_cards(
             if windows and clip in windows:
                 times, strips = window_strips(windows[clip], [label["label"] for label in labels])
                 labels = [label | {"strip": strip} for label, strip in zip(labels, strips, strict=True)]
-            labels = [label | {"label": names[label["label"]]} for label in labels]
             cards[clip] = {
                 "clip": clip,
                 "row": index,

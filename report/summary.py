@@ -150,6 +150,7 @@ def top_labels(summary: SubmissionSummary, row: int, count: int) -> list[dict[st
     labels = pd.DataFrame(
         {
             "label": summary.labels,
+            "name": summary.label_names,
             "column": range(len(summary.labels)),
             "score": summary.scores[row],
             "decided": summary.decisions[row],

@@ -8,7 +8,6 @@ import torch
 
 from preprocess.dataset.labels import split_labels
 from report import summary as summaries
-from report.clip_cards import N_TOP_LABELS
 from report.training.out_of_fold import OofSummary
 from train.data.corrected_clips import DROP
 from train.evaluate.out_of_fold import find_label_issues
@@ -64,9 +63,8 @@ def describe_clip(card: dict[str, Any], row: int, clip: ClipToCheck, oof: OofSum
 
     Where none are proposed, the given ones are checked.
     """
-    shown = summaries.top_labels(oof.clips, row, N_TOP_LABELS)
-    checked = clip.proposed or [each["label"] for each in shown if each["present"]]
-    labels = dict.fromkeys([*(each["label"] for each in shown), *clip.proposed])
+    checked = clip.proposed or [each["label"] for each in card["labels"] if each["present"]]
+    labels = dict.fromkeys([*(each["label"] for each in card["labels"]), *clip.proposed])
     names = dict(zip(oof.clips.labels, oof.clips.label_names, strict=True))
     return card | {
         "ranks": clip.ranks,

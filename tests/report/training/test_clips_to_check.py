@@ -4,6 +4,8 @@ import numpy as np
 
 from predict.decide.fitted_params import Thresholds
 from predict.output.summary import SubmissionSummary
+from report.clip_cards import N_TOP_LABELS
+from report.summary import top_labels
 from report.training.clips_to_check import choose_clips, describe_clip, find_clips_to_check
 from report.training.out_of_fold import OofSummary
 
@@ -41,6 +43,7 @@ def test_a_third_of_the_clips_shown_have_the_highest_losses() -> None:
 def test_proposed_labels_are_checked_or_else_the_given_ones() -> None:
     oof = summarise()
     found = find_clips_to_check(oof)
-    choices = {row: describe_clip({}, row, found[row], oof)["choices"] for row in (2, 3)}
+    cards = {row: {"labels": top_labels(oof.clips, row, N_TOP_LABELS)} for row in (2, 3)}
+    choices = {row: describe_clip(card, row, found[row], oof)["choices"] for row, card in cards.items()}
     assert choices[2] == [("a", "A", True), ("b", "B", False)]
     assert choices[3] == [("b", "B", False), ("a", "A", True)]
