@@ -37,15 +37,10 @@ def limit_range(blocks: Iterable[Frames], top_db: float, reach: int) -> Iterator
 
 
 def sliding_max(values: npt.NDArray[np.float32], reach: int) -> npt.NDArray[np.float32]:
-    """[n]: the highest of each value and up to `reach` on either side.
-
-    Van Herk, "A fast algorithm for local minimum and maximum filters", 1992.
-    """
+    """[n]: the highest of each value and up to `reach` on either side."""
     if reach >= len(values):
         return np.full_like(values, values.max())
-    width = 2 * reach + 1
-    padded = np.pad(values, (reach, reach + -(len(values) + 2 * reach) % width), constant_values=-np.inf)
-    rows = padded.reshape(-1, width)
-    until = np.maximum.accumulate(rows, axis=1).ravel()
-    onward = np.maximum.accumulate(rows[:, ::-1], axis=1)[:, ::-1].ravel()
-    return np.maximum(onward[: len(values)], until[width - 1 : width - 1 + len(values)])
+    from scipy.ndimage import maximum_filter1d  # only long recordings need it
+
+    # Beyond the ends it repeats them, and a window that reaches there has them anyway.
+    return np.asarray(maximum_filter1d(values, 2 * reach + 1, mode="nearest"))
