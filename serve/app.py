@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,23 +42,12 @@ DISCONNECT_POLL_S = 1.0
 """Seconds between looks whether the client still waits."""
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What the server takes in at a time."""
-
-    max_mb: int
-    """Of 2**20 bytes, for the body of a request."""
-    max_uploads: int
-    max_pending: int
-    """For recordings that are decoded and scored."""
-
-
 class Tagging:
-    """Has the recordings of requests tagged."""
+    """Has the recordings of requests tagged, of at most `max_bytes` a request."""
 
-    def __init__(self, service: InferenceService, limits: Limits) -> None:
-        self.service, self.max_bytes = service, limits.max_mb * 2**20
-        self._uploads, self._scoring = UploadPlaces(limits.max_uploads), ScoringPlaces(limits.max_pending)
+    def __init__(self, service: InferenceService, max_bytes: int, max_uploads: int, max_pending: int) -> None:
+        self.service, self.max_bytes = service, max_bytes
+        self._uploads, self._scoring = UploadPlaces(max_uploads), ScoringPlaces(max_pending)
 
     async def tag(
         self, request: Request, name: str | None = None, max_files: int = MAX_FORM_FILES
@@ -105,9 +94,15 @@ class Tagging:
         return tagged
 
 
-def build_app(service: InferenceService, info: ServerInfo, limits: Limits, rules: AccessRules) -> FastAPI:
-    """The application of a service, whose run and limits `info` describes."""
-    page, tagging = render_page(TEMPLATE, server_info=info), Tagging(service, limits)
+def build_app(
+    service: InferenceService, info: ServerInfo, rules: AccessRules, *, max_uploads: int, max_pending: int
+) -> FastAPI:
+    """The application of a service, whose run and limits `info` describes.
+
+    At a time it takes in `max_uploads` requests, and has `max_pending` recordings decoded and scored.
+    """
+    page = render_page(TEMPLATE, server_info=info)
+    tagging = Tagging(service, info.max_mb * 2**20, max_uploads, max_pending)
     cors: dict[str, Any] = {
         "allow_origins": rules.allowed_origins,
         "allow_methods": ["GET", "POST"],

@@ -28,7 +28,7 @@ from preprocess.dataset.discovery import normalize_label
 from preprocess.dataset.label_names import describe_unknown_labels, name_labels
 from recipe.cli import Command, add_device_options, parse_command, resolve_n_jobs
 from serve.access import AccessRules, normalize_origin
-from serve.app import LOGGER, Limits, build_app
+from serve.app import LOGGER, build_app
 from serve.connections import BoundedProtocol
 from serve.inference_service import InferenceService
 from serve.schema import ServerInfo
@@ -63,8 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rules = AccessRules(options.host, list(map(normalize_origin, options.allow_origin)))
     with bind_socket(options.host, options.port) as server_socket, build_service(command) as service:
         log_to_stdout()
-        limits, max_connections = plan_limits(options.max_mb, options.max_pending)
-        app = build_app(service, describe_server(command, service), limits, rules)
+        max_pending, max_connections = plan_limits(options.max_pending)
+        info, max_uploads = describe_server(command, service), max_connections // 2
+        app = build_app(service, info, rules, max_uploads=max_uploads, max_pending=max_pending)
         host, port = server_socket.getsockname()[:2]
         for warning in describe_unknown_labels(service.run.labels, command.recipe.data):
             LOGGER.warning(warning)
@@ -92,8 +93,8 @@ def describe_server(command: Command, service: InferenceService) -> ServerInfo:
     )
 
 
-def plan_limits(max_mb: int, max_pending: int) -> tuple[Limits, int]:
-    """Limits for which this process may open files enough, and the number of connections beside them."""
+def plan_limits(max_pending: int) -> tuple[int, int]:
+    """The recordings, at most `max_pending`, and the connections for which this process may open files enough."""
     max_files = min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], MAX_OPEN_FILES)
     n_free = max_files - len(list(Path("/dev/fd").iterdir())) - SPARE_FILES
     n_pending = max(1, min(max_pending, n_free // (4 * FILES_PER_RECORDING)))
@@ -102,7 +103,7 @@ def plan_limits(max_mb: int, max_pending: int) -> tuple[Limits, int]:
         raise UserError(f"only {max_files} files may be open: raise the limit by ulimit -n")
     if n_pending < max_pending:
         LOGGER.info("%d recordings at a time, not %d: only %d files may be open", n_pending, max_pending, max_files)
-    return Limits(max_mb, max_connections // 2, n_pending), max_connections
+    return n_pending, max_connections
 
 
 def log_to_stdout() -> None:
