@@ -21,7 +21,7 @@ from preprocess.audio.blocks import DecodeError
 from report.html_pages import render_page
 from serve.access import AccessMiddleware, AccessRules
 from serve.inference_service import InferenceService, TagResponse
-from serve.places import PlacesTaken, ScoringPlaces, UploadPlaces
+from serve.places import ScoringPlaces, UploadPlaces
 from serve.schema import (
     ANY_REFUSALS,
     BINARY,
@@ -37,7 +37,6 @@ from serve.upload import MAX_FORM_FILES, UploadedFile, receive_files
 
 LOGGER = logging.getLogger("serve")
 TEMPLATE = Path(__file__).parent / "templates" / "page.html.j2"
-RETRY_AFTER_S = 5
 DISCONNECT_POLL_S = 1.0
 """Seconds between looks whether the client still waits."""
 
@@ -63,9 +62,6 @@ class Tagging:
                     if len(files) == 1:
                         return [await self._tag_file(request, peer, name or files[0].name or "recording", files[0])]
                     return [await self._try_file(request, peer, file) for file in files]
-        except PlacesTaken as error:
-            LOGGER.info("%r: refused, %s", name, error)
-            raise HTTPException(503, str(error), {"Retry-After": str(RETRY_AFTER_S)}) from None
         except HTTPException as refusal:
             LOGGER.info("%r: refused, %s", name, refusal.detail)
             raise

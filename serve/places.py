@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from weakref import WeakValueDictionary
 
+from fastapi import HTTPException
+
 UPLOAD_TIMEOUT_S = 600.0
 """Longest time of a whole upload."""
 FAST_BYTES_PER_S = 1_000_000
 """An upload is as late as it is behind a sender of this rate."""
-
-
-class PlacesTaken(Exception):
-    """There is no place, for a reason in words."""
+RETRY_AFTER = {"Retry-After": "5"}
+"""Seconds."""
 
 
 @dataclass(eq=False)
@@ -70,11 +70,11 @@ class ScoringPlaces:
         self._shares = WeakValueDictionary[str, asyncio.Semaphore]()
 
     def check(self, peer: str) -> None:
-        """Raises PlacesTaken where a recording of the peer would have to wait."""
+        """Raises HTTPException where a recording of the peer would have to wait."""
         if self._free.locked():
-            raise PlacesTaken(f"{self.n_places} recordings are under way")
+            raise HTTPException(503, f"{self.n_places} recordings are under way", RETRY_AFTER)
         if self._share(peer).locked():
-            raise PlacesTaken(f"{self.n_places // 2 or 1} recordings of yours are under way")
+            raise HTTPException(503, f"{self.n_places // 2 or 1} recordings of yours are under way", RETRY_AFTER)
 
     @asynccontextmanager
     async def take(self, peer: str) -> AsyncIterator[None]:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
 import pytest
+from fastapi import HTTPException
 
 from serve import places
-from serve.places import PlacesTaken, ScoringPlaces, UploadPlaces
+from serve.places import ScoringPlaces, UploadPlaces
 
 
 async def fill(upload_places: UploadPlaces, peers: Sequence[str], ages_s: Sequence[float]) -> list["asyncio.Task[str]"]:
@@ -86,8 +87,9 @@ def test_another_machine_has_half_of_the_places_for_scoring(peer: str, n_places:
             for _ in range(n_places):
                 scoring.check(peer)
                 await taken.enter_async_context(scoring.take(peer))
-            with pytest.raises(PlacesTaken, match=f"{n_places} recordings"):
+            with pytest.raises(HTTPException, match=f"{n_places} recordings") as refused:
                 scoring.check(peer)
+            assert (refused.value.status_code, refused.value.headers) == (503, {"Retry-After": "5"})
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.01), scoring.take(peer):
                     pass
