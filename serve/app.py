@@ -13,6 +13,7 @@ from fastapi import FastAPI, HTTPException, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi_offline import FastAPIOffline
+from starlette.datastructures import UploadFile
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
@@ -33,7 +34,7 @@ from serve.schema import (
     TagResponses,
     describe_body,
 )
-from serve.upload import MAX_FORM_FILES, UploadedFile, receive_files
+from serve.upload import MAX_FORM_FILES, open_path, receive_files
 
 LOGGER = logging.getLogger("serve")
 TEMPLATE = Path(__file__).parent / "templates" / "page.html.j2"
@@ -60,27 +61,27 @@ class Tagging:
                     if name and len(files) > 1:
                         raise HTTPException(422, f"name is for one recording, this form has {len(files)}: leave it out")
                     if len(files) == 1:
-                        return [await self._tag_file(request, peer, name or files[0].name or "recording", files[0])]
+                        return [await self._tag_file(request, peer, name or files[0].filename or "recording", files[0])]
                     return [await self._try_file(request, peer, file) for file in files]
         except HTTPException as refusal:
             LOGGER.info("%r: refused, %s", name, refusal.detail)
             raise
 
-    async def _try_file(self, request: Request, peer: str, file: UploadedFile) -> TagResponse | FailedRecording:
+    async def _try_file(self, request: Request, peer: str, file: UploadFile) -> TagResponse | FailedRecording:
         """The answer to one recording of several."""
-        name = file.name or "recording"
+        name = file.filename or "recording"
         try:
             return await self._tag_file(request, peer, name, file)
         except HTTPException as refusal:
             LOGGER.info("%r: refused, %s", name, refusal.detail)
             return FailedRecording(name, refusal.detail)
 
-    async def _tag_file(self, request: Request, peer: str, name: str, file: UploadedFile) -> TagResponse:
+    async def _tag_file(self, request: Request, peer: str, name: str, file: UploadFile) -> TagResponse:
         started_s = time.monotonic()
 
         async def score() -> TagResponse:
             async with self._scoring.take(peer):
-                with file.as_path() as path:
+                with open_path(file.file) as path:
                     return await self.service.tag(name, path)
 
         with _refusals(name):

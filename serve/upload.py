@@ -5,7 +5,6 @@ import os
 import shutil
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryFile
 from typing import IO
@@ -28,31 +27,10 @@ UPLOAD_HINT = (
 OPEN_FILES = Path("/proc") / str(os.getpid()) / "fd"
 
 
-@dataclass(frozen=True)
-class UploadedFile:
-    """A recording that was sent."""
-
-    name: str | None
-    """That of a form's file."""
-    file: IO[bytes]
-
-    @contextmanager
-    def as_path(self) -> Iterator[Path]:
-        """Where other processes can open it."""
-        if OPEN_FILES.is_dir():
-            yield OPEN_FILES / str(self.file.fileno())
-        else:  # not on Linux: under a name, which kill -9 leaves
-            with NamedTemporaryFile(prefix="earmark-") as named:
-                self.file.seek(0)
-                shutil.copyfileobj(self.file, named)
-                named.flush()
-                yield Path(named.name)
-
-
 @asynccontextmanager
 async def receive_files(
     request: Request, places: UploadPlaces, max_bytes: int, max_files: int = MAX_FORM_FILES
-) -> AsyncIterator[list[UploadedFile]]:
+) -> AsyncIterator[list[UploadFile]]:
     """The files that a request sends, until the end of `with`; kill -9 leaves none.
 
     Raises HTTPException where there is none or too many, for a body of more than `max_bytes`, and where it does not
@@ -65,7 +43,7 @@ async def receive_files(
         raise HTTPException(415, UPLOAD_HINT)
     if int(request.headers.get("content-length", 0)) > max_bytes:
         raise _too_large(max_bytes)
-    files: list[UploadedFile] = []
+    files: list[UploadFile] = []
     try:
         try:
             async with places.take(request.client.host if request.client else "") as upload:
@@ -102,7 +80,7 @@ async def _read_body(request: Request, upload: Upload, max_bytes: int) -> AsyncG
         yield chunk
 
 
-async def _read_file(body: AsyncIterator[bytes]) -> list[UploadedFile]:
+async def _read_file(body: AsyncIterator[bytes]) -> list[UploadFile]:
     """A raw body as one file."""
     file = TemporaryFile()  # noqa: SIM115
     try:
@@ -115,17 +93,21 @@ async def _read_file(body: AsyncIterator[bytes]) -> list[UploadedFile]:
         with suppress(OSError):  # of a full disk
             file.close()
         raise
-    return [UploadedFile(None, file)]
+    return [UploadFile(file)]
 
 
-async def _read_form(request: Request, body: AsyncGenerator[bytes, None], max_files: int) -> list[UploadedFile]:
-    """The files of a form's field `file`."""
+async def _read_form(request: Request, body: AsyncGenerator[bytes, None], max_files: int) -> list[UploadFile]:
+    """The files of a form's field `file`, on the disk."""
     form = await MultiPartParser(request.headers, body, max_files=max_files).parse()
     try:
-        return [_form_file(each) for each in _select_files(form)]
+        files = _select_files(form)
+        for each in files:
+            each.file.fileno()  # moves it from memory to the disk
+            each.file.flush()
     except BaseException:
         await form.close()
         raise
+    return files
 
 
 def _select_files(form: FormData) -> list[UploadFile]:
@@ -137,11 +119,18 @@ def _select_files(form: FormData) -> list[UploadFile]:
     return [each for _, each in files]
 
 
-def _form_file(upload: UploadFile) -> UploadedFile:
-    upload.file.fileno()  # moves it from memory to the disk
-    upload.file.flush()
-    return UploadedFile(upload.filename or None, upload.file)
-
-
 def _too_large(max_bytes: int) -> HTTPException:
     return HTTPException(413, f"it is larger than {max_bytes / 2**20:g} MB")
+
+
+@contextmanager
+def open_path(file: IO[bytes]) -> Iterator[Path]:
+    """Where other processes can open a file that was received."""
+    if OPEN_FILES.is_dir():
+        yield OPEN_FILES / str(file.fileno())
+    else:  # not on Linux: under a name, which kill -9 leaves
+        with NamedTemporaryFile(prefix="earmark-") as named:
+            file.seek(0)
+            shutil.copyfileobj(file, named)
+            named.flush()
+            yield Path(named.name)

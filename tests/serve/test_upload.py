@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from serve import upload
 from serve.places import UploadPlaces
-from serve.upload import receive_files
+from serve.upload import open_path, receive_files
 
 
 def request_of(messages: list[dict[str, Any]], headers: dict[str, str] | None = None) -> Request:
@@ -40,8 +40,8 @@ async def keep(request: Request, max_bytes: int) -> list[tuple[str | None, bytes
     async with receive_files(request, UploadPlaces(8), max_bytes) as files:
         kept = []
         for each in files:
-            with each.as_path() as path:
-                kept.append((each.name, path.read_bytes()))
+            with open_path(each.file) as path:
+                kept.append((each.filename, path.read_bytes()))
         return kept
 
 
