@@ -92,9 +92,8 @@ def score(run_paths: RunPaths, recipe: Recipe, options: Namespace) -> tuple[floa
     truth = torch.from_numpy(out_of_fold.truth)
     scores = out_of_fold.pool_scores(replace(recipe.prediction, pooling="mean"))
     scores_at = pool_at_thresholds(out_of_fold, recipe.prediction)
-    choice = search_with_window_threshold(scores_at, out_of_fold.truth, "f1_macro", per_label=False)
-    decided = scores_at[choice.window_threshold] >= choice.values
-    macro_f1 = compute_metric("f1_macro", out_of_fold.truth, decided)
+    at, thresholds = search_with_window_threshold(scores_at, out_of_fold.truth, "f1_macro", per_label=False)
+    macro_f1 = compute_metric("f1_macro", out_of_fold.truth, scores_at[at] >= thresholds)
     return mean_average_precision(truth, torch.from_numpy(scores)), macro_f1
 
 

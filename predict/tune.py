@@ -63,14 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def tune_and_write(run_dir: Path, run: TrainedRun, oof: OofPredictions, tuning: Tuning) -> None:
     """Choose a run's thresholds, write them, and print the metric without and with them."""
     scores_at, truth, metric = pool_at_thresholds(oof, run.prediction), oof.truth, tuning.metric
-    tuned = search_with_window_threshold(scores_at, truth, metric, per_label=tuning.per_label)
-    prediction = replace(run.prediction, window_threshold=tuned.window_threshold)
+    window_threshold, thresholds = search_with_window_threshold(scores_at, truth, metric, per_label=tuning.per_label)
+    prediction = replace(run.prediction, window_threshold=window_threshold)
     by_default = oof.pool_scores(run.prediction) >= min_clip_score(DEFAULT_THRESHOLD, run.prediction)
     # At a threshold below all votes make predict would give the label to clips without any, whose scores are -1 here.
-    thresholds = np.maximum(tuned.values, TIE_BREAK_WEIGHT if prediction.pooling == "vote_fraction" else 0)
+    thresholds = np.maximum(thresholds, TIE_BREAK_WEIGHT if prediction.pooling == "vote_fraction" else 0)
     values = {
         "default": compute_metric(metric, truth, by_default),
-        "tuned": compute_metric(metric, truth, scores_at[tuned.window_threshold] >= thresholds),
+        "tuned": compute_metric(metric, truth, scores_at[window_threshold] >= thresholds),
     }
     print(f"{metric} on {oof.description}")
     print(f"  {values['default']:.4f}  at {DEFAULT_THRESHOLD} for every label")

@@ -42,30 +42,22 @@ class DecisionCounts:
         return (2 * right / np.maximum(total, 1)).sum(axis=0) / np.maximum((total > 0).sum(axis=0), 1)
 
 
-@dataclass(frozen=True)
-class TunedThresholds:
-    """A threshold a label for the scores of clips, and the threshold above which a window counts."""
-
-    window_threshold: float
-    values: np.ndarray
-    """float32 [n_labels]"""
-
-
 ScoresAtThreshold = Mapping[float, np.ndarray]
 """Scores [n_clips, n_labels] of the same clips, pooled by each window threshold that is tried."""
 
 
 def search_with_window_threshold(
     scores_at: ScoresAtThreshold, truth: np.ndarray, metric: Metric, *, per_label: bool
-) -> TunedThresholds:
-    """The window threshold, of equals the one nearest to 0.5, and the thresholds that together maximise `metric`."""
+) -> tuple[float, np.ndarray]:
+    """The threshold above which a window counts, and thresholds float32 [n_labels], that together maximise `metric`.
+
+    Of equally good window thresholds, the one nearest to 0.5.
+    """
     candidates = [
-        TunedThresholds(at, search_thresholds(scores_at[at], truth, metric, per_label=per_label))
+        (at, search_thresholds(scores_at[at], truth, metric, per_label=per_label))
         for at in sorted(scores_at, key=lambda at: abs(at - DEFAULT_THRESHOLD))
     ]
-    return max(
-        candidates, key=lambda tuned: compute_metric(metric, truth, scores_at[tuned.window_threshold] >= tuned.values)
-    )
+    return max(candidates, key=lambda pair: compute_metric(metric, truth, scores_at[pair[0]] >= pair[1]))
 
 
 def cross_fit_decisions(
@@ -76,8 +68,8 @@ def cross_fit_decisions(
     for fold in np.unique(folds):
         in_fold = folds == fold
         rest = {at: scores[~in_fold] for at, scores in scores_at.items()}
-        tuned = search_with_window_threshold(rest, truth[~in_fold], metric, per_label=per_label)
-        decisions[in_fold] = scores_at[tuned.window_threshold][in_fold] >= tuned.values
+        at, thresholds = search_with_window_threshold(rest, truth[~in_fold], metric, per_label=per_label)
+        decisions[in_fold] = scores_at[at][in_fold] >= thresholds
     return decisions
 
 

@@ -117,8 +117,8 @@ def test_no_threshold_gives_a_label_for_which_no_window_votes() -> None:
     oof = OofPredictions(predictions, truth, np.zeros(3, np.int64), "sigmoid", "clips")
     scores_at = pool_at_thresholds(oof, Prediction(pooling="vote_fraction", window_threshold=0.5))
     assert scores_at[0.5].tolist()[:2] == [[-1.0], [-1.0]]
-    threshold = search_with_window_threshold(scores_at, truth, "f1_micro", per_label=False).values
-    assert 1e-3 < threshold[0] < 0.9
+    _, thresholds = search_with_window_threshold(scores_at, truth, "f1_micro", per_label=False)
+    assert 1e-3 < thresholds[0] < 0.9
 
 
 def test_a_threshold_that_is_written_spares_clips_without_votes(tiny_run: TinyRun) -> None:

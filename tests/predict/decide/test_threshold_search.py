@@ -119,11 +119,11 @@ def vote_fractions() -> tuple[dict[float, np.ndarray], np.ndarray]:
 @pytest.mark.parametrize("metric", ["f1_micro", "f1_macro", "hamming"])
 def test_window_threshold_and_share_are_the_best_pair(metric: Metric) -> None:
     scores_at, truth = vote_fractions()
-    tuned = search_with_window_threshold(scores_at, truth, metric, per_label=False)
+    tuned_at, thresholds = search_with_window_threshold(scores_at, truth, metric, per_label=False)
     pairs = [(at, value) for at in scores_at for value in np.arange(17) / 16]
     best = max(measure(metric, truth, scores_at[at] >= value) for at, value in pairs)
-    assert measure(metric, truth, scores_at[tuned.window_threshold] >= tuned.values) == pytest.approx(best)
-    assert tuned.window_threshold == 0.3
+    assert measure(metric, truth, scores_at[tuned_at] >= thresholds) == pytest.approx(best)
+    assert tuned_at == 0.3
 
 
 def test_a_fold_is_decided_by_what_was_tuned_on_the_others() -> None:
@@ -132,8 +132,8 @@ def test_a_fold_is_decided_by_what_was_tuned_on_the_others() -> None:
     decisions = cross_fit_decisions(scores_at, truth, folds, "f1_micro", per_label=False)
     for fold in range(3):
         rest = {at: scores[folds != fold] for at, scores in scores_at.items()}
-        tuned = search_with_window_threshold(rest, truth[folds != fold], "f1_micro", per_label=False)
-        expected = scores_at[tuned.window_threshold][folds == fold] >= tuned.values
+        at, thresholds = search_with_window_threshold(rest, truth[folds != fold], "f1_micro", per_label=False)
+        expected = scores_at[at][folds == fold] >= thresholds
         assert (decisions[folds == fold] == expected).all()
     truth[folds == 0] = 1 - truth[folds == 0]
     again = cross_fit_decisions(scores_at, truth, folds, "f1_micro", per_label=False)
