@@ -23,8 +23,6 @@ from recipe import Prediction, as_dict
 from recipe.prediction import DEFAULT_THRESHOLD
 from train.evaluate.windows import TIE_BREAK_WEIGHT
 
-MAX_CHARACTERS = 1 << 25
-"""Of a file that is read."""
 DECISION_KEYS = ("threshold", "vote_threshold")
 """Keys of `prediction` on which no score depends."""
 
@@ -80,11 +78,9 @@ def read_params(path: Path, kinds: Mapping[str, type | UnionType], command: str)
     the file is not as it was written.
     """
     try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(MAX_CHARACTERS + 1)
-        content = json.loads(text) if len(text) <= MAX_CHARACTERS else None
+        content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
-            raise ValueError("it is no JSON object, or too large")
+            raise ValueError("it is no JSON object")
         if content.pop("checksum", checksum := _checksum(content)) != checksum:
             _warn_once(f"{path} is not as {command} wrote it: what it says now is used; remove its checksum if it may")
         content.setdefault("prediction", {})
