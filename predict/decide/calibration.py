@@ -17,26 +17,22 @@ MAX_TEMPERATURE = 20.0
 """The highest temperature, and the inverse of the lowest, that is tried."""
 HALF_ULP = 2.0**-25
 """Half of float32's last place: the least distance from 1 of a score in logarithms."""
-SUM_TOLERANCE = 1e-6
-"""By how much the float32 probabilities of one clip may fail to add up to 1."""
 BIN_COLUMNS = ["low", "high", "count", "mean_predicted", "fraction_positive"]
 """Of a bin of a reliability diagram."""
 
 
 def apply_temperature(scores: Tensor, temperature: float, activation: Activation) -> Tensor:
-    """Probabilities [..., n_labels] whose logits are divided by `temperature`: above 1 they are less confident.
-
-    Those of softmax then add up to 1. At temperature 1, probabilities that do already stay the same, bit for bit.
-    """
-    if temperature == 1 and activation == "softmax":
-        total = scores.double().sum(-1, keepdim=True)
-        return torch.where((total - 1).abs() < SUM_TOLERANCE, scores, (scores / total).float())
+    """Probabilities [..., n_labels] whose logits are divided by `temperature`: above 1 they are less confident."""
     if temperature == 1:
         return scores
+    logits = _to_logits(scores, activation) / temperature
+    return (logits.softmax(-1) if activation == "softmax" else logits.sigmoid()).float()
+
+
+def _to_logits(scores: Tensor, activation: Activation) -> Tensor:
+    """float64 logits of probabilities; for softmax their logarithms, which differ from logits by a number a clip."""
     precise = scores.double().clamp(torch.finfo(torch.float32).tiny, 1 - HALF_ULP)
-    if activation == "softmax":
-        return (precise.log() / temperature).softmax(-1).float()
-    return (precise.logit() / temperature).sigmoid().float()
+    return precise.log() if activation == "softmax" else precise.logit()
 
 
 def log_loss(truth: np.ndarray, scores: np.ndarray, activation: Activation) -> float:
@@ -74,7 +70,7 @@ def fit_blend_temperature(
     """
     from scipy.optimize import brentq
 
-    logits = [_to_logits(scores, activation) for scores in networks]
+    logits = [_to_logits(torch.from_numpy(scores), activation).numpy() for scores in networks]
     mean_logits = np.mean(logits, axis=0)
     expected = np.mean([(likely * own).sum() for likely, own in zip(calibrated, logits, strict=True)])
 
@@ -85,12 +81,6 @@ def fit_blend_temperature(
     if excess(-edge) * excess(edge) > 0:
         return None
     return float(np.exp(brentq(excess, -edge, edge, xtol=1e-4)))
-
-
-def _to_logits(scores: np.ndarray, activation: Activation) -> np.ndarray:
-    """float64 logits of probabilities; for softmax their logarithms, which differ from logits by a number a clip."""
-    precise = np.clip(scores.astype(np.float64), np.finfo(np.float32).tiny, 1 - HALF_ULP)
-    return np.log(precise) if activation == "softmax" else np.log(precise) - np.log1p(-precise)
 
 
 def reliability_bins(truth: np.ndarray, scores: np.ndarray, activation: Activation) -> pd.DataFrame:

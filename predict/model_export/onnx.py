@@ -28,7 +28,8 @@ class EnsembleModule(nn.Module):
         for network in self.networks:
             assert isinstance(network, AudioNetwork)
             scores.append(network.probabilities(network(frames)))
-        return apply_temperature(blend(torch.stack(scores), self.blend_method), self.temperature, self.activation)
+        blended = blend(torch.stack(scores), self.blend_method, self.activation)
+        return apply_temperature(blended, self.temperature, self.activation)
 
 
 def build_ensemble(run: TrainedRun) -> EnsembleModule:

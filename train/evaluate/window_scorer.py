@@ -91,10 +91,7 @@ class WindowScorer:
         with autocast_context(chunks[0].frames.device, self.precision):
             scores = [self._score_view(network, chunks, view) for network in self.networks for view in self.views]
         by_network = torch.stack(scores).unflatten(0, (len(self.networks), len(self.views))).mean(1)
-        blended = blend(by_network, self.prediction.blend)
-        if self.prediction.blend == "geometric" and self.networks[0].activation == "softmax":
-            blended /= blended.sum(-1, keepdim=True)
-        return blended
+        return blend(by_network, self.prediction.blend, self.networks[0].activation)
 
     def score_clips(self, clips: Iterable[Iterable[Tensor]]) -> Iterator[WindowScores]:
         """Yield the scores of each clip, in order, from its blocks of frames.

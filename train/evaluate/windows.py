@@ -11,6 +11,7 @@ from torch import Tensor
 from core.device import to_device
 from recipe import Prediction
 from train.data.crops import ShortClipPadding, pad_short_clip
+from train.networks.factory import Activation
 
 Blend = Literal["mean", "geometric"]
 CHUNK_WINDOWS = 64
@@ -110,8 +111,12 @@ def describe_scores(prediction: Prediction) -> str:
     }[prediction.pooling]
 
 
-def blend(scores: Tensor, how: Blend) -> Tensor:
-    """The arithmetic or geometric mean over the first axis, networks, of probabilities [n, ...]."""
+def blend(scores: Tensor, how: Blend, activation: Activation) -> Tensor:
+    """The arithmetic or geometric mean over the first axis, networks, of probabilities [n, ..., n_labels].
+
+    Geometric means of softmax are divided by their sum, so that they add up to 1 too.
+    """
     if how == "mean":
         return scores.mean(0)
-    return scores.clamp(min=torch.finfo(scores.dtype).tiny).log().mean(0).exp()
+    blended = scores.clamp(min=torch.finfo(scores.dtype).tiny).log().mean(0).exp()
+    return blended / blended.sum(-1, keepdim=True) if activation == "softmax" else blended

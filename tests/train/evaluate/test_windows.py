@@ -96,12 +96,13 @@ def test_pooled_scores_lie_between_the_lowest_and_the_highest(n_windows: int, po
 
 def test_blends_are_the_arithmetic_and_the_geometric_mean() -> None:
     scores = torch.tensor([[[0.1, 0.9]], [[0.4, 0.1]]])
-    assert torch.allclose(blend(scores, "mean"), torch.tensor([[0.25, 0.5]]))
-    assert torch.allclose(blend(scores, "geometric"), torch.tensor([[0.2, 0.3]]))
+    assert torch.allclose(blend(scores, "mean", "sigmoid"), torch.tensor([[0.25, 0.5]]))
+    assert torch.allclose(blend(scores, "geometric", "sigmoid"), torch.tensor([[0.2, 0.3]]))
+    assert torch.allclose(blend(scores, "geometric", "softmax"), torch.tensor([[0.4, 0.6]]))
 
 
 def test_a_score_of_nothing_stays_finite() -> None:
-    blended = blend(torch.tensor([[0.0, 0.0], [0.0, 1.0]]), "geometric")
+    blended = blend(torch.tensor([[0.0, 0.0], [0.0, 1.0]]), "geometric", "sigmoid")
     assert blended.isfinite().all()
     assert float(blended.max()) < 1e-18
 
