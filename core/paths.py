@@ -2,7 +2,7 @@
 
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 FITTED_PARAMS_NAMES = ("thresholds.json", "calibration.json")
@@ -33,10 +33,6 @@ class RunPaths:
     """Of the recipe."""
     run: str
     """The run's name; by default the recipe's."""
-
-    def absolute(self) -> "RunPaths":
-        """The same paths for a process in another folder."""
-        return replace(self, cache=self.cache.absolute(), submissions=self.submissions.absolute())
 
     @property
     def dataset_dir(self) -> Path:

@@ -82,7 +82,7 @@ def train_in_parallel(
     tasks = [
         TrainingTask(
             recipe=job.recipe,
-            run_paths=run_paths.absolute(),
+            run_paths=replace(run_paths, cache=run_paths.cache.absolute()),
             targets=job.training_set.targets.numpy(),
             kept=job.training_set.kept,
             fold=job.fold,
