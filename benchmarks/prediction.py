@@ -37,7 +37,6 @@ from core.sandbox import cancel_sandboxes
 from predict.inference.dataset_clips import dequantise, score_side_by_side
 from predict.inference.recordings import find_input_files, predict_files
 from predict.inference.run_loader import fuse_conv_bn
-from predict.inference.score_cache import ScoreCache
 from predict.inference.tagger import Tagger
 from predict.output.submission import write_submission, write_windows
 from preprocess.audio.isolated import decoder_limits, read_isolated
@@ -147,7 +146,7 @@ def time_recordings(command: Command, tagger: Tagger, device: torch.device) -> N
     with TemporaryDirectory() as folder:
         recordings = write_noise(Path(folder) / "noise", command.options.recordings, features.sample_rate_hz)
         stored = list(run_parallel(decode_one, recordings.values(), n_jobs))
-        score_caches = (ScoreCache(Path(folder) / str(number)) for number in itertools.count())
+        cache_dirs = (Path(folder) / str(number) for number in itertools.count())
 
         def decode(n_cores: int) -> int:
             with limit_cores(n_cores):
@@ -163,7 +162,7 @@ def time_recordings(command: Command, tagger: Tagger, device: torch.device) -> N
         def predict_to_csv(n_cores: int) -> int:
             with limit_cores(n_cores):
                 clip_predictions, _, _ = predict_files(
-                    recordings, tagger, features, next(score_caches), Path(folder), limits, device, n_cores
+                    recordings, tagger, features, next(cache_dirs), Path(folder), limits, device, n_cores
                 )
             values = np.stack([prediction.scores for prediction in clip_predictions.values()])
             write_submission(

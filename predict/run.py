@@ -30,7 +30,7 @@ from predict.inference.dataset_clips import (
 )
 from predict.inference.recordings import find_input_files, predict_files
 from predict.inference.run_loader import TrainedRun, load_run, warn_if_unfinished
-from predict.inference.score_cache import ScoreCache
+from predict.inference.score_cache import score_cache_dir
 from predict.inference.tagger import ClipPrediction
 from predict.output.annotation_formats import FORMATS, Exported, highest_hz, stale_exports
 from predict.output.detections import DetectionFilter, add_times, detect
@@ -159,7 +159,7 @@ def predict_input(command: Command, run: TrainedRun, devices: Sequence[torch.dev
             recordings,
             run.tagger(),
             run.recipe.features,
-            ScoreCache.of_run(cache_dir, run),
+            score_cache_dir(cache_dir, run),
             run_dir,
             decoder_limits(command.recipe.data),
             devices[0],

@@ -21,7 +21,7 @@ from core.progress import progress_bar
 from core.sandbox import Cancelled, SandboxLimits
 from predict.inference.dataset_clips import dequantise
 from predict.inference.run_loader import load_run
-from predict.inference.score_cache import CachedRecording, RecordingScores, ScoreCache
+from predict.inference.score_cache import CachedRecording, RecordingScores, cached_recording, score_cache_dir
 from predict.inference.tagger import ClipPrediction, Tagger
 from preprocess.audio.blocks import DecodeError
 from preprocess.audio.isolated import ErrorTally, read_isolated
@@ -144,7 +144,7 @@ def load_scorer(task: RecordingTask, device: torch.device) -> WindowScorer:
     with _loading:
         if key not in _scorers:
             run = load_run(task.run_dir, replace(task.prediction, calibrate=False), device)
-            if ScoreCache.of_run(folder.parent, run).folder != folder:
+            if score_cache_dir(folder.parent, run) != folder:
                 raise UserError(f"{task.run_dir} has other networks now: run the same command again")
             for other in [each for each in _scorers if each[0] != folder]:
                 del _scorers[other]
@@ -195,7 +195,7 @@ def predict_files(
     recordings: Mapping[str, Path],
     tagger: Tagger,
     features: Features,
-    score_cache: ScoreCache,
+    cache_dir: Path,
     run_dir: Path,
     limits: SandboxLimits,
     device: torch.device,
@@ -206,10 +206,10 @@ def predict_files(
     """The predictions of recordings by name, with what cannot be read.
 
     They are scored on `device`, where the tagger's networks are, or on several `devices`. Recordings whose scores are
-    in the cache are not decoded again; those of the others are added to it. Other devices and the workers of a cluster
-    load the networks from `run_dir`.
+    in `cache_dir` are not decoded again; those of the others are added there. Other devices and the workers of a
+    cluster load the networks from `run_dir`.
     """
-    entries = {clip: score_cache.lookup(path) for clip, path in recordings.items()}
+    entries = {clip: cached_recording(cache_dir, path) for clip, path in recordings.items()}
     done: dict[Path, RecordingScores | DecodeError] = {}
     tally = ErrorTally()
     for entry in entries.values():
@@ -231,7 +231,7 @@ def predict_files(
         for entry in missing.values()
     ]
     _scorers.clear()
-    _scorers[score_cache.folder, str(device)] = tagger.scorer
+    _scorers[cache_dir, str(device)] = tagger.scorer
     score = score_tasks if scheduler else score_on_free_device
     if scheduler:
         n_batch = max(1, -(-len(tasks) // MAX_CLUSTER_TASKS))

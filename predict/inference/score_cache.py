@@ -62,23 +62,17 @@ class CachedRecording:
         return True
 
 
-@dataclass(frozen=True)
-class ScoreCache:
-    """A folder with a file a recording, of one run's weights and windows, and of this version's frames."""
+def score_cache_dir(folder: Path, run: TrainedRun) -> Path:
+    """The folder below `folder` with the scores of a run; those of other weights, windows or frames have another."""
+    keys = [getattr(run.prediction, key) for key in SCORE_KEYS]
+    text = json.dumps([run.digest, features_digest(run.recipe.features), keys])
+    return folder.absolute() / hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    folder: Path
 
-    @classmethod
-    def of_run(cls, folder: Path, run: TrainedRun) -> "ScoreCache":
-        """The cache below `folder` of a run; other weights or windows have another."""
-        keys = [getattr(run.prediction, key) for key in SCORE_KEYS]
-        text = json.dumps([run.digest, features_digest(run.recipe.features), keys])
-        return cls(folder.absolute() / hashlib.sha256(text.encode()).hexdigest()[:16])
-
-    def lookup(self, recording: Path) -> CachedRecording:
-        """Where the scores of a recording are kept; a link shares the file of its target."""
-        real = os.path.realpath(recording)  # Path.resolve raises where links go in a circle
-        fingerprint = file_fingerprint(str(recording))
-        content = content_fingerprint(fingerprint) if fingerprint else ""
-        key = hashlib.sha256(f"{real}\0{content}".encode("utf-8", "surrogateescape"))
-        return CachedRecording(self.folder / f"{key.hexdigest()[:24]}.npz", recording.absolute(), fingerprint)
+def cached_recording(cache_dir: Path, recording: Path) -> CachedRecording:
+    """Where the scores of a recording are kept; a link shares the file of its target."""
+    real = os.path.realpath(recording)  # Path.resolve raises where links go in a circle
+    fingerprint = file_fingerprint(str(recording))
+    content = content_fingerprint(fingerprint) if fingerprint else ""
+    key = hashlib.sha256(f"{real}\0{content}".encode("utf-8", "surrogateescape"))
+    return CachedRecording(cache_dir / f"{key.hexdigest()[:24]}.npz", recording.absolute(), fingerprint)

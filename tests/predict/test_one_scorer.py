@@ -16,7 +16,7 @@ from predict.inference.dataset_clips import predict_stored_clips
 from predict.inference.oof_predictions import predict_out_of_fold
 from predict.inference.recordings import predict_files
 from predict.inference.run_loader import TrainedRun, load_run
-from predict.inference.score_cache import ScoreCache
+from predict.inference.score_cache import score_cache_dir
 from preprocess.audio.isolated import decoder_limits
 from preprocess.store.reader import open_store
 from recipe import Data, Prediction, Recipe, Training
@@ -128,11 +128,9 @@ def predict_recordings(scored: Scored) -> ClipScores:
     """make predict INPUT= of the recordings themselves."""
     table, run = scored.tiny_run.table, scored.run
     recordings = dict(zip(table["clip"], map(Path, table["path"]), strict=True))
-    score_cache = ScoreCache.of_run(scored.tiny_run.run_paths.run_dir / "score_cache", run)
+    cache_dir = score_cache_dir(scored.tiny_run.run_paths.run_dir / "score_cache", run)
     run_dir = scored.tiny_run.run_paths.run_dir
-    found, failed, _ = predict_files(
-        recordings, run.tagger(), run.recipe.features, score_cache, run_dir, LIMITS, CPU, 2
-    )
+    found, failed, _ = predict_files(recordings, run.tagger(), run.recipe.features, cache_dir, run_dir, LIMITS, CPU, 2)
     assert not failed
     return {clip: prediction.scores for clip, prediction in found.items()}
 

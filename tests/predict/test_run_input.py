@@ -24,7 +24,7 @@ from core.paths import FAILED_NAME, SUBMISSION_NAME, WARNINGS_NAME, WINDOWS_NAME
 from predict.inference import recordings
 from predict.inference.recordings import RecordingTask, load_scorer
 from predict.inference.run_loader import load_run
-from predict.inference.score_cache import ScoreCache
+from predict.inference.score_cache import cached_recording, score_cache_dir
 from predict.run import main
 from preprocess.audio.isolated import decoder_limits
 from recipe import Prediction
@@ -227,7 +227,7 @@ def test_a_process_loads_the_networks_of_a_run_once_and_refuses_others(tiny_run:
     prediction = Prediction(window_seconds=0.5, hop_seconds=0.25)
     run_dir, features = tiny_run.run_paths.run_dir, tiny_run.recipe.features
     run = load_run(run_dir, prediction)
-    entry = ScoreCache.of_run(run_dir / "score_cache", run).lookup(field / "06.wav")
+    entry = cached_recording(score_cache_dir(run_dir / "score_cache", run), field / "06.wav")
     task = RecordingTask(entry, run_dir, prediction, features, decoder_limits(tiny_run.recipe.data), "cpu", 1)
     recordings._scorers.clear()
     assert load_scorer(task, torch.device("cpu")) is load_scorer(pickle.loads(pickle.dumps(task)), torch.device("cpu"))

@@ -26,7 +26,7 @@ from predict.inference.recordings import (
     split_into_batches,
 )
 from predict.inference.run_loader import load_run
-from predict.inference.score_cache import CachedRecording, RecordingScores, ScoreCache
+from predict.inference.score_cache import CachedRecording, RecordingScores, score_cache_dir
 from predict.inference.tagger import ClipPrediction
 from preprocess.audio.blocks import DecodeError
 from preprocess.audio.isolated import decoder_limits
@@ -63,12 +63,12 @@ def predict(
 ) -> Predicted:
     """Predictions for a folder's recordings by clip, and why there are none."""
     run = load_run(tiny_run.run_paths.run_dir, prediction)
-    score_cache = ScoreCache.of_run(tiny_run.run_paths.run_dir / "score_cache", run)
+    cache_dir = score_cache_dir(tiny_run.run_paths.run_dir / "score_cache", run)
     found, failed, _ = predict_files(
         find_input_files(source),
         run.tagger(),
         run.recipe.features,
-        score_cache,
+        cache_dir,
         tiny_run.run_paths.run_dir,
         limits,
         CPU,
