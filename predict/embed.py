@@ -2,9 +2,8 @@
 
 from core.entrypoint import log_warning, run_script
 
-import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import closing, nullcontext, suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -21,10 +20,10 @@ from core.parallel import run_parallel
 from core.paths import EMBEDDING_NAMES, EMBEDDINGS_FAILED_NAME, EMBEDDINGS_NAME, EMBEDDINGS_WARNINGS_NAME
 from core.progress import progress_bar
 from predict.inference.dataset_clips import FAILED_COLUMNS, StoredClips, find_failed, score_side_by_side
-from predict.inference.recordings import find_input_files, score_recording
+from predict.inference.recordings import Rows, find_input_files, pool_recordings, score_recordings
 from predict.inference.run_loader import TrainedRun, load_run, warn_if_unfinished
 from predict.inference.score_cache import RecordingScores
-from predict.inference.tagger import ClipPrediction, Tagger
+from predict.inference.tagger import Tagger
 from predict.output.embeddings import read_provenance, write_embeddings
 from predict.output.provenance import hash_dataset_frames, source_name
 from preprocess.audio.blocks import DecodeError
@@ -32,14 +31,10 @@ from preprocess.audio.isolated import ErrorTally, decoder_limits
 from preprocess.store.reader import open_store
 from recipe.cli import Command, add_device_options, parse_command, resolve_n_jobs
 from train.data.corrected_clips import read_corrected_clips
-from train.evaluate.window_scorer import WindowScores
-from train.evaluate.windows import WindowChunk
 from train.runs.run_folder import find_corrections
 from train.runs.seen_clips import hash_names
 
 Result = TypeVar("Result")
-Rows = list[tuple[str, str]]
-"""(clip, reason) of what could not be read, or (clip, warning) of what could be only in part."""
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -72,11 +67,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     embed = embed_input if options.input else embed_dataset
     with (
         replace_files(folder, EMBEDDING_NAMES) as new,
-        closing(embed(command, run, fold, tagger, device, failed, warnings)) as clips,
+        closing(embed(command, run, fold, tagger, device)) as results,
     ):
         n_values = run.folds[fold][0].head[-1].in_features
         assert isinstance(n_values, int)
+        clips = pool_recordings(results, tagger, failed, warnings)
         n_windows = write_embeddings(new / EMBEDDINGS_NAME, clips, n_values, provenance)
+        if failed and not n_windows:
+            clip, reason = failed[0]
+            raise UserError(f"none of the {len(failed)} recordings could be read ({clip}: {reason})")
         if failed:
             write_table(new / EMBEDDINGS_FAILED_NAME, FAILED_COLUMNS, failed)
         if warnings:
@@ -89,13 +88,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def embed_dataset(
-    command: Command, run: TrainedRun, fold: int, tagger: Tagger, device: torch.device, failed: Rows, warnings: Rows
-) -> Generator[tuple[str, ClipPrediction]]:
+    command: Command, run: TrainedRun, fold: int, tagger: Tagger, device: torch.device
+) -> Generator[tuple[str, RecordingScores | DecodeError]]:
     """Yield the embeddings of the dataset's clips, in the order of their table."""
     run_paths, n_jobs = command.run_paths, resolve_n_jobs(command.options.jobs)
     with open_store(run_paths.store, run.recipe.features) as store:
         table = read_corrected_clips(run_paths, find_corrections(run_paths, command.recipe), store).table
-        failed.extend(find_failed(table, store, run_paths).itertuples(index=False, name=None))
+        for clip, reason in find_failed(table, store, run_paths).itertuples(index=False, name=None):
+            yield clip, DecodeError(clip, reason)
         stored = StoredClips(store, device)
         clips = [clip for clip in table["clip"] if clip in stored.rows]
         n_trained = int(torch.isin(hash_names(clips), run.seen_clips[fold]).sum())
@@ -104,36 +104,22 @@ def embed_dataset(
         with progress_bar(len(clips), "embed", "clip") as progress:
             for clip, windows in in_order(scored, clips):
                 row = stored.rows[clip]
-                warnings.extend([(clip, store.warnings[row])] if store.warnings[row] else [])
-                yield clip, tagger.pool_clip(windows, store.start_s[row], store.duration_s[row])
+                yield clip, RecordingScores(windows, store.start_s[row], store.duration_s[row], store.warnings[row])
                 progress.update()
 
 
 def embed_input(
-    command: Command, run: TrainedRun, fold: int, tagger: Tagger, device: torch.device, failed: Rows, warnings: Rows
-) -> Generator[tuple[str, ClipPrediction]]:
-    """Yield the embeddings of recordings that belong to no dataset, in the order of their names.
-
-    Raises UserError where none can be read.
-    """
+    command: Command, run: TrainedRun, fold: int, tagger: Tagger, device: torch.device
+) -> Generator[tuple[str, RecordingScores | DecodeError]]:
+    """Yield the embeddings of recordings that belong to no dataset, in the order of their names."""
     recordings = find_input_files(Path(command.options.input))
     n_jobs = resolve_n_jobs(command.options.jobs)
     n_parallel, limits, tally = min(n_jobs, len(recordings)), decoder_limits(command.recipe.data), ErrorTally()
-    # A GPU's memory may have room for but one.
-    turn = nullcontext() if device.type == "cpu" else threading.Lock()
-
-    def score_chunk(chunk: WindowChunk, _: int) -> WindowScores:
-        with turn:
-            return tagger.scorer.score_chunks([chunk])[0]
 
     def embed(clip: str) -> tuple[str, RecordingScores | DecodeError]:
         torch.set_num_threads(max(1, n_jobs // n_parallel))  # of this thread
-        try:
-            return clip, score_recording(
-                recordings[clip], tagger.scorer, run.recipe.features, limits, device, score_chunk=score_chunk
-            )
-        except DecodeError as error:
-            return clip, error
+        (result,) = score_recordings([recordings[clip]], tagger.scorer, run.recipe.features, limits, device)
+        return clip, result
 
     with (
         progress_bar(len(recordings), "embed", "clip") as progress,
@@ -142,14 +128,7 @@ def embed_input(
         for clip, result in in_order(results, list(recordings)):
             progress.update()
             tally.add(result if isinstance(result, DecodeError) else None)
-            if isinstance(result, DecodeError):
-                failed.append((clip, result.reason))
-                continue
-            warnings.extend([(clip, result.warning)] if result.warning else [])
-            yield clip, tagger.pool_clip(result.windows, result.start_s, result.duration_s)
-    if len(failed) == len(recordings):
-        clip, reason = failed[0]
-        raise UserError(f"none of the {len(recordings)} recordings could be read ({clip}: {reason})")
+            yield clip, result
 
 
 def in_order(results: Iterable[tuple[str, Result]], clips: Sequence[str]) -> Iterator[tuple[str, Result]]:

@@ -15,7 +15,7 @@ from core.device import pick_device
 from core.errors import UserError
 from core.files import hash_files
 from core.paths import EMBEDDINGS_NAME, SIMILAR_NAME, RunPaths
-from predict.inference.recordings import score_recording
+from predict.inference.recordings import score_recordings
 from predict.inference.run_loader import load_run
 from predict.output.embeddings import find_nearest, iter_embeddings, read_provenance
 from predict.output.provenance import hash_dataset_frames, source_name
@@ -45,10 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     run = load_run(run_paths.run_dir, replace(prediction, **provenance["prediction"]), device)
     tagger = run.embedder(provenance["fold"])
     limits = decoder_limits(command.recipe.data)
-    try:
-        scored = score_recording(Path(options.to), tagger.scorer, run.recipe.features, limits, device)
-    except DecodeError as error:
-        raise UserError(f"TO={options.to} cannot be read: {error.reason}") from None
+    (scored,) = score_recordings([Path(options.to)], tagger.scorer, run.recipe.features, limits, device)
+    if isinstance(scored, DecodeError):
+        raise UserError(f"TO={options.to} cannot be read: {scored.reason}")
     if scored.warning:
         log_warning(f"{options.to}: {scored.warning}")
     query = tagger.pool_clip(scored.windows, scored.start_s, scored.duration_s).scores

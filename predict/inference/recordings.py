@@ -5,7 +5,7 @@ from core.entrypoint import log_warning
 import math
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -101,8 +101,8 @@ def score_recording(
     limits: SandboxLimits,
     device: torch.device,
     *,
+    score_chunk: ScoreChunk,
     max_duration_s: float = math.inf,
-    score_chunk: ScoreChunk | None = None,
     cancelled: threading.Event | None = None,
 ) -> RecordingScores:
     """The windows of a recording, scored as a sandbox decodes it. Raises DecodeError, and Cancelled by the event."""
@@ -111,8 +111,42 @@ def score_recording(
         if cancelled and cancelled.is_set():
             raise Cancelled
         n_scored = sum(len(part.scores) for part in parts)
-        parts.append(score_chunk(chunk, n_scored) if score_chunk else scorer.score_chunks([chunk])[0])
+        parts.append(score_chunk(chunk, n_scored))
     return frames.join_scores(parts)
+
+
+def score_recordings(
+    paths: Sequence[Path], scorer: WindowScorer, features: Features, limits: SandboxLimits, device: torch.device
+) -> list[RecordingScores | DecodeError]:
+    """The scores of recordings, or why there are none. Windows are scored together."""
+    # A GPU's memory may have room for but one.
+    turn = nullcontext() if device.type == "cpu" else _gpu_turns[str(device)]
+    waiting, parts = list[tuple[int, WindowChunk]](), [list[WindowScores]() for _ in paths]
+
+    def score_waiting() -> None:
+        if waiting:
+            with turn:
+                scores = scorer.score_chunks([chunk for _, chunk in waiting])
+            for (index, _), part in zip(waiting, scores, strict=True):
+                parts[index].append(part)
+            waiting.clear()
+
+    decoded = list[RecordingFrames | DecodeError]()
+    for index, path in enumerate(paths):
+        frames = RecordingFrames(path, features, limits, device)
+        decoded.append(frames)
+        try:
+            for chunk in scorer.iter_chunks(frames):
+                waiting.append((index, chunk))
+                if sum(len(each.starts) for _, each in waiting) >= MIN_BATCH_WINDOWS:
+                    score_waiting()
+        except DecodeError as error:
+            decoded[-1] = error
+    score_waiting()
+    return [
+        each if isinstance(each, DecodeError) else each.join_scores(own_parts)
+        for each, own_parts in zip(decoded, parts, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -129,8 +163,10 @@ class RecordingTask:
 
 
 ScoredRecording = tuple[CachedRecording, RecordingScores | DecodeError]
-FilePredictions = tuple[dict[str, ClipPrediction], list[tuple[str, str]], list[tuple[str, str]]]
-"""Predictions by name, (clip, reason) of recordings that cannot be read, (clip, warning) of those read in part."""
+Rows = list[tuple[str, str]]
+"""(clip, reason) of what cannot be read, or (clip, warning) of what can be only in part."""
+FilePredictions = tuple[dict[str, ClipPrediction], Rows, Rows]
+"""Predictions by name, what cannot be read, warnings."""
 _scorers: dict[tuple[Path, str], WindowScorer] = {}
 """The networks of the last run, loaded once a process and device, by the folder of their score cache and the device."""
 _loading = threading.Lock()
@@ -153,41 +189,15 @@ def load_scorer(task: RecordingTask, device: torch.device) -> WindowScorer:
 
 
 def score_tasks(tasks: Sequence[RecordingTask]) -> list[ScoredRecording]:
-    """The scores of recordings, which are added to the cache, or why there are none. Windows are scored together."""
-    device, scored = pick_device(tasks[0].device), list[ScoredRecording]()
-    torch.set_num_threads(tasks[0].n_threads)  # of this thread
-    scorer = load_scorer(tasks[0], device)
-    # A GPU's memory may have room for but one.
-    turn = nullcontext() if device.type == "cpu" else _gpu_turns[tasks[0].device]
-    waiting, parts = list[tuple[int, WindowChunk]](), [list[WindowScores]() for _ in tasks]
-
-    def score_waiting() -> None:
-        if waiting:
-            with turn:
-                scores = scorer.score_chunks([chunk for _, chunk in waiting])
-            for (index, _), part in zip(waiting, scores, strict=True):
-                parts[index].append(part)
-            waiting.clear()
-
-    results = list[RecordingFrames | DecodeError]()
-    for index, task in enumerate(tasks):
-        frames = RecordingFrames(task.entry.recording, task.features, task.limits, device)
-        results.append(frames)
-        try:
-            for chunk in scorer.iter_chunks(frames):
-                waiting.append((index, chunk))
-                if sum(len(each.starts) for _, each in waiting) >= MIN_BATCH_WINDOWS:
-                    score_waiting()
-        except DecodeError as error:
-            results[-1] = error
-    score_waiting()
-    for task, result, own_parts in zip(tasks, results, parts, strict=True):
-        if isinstance(result, DecodeError):
-            scored.append((task.entry, result))
-        else:
-            scores = result.join_scores(own_parts)
-            is_kept = task.entry.save(scores)
-            scored.append((task.entry, scores if is_kept else DecodeError(task.entry.recording, CHANGED_REASON)))
+    """The scores of recordings, which are added to the cache, or why there are none."""
+    first, entries, scored = tasks[0], [task.entry for task in tasks], list[ScoredRecording]()
+    device = pick_device(first.device)
+    torch.set_num_threads(first.n_threads)  # of this thread
+    scorer, paths = load_scorer(first, device), [entry.recording for entry in entries]
+    results = score_recordings(paths, scorer, first.features, first.limits, device)
+    for entry, result in zip(entries, results, strict=True):
+        is_changed = isinstance(result, RecordingScores) and not entry.save(result)
+        scored.append((entry, DecodeError(entry.recording, CHANGED_REASON) if is_changed else result))
     return scored
 
 
@@ -247,7 +257,9 @@ def predict_files(
             done[entry.path] = result
             tally.add(result if isinstance(result, DecodeError) else None)
             progress.update()
-    return collect_predictions({clip: done[entry.path] for clip, entry in entries.items()}, tagger)
+    failed, warnings = Rows(), Rows()
+    by_clip = ((clip, done[entry.path]) for clip, entry in entries.items())
+    return dict(pool_recordings(by_clip, tagger, failed, warnings)), failed, warnings
 
 
 def split_into_batches(tasks: Sequence[RecordingTask], n_parallel: int) -> list[list[RecordingTask]]:
@@ -264,14 +276,13 @@ def split_into_batches(tasks: Sequence[RecordingTask], n_parallel: int) -> list[
     return batches
 
 
-def collect_predictions(results: Mapping[str, RecordingScores | DecodeError], tagger: Tagger) -> FilePredictions:
-    """The results of recordings by name as predictions, failures and warnings."""
-    predictions, failed, warnings = dict[str, ClipPrediction](), list[tuple[str, str]](), list[tuple[str, str]]()
-    for clip, result in results.items():
-        match result:
-            case DecodeError() as error:
-                failed.append((clip, error.reason))
-            case scores:
-                predictions[clip] = tagger.pool_clip(scores.windows, scores.start_s, scores.duration_s)
-                warnings += [(clip, scores.warning)] if scores.warning else []
-    return predictions, failed, warnings
+def pool_recordings(
+    results: Iterable[tuple[str, RecordingScores | DecodeError]], tagger: Tagger, failed: Rows, warnings: Rows
+) -> Iterator[tuple[str, ClipPrediction]]:
+    """Yield the predictions of recordings by name; `failed` gets what cannot be read, `warnings` what only in part."""
+    for clip, result in results:
+        if isinstance(result, DecodeError):
+            failed.append((clip, result.reason))
+        else:
+            warnings.extend([(clip, result.warning)] if result.warning else [])
+            yield clip, tagger.pool_clip(result.windows, result.start_s, result.duration_s)
