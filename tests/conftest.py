@@ -5,6 +5,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 from unittest.mock import patch
 
 # Tensors as small as these take ten times as long on two busy cores as on one; NumPy and PyTorch read it when they are
@@ -16,7 +17,7 @@ import pytest
 import soundfile
 import torch
 
-from core.sandbox import cancel_sandboxes, run_isolated
+from core.sandbox import Sandbox, cancel_sandboxes
 
 ROOT = Path(__file__).parent.parent
 REAL_SOUND = ROOT.parent / "shared" / "data"
@@ -78,6 +79,7 @@ def faulty_decoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     (tmp_path / "python").mkdir()
     (tmp_path / "python" / "sitecustomize.py").write_text("from tests.decoder_faults import install\n\ninstall()\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path / 'python'}{os.pathsep}{ROOT}")
+    monkeypatch.setenv("MARK_OF_HANGING", str(tmp_path / "hangs"))
     with cancel_sandboxes():
         pass
     yield
@@ -86,11 +88,15 @@ def faulty_decoders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 @pytest.fixture
-def short_stall(monkeypatch: pytest.MonkeyPatch) -> float:
-    """Seconds, a few, after which a sandbox that shows no progress has hung; it is not tried again."""
-    timeout_s = 4.0
-    assert run_isolated.__kwdefaults__
-    monkeypatch.setitem(run_isolated.__kwdefaults__, "stall_timeout_s", timeout_s)
+def short_stall(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> float:
+    """Seconds after which a sandbox of `faulty_decoders` that hangs is found to; it is not tried again."""
+    timeout_s, wait = 0.3, Sandbox._wait
+
+    def wait_briefly(sandbox: Sandbox, stall_timeout_s: float, cancelled: Event | None) -> None:
+        hangs = (tmp_path / f"hangs{sandbox.process.pid}").exists()
+        wait(sandbox, timeout_s if hangs else stall_timeout_s, cancelled)
+
+    monkeypatch.setattr(Sandbox, "_wait", wait_briefly)
     monkeypatch.setattr("core.sandbox.N_ATTEMPTS", 1)
     return timeout_s
 

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+from core.sandbox import _Progress, report_progress
 from preprocess.audio import clip_audio, decode, decode_soundfile
 from preprocess.build import frame_stream
 from preprocess.frames import framing
@@ -30,8 +31,9 @@ def decode_blocks(
 
 def _fail(fault: str, path: Path) -> None:
     if fault == "hangs":
-        if hanging := os.environ.get("MARK_OF_HANGING"):
-            Path(hanging).touch()
+        Path(f"{os.environ['MARK_OF_HANGING']}{os.getpid()}").touch()
+        _Progress.reported_s = 0.0
+        report_progress()  # the parent may look for the mark
         ctypes.PyDLL(None).usleep(60_000_000)  # in C code that holds the interpreter
     elif fault == "crashes":
         os.kill(os.getpid(), signal.SIGSEGV)

@@ -55,9 +55,8 @@ def predicted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def start(predicted: Path, tmp_path: Path, faulty_decoders: None, monkeypatch: pytest.MonkeyPatch) -> Start:
+def start(predicted: Path, tmp_path: Path, faulty_decoders: None) -> Start:
     """Starts a step's command in a session of its own; also returns whether it has come to its slow work."""
-    monkeypatch.setenv("MARK_OF_HANGING", str(tmp_path / "hangs"))
 
     def start_step(step: str) -> tuple[subprocess.Popen[str], Callable[[], object]]:
         command = STEPS[step].format(data=predicted / "data", root=tmp_path, run=tmp_path.name).split()
@@ -73,7 +72,7 @@ def start(predicted: Path, tmp_path: Path, faulty_decoders: None, monkeypatch: p
             start_new_session=True,
         )
         signs = {"train": (predicted, f"{tmp_path.name}/fold*/last.pt"), "rendering": (tmp_path, "sound/*/*/*.flac")}
-        folder, pattern = signs.get(step, (tmp_path, "hangs"))
+        folder, pattern = signs.get(step, (tmp_path, "hangs*"))
         return process, lambda: list(folder.rglob(pattern))
 
     return start_step
