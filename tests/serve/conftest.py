@@ -67,10 +67,11 @@ def start(
     stdout_is_closed: bool = False,
     max_files: int | None = None,
     popen: type[subprocess.Popen[str]] = ForkedPython,
+    module: str = "serve.run",
 ) -> RunningServer:
     """A server of the run that is ready; nobody reads what it prints from then on where its output is closed."""
     process = popen(
-        [sys.executable, "-m", "serve.run", *tiny_run.arguments, "--port", "0", "--jobs", "1", *options],
+        [sys.executable, "-m", module, *tiny_run.arguments, "--port", "0", "--jobs", "1", *options],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
