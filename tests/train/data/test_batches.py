@@ -251,9 +251,9 @@ def test_clips_from_extents_come_once_an_epoch_and_batches_mix_labels_nearly_as_
 
 
 def test_an_epoch_that_is_left_early_stops_reading() -> None:
-    """8 buffers of 125 steps; the second ends, and the third is being read."""
+    """40 buffers of 25 steps; the second ends, and the third is being read."""
     frame_bank = replace(numbered(4_000), from_file=True, offloaded=True)
-    training = replace(PLAIN, shuffle_buffer_mb=0.05)
+    training = replace(PLAIN, shuffle_buffer_mb=0.01)
     batches = iter(batches_of(frame_bank, range(4_000), torch.zeros(4_000, 1), training, 1))
     next(batches)
     n_read = 0
@@ -265,12 +265,12 @@ def test_an_epoch_that_is_left_early_stops_reading() -> None:
         return torch.zeros(4, 6, 4)
 
     with patch("train.data.batches.gather_crops", slow):
-        for _ in range(249):
+        for _ in range(49):
             next(batches)
         started = time.monotonic()
         batches.close()  # type: ignore[attr-defined]
     assert time.monotonic() - started < 1
-    assert 0 < n_read < 140, "at most all of the second, and some of the third"
+    assert 0 < n_read < 40, "at most all of the second, and some of the third"
 
 
 class Waits(TorchDispatchMode):
