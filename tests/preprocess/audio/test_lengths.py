@@ -3,8 +3,10 @@
 import math
 import struct
 from collections.abc import Callable
+from functools import cache
 from io import BytesIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import av
@@ -174,12 +176,23 @@ def noise(seconds: float = 8.0) -> Samples:
     return np.random.default_rng(0).uniform(-0.3, 0.3, round(seconds * 48_000)).astype(np.float32)
 
 
+@cache
+def noise_in(form: str) -> bytes:
+    return FORMS[form](noise())
+
+
+@cache
+def read_noise_in(form: str) -> tuple[Samples, list[str]]:
+    with TemporaryDirectory() as folder:
+        return read(noise_in(form), Path(folder), 48_000)
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize(
     "damage", [bytes(3_000), b"", np.random.default_rng(1).bytes(3_000)], ids=["0", "hole", "noise"]
 )
 def test_damage_in_the_middle_is_told_and_the_rest_is_read(tmp_path: Path, form: str, damage: bytes) -> None:
-    content = FORMS[form](noise())
+    content = noise_in(form)
     at = len(content) // 2
     damaged = content[:at] + damage + content[at + 3_000 :]
     if form in ("m4a", "mov") and not damage:
@@ -190,7 +203,7 @@ def test_damage_in_the_middle_is_told_and_the_rest_is_read(tmp_path: Path, form:
     times_s = [float(word) for word in warnings[0].split() if word.replace(".", "").isdigit()]
     assert 2.5 < times_s[0] < 5
     assert len(sound) / 48_000 == pytest.approx(8, abs=0.05 if form not in ("mp3", "aac") else 0.6)
-    whole, _ = read(content, tmp_path, 48_000)
+    whole, _ = read_noise_in(form)
     np.testing.assert_allclose(sound[96_000:110_000], whole[96_000:110_000], atol=1e-4)
     if form not in ("mp3", "aac"):  # which have no times
         ours, theirs = sound[7 * 48_000 :][:32_768], whole[7 * 48_000 :][:32_768]
@@ -202,8 +215,8 @@ def test_damage_in_the_middle_is_told_and_the_rest_is_read(tmp_path: Path, form:
 
 @pytest.mark.parametrize("form", [form for form in FORMS if form not in ("m4a", "mov")])
 def test_what_breaks_off_is_told(tmp_path: Path, form: str) -> None:
-    content = FORMS[form](noise())
-    assert read(content, tmp_path)[1] == []
+    content = noise_in(form)
+    assert read_noise_in(form)[1] == []
     sound, warnings = read(content[: len(content) // 2 + 7], tmp_path)
     assert 2.5 < len(sound) / SAMPLE_RATE_HZ < 4.5
     assert len(warnings) == 1, warnings
