@@ -4,6 +4,7 @@ import base64
 import io
 import re
 import shutil
+from contextlib import redirect_stdout
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,7 +21,7 @@ from report.dataset.clip_analysis import analyse_clip
 from report.inspect import main
 from report.media.data_uris import HEIGHT, WIDTH, picture_uri
 from report.media.preview import read_preview
-from tests.predict.conftest import FEATURES, LABELS, TinyRun
+from tests.predict.conftest import FEATURES, LABELS, TinyRun, make_tiny_run
 
 FEATURE_KEYS = [f"--features.{key}={value}" for key, value in as_dict(FEATURES).items() if value not in (None, [])]
 
@@ -44,13 +45,21 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-@pytest.fixture
-def page(tiny_run: TinyRun, capsys: pytest.CaptureFixture[str]) -> Page:
-    """The page of the run's submission of its test clips."""
+@pytest.fixture(scope="module")
+def predicted(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    """A run with the submission of its test clips, which tests leave as it is, but for its page."""
+    tiny_run = make_tiny_run(tmp_path_factory.mktemp("predicted"))
     run.main(tiny_run.arguments)
-    main(tiny_run.arguments)
-    assert str(tiny_run.run_paths.submission_dir / "report.html") in capsys.readouterr().out
-    return Page((tiny_run.run_paths.submission_dir / "report.html").read_text(encoding="utf-8"))
+    return tiny_run
+
+
+@pytest.fixture(scope="module")
+def page(predicted: TinyRun) -> Page:
+    """The page of the submission."""
+    with redirect_stdout(io.StringIO()) as printed:
+        main(predicted.arguments)
+    assert str(predicted.run_paths.submission_dir / "report.html") in printed.getvalue()
+    return Page((predicted.run_paths.submission_dir / "report.html").read_text(encoding="utf-8"))
 
 
 def decode_uri(uri: str | None) -> io.BytesIO:
@@ -58,14 +67,14 @@ def decode_uri(uri: str | None) -> io.BytesIO:
     return io.BytesIO(base64.b64decode(uri.partition("base64,")[2]))
 
 
-def test_every_clip_has_its_picture_and_its_sound(tiny_run: TinyRun, page: Page) -> None:
+def test_every_clip_has_its_picture_and_its_sound(predicted: TinyRun, page: Page) -> None:
     assert len(page.all("article")) == len(page.all("img")) == len(page.all("audio")) == 6
     for picture, player in zip(page.all("img"), page.all("audio"), strict=True):
         with Image.open(decode_uri(picture["src"])) as image:
             assert (image.format, image.height) == ("PNG", 24)
         clip = str(player["aria-label"])
         seconds = soundfile.info(decode_uri(player["src"])).duration
-        with soundfile.SoundFile(tiny_run.table.set_index("clip").loc[clip, "path"]) as recording:
+        with soundfile.SoundFile(predicted.table.set_index("clip").loc[clip, "path"]) as recording:
             assert seconds == pytest.approx(len(recording) / recording.samplerate, abs=0.1)
 
 
@@ -75,11 +84,11 @@ def test_the_page_needs_no_other_file(page: Page) -> None:
     assert all(str(link).startswith(("data:", "#clip-")) for link in links)
 
 
-def test_names_and_labels_are_text_whatever_they_hold(tiny_run: TinyRun, page: Page) -> None:
+def test_names_and_labels_are_text_whatever_they_hold(predicted: TinyRun, page: Page) -> None:
     assert len(page.all("script")) == 1
     assert not page.all("b")[len(page.all("li")) :]
     assert "<script>alert('高い')</script>" in page.text
-    assert all(clip in page.text for clip in tiny_run.table.loc[tiny_run.table["split"] == "test", "clip"])
+    assert all(clip in page.text for clip in predicted.table.loc[predicted.table["split"] == "test", "clip"])
 
 
 def test_truth_is_shown_beside_predictions(page: Page) -> None:
@@ -88,22 +97,21 @@ def test_truth_is_shown_beside_predictions(page: Page) -> None:
     assert ["wrong"] in verdicts
 
 
-def test_the_page_is_bounded(tiny_run: TinyRun) -> None:
-    run.main(tiny_run.arguments)
-    main([*tiny_run.arguments, "--clips", "2"])
+def test_the_page_is_bounded(predicted: TinyRun) -> None:
+    main([*predicted.arguments, "--clips", "2"])
     assert (
-        len(Page((tiny_run.run_paths.submission_dir / "report.html").read_text(encoding="utf-8")).all("article")) == 2
+        len(Page((predicted.run_paths.submission_dir / "report.html").read_text(encoding="utf-8")).all("article")) == 2
     )
 
 
-def test_every_label_shown_has_a_saliency_map_unless_they_are_left_out(tiny_run: TinyRun, page: Page) -> None:
+def test_every_label_shown_has_a_saliency_map_unless_they_are_left_out(predicted: TinyRun, page: Page) -> None:
     shown = [attributes for attributes in page.all("button") if "data-saliency" in attributes]
     assert len(shown) == 6 * len(LABELS)
     for attributes in shown:
         with Image.open(decode_uri(attributes["data-saliency"])) as image:
             assert image.mode == "LA"
-    main([*tiny_run.arguments, "--no_maps"])
-    assert "data-saliency=" not in (tiny_run.run_paths.submission_dir / "report.html").read_text(encoding="utf-8")
+    main([*predicted.arguments, "--no_maps"])
+    assert "data-saliency=" not in (predicted.run_paths.submission_dir / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_clip_without_room_on_the_page_is_not_said_to_be_unreadable(
