@@ -326,7 +326,7 @@ def test_copies_are_made_of_training_clips_alone(tmp_path: Path) -> None:
         "--features.noise_snrs_db",
         "[10]",
     ]
-    make(tmp_path, "made", "--data.layout", "csv", *augmentations)
+    make(tmp_path, "made", "--data.layout", "csv", *augmentations, "--jobs", "1")
     with open_store(store_path(tmp_path)) as store:
         assert store.clips == [name for name in names[:4] for _ in range(5)] + names[4:]
         assert store.variants.tolist() == [0, 1, 2, 3, 4] * 4 + [0, 0]
