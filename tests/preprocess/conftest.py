@@ -12,13 +12,17 @@ from preprocess.build.shard_task import ClipJob
 
 @pytest.fixture
 def recordings(tmp_path: Path) -> Path:
-    """Two classes of nine recordings of a tenth to half a second."""
+    return write_recordings(tmp_path / "data")
+
+
+def write_recordings(folder: Path) -> Path:
+    """Write two classes of nine recordings of a tenth to half a second; returns the folder."""
     for number in range(18):
-        folder = tmp_path / "data" / ("cat" if number % 2 else "dog")
-        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / ("cat" if number % 2 else "dog") / f"{number:02}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
         noise = np.random.default_rng(number).uniform(-0.5, 0.5, 1_600 + 400 * number)
-        soundfile.write(folder / f"{number:02}.wav", noise, 16_000)
-    return tmp_path / "data"
+        soundfile.write(path, noise, 16_000)
+    return folder
 
 
 @pytest.fixture
@@ -33,13 +37,3 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     real = store_update.compute_missing
     monkeypatch.setattr(store_update, "compute_missing", compute_missing)
     return clips
-
-
-@pytest.fixture
-def many(recordings: Path) -> Path:
-    """300 recordings, links to the few: enough to be stopped among."""
-    sources = sorted(recordings.rglob("??.wav"))
-    for number in range(300):
-        source = sources[number % 18]
-        (source.parent / f"link{number}.wav").hardlink_to(source)
-    return recordings

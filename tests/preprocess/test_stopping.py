@@ -15,7 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.preprocess.feature_runs import make, same_bytes_as_clean, start, store_path, wait_for_shards
+from tests.preprocess.conftest import write_recordings
+from tests.preprocess.feature_runs import make, start, store_path, wait_for_shards
 from tests.processes import all_ended, check_interrupted, children_of
 
 N_KILLS = 6
@@ -28,8 +29,37 @@ ctypes.PyDLL(None).sleep(600)  # holds the interpreter
 """
 
 
+@pytest.fixture(scope="module")
+def all_recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small set with 300 links to its recordings: enough to be stopped among."""
+    folder = write_recordings(tmp_path_factory.mktemp("many") / "data")
+    sources = sorted(folder.rglob("??.wav"))
+    for number in range(300):
+        source = sources[number % 18]
+        (source.parent / f"link{number}.wav").hardlink_to(source)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clean(all_recordings: Path) -> bytes:
+    """The store that an undisturbed run makes."""
+    make(all_recordings)
+    return store_path(all_recordings).read_bytes()
+
+
+@pytest.fixture
+def many(all_recordings: Path, tmp_path: Path) -> Path:
+    """A folder of the test's own, whose classes are links to those of `all_recordings`."""
+    (tmp_path / "data").mkdir()
+    for label in ("cat", "dog"):
+        (tmp_path / "data" / label).symlink_to(all_recordings / label)
+    return tmp_path / "data"
+
+
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_what_was_finished_before_a_stop_is_not_repeated(many: Path, computed: list[str], how: signal.Signals) -> None:
+def test_what_was_finished_before_a_stop_is_not_repeated(
+    many: Path, clean: bytes, computed: list[str], how: signal.Signals
+) -> None:
     process = start(many)
     wait_for_shards(many, process)
     os.killpg(process.pid, how)
@@ -37,7 +67,7 @@ def test_what_was_finished_before_a_stop_is_not_repeated(many: Path, computed: l
     assert not store_path(many).exists()
     make(many)
     assert 0 < len(computed) < 318
-    assert same_bytes_as_clean(many)
+    assert store_path(many).read_bytes() == clean
     assert not store_path(many).with_name("shards").exists()
 
 
@@ -52,7 +82,8 @@ def start_hanging(many: Path, tmp_path: Path) -> Callable[[], subprocess.Popen[s
     fake = tmp_path / "fake"
     fake.mkdir()
     (fake / "av.py").write_text(HANGING_PYAV)
-    (many / "cat" / "hangs.wav").write_bytes(b"no sound, so that soundfile refuses it" * 1_000)
+    (many / "ant").mkdir()
+    (many / "ant" / "hangs.wav").write_bytes(b"no sound, so that soundfile refuses it" * 1_000)
 
     def start_until_it_hangs() -> subprocess.Popen[str]:
         process = start(many, environment={"PYTHONPATH": str(fake)})
@@ -78,7 +109,7 @@ def test_a_stop_ends_a_decoder_that_hangs(
 
 
 def test_a_killed_command_leaves_no_process(
-    many: Path, start_hanging: Callable[[], subprocess.Popen[str]], computed: list[str]
+    many: Path, clean: bytes, start_hanging: Callable[[], subprocess.Popen[str]], computed: list[str]
 ) -> None:
     process = start_hanging()
     children = children_of(process)
@@ -86,15 +117,15 @@ def test_a_killed_command_leaves_no_process(
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=20)
     assert all_ended(children)
-    (many / "cat" / "hangs.wav").unlink()
+    (many / "ant" / "hangs.wav").unlink()
     make(many)
     assert 0 < len(computed) < 318
-    assert same_bytes_as_clean(many)
+    assert store_path(many).read_bytes() == clean
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSEGV])
 @pytest.mark.parametrize("starting", [True, False])
-def test_a_sandbox_that_is_killed_costs_nothing(many: Path, how: signal.Signals, starting: bool) -> None:
+def test_a_sandbox_that_is_killed_costs_nothing(many: Path, clean: bytes, how: signal.Signals, starting: bool) -> None:
     process = start(many)
     if starting:
         wait_for_children(process)
@@ -106,13 +137,12 @@ def test_a_sandbox_that_is_killed_costs_nothing(many: Path, how: signal.Signals,
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0, errors
     assert not store_path(many).with_name("failed.csv").exists()
-    assert same_bytes_as_clean(many)
+    assert store_path(many).read_bytes() == clean
 
 
-def test_the_store_is_the_same_whatever_was_killed_and_whenever(many: Path) -> None:
+def test_the_store_is_the_same_whatever_was_killed_and_whenever(many: Path, clean: bytes) -> None:
     """The command, all of its processes, or one sandbox; what is not done is done by the next, killed or not."""
-    make(many, "clean")
-    expected, store, generator = store_path(many, "clean").read_bytes(), store_path(many), random.Random(SEED)
+    store, generator = store_path(many), random.Random(SEED)
     process = start(many)
     wait_for_children(process)
     began = time.monotonic()
@@ -121,7 +151,7 @@ def test_the_store_is_the_same_whatever_was_killed_and_whenever(many: Path) -> N
     for number in range(N_KILLS):
         where = f"kill {number} of seed {SEED}"
         if store.exists():
-            assert store.read_bytes() == expected, where
+            assert store.read_bytes() == clean, where
             store.unlink()
         process = start(many)
         wait_for_children(process)
@@ -138,18 +168,18 @@ def test_the_store_is_the_same_whatever_was_killed_and_whenever(many: Path) -> N
         _, errors = process.communicate(timeout=60)
         assert process.returncode in ((0,) if victim == "sandbox" else (0, -9)), f"{where}: {errors}"
     make(many)
-    assert store.read_bytes() == expected
+    assert store.read_bytes() == clean
     assert not store.with_name("failed.csv").exists()
     assert not [path for path in store.parent.rglob("*") if path.name.endswith(".tmp")]
 
 
 @pytest.mark.parametrize("n_bytes", [60_000, 300_000])
-def test_a_full_disk_stops_in_a_line_and_is_resumed(many: Path, n_bytes: int) -> None:
+def test_a_full_disk_stops_in_a_line_and_is_resumed(many: Path, clean: bytes, n_bytes: int) -> None:
     """Files that may not grow stand in for the disk: first the shards do not fit, then the whole."""
     process = start(many, before=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, n_bytes)))
     check_halted(process, many, "File too large")
     make(many)
-    assert same_bytes_as_clean(many)
+    assert store_path(many).read_bytes() == clean
 
 
 @pytest.fixture
@@ -169,12 +199,12 @@ def small_disk(many: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", cache], check=True)
 
 
-def test_a_disk_that_is_full_and_then_larger(many: Path, small_disk: Path) -> None:
+def test_a_disk_that_is_full_and_then_larger(many: Path, clean: bytes, small_disk: Path) -> None:
     check_halted(start(many), many, "No space left on device")
     assert list(store_path(many).parent.rglob("*.shard")), "nothing was kept"
     subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
     make(many)
-    assert same_bytes_as_clean(many)
+    assert store_path(many).read_bytes() == clean
 
 
 def check_halted(process: subprocess.Popen[str], folder: Path, why: str) -> None:
