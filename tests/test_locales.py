@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -10,27 +11,11 @@ import pandas as pd
 import pytest
 import soundfile
 
+from tests.forked_python import ForkedPython
 from tests.make_commands import ROOT, SMALL_RECIPE, run_make
 
 LABELS = ("🎺 haut", "高い")
 KEYS = f"{SMALL_RECIPE} --training.epochs 1"
-
-STEPS = """
-import sys
-from pathlib import Path
-from core.entrypoint import run_script
-from tests.make_commands import SCRIPTS, run_in_process
-
-SCRIPTS["survey_page"] = "report.survey"  # of make survey, as preprocess.survey is
-
-def main():
-    root, data, *steps = sys.argv[1:]
-    for targets, keys in zip(steps[::2], steps[1::2], strict=True):
-        run_in_process(Path(root), targets, keys, data=data)
-
-run_script(main)
-"""
-"""In one process: each imports PyTorch."""
 
 
 @pytest.fixture
@@ -46,27 +31,33 @@ def data(tmp_path: Path) -> Path:
     return folder.parent
 
 
-def run_steps(root: Path, data: Path, environment: dict[str, str], steps: dict[str, str]) -> None:
+def run_steps(
+    root: Path,
+    data: Path,
+    environment: dict[str, str],
+    steps: dict[str, str],
+    popen: type[subprocess.Popen[str]] = subprocess.Popen,
+) -> None:
     """Targets with their keys, in a process of this environment."""
-    command = [sys.executable, "-c", STEPS, str(root), str(data), *(part for step in steps.items() for part in step)]
+    command = [sys.executable, "-m", "tests.locale_steps", str(root), str(data), *chain(*steps.items())]
     environment = os.environ | environment | {"PYTHONWARNINGS": "error"}
-    completed = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True)
-    assert completed.returncode == 0, completed.stderr
-    assert b"Traceback" not in completed.stderr + completed.stdout
+    pipe = subprocess.PIPE
+    process = popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, encoding="latin-1")
+    printed, complaints = process.communicate()
+    assert process.returncode == 0, complaints
+    assert "Traceback" not in complaints + printed
 
 
 def test_no_label_ends_a_step_whose_streams_lack_its_letters(tmp_path: Path, data: Path) -> None:
     steps = {"survey survey_page features": KEYS, "baselines": f"{KEYS} --neighbours 3"}
-    run_steps(tmp_path, data, {"PYTHONIOENCODING": "latin-1"}, steps)
+    run_steps(tmp_path, data, {"PYTHONIOENCODING": "latin-1"}, steps, ForkedPython)
 
 
 def test_no_step_ends_at_a_letter(tmp_path: Path, data: Path) -> None:
     """Of a locale in which neither streams nor names of files are UTF-8."""
     environment = {"LC_ALL": "C", "PYTHONUTF8": "0"}
-    completed = run_make(tmp_path, "survey", KEYS, environment, DATA=data)
-    assert completed.returncode == 0, completed.stderr
-    assert "Traceback" not in completed.stderr + completed.stdout
-    run_steps(tmp_path, data, environment, {"features train predict score inspect": KEYS})
+    steps = {"survey survey_page features train predict score inspect": KEYS}
+    run_steps(tmp_path, data, environment, steps)
     submission = pd.read_csv(tmp_path / "submissions" / "demo" / "submission.csv")
     assert list(submission.columns) == ["clip", *sorted(LABELS)]
     assert set(submission["clip"]) == {f"{label}/é{number}.wav" for label in LABELS for number in range(4)}
