@@ -66,8 +66,13 @@ def imports_of(path: Path) -> list[str]:
     return found
 
 
+@cache
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
 def is_script(path: Path) -> bool:
-    return "run_script(main" in path.read_text(encoding="utf-8") and path.name != "entrypoint.py"
+    return "run_script(main" in text_of(path) and path.name != "entrypoint.py"
 
 
 def place_of(name: str) -> tuple[str, str]:
@@ -213,7 +218,7 @@ def test_every_key_of_a_recipe_is_read_by_a_floor(key: str) -> None:
     name = key.split(".")[1]
     stem = name.removesuffix("_probability")  # augmentations are named in one table, their keys made from its names
     read = re.compile(rf"\b{name}\b" if stem == name else rf"\b{name}\b|\"{stem}\"")
-    users = [path for path in FILES if path.parent.name != "recipe" and read.search(path.read_text(encoding="utf-8"))]
+    users = [path for path in FILES if path.parent.name != "recipe" and read.search(text_of(path))]
     assert users, f"{key} is read by nothing"
 
 
