@@ -55,11 +55,15 @@ class Cluster:
             process.wait()
 
 
-@pytest.fixture
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def start_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     started = Cluster(tmp_path_factory.mktemp("cluster"))
     yield started
     started.close()
+
+
+cluster = pytest.fixture(start_cluster)
+shared_cluster = pytest.fixture(start_cluster, scope="module")
+"""For tests that harm none of its processes."""
 
 
 @pytest.fixture

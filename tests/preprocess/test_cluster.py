@@ -9,23 +9,23 @@ import pytest
 from core.errors import UserError
 from core.parallel import run_parallel
 from tests.core.sandbox_tasks import end_process, slow_square
-from tests.dask_cluster import Cluster, cluster, nanny_cluster
+from tests.dask_cluster import Cluster, cluster, nanny_cluster, shared_cluster
 from tests.preprocess.feature_runs import make, store_path
 
-__all__ = ["cluster", "nanny_cluster"]
+__all__ = ["cluster", "nanny_cluster", "shared_cluster"]
 
 
-def test_features_are_the_same_as_on_one_machine(recordings: Path, cluster: Cluster) -> None:
-    assert make(recordings, "cluster", "--scheduler", cluster.address) == 0
+def test_features_are_the_same_as_on_one_machine(recordings: Path, shared_cluster: Cluster) -> None:
+    assert make(recordings, "cluster", "--scheduler", shared_cluster.address) == 0
     assert make(recordings, "here") == 0
     assert store_path(recordings, "cluster").read_bytes() == store_path(recordings, "here").read_bytes()
 
 
 def test_a_worker_that_dies_costs_no_result(cluster: Cluster) -> None:
-    results = run_parallel(slow_square, range(12), 1, cluster.address)
+    results = run_parallel(slow_square, range(6), 1, cluster.address)
     first = next(results)
     cluster.workers[0].kill()
-    assert sorted([first, *results]) == [number**2 for number in range(12)]
+    assert sorted([first, *results]) == [number**2 for number in range(6)]
 
 
 def test_a_scheduler_that_dies_is_said_in_a_line(cluster: Cluster) -> None:
@@ -76,16 +76,16 @@ def test_a_cluster_without_workers_is_said_in_a_line(cluster: Cluster, monkeypat
         list(run_parallel(slow_square, range(2), 1, cluster.address))
 
 
-def test_other_versions_on_a_worker_are_named(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_versions_on_a_worker_are_named(shared_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.cluster.platform.python_version", lambda: "3.99")
     with pytest.raises(UserError, match=r"worker tcp://.* has python 3\.\d+\.\d+ \(here 3\.99\): install the same"):
-        list(run_parallel(slow_square, range(2), 1, cluster.address))
+        list(run_parallel(slow_square, range(2), 1, shared_cluster.address))
 
 
-def test_another_python_of_the_scheduler_is_named(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_python_of_the_scheduler_is_named(shared_cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("distributed.Client.run_on_scheduler", lambda *_: "3.8.1")
     with pytest.raises(UserError, match=r"the scheduler has python 3\.8\.1 \(here 3\.\d+\.\d+\): install the same"):
-        list(run_parallel(slow_square, range(2), 1, cluster.address))
+        list(run_parallel(slow_square, range(2), 1, shared_cluster.address))
 
 
 def test_a_task_that_ends_each_worker_is_said_in_a_line(nanny_cluster: Cluster) -> None:
@@ -99,9 +99,9 @@ def test_workers_may_come_late_and_may_all_be_lost_for_a_while(
     monkeypatch.setattr("core.cluster.CHECK_WORKERS_S", 0.5)
     results = run_parallel(slow_square, range(8), 1, cluster.address)
     first = next(results)
-    time.sleep(1)  # the workers have more results, which are lost with them
+    time.sleep(0.5)  # the workers have more results, which are lost with them
     for worker in cluster.workers:
         worker.kill()
-    threading.Timer(3, cluster.add_worker).start()
+    threading.Timer(1.2, cluster.add_worker).start()
     assert sorted([first, *results]) == [number**2 for number in range(8)]
     assert "no worker is left, waiting for another" in capsys.readouterr().err

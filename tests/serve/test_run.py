@@ -25,6 +25,7 @@ from core.errors import UserError
 from recipe.cli import parse_command
 from serve.run import add_options, build_service, main
 from tests.browser import wait_until
+from tests.forked_python import ForkedPython
 from tests.predict.conftest import LABELS, TinyRun
 from tests.serve.conftest import RunningServer, end, start
 
@@ -203,7 +204,7 @@ def test_a_server_that_is_ended_leaves_nothing(
         pytest.skip("whoever started the tests has them ignore the end of a terminal")
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setenv("PYTHONIOENCODING", "latin-1")
-    server = start(tiny_run, popen=subprocess.Popen)
+    server = start(tiny_run, popen=subprocess.Popen if ending == signal.SIGINT else ForkedPython)
     assert server.tag(audio_of(tiny_run, 11), name="a\nb高")[0] == 200
     children = psutil.Process(server.process.pid).children(recursive=True)
     assert children
@@ -242,7 +243,7 @@ def test_an_answer_that_nobody_waits_for_is_given_up(tiny_run: TinyRun, long_rec
 
 
 def test_nobody_has_to_read_what_the_server_prints(tiny_run: TinyRun) -> None:
-    server = start(tiny_run, stdout_is_closed=True, popen=subprocess.Popen)
+    server = start(tiny_run, stdout_is_closed=True)
     assert [server.tag(audio_of(tiny_run, 11))[0] for _ in range(3)] == [200, 200, 200]
     assert end(server)[0] == 0
 

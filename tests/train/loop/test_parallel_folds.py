@@ -52,17 +52,6 @@ def test_folds_are_dealt_to_devices(cache: Path, monkeypatch: pytest.MonkeyPatch
     assert (get_run_dir(cache) / "oof.csv").read_bytes() == scores
 
 
-DIVERGING = (
-    "--training.optimizer sgd --training.max_lr 100 --training.weight_decay 10 --training.clip_gradient 0 "
-    "--training.schedule constant"
-)
-
-
-def test_what_one_network_cannot_do_stops_them_all_with_its_line(cache: Path) -> None:
-    with pytest.raises(UserError, match=r"became .*: lower training\.max_lr"):
-        fit(cache, "--jobs", "2", "--training.epochs", "30", *DIVERGING.split())
-
-
 def test_clips_that_are_not_in_the_store_are_said_once(cache: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with (cache / "recipe" / "clips.csv").open("a", encoding="utf-8") as table:
         table.write("broken.wav,/sound/broken.wav,hum,0,train,broken.wav,curated,\n")
@@ -75,3 +64,14 @@ def test_clips_that_are_not_in_the_store_are_said_once(cache: Path, capfd: pytes
 def test_bad_jobs_are_refused(cache: Path) -> None:
     with pytest.raises(UserError, match="--jobs 0"):
         fit(cache, "--jobs", "0")
+
+
+DIVERGING = (
+    "--training.optimizer sgd --training.max_lr 100 --training.weight_decay 10 --training.clip_gradient 0 "
+    "--training.schedule constant"
+)
+
+
+def test_what_one_network_cannot_do_stops_them_all_with_its_line(cache: Path) -> None:
+    with pytest.raises(UserError, match=r"became .*: lower training\.max_lr"):
+        fit(cache, "--jobs", "2", "--training.epochs", "30", *DIVERGING.split())
