@@ -243,7 +243,7 @@ def test_an_answer_that_nobody_waits_for_is_given_up(tiny_run: TinyRun, long_rec
 
 
 def test_nobody_has_to_read_what_the_server_prints(tiny_run: TinyRun) -> None:
-    server = start(tiny_run, stdout_is_closed=True)
+    server = start(tiny_run, stdout_is_closed=True, popen=subprocess.Popen)
     assert [server.tag(audio_of(tiny_run, 11))[0] for _ in range(3)] == [200, 200, 200]
     assert end(server)[0] == 0
 
