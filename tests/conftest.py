@@ -17,7 +17,6 @@ import pytest
 import soundfile
 import torch
 
-from core.resources import available_cores
 from core.sandbox import Sandbox, cancel_sandboxes
 
 ROOT = Path(__file__).parent.parent
@@ -30,11 +29,6 @@ for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
 # A process that a script starts in the background ignores SIGINT, and so are its children; tests send it to them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """Processes of `--numprocesses auto`: three for two cores, as tests wait a third of the time."""
-    return max(1, available_cores() * 3 // 2)
 
 
 def pytest_configure(config: pytest.Config) -> None:
