@@ -43,7 +43,10 @@ DISCONNECT_POLL_S = 1.0
 
 
 class Tagging:
-    """Has the recordings of requests tagged, of at most `max_bytes` a request."""
+    """Has the recordings of requests tagged, of at most `max_bytes` a request.
+
+    At a time it takes in `max_uploads` requests, and has `max_pending` recordings decoded and scored.
+    """
 
     def __init__(self, service: InferenceService, max_bytes: int, max_uploads: int, max_pending: int) -> None:
         self.service, self.max_bytes = service, max_bytes
@@ -91,15 +94,9 @@ class Tagging:
         return tagged
 
 
-def build_app(
-    service: InferenceService, info: ServerInfo, rules: AccessRules, *, max_uploads: int, max_pending: int
-) -> FastAPI:
-    """The application of a service, whose run and limits `info` describes.
-
-    At a time it takes in `max_uploads` requests, and has `max_pending` recordings decoded and scored.
-    """
+def build_app(tagging: Tagging, info: ServerInfo, rules: AccessRules) -> FastAPI:
+    """The application whose requests `tagging` answers, and whose run and limits `info` describes."""
     page = render_page(TEMPLATE, server_info=info)
-    tagging = Tagging(service, info.max_mb * 2**20, max_uploads, max_pending)
     cors: dict[str, Any] = {
         "allow_origins": rules.allowed_origins,
         "allow_methods": ["GET", "POST"],
@@ -153,7 +150,7 @@ def build_app(
         """
         (tagged,) = await tagging.tag(request, max_files=1)
         assert isinstance(tagged, TagResponse)  # as it is the only one
-        return {label: int(label in tagged.labels) for label in service.run.labels}
+        return {label: int(label in tagged.labels) for label in tagging.service.run.labels}
 
     return app
 

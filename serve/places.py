@@ -16,7 +16,7 @@ UPLOAD_TIMEOUT_S = 600.0
 FAST_BYTES_PER_S = 1_000_000
 """An upload is as late as it is behind a sender of this rate."""
 RETRY_AFTER = {"Retry-After": "5"}
-"""Seconds."""
+"""The header that says in how many seconds to ask again."""
 
 
 @dataclass(eq=False)

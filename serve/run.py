@@ -28,7 +28,7 @@ from preprocess.dataset.discovery import normalize_label
 from preprocess.dataset.label_names import describe_unknown_labels, name_labels
 from recipe.cli import Command, add_device_options, parse_command, resolve_n_jobs
 from serve.access import AccessRules, normalize_origin
-from serve.app import LOGGER, build_app
+from serve.app import LOGGER, Tagging, build_app
 from serve.connections import BoundedProtocol
 from serve.inference_service import InferenceService
 from serve.schema import ServerInfo
@@ -64,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with bind_socket(options.host, options.port) as server_socket, build_service(command) as service:
         log_to_stdout()
         max_pending, max_connections = plan_limits(options.max_pending)
-        info, max_uploads = describe_server(command, service), max_connections // 2
-        app = build_app(service, info, rules, max_uploads=max_uploads, max_pending=max_pending)
+        tagging = Tagging(service, options.max_mb * 2**20, max_connections // 2, max_pending)
+        app = build_app(tagging, describe_server(command, service), rules)
         host, port = server_socket.getsockname()[:2]
         for warning in describe_unknown_labels(service.run.labels, command.recipe.data):
             LOGGER.warning(warning)
