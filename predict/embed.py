@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def embed_dataset(
     command: Command, run: TrainedRun, fold: int, tagger: Tagger, device: torch.device
 ) -> Generator[tuple[str, RecordingScores | DecodeError]]:
-    """Yield the embeddings of the dataset's clips, in the order of their table."""
+    """Yield why clips of the dataset have no embeddings, then those of the others, in the order of their table."""
     run_paths, n_jobs = command.run_paths, resolve_n_jobs(command.options.jobs)
     with open_store(run_paths.store, run.recipe.features) as store:
         table = read_corrected_clips(run_paths, find_corrections(run_paths, command.recipe), store).table
@@ -111,7 +111,7 @@ def embed_dataset(
 def embed_input(
     command: Command, run: TrainedRun, fold: int, tagger: Tagger, device: torch.device
 ) -> Generator[tuple[str, RecordingScores | DecodeError]]:
-    """Yield the embeddings of recordings that belong to no dataset, in the order of their names."""
+    """Yield the embeddings of recordings of no dataset, or why there are none, in the order of their names."""
     recordings = find_input_files(Path(command.options.input))
     n_jobs = resolve_n_jobs(command.options.jobs)
     n_parallel, limits, tally = min(n_jobs, len(recordings)), decoder_limits(command.recipe.data), ErrorTally()
